@@ -1,0 +1,38 @@
+// Model text in, Module out. The only room that knows the language.
+#ifndef PLIM_FRONTEND_FRONTEND_H
+#define PLIM_FRONTEND_FRONTEND_H
+
+#include "ir/module.h"
+
+// -D name=value: beats the text. used is set when a size of that name exists.
+typedef struct {
+    const char *name;
+    const char *value; // as written; parsed as a number
+    bool used;
+} SizeOverride;
+
+typedef struct {
+    const char *file;             // as the user named it; "-" for standard input
+    const char *text;             // its content
+    size_t bytes;
+    const char *const *include;   // -I folders
+    int include_count;
+    const char *config;           // --config NAME, or NULL
+    SizeOverride *size;           // -D
+    int size_count;
+    const char *const *entry;     // --entry, or all
+    int entry_count;
+    const char *model;            // which model of the file, or NULL: the only one (or the last)
+} FrontendInput;
+
+// Files read on the way (for -MD), in order of first use.
+typedef struct {
+    const char **path;
+    int count;
+} FrontendFiles;
+
+// Parses and elaborates. NULL after diagnostics. The module lives in a. Entries come in the text's order,
+// "init" first; each variant of `for s in (...)` is an entry named NAME_S.
+Module *frontend_module(Arena *a, Diag *d, FrontendInput *in, FrontendFiles *files);
+
+#endif

@@ -1,0 +1,12 @@
+// Our own mistakes: a failed CHECK names its place, what the compiler was doing, and exits 70.
+#ifndef PLIM_IR_CHECK_H
+#define PLIM_IR_CHECK_H
+
+// Prints "plimsoll: internal error: FILE:LINE: TEXT" and the note set by check_context, then exits 70
+// (abort() when the environment has PLIM_ABORT=1).
+_Noreturn void check_fail(const char *file, int line, const char *text);
+
+#define CHECK(cond) ((cond) ? (void)0 : check_fail(__FILE__, __LINE__, #cond))
+#define UNREACHABLE() check_fail(__FILE__, __LINE__, "this line can't be reached")
+
+#endif

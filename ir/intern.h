@@ -1,0 +1,14 @@
+// Names: equal texts give the same pointer, so that names compare by ==.
+#ifndef PLIM_IR_INTERN_H
+#define PLIM_IR_INTERN_H
+
+#include "ir/arena.h"
+
+typedef struct Intern Intern;
+
+Intern *intern_create(Arena *a);
+// The one copy of the text. Lives as long as the table's arena.
+const char *intern(Intern *t, const char *text);
+const char *intern_span(Intern *t, const char *text, size_t bytes);
+
+#endif

@@ -1,0 +1,202 @@
+// The kernel IR: one kernel, described once, target-neutral; the printers in codegen/ make machine code.
+//
+// Four kinds share one calling convention and one text form:
+//  - SCALAR: a flat program of scalar operations in single static assignment over an index space. The last
+//    dim is the column, the others together are the rows. Reductions run along the columns of a row
+//    (KERNEL_ROWS; a program may have several, one after another: layer norm, softmax) or down the rows of
+//    a column (KERNEL_COLUMNS: bias gradients). The printers find the loops: an operation whose operands
+//    are all reductions, constants or loads with column stride 0 is computed once a row.
+//  - PRODUCT: c[b0,b1,m,n] (+)= sum_k a[b0,b1,m,k] b[b0,b1,k,n], any strides.
+//  - ATTENTION, ATTENTION_GRAD: the flash templates; never hold s x s.
+// Everything about shapes, strides and types is a compile-time constant; base addresses and the 64-bit
+// immediates come with each call, so equal kernels are shared however many layers there are.
+//
+// Calling convention of generated code, for tiles begin <= t < end out of kernel_tiles(k):
+//     void NAME(void *const *operand, const int64_t *imm, int64_t begin, int64_t end, void *workspace);
+// Tiles are independent of each other and of the number of workers, so results are too. workspace holds
+// kernel_workspace(k) bytes for this worker alone.
+#ifndef PLIM_IR_KERNEL_H
+#define PLIM_IR_KERNEL_H
+
+#include "ir/arena.h"
+#include "ir/diag.h"
+#include "ir/type.h"
+
+enum { KERNEL_DIMS_MAX = 8, KERNEL_OPERANDS_MAX = 24, KERNEL_LANES = 16 };
+
+typedef enum { KERNEL_SCALAR, KERNEL_PRODUCT, KERNEL_ATTENTION, KERNEL_ATTENTION_GRAD } KernelKind;
+typedef enum { KERNEL_ROWS, KERNEL_COLUMNS } KernelAxis;
+typedef enum { ACCESS_READ, ACCESS_WRITE, ACCESS_UPDATE } Access; // UPDATE reads, then writes the same element
+
+// Scalar operations. f32 unless said; i32 wraps; bool from comparisons.
+// name, number of operands, what it gives
+#define KERNEL_OPS(K)                                                                              \
+    K(CONST, "const", 0)       /* as.f (f32), as.i (i32, bool) */                                  \
+    K(IMM, "imm", 0)           /* i32: low 32 bits of imm[as.i] */                                 \
+    K(INDEX, "index", 0)       /* i32: position along dim as.i */                                  \
+    K(LOAD, "load", 0)         /* operand at this point; bf16 widens to f32 */                     \
+    K(LOAD_AT, "load_at", 1)   /* the same, moved by clamp(arg, 0, limit-1) * step elements */     \
+    K(STORE, "store", 1)       /* narrows to the operand's dtype */                                \
+    K(STORE_AT, "store_at", 2) /* (value, index): moved by clamp(index, 0, limit-1) * step */      \
+    K(ADD_AT, "add_at", 2)     /* the same, adding to what is there; COLUMNS kernels only, rows in order; skipped where index < 0 */ \
+    K(ADD, "add", 2) K(SUB, "sub", 2) K(MUL, "mul", 2) K(DIV, "div", 2) K(FMA, "fma", 3)           \
+    K(MIN, "min", 2) K(MAX, "max", 2) K(NEG, "neg", 1) K(ABS, "abs", 1) K(SQRT, "sqrt", 1)         \
+    K(EXP, "exp", 1) K(EXPM1, "expm1", 1) K(LOG, "log", 1) K(SIN, "sin", 1) K(COS, "cos", 1)       \
+    K(TANH, "tanh", 1) K(ERF, "erf", 1)                                                            \
+    K(EQ, "eq", 2) K(NE, "ne", 2) K(LT, "lt", 2) K(LE, "le", 2)                                    \
+    K(AND, "and", 2) K(OR, "or", 2) K(NOT, "not", 1)                                               \
+    K(SELECT, "select", 3)     /* bool ? a : b */                                                  \
+    K(TO_F32, "to_f32", 1)     /* from i32 or bool */                                              \
+    K(TO_I32, "to_i32", 1)     /* from f32 (truncates; saturates) or bool */                       \
+    K(ROUND_BF16, "round_bf16", 1) /* f32 to the nearest bf16, still f32 */                        \
+    K(RANDOM, "random", 4)     /* (seed, step, key, index): random_bits, as i32 */                 \
+    K(SUM, "sum", 1)           /* reduction, fixed shape: see docs/decisions.md */                 \
+    K(MAXIMUM, "maximum", 1)   /* reduction */
+
+typedef enum {
+#define K(ID, name, arity) KOP_##ID,
+    KERNEL_OPS(K)
+#undef K
+    KOP_COUNT
+} KOp;
+
+typedef int32_t KRef; // index into Kernel.instr; operands precede users
+
+typedef struct {
+    KOp op;
+    DType dtype;    // F32, I32 or BOOL of the result (of the stored value, for stores)
+    KRef arg[4];
+    int operand;    // loads and stores
+    int64_t limit;  // *_AT: indices are below it
+    int64_t step;   // *_AT: elements between neighbouring indices
+    union {
+        double f;
+        int64_t i;
+    } as;
+} KInstr;
+
+typedef struct {
+    DType dtype;
+    Access access;
+    int64_t stride[KERNEL_DIMS_MAX]; // elements per step of each dim; SCALAR kernels
+} KOperand;
+
+// Which library computes a product, decided at compile time.
+typedef enum { PRODUCT_OWN, PRODUCT_ONEDNN, PRODUCT_OPENBLAS } ProductLibrary;
+
+// operand 0: a, 1: b, 2: c (ACCESS_UPDATE where accumulate)
+typedef struct {
+    ProductLibrary library;
+    DType a, b, c;             // f32 or bf16; sums are f32
+    int64_t batch[2], m, n, k; // batch dims of extent 1 where there is none
+    int64_t a_stride[4];       // elements for batch0, batch1, m, k
+    int64_t b_stride[4];       // batch0, batch1, k, n
+    int64_t c_stride[4];       // batch0, batch1, m, n
+    bool accumulate;           // c += instead of c =
+    int64_t tile_m, tile_n;    // one tile of the work: batch x ceil(m/tile_m) x ceil(n/tile_n) tiles
+    size_t workspace;          // bytes per worker
+} ProductKernel;
+
+// ATTENTION operands: q, k, v, out, lse. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv.
+// Strides in elements for batch, head, position; the head dim is contiguous. lse is [b,h,s], dense f32.
+typedef struct {
+    DType dtype;                   // of q, k, v, out and their gradients
+    int64_t batch, heads, groups;  // groups: key/value heads
+    int64_t queries, keys;         // s, t
+    int64_t dim_qk, dim_v;         // e, f
+    bool causal;                   // query i sees keys up to i + keys - queries
+    int64_t window;                // and only the last window of them; 0: all
+    double scale;
+    int64_t q[3], k[3], v[3], out[3], dout[3], dq[3], dk[3], dv[3];
+} AttentionKernel;
+
+typedef struct {
+    const char *name; // symbol, "k12"; not part of the kernel's identity
+    KernelKind kind;
+    // SCALAR
+    KernelAxis axis;
+    int rank;
+    int64_t dim[KERNEL_DIMS_MAX];
+    int operand_count;
+    KOperand operand[KERNEL_OPERANDS_MAX];
+    int imm_count;
+    int instr_count;
+    KInstr *instr;
+    // the templates
+    ProductKernel product;
+    AttentionKernel attention;
+} Kernel;
+
+// Independent tasks of a call, and bytes of workspace a worker needs.
+int64_t kernel_tiles(const Kernel *k);
+size_t kernel_workspace(const Kernel *k);
+// Operands of any kind of kernel, how each is accessed, and the elements [0, span) from its base address
+// that a call may touch (strides are never negative).
+int kernel_operand_count(const Kernel *k);
+Access kernel_access(const Kernel *k, int operand);
+DType kernel_dtype(const Kernel *k, int operand);
+int64_t kernel_span(const Kernel *k, int operand);
+// Floating point operations and bytes moved by one call: the cost model's view.
+int64_t kernel_flops(const Kernel *k);
+int64_t kernel_bytes(const Kernel *k);
+
+// Text: "kernel k12 rows [2048, 768] { ... }", one operation a line. The parser adds diagnostics.
+void kernel_print(const Kernel *k, FILE *out);
+char *kernel_text(const Kernel *k, Arena *a);
+// Reads one kernel and moves *at past it. NULL after a diagnostic, or at the end of the text.
+Kernel *kernel_parse(Arena *a, Diag *d, const char *file, const char *text, size_t bytes, size_t *at);
+bool kernel_verify(const Kernel *k, Diag *d, Loc loc);
+// Same work: equal but for the name.
+bool kernel_equal(const Kernel *a, const Kernel *b);
+uint64_t kernel_hash(const Kernel *k);
+// A dull interpreter, the oracle for the printers. operand[i] points to the operand's base; SCALAR,
+// PRODUCT and both ATTENTION kinds. f64 inside.
+void kernel_interpret(const Kernel *k, void *const *operand, const int64_t *imm);
+
+// Building scalar kernels. Equal operations are shared as they are added.
+typedef struct KernelBuilder KernelBuilder;
+
+KernelBuilder *kernel_builder(Arena *a, KernelAxis axis, int rank, const int64_t *dim);
+// Adds an operand; strides in elements for every dim. Returns its number.
+int kernel_add_operand(KernelBuilder *kb, DType dtype, Access access, const int64_t *stride);
+int kernel_add_imm(KernelBuilder *kb); // returns the immediate's number
+KRef kb_load(KernelBuilder *kb, int operand);
+KRef kb_load_at(KernelBuilder *kb, int operand, KRef index, int64_t limit, int64_t step);
+void kb_store(KernelBuilder *kb, int operand, KRef value);
+void kb_store_at(KernelBuilder *kb, int operand, KRef value, KRef index, int64_t limit, int64_t step);
+void kb_add_at(KernelBuilder *kb, int operand, KRef value, KRef index, int64_t limit, int64_t step);
+KRef kb_float(KernelBuilder *kb, double value);
+KRef kb_int(KernelBuilder *kb, int64_t value);
+KRef kb_imm(KernelBuilder *kb, int imm);
+KRef kb_index(KernelBuilder *kb, int dim);
+KRef kb_op1(KernelBuilder *kb, KOp op, KRef a);
+KRef kb_op2(KernelBuilder *kb, KOp op, KRef a, KRef b);
+KRef kb_op3(KernelBuilder *kb, KOp op, KRef a, KRef b, KRef c);
+KRef kb_random(KernelBuilder *kb, KRef seed, KRef step, KRef key, KRef index);
+DType kb_dtype(const KernelBuilder *kb, KRef r);
+int64_t kb_dim(const KernelBuilder *kb, int dim);
+int kb_rank(const KernelBuilder *kb);
+
+// Operators whose operands are not indexed like the kernel (gather's table, dynamic_slice's source,
+// rotary's tables) ask for them here: the operand for input i of the node being lowered, with strides for
+// the kernel's dims as given by the operand's own axis strides. Set by the lowering pass.
+typedef struct {
+    int operand;                // number in the kernel
+    int rank;
+    int64_t stride[RANK_MAX];   // elements, of the input value's own axes
+} KSource;
+// The source of input i; the operand's kernel strides are all 0 and are to be set with kb_set_stride.
+KSource kb_source(KernelBuilder *kb, int input);
+void kb_set_stride(KernelBuilder *kb, int operand, int dim, int64_t stride);
+// Set by the lowering pass before it calls OpInfo.lower.
+typedef KSource (*KSourceFn)(void *user, int input);
+void kb_set_source(KernelBuilder *kb, KSourceFn fn, void *user);
+
+// The finished kernel: dead operations dropped, neighbouring dims merged where every operand allows, dims
+// of extent 1 dropped (rank stays at least 1).
+Kernel *kernel_finish(KernelBuilder *kb);
+// Template kernels.
+Kernel *kernel_product(Arena *a, const ProductKernel *p);
+Kernel *kernel_attention(Arena *a, KernelKind kind, const AttentionKernel *p);
+
+#endif

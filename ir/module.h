@@ -1,0 +1,58 @@
+// A Module: named state and the entries that share it.
+#ifndef PLIM_IR_MODULE_H
+#define PLIM_IR_MODULE_H
+
+#include "ir/graph.h"
+#include "ir/intern.h"
+
+typedef enum { STATE_PARAM, STATE_SAVED, STATE_TRANSIENT, STATE_OPTIMIZER } StateKind;
+
+// A tensor that outlives a step.
+struct State {
+    uint32_t id;       // index in Module.state
+    const char *name;  // path, "h.0.attn.c_attn.weight"; unique
+    const char *file;  // its name in published checkpoints; equal to name where no `as` was said
+    Type type;
+    StateKind kind;
+    bool frozen;       // no update, no gradient
+    double decay;      // weight decay factor from `at` rules; negative: not said
+    Loc loc;
+};
+
+typedef struct {
+    const char *name; // size's name in the text
+    const char *key;  // config.json key, or NULL
+    int64_t value;
+} ModelSize;
+
+typedef struct {
+    Arena *arena;
+    Intern *names;
+    const char *name; // the model's
+    const char *tokenizer; // "bytes" or a file; NULL: bytes
+    int size_count;
+    ModelSize *size;
+    int state_count, state_capacity;
+    State **state;
+    int entry_count, entry_capacity;
+    Graph **entry;    // "init" computes every state's first value (random leaves and constants)
+} Module;
+
+Module *module_create(Arena *a, const char *name);
+State *module_add_state(Module *m, const char *name, Type type, StateKind kind, Loc loc);
+State *module_find_state(const Module *m, const char *name); // NULL where there is none
+void module_add_entry(Module *m, Graph *g);
+Graph *module_find_entry(const Module *m, const char *name);
+
+// Text: the whole module, or reads it back. print(parse(print(m))) == print(m). GRAPH_PRINT_LOCS adds
+// each node's place in the model text. module_parse returns NULL after adding diagnostics.
+enum { GRAPH_PRINT_LOCS = 1 };
+void module_print(const Module *m, FILE *out, int flags);
+char *module_text(const Module *m, Arena *a, int flags);
+Module *module_parse(Arena *a, Diag *d, const char *file, const char *text, size_t bytes);
+
+// Types, order, arity, attributes, phases, names: all that ops.def promises. Errors at the nodes' locs.
+bool module_verify(const Module *m, Diag *d);
+bool graph_verify(const Module *m, const Graph *g, Diag *d);
+
+#endif

@@ -1,0 +1,217 @@
+// The Plan: everything the runtime will do, decided. Struct, binary form, text form and verifier live in
+// runtime/; the compiler fills it, the executable carries its bytes, plim-dump reads it.
+//
+// Memory is one arena a space. A Buffer is a byte range of one space with one meaning; buffers may share
+// bytes when one is dead before the other begins. An instruction is a call of a kernel (or a fill, or a
+// copy) with operands that name a buffer and a byte offset in it. Instructions stand in segments, a list
+// per stream, ordered across streams by events; an entry's program is a list of calls of segments, each
+// with a slot (the micro-batch), so that accumulation does not unroll.
+#ifndef PLIM_RUNTIME_PLAN_H
+#define PLIM_RUNTIME_PLAN_H
+
+#include "runtime/plim.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { PLAN_VERSION = 1, PLAN_STREAMS_MAX = 16, PLAN_RANK_MAX = 8 };
+
+typedef enum { PLAN_F32, PLAN_BF16, PLAN_I32, PLAN_BOOL, PLAN_DTYPE_COUNT } PlanDType;
+// Memory spaces. device is where kernels work (the CPU's own memory for the CPU target).
+typedef enum { SPACE_DEVICE, SPACE_HOST, SPACE_DISK, SPACE_COUNT } PlanSpaceKind;
+typedef enum {
+    BUFFER_WEIGHTS, BUFFER_GRADIENTS, BUFFER_OPTIMIZER, BUFFER_ACTIVATIONS, BUFFER_WORKSPACE,
+    BUFFER_COMMUNICATION, BUFFER_INPUTS, BUFFER_STATE /* saved or transient state that is no weight */,
+    BUFFER_KIND_COUNT
+} PlanBufferKind;
+typedef enum { PLAN_READ, PLAN_WRITE, PLAN_UPDATE } PlanAccess;
+typedef enum {
+    INSTR_KERNEL, // generated code: kernel, imm
+    INSTR_PRODUCT,// a library's product: kernel (its text has the shapes)
+    INSTR_FILL,   // operand 0 := byte pattern imm[0]
+    INSTR_COPY    // operand 1 (read) -> operand 0 (write), equal bytes
+} PlanInstrKind;
+typedef enum { PLAN_FROM_DATA, PLAN_FROM_KNOB, PLAN_FROM_STEP, PLAN_FROM_STEPS, PLAN_FROM_SEED, PLAN_FROM_CALLER } PlanSource;
+
+typedef struct {
+    PlanSpaceKind kind;
+    uint64_t bytes;    // the arena's size
+    uint64_t load;     // largest sum of live bytes over the event order: the bound on bytes for it
+} PlanSpace;
+
+typedef struct {
+    const char *name;
+    PlanBufferKind kind;
+    uint32_t space;    // index
+    uint64_t offset, bytes;
+    uint32_t alignment;
+    // Live range in positions of the entry's linear order (docs/plan.md): first write .. last use, both
+    // inclusive. Persistent buffers (state) live 0 .. UINT32_MAX in every entry.
+    uint32_t entry;    // index, or UINT32_MAX for persistent buffers
+    uint32_t first, last;
+    uint32_t carried;  // 1: an accumulator, live from the zero fill through every micro-batch
+    const char *scope; // for people: "h.0.attn"
+    const char *where; // for people: "gpt2.plim:12:3", or ""
+    PlanDType dtype;
+    uint32_t rank;
+    int64_t dim[PLAN_RANK_MAX]; // of the value it was made for; product of dims x dtype <= bytes
+} PlanBuffer;
+
+// State: a persistent buffer with a name. kind as ir's StateKind: param, saved, transient, optimizer.
+typedef struct {
+    const char *name;
+    const char *file;   // name in weight files
+    uint32_t buffer;
+    uint32_t kind;      // 0 param, 1 saved, 2 transient, 3 optimizer
+    PlanDType dtype;
+    uint32_t rank;
+    int64_t dim[PLAN_RANK_MAX];
+} PlanState;
+
+typedef struct {
+    uint32_t buffer;
+    uint64_t offset, bytes; // the bytes touched, inside the buffer
+    PlanAccess access;
+    uint64_t slot_bytes;    // added to offset once per slot of the call (micro-batch inputs); else 0
+} PlanOperand;
+
+typedef struct {
+    PlanInstrKind kind;
+    uint32_t stream;
+    uint32_t kernel;             // index, INSTR_KERNEL and INSTR_PRODUCT
+    uint32_t operand_count;
+    PlanOperand *operand;        // the kernel's operands in order; workspace, if any, is `workspace`
+    uint32_t imm_count;
+    int64_t *imm;
+    uint32_t workspace;          // buffer, or UINT32_MAX; holds workers x the kernel's bytes
+    uint32_t wait_count, *wait;  // events to wait for first
+    uint32_t signal;             // event signalled after, or UINT32_MAX
+    uint64_t flops, bytes;       // of one call
+    uint64_t signature;          // what it must compute: see plan_sign.h
+    const char *name;            // for people: the operators, "layernorm h.0.ln_1"
+    const char *where;           // "gpt2.plim:12:3"
+} PlanInstr;
+
+typedef struct {
+    const char *name;            // "train.body"
+    uint32_t instr_count;
+    PlanInstr *instr;            // in the planner's linear order; each stream's instructions in theirs
+    uint32_t event_count;
+} PlanSegment;
+
+typedef struct {
+    uint32_t segment;
+    uint32_t slot;               // micro-batch number
+} PlanCall;
+
+typedef struct {
+    const char *name;
+    PlanSource source;
+    const char *loader;          // "data"
+    double fallback;             // knob default
+    int64_t bound;               // i32 values must lie in 0..bound-1; 0: any
+    uint32_t buffer;             // holds every micro-batch: slots x slot bytes
+    uint32_t slots;
+    PlanDType dtype;
+    uint32_t rank;
+    int64_t dim[PLAN_RANK_MAX];  // of one slot
+} PlanInput;
+
+typedef struct {
+    const char *name;
+    uint32_t buffer;
+    uint64_t offset;
+    PlanDType dtype;
+    uint32_t rank;
+    int64_t dim[PLAN_RANK_MAX];
+    uint64_t signature;          // of its content at the end
+} PlanResult;
+
+typedef struct {
+    uint32_t state;
+    uint64_t signature;          // of the state's content at the end of the entry
+} PlanCommit;
+
+typedef struct {
+    const char *name;
+    uint32_t input_count;
+    PlanInput *input;
+    uint32_t result_count;
+    PlanResult *result;
+    uint32_t commit_count;
+    PlanCommit *commit;
+    uint32_t call_count;
+    PlanCall *call;
+} PlanEntry;
+
+typedef struct {
+    const char *name;      // symbol of the generated code, "k12"
+    const char *text;      // ir/kernel's text: opaque here
+    uint64_t tiles;
+    uint64_t workspace;    // bytes a worker
+} PlanKernel;
+
+typedef struct {
+    const char *pass, *subject, *text; // subject: a value, operator or buffer name
+} PlanRemark;
+
+// What a product needs at run time, so that runtime/ need not parse kernels. See ir/kernel.h ProductKernel.
+typedef struct {
+    uint32_t kernel;       // index
+    uint32_t library;      // 1 oneDNN, 2 OpenBLAS
+    PlanDType a, b, c;
+    int64_t batch[2], m, n, k;
+    int64_t a_stride[4], b_stride[4], c_stride[4];
+    uint32_t accumulate;
+    int64_t tile_m, tile_n;
+} PlanProduct;
+
+typedef struct {
+    uint32_t version;
+    const char *model;
+    const char *target;    // "cpu:x86-64-v3"; the features it needs in `isa`
+    const char *isa;       // "avx2,fma,f16c,bmi2"; checked at start
+    const char *tool;      // "plimc 0.1.0"
+    const char *flags;     // those that changed the plan
+    const char *tokenizer; // "bytes" or a file name
+    uint32_t workers;      // most worker threads the workspaces allow
+    uint32_t stream_count;
+    uint32_t degraded;     // a solver was killed by the hang guard
+    uint32_t space_count;   PlanSpace *space;
+    uint32_t buffer_count;  PlanBuffer *buffer;
+    uint32_t state_count;   PlanState *state;
+    uint32_t segment_count; PlanSegment *segment;
+    uint32_t entry_count;   PlanEntry *entry;
+    uint32_t kernel_count;  PlanKernel *kernel;
+    uint32_t product_count; PlanProduct *product;
+    uint32_t remark_count;  PlanRemark *remark;
+    uint64_t digest;       // of everything else, set by plan_encode
+} Plan;
+
+// Memory for plans: everything hangs off one PlanMemory and goes with it.
+typedef struct PlanMemory PlanMemory;
+PlanMemory *plan_memory_new(void); // NULL when there is none
+void plan_memory_release(PlanMemory *pm);
+void *plan_alloc(PlanMemory *pm, size_t count, size_t size); // zeroed; NULL when there is none
+const char *plan_string(PlanMemory *pm, const char *text);
+
+// Binary form. plan_encode gives malloc'ed bytes (caller frees); equal plans give equal bytes.
+PlimStatus plan_encode(const Plan *p, uint8_t **bytes, size_t *size);
+// Trusts nothing: every count, index and size is checked before use. On failure error says what and where.
+PlimStatus plan_decode(const uint8_t *bytes, size_t size, PlanMemory *pm, Plan **out, PlimError *error);
+// Text form; parse gives line and column in error. print(parse(print(p))) == print(p).
+void plan_print(const Plan *p, FILE *out);
+PlimStatus plan_parse(const char *text, size_t size, PlanMemory *pm, Plan **out, PlimError *error);
+
+// The verifier: see plan_verify.c for the rules. error names the first rule broken and the instruction.
+PlimStatus plan_verify(const Plan *p, PlimError *error);
+
+size_t plan_dtype_bytes(PlanDType t);
+const char *plan_dtype_name(PlanDType t);
+const char *plan_buffer_kind_name(PlanBufferKind k);
+const char *plan_space_name(PlanSpaceKind k);
+const PlanEntry *plan_find_entry(const Plan *p, const char *name); // NULL where there is none
+
+#endif
