@@ -1,0 +1,118 @@
+// Products by OpenBLAS's sgemm, opened at run time: for machines without oneDNN. f32 only.
+#include "runtime/product_library.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CBLAS_ROW_MAJOR = 101, CBLAS_NO_TRANS = 111, CBLAS_TRANS = 112 };
+
+typedef void SgemmFn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
+                     const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                     int ldc);
+
+typedef struct {
+    void *handle;
+    SgemmFn *sgemm;
+    void (*set_threads)(int);
+} Openblas;
+
+typedef struct {
+    int trans_a, trans_b, lda, ldb, ldc, k;
+    float beta;
+} Prepared;
+
+static void close_library(void *library) {
+    Openblas *o = library;
+    dlclose(o->handle);
+    free(o);
+}
+
+static PlimStatus open_library(void **library, PlimError *error) {
+    void *handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    Openblas *o = handle ? calloc(1, sizeof *o) : NULL;
+    if (!o) {
+        if (handle)
+            dlclose(handle);
+        snprintf(
+            error->text, sizeof error->text,
+            "this program needs OpenBLAS (libopenblas.so.0, Debian's package libopenblas0), which "
+            "was not found; install it, or compile with --target cpu, which needs no library");
+        return PLIM_MACHINE;
+    }
+    o->handle = handle;
+    *(void **)(&o->sgemm) = dlsym(handle, "cblas_sgemm");
+    *(void **)(&o->set_threads) = dlsym(handle, "openblas_set_num_threads");
+    if (!o->sgemm || !o->set_threads) {
+        close_library(o);
+        snprintf(error->text, sizeof error->text, "libopenblas.so.0 was found but can't be used");
+        return PLIM_MACHINE;
+    }
+    o->set_threads(1);
+    *library = o;
+    return PLIM_OK;
+}
+
+// A matrix given by its strides as BLAS wants it: transposed or not, and its leading dimension.
+static bool as_blas(const int64_t stride[2], int64_t rows, int64_t columns, int *trans,
+                    int *leading) {
+    const bool plain = stride[1] == 1 || columns == 1;
+    if (!plain && stride[0] != 1 && rows != 1)
+        return false;
+    const int64_t across = plain ? columns : rows;
+    int64_t lead = plain ? stride[0] : stride[1];
+    if (lead < across)
+        lead = across; // A single row: any leading dimension is right.
+    *trans = plain ? CBLAS_NO_TRANS : CBLAS_TRANS;
+    *leading = (int)lead;
+    return lead <= INT_MAX;
+}
+
+static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace, void **out,
+                          PlimError *error) {
+    (void)library;
+    (void)workspace;
+    Prepared *made = calloc(1, sizeof *made);
+    if (!made) {
+        snprintf(error->text, sizeof error->text, "out of memory");
+        return PLIM_NO_MEMORY;
+    }
+    int trans_c;
+    if (p->a != PLAN_F32 || p->b != PLAN_F32 || p->c != PLAN_F32 || p->k > INT_MAX ||
+        !as_blas(p->a_stride + 2, p->m, p->k, &made->trans_a, &made->lda) ||
+        !as_blas(p->b_stride + 2, p->k, p->n, &made->trans_b, &made->ldb) ||
+        !as_blas(p->c_stride + 2, p->m, p->n, &trans_c, &made->ldc) || trans_c != CBLAS_NO_TRANS) {
+        free(made);
+        snprintf(error->text, sizeof error->text,
+                 "OpenBLAS can't compute a product of %lld x %lld x %lld as planned; compile again "
+                 "with --target cpu",
+                 (long long)p->m, (long long)p->n, (long long)p->k);
+        return PLIM_MACHINE;
+    }
+    made->k = (int)p->k;
+    made->beta = p->accumulate ? 1.0F : 0.0F;
+    *out = made;
+    return PLIM_OK;
+}
+
+static void release(void *library, void *prepared) {
+    (void)library;
+    free(prepared);
+}
+
+static bool run(void *library, const void *prepared, const ProductTile *tile, void *const at[3],
+                void *workspace) {
+    (void)workspace;
+    const Openblas *o = library;
+    const Prepared *p = prepared;
+    o->sgemm(CBLAS_ROW_MAJOR, p->trans_a, p->trans_b, (int)tile->rows, (int)tile->columns, p->k,
+             1.0F, at[0], p->lda, at[1], p->ldb, p->beta, at[2], p->ldc);
+    return true;
+}
+
+const ProductLibraryOps product_openblas = {.open = open_library,
+                                            .close = close_library,
+                                            .prepare = prepare,
+                                            .release = release,
+                                            .run = run};

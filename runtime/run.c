@@ -1,0 +1,214 @@
+// The interpreter of plans.
+//
+// It decides nothing: addresses, order, streams and events are the plan's. run_new takes one
+// mapping per space from the system and resolves every buffer to an address; a step then only calls
+// kernels. Tiles of one instruction are shared by the worker pool; instructions of one stream
+// follow each other; several streams share the pool, one instruction at a time.
+#include "runtime/run.h"
+
+#include "runtime/pool.h"
+#include "runtime/product.h"
+#include "runtime/stream.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { OPERANDS_MAX = 64 };
+
+struct PlimRun {
+    const Plan *plan;
+    PlimKernelFn *const *kernel;
+    char **arena; // by space
+    ProductTable *products;
+    PlimPool *pool;
+    pthread_mutex_t pool_lock; // several streams, one pool
+    PlimStreams *streams;      // NULL where the plan has one stream
+    // What the streams are executing.
+    const PlanSegment *segment;
+    uint32_t slot;
+};
+
+// One call in flight: what pool tasks see.
+typedef struct {
+    const PlimRun *run;
+    const PlanInstr *instr;
+    void *operand[OPERANDS_MAX];
+    char *workspace;         // of worker 0; the others follow
+    uint64_t workspace_step; // bytes a worker
+    bool failed;
+} CallInFlight;
+
+static PlimStatus no_memory(PlimError *error, const char *what, uint64_t bytes) {
+    snprintf(error->text, sizeof error->text, "out of memory: %s needs %llu bytes", what,
+             (unsigned long long)bytes);
+    return PLIM_NO_MEMORY;
+}
+
+static PlimStatus map_arenas(PlimRun *r, PlimError *error) {
+    const Plan *p = r->plan;
+    r->arena = calloc((size_t)p->space_count + 1, sizeof *r->arena);
+    if (!r->arena)
+        return no_memory(error, "the space table", p->space_count);
+    for (uint32_t i = 0; i < p->space_count; i++) {
+        if (p->space[i].bytes == 0)
+            continue;
+        void *at = mmap(NULL, (size_t)p->space[i].bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (at == MAP_FAILED)
+            return no_memory(error, "the arena", p->space[i].bytes);
+        // Fewer, larger pages where the system has them: an arena is walked from end to end every
+        // step.
+        (void)madvise(at, (size_t)p->space[i].bytes, MADV_HUGEPAGE);
+        r->arena[i] = at;
+    }
+    return PLIM_OK;
+}
+
+static bool stream_body(void *context, int stream);
+
+static uint32_t most_events(const Plan *p) {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < p->segment_count; i++)
+        if (p->segment[i].event_count > most)
+            most = p->segment[i].event_count;
+    return most;
+}
+
+PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, int threads, PlimRun **out,
+                   PlimError *error) {
+    PlimRun *r = calloc(1, sizeof *r);
+    if (!r)
+        return no_memory(error, "the run", sizeof *r);
+    r->plan = p;
+    r->kernel = kernel;
+    pthread_mutex_init(&r->pool_lock, NULL);
+    PlimStatus status = map_arenas(r, error);
+    if (status == PLIM_OK)
+        status = product_table_new(p, &r->products, error);
+    if (status == PLIM_OK) {
+        r->pool = pool_new(threads);
+        if (!r->pool) {
+            snprintf(error->text, sizeof error->text, "can't start %d worker threads", threads);
+            status = PLIM_MACHINE;
+        }
+    }
+    if (status == PLIM_OK && p->stream_count > 1) {
+        r->streams = streams_new((int)p->stream_count, (int)most_events(p), stream_body, r);
+        if (!r->streams) {
+            snprintf(error->text, sizeof error->text, "can't start %u streams", p->stream_count);
+            status = PLIM_MACHINE;
+        }
+    }
+    if (status != PLIM_OK) {
+        run_release(r);
+        return status;
+    }
+    *out = r;
+    return PLIM_OK;
+}
+
+void run_release(PlimRun *r) {
+    if (!r)
+        return;
+    streams_release(r->streams);
+    pool_release(r->pool);
+    product_table_release(r->products);
+    for (uint32_t i = 0; r->arena && i < r->plan->space_count; i++)
+        if (r->arena[i])
+            munmap(r->arena[i], (size_t)r->plan->space[i].bytes);
+    free(r->arena);
+    pthread_mutex_destroy(&r->pool_lock);
+    free(r);
+}
+
+void *run_buffer(const PlimRun *r, uint32_t buffer) {
+    const PlanBuffer *b = &r->plan->buffer[buffer];
+    return r->arena[b->space] + b->offset;
+}
+
+uint64_t run_arena_bytes(const PlimRun *r) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < r->plan->space_count; i++)
+        sum += r->arena[i] ? r->plan->space[i].bytes : 0;
+    return sum;
+}
+
+static void run_tiles(void *context, int64_t begin, int64_t end, int worker) {
+    CallInFlight *c = context;
+    char *workspace = c->workspace ? c->workspace + (uint64_t)worker * c->workspace_step : NULL;
+    if (c->instr->kind == INSTR_KERNEL) {
+        c->run->kernel[c->instr->kernel](c->operand, c->instr->imm, begin, end, workspace);
+        return;
+    }
+    const uint32_t row = product_of_kernel(c->run->products, c->instr->kernel);
+    if (!product_run(c->run->products, row, c->operand, begin, end, workspace))
+        __atomic_store_n(&c->failed, true, __ATOMIC_RELAXED);
+}
+
+static bool call_kernel(PlimRun *r, CallInFlight *c) {
+    const PlanKernel *k = &r->plan->kernel[c->instr->kernel];
+    if (c->instr->workspace != UINT32_MAX) {
+        c->workspace = run_buffer(r, c->instr->workspace);
+        c->workspace_step = k->workspace;
+    }
+    if (r->streams)
+        pthread_mutex_lock(&r->pool_lock);
+    pool_run(r->pool, run_tiles, c, (int64_t)k->tiles);
+    if (r->streams)
+        pthread_mutex_unlock(&r->pool_lock);
+    return !c->failed;
+}
+
+static bool execute(PlimRun *r, const PlanInstr *instr) {
+    CallInFlight c = {.run = r, .instr = instr};
+    for (uint32_t i = 0; i < instr->operand_count; i++) {
+        const PlanOperand *o = &instr->operand[i];
+        c.operand[i] = (char *)run_buffer(r, o->buffer) + o->offset + r->slot * o->slot_bytes;
+    }
+    switch (instr->kind) {
+    case INSTR_KERNEL:
+    case INSTR_PRODUCT:
+        return call_kernel(r, &c);
+    case INSTR_FILL:
+        memset(c.operand[0], (int)instr->imm[0], (size_t)instr->operand[0].bytes);
+        return true;
+    case INSTR_COPY:
+        memcpy(c.operand[0], c.operand[1], (size_t)instr->operand[0].bytes);
+        return true;
+    }
+    return false;
+}
+
+// Everything the current segment gives one stream.
+static bool stream_body(void *context, int stream) {
+    PlimRun *r = context;
+    for (uint32_t i = 0; i < r->segment->instr_count; i++) {
+        const PlanInstr *instr = &r->segment->instr[i];
+        if (instr->stream != (uint32_t)stream)
+            continue;
+        for (uint32_t w = 0; w < instr->wait_count; w++)
+            if (r->streams && !stream_wait(r->streams, instr->wait[w]))
+                return false;
+        if (!execute(r, instr))
+            return false;
+        if (r->streams && instr->signal != UINT32_MAX)
+            stream_signal(r->streams, instr->signal);
+    }
+    return true;
+}
+
+PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
+    for (uint32_t i = 0; i < entry->call_count; i++) {
+        r->segment = &r->plan->segment[entry->call[i].segment];
+        r->slot = entry->call[i].slot;
+        if (r->streams ? !streams_run(r->streams) : !stream_body(r, 0)) {
+            snprintf(error->text, sizeof error->text, "a product failed in %s, segment %s",
+                     entry->name, r->segment->name);
+            return PLIM_MACHINE;
+        }
+    }
+    return PLIM_OK;
+}
