@@ -1,0 +1,247 @@
+// Strict JSON (RFC 8259) over a bounded text; never reads past end. A failed cursor stays failed.
+#include "runtime/json_read.h"
+
+#include <string.h>
+
+enum { NESTING_MAX = 64 };
+
+static bool fail(JsonCursor *j) {
+    j->failed = true;
+    return false;
+}
+
+static void skip_space(JsonCursor *j) {
+    while (j->at < j->end && memchr(" \t\r\n", *j->at, 4))
+        j->at++;
+}
+
+bool json_accept(JsonCursor *j, char c) {
+    if (j->failed)
+        return false;
+    skip_space(j);
+    if (j->at == j->end || *j->at != c)
+        return false;
+    j->at++;
+    return true;
+}
+
+bool json_expect(JsonCursor *j, char c) {
+    return json_accept(j, c) || fail(j);
+}
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+// Four hex digits after \u.
+static bool read_hex(JsonCursor *j, uint32_t *out) {
+    *out = 0;
+    for (int i = 0; i < 4; i++) {
+        const int digit = j->at < j->end ? hex_digit(*j->at) : -1;
+        if (digit < 0)
+            return fail(j);
+        *out = *out << 4 | (uint32_t)digit;
+        j->at++;
+    }
+    return true;
+}
+
+// The code point after \u, surrogate pairs joined.
+static bool read_escape_point(JsonCursor *j, uint32_t *point) {
+    if (!read_hex(j, point))
+        return false;
+    if (*point < 0xd800 || *point > 0xdfff)
+        return *point != 0 || fail(j);
+    uint32_t low;
+    if (*point > 0xdbff || j->end - j->at < 2 || j->at[0] != '\\' || j->at[1] != 'u')
+        return fail(j);
+    j->at += 2;
+    if (!read_hex(j, &low))
+        return false;
+    if (low < 0xdc00 || low > 0xdfff)
+        return fail(j);
+    *point = 0x10000 + ((*point - 0xd800) << 10) + (low - 0xdc00);
+    return true;
+}
+
+static size_t utf8_encode(uint32_t point, char out[4]) {
+    if (point < 0x80) {
+        out[0] = (char)point;
+        return 1;
+    }
+    const size_t length = point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--) {
+        out[i] = (char)(0x80 | (point & 0x3f));
+        point >>= 6;
+    }
+    static const unsigned char lead[5] = {0, 0, 0xc0, 0xe0, 0xf0};
+    out[0] = (char)(lead[length] | point);
+    return length;
+}
+
+// Length of the valid UTF-8 sequence at p (RFC 3629: shortest form, no surrogates), or 0.
+static size_t utf8_length(const unsigned char *p, size_t left) {
+    if (p[0] < 0x80)
+        return p[0] >= 0x20;
+    const size_t length = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || left < length)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    const bool bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+                     (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return bad ? 0 : length;
+}
+
+// One character of a string, escaped or not, as UTF-8. Length 0 after a failure.
+static size_t read_character(JsonCursor *j, char out[4]) {
+    if (*j->at != '\\') {
+        const size_t length = utf8_length((const unsigned char *)j->at, (size_t)(j->end - j->at));
+        memcpy(out, j->at, length);
+        j->at += length;
+        return length;
+    }
+    if (j->end - j->at < 2)
+        return 0;
+    const char kind = j->at[1];
+    j->at += 2;
+    if (kind == 'u') {
+        uint32_t point;
+        return read_escape_point(j, &point) ? utf8_encode(point, out) : 0;
+    }
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const char *found = kind ? strchr(from, kind) : NULL;
+    if (!found)
+        return 0;
+    out[0] = to[found - from];
+    return 1;
+}
+
+// out may be NULL: the string is passed over.
+static bool read_string(JsonCursor *j, char *out, size_t size) {
+    if (!json_expect(j, '"'))
+        return false;
+    size_t used = 0;
+    while (j->at < j->end && *j->at != '"') {
+        char character[4];
+        const size_t length = read_character(j, character);
+        if (length == 0 || (out && used + length + 1 > size))
+            return fail(j);
+        if (out)
+            memcpy(out + used, character, length);
+        used += length;
+    }
+    if (j->at == j->end)
+        return fail(j);
+    j->at++;
+    if (out)
+        out[used] = '\0';
+    return true;
+}
+
+bool json_string(JsonCursor *j, char *out, size_t size) {
+    return read_string(j, out, size);
+}
+
+bool json_count(JsonCursor *j, uint64_t *out) {
+    if (j->failed)
+        return false;
+    skip_space(j);
+    const char *start = j->at;
+    *out = 0;
+    for (; j->at < j->end && *j->at >= '0' && *j->at <= '9'; j->at++) {
+        if (*out > (INT64_MAX - 9) / 10)
+            return fail(j);
+        *out = *out * 10 + (uint64_t)(*j->at - '0');
+    }
+    const bool leading_zero = j->at - start > 1 && *start == '0';
+    return (j->at > start && !leading_zero) || fail(j);
+}
+
+static bool skip_digits(JsonCursor *j) {
+    const char *start = j->at;
+    while (j->at < j->end && *j->at >= '0' && *j->at <= '9')
+        j->at++;
+    return j->at > start || fail(j);
+}
+
+static bool skip_number(JsonCursor *j) {
+    json_accept(j, '-');
+    if (!skip_digits(j))
+        return false;
+    if (j->at < j->end && *j->at == '.') {
+        j->at++;
+        if (!skip_digits(j))
+            return false;
+    }
+    if (j->at < j->end && (*j->at == 'e' || *j->at == 'E')) {
+        j->at++;
+        if (j->at < j->end && (*j->at == '+' || *j->at == '-'))
+            j->at++;
+        return skip_digits(j);
+    }
+    return true;
+}
+
+static bool skip_word(JsonCursor *j, const char *word) {
+    const size_t length = strlen(word);
+    if ((size_t)(j->end - j->at) < length || memcmp(j->at, word, length) != 0)
+        return fail(j);
+    j->at += length;
+    return true;
+}
+
+static bool skip_value(JsonCursor *j, int depth);
+
+// The rest of an object or array whose opening bracket is read.
+static bool skip_items(JsonCursor *j, char close, int depth) {
+    if (json_accept(j, close))
+        return true;
+    do {
+        if (close == '}' && !(read_string(j, NULL, 0) && json_expect(j, ':')))
+            return false;
+        if (!skip_value(j, depth + 1))
+            return false;
+    } while (json_accept(j, ','));
+    return json_expect(j, close);
+}
+
+static bool skip_value(JsonCursor *j, int depth) {
+    if (depth > NESTING_MAX)
+        return fail(j);
+    if (json_accept(j, '{'))
+        return skip_items(j, '}', depth);
+    if (json_accept(j, '['))
+        return skip_items(j, ']', depth);
+    skip_space(j);
+    if (j->at == j->end)
+        return fail(j);
+    switch (*j->at) {
+    case '"':
+        return read_string(j, NULL, 0);
+    case 't':
+        return skip_word(j, "true");
+    case 'f':
+        return skip_word(j, "false");
+    case 'n':
+        return skip_word(j, "null");
+    default:
+        return skip_number(j);
+    }
+}
+
+bool json_skip(JsonCursor *j) {
+    return !j->failed && skip_value(j, 0);
+}
+
+bool json_at_end(JsonCursor *j) {
+    skip_space(j);
+    return !j->failed && j->at == j->end;
+}

@@ -1,0 +1,46 @@
+// safetensors files: tensors by name, read and written. The reader trusts nothing: no hole, no
+// overlap, no duplicate name, every tensor inside the file, the last one ending with it.
+#ifndef PLIM_RUNTIME_SAFETENSORS_H
+#define PLIM_RUNTIME_SAFETENSORS_H
+
+#include "runtime/plan.h"
+
+enum { SAFETENSORS_RANK_MAX = 8 };
+
+typedef struct {
+    const char *name;
+    const char *dtype; // as in the file: "F32", "BF16", "F16", "I64", ...
+    uint32_t rank;
+    int64_t dim[SAFETENSORS_RANK_MAX];
+    uint64_t offset, bytes; // in the file
+} SafeTensor;
+
+typedef struct SafeFile SafeFile;
+
+// Whether the first bytes look like a safetensors header (a length and an opening brace).
+bool safetensors_probe(const uint8_t first[9], uint64_t file_bytes);
+PlimStatus safetensors_open(const char *path, SafeFile **out, PlimError *error);
+void safetensors_close(SafeFile *f);
+uint32_t safetensors_count(const SafeFile *f);
+const SafeTensor *safetensors_at(const SafeFile *f, uint32_t index); // sorted by name
+const SafeTensor *safetensors_find(const SafeFile *f, const char *name);
+// Reads count elements from element first on, converted to the plan's dtype (floats among floats,
+// integers to i32 with a range check).
+PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t first, uint64_t count,
+                            PlanDType to, void *out, PlimError *error);
+
+// One tensor to write; at points to its bytes.
+typedef struct {
+    const char *name;
+    PlanDType dtype;
+    uint32_t rank;
+    const int64_t *dim;
+    const void *at;
+} SafeSource;
+
+// Writes the file under a temporary name beside path, syncs it and its folder, and renames it: path
+// is either the old file or the whole new one. metadata is one JSON object's text or NULL.
+PlimStatus safetensors_write(const char *path, const SafeSource *tensor, uint32_t count,
+                             const char *metadata, PlimError *error);
+
+#endif

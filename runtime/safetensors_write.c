@@ -1,0 +1,167 @@
+// The safetensors writer: a new file beside the old one, synced, then renamed over it, and the
+// folder synced, so that after a crash at any moment the name shows either the old content or the
+// whole new one.
+#include "runtime/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// Text that grows; failed once memory ran out.
+typedef struct {
+    char *at;
+    size_t used, capacity;
+    bool failed;
+} Text;
+
+static void append(Text *t, const char *bytes, size_t count) {
+    if (t->used + count + 1 > t->capacity) {
+        const size_t capacity = (t->used + count + 1) * 2;
+        char *grown = realloc(t->at, capacity);
+        if (!grown) {
+            t->failed = true;
+            return;
+        }
+        t->at = grown;
+        t->capacity = capacity;
+    }
+    memcpy(t->at + t->used, bytes, count);
+    t->used += count;
+}
+
+static void append_text(Text *t, const char *text) {
+    append(t, text, strlen(text));
+}
+
+static void append_string(Text *t, const char *text) {
+    append_text(t, "\"");
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text;
+        char escaped[8];
+        if (c == '"' || c == '\\')
+            snprintf(escaped, sizeof escaped, "\\%c", c);
+        else if (c < 0x20)
+            snprintf(escaped, sizeof escaped, "\\u%04x", c);
+        else
+            snprintf(escaped, sizeof escaped, "%c", c);
+        append_text(t, escaped);
+    }
+    append_text(t, "\"");
+}
+
+static const char *format_dtype(PlanDType t) {
+    static const char *const name[PLAN_DTYPE_COUNT] = {"F32", "BF16", "I32", "BOOL"};
+    return name[t];
+}
+
+static uint64_t tensor_bytes(const SafeSource *s) {
+    uint64_t bytes = plan_dtype_bytes(s->dtype);
+    for (uint32_t i = 0; i < s->rank; i++)
+        bytes *= (uint64_t)s->dim[i];
+    return bytes;
+}
+
+// The header with its length, padded with spaces so that data is aligned to 8 bytes.
+static Text make_header(const SafeSource *tensor, uint32_t count, const char *metadata) {
+    Text t = {0};
+    append(&t, "\0\0\0\0\0\0\0\0", 8);
+    append_text(&t, "{");
+    if (metadata) {
+        append_text(&t, "\"__metadata__\":");
+        append_text(&t, metadata);
+    }
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0 || metadata)
+            append_text(&t, ",");
+        append_string(&t, tensor[i].name);
+        char text[128];
+        snprintf(text, sizeof text, ":{\"dtype\":\"%s\",\"shape\":[",
+                 format_dtype(tensor[i].dtype));
+        append_text(&t, text);
+        for (uint32_t d = 0; d < tensor[i].rank; d++) {
+            snprintf(text, sizeof text, "%s%lld", d ? "," : "", (long long)tensor[i].dim[d]);
+            append_text(&t, text);
+        }
+        const uint64_t end = offset + tensor_bytes(&tensor[i]);
+        snprintf(text, sizeof text, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)offset,
+                 (unsigned long long)end);
+        append_text(&t, text);
+        offset = end;
+    }
+    append_text(&t, "}");
+    while (!t.failed && t.used % 8 != 0)
+        append_text(&t, " ");
+    for (int i = 0; i < 8 && !t.failed; i++)
+        t.at[i] = (char)((t.used - 8) >> (8 * i) & 0xff);
+    return t;
+}
+
+static bool write_fully(int fd, const void *bytes, uint64_t count) {
+    const char *at = bytes;
+    while (count > 0) {
+        const ssize_t done = write(fd, at, count > 1 << 30 ? 1 << 30 : (size_t)count);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return false;
+        at += done;
+        count -= (uint64_t)done;
+    }
+    return true;
+}
+
+static bool sync_folder(const char *path) {
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof folder)
+        return false;
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+    const int fd = open(slash ? (length ? folder : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const bool ok = fsync(fd) == 0;
+    close(fd);
+    return ok;
+}
+
+static bool write_file(const char *temporary, const char *path, const Text *header,
+                       const SafeSource *tensor, uint32_t count) {
+    const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return false;
+    bool ok = write_fully(fd, header->at, header->used);
+    for (uint32_t i = 0; i < count && ok; i++)
+        ok = write_fully(fd, tensor[i].at, tensor_bytes(&tensor[i]));
+    ok = ok && fsync(fd) == 0;
+    ok = close(fd) == 0 && ok;
+    ok = ok && rename(temporary, path) == 0 && sync_folder(path);
+    if (!ok) {
+        const int why = errno;
+        unlink(temporary);
+        errno = why;
+    }
+    return ok;
+}
+
+PlimStatus safetensors_write(const char *path, const SafeSource *tensor, uint32_t count,
+                             const char *metadata, PlimError *error) {
+    Text header = make_header(tensor, count, metadata);
+    char temporary[4096];
+    const int length = snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid());
+    PlimStatus status = PLIM_OK;
+    if (header.failed || length >= (int)sizeof temporary) {
+        snprintf(error->text, sizeof error->text, "out of memory writing %s", path);
+        status = PLIM_NO_MEMORY;
+    } else if (!write_file(temporary, path, &header, tensor, count)) {
+        snprintf(error->text, sizeof error->text, "can't write %s: %s", path, strerror(errno));
+        status = PLIM_IO;
+    }
+    free(header.at);
+    return status;
+}
