@@ -1,0 +1,460 @@
+// The module being built, functions, constants, arithmetic and loops over LLVM's C API. Memory is
+// in llvm_memory.c. Values carry no names, so that no text of the user's ever reaches LLVM; where
+// the module's text is printed, LLVM numbers them. All code a builder makes is a function of the
+// calls made here alone: the result does not depend on threads, addresses or time.
+#include "codegen/llvm_build.h"
+
+#include "ir/check.h"
+
+#include <llvm-c/Analysis.h>
+#include <string.h>
+
+static const char llvm_triple[] = "x86_64-unknown-linux-gnu";
+
+// LLVM's complaints and remarks end here instead of on stderr; errors are kept.
+static void take_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
+    LlvmBuild *b = user;
+    if (LLVMGetDiagInfoSeverity(info) != LLVMDSError || b->error)
+        return;
+    char *text = LLVMGetDiagInfoDescription(info);
+    b->error = arena_text(b->arena, text);
+    LLVMDisposeMessage(text);
+}
+
+static void make_machine(LlvmBuild *b) {
+    LLVMTargetRef target;
+    char *message = NULL;
+    if (LLVMGetTargetFromTriple(llvm_triple, &target, &message)) {
+        b->error = arena_text(b->arena, message);
+        LLVMDisposeMessage(message);
+        return;
+    }
+    b->machine = LLVMCreateTargetMachine(target, llvm_triple, b->target->cpu, b->target->features,
+                                         LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
+    if (!b->machine) {
+        b->error = "LLVM has no code generator for x86-64";
+        return;
+    }
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(b->machine);
+    LLVMSetModuleDataLayout(b->module, layout);
+    LLVMDisposeTargetData(layout);
+    LLVMSetTarget(b->module, llvm_triple);
+}
+
+void llvm_build_init(LlvmBuild *b, Arena *a, const CpuTarget *target, const char *module_name) {
+    *b = (LlvmBuild){.arena = a, .target = target};
+    b->context = LLVMContextCreate();
+    LLVMContextSetDiagnosticHandler(b->context, take_diagnostic, b);
+    LLVMContextSetDiscardValueNames(b->context, 1);
+    b->module = LLVMModuleCreateWithNameInContext(module_name, b->context);
+    b->builder = LLVMCreateBuilderInContext(b->context);
+    b->void_type = LLVMVoidTypeInContext(b->context);
+    b->i1 = LLVMInt1TypeInContext(b->context);
+    b->i8 = LLVMInt8TypeInContext(b->context);
+    b->i16 = LLVMInt16TypeInContext(b->context);
+    b->i32 = LLVMInt32TypeInContext(b->context);
+    b->i64 = LLVMInt64TypeInContext(b->context);
+    b->f32 = LLVMFloatTypeInContext(b->context);
+    b->bf16 = LLVMBFloatTypeInContext(b->context);
+    b->ptr = LLVMPointerTypeInContext(b->context, 0);
+    make_machine(b);
+}
+
+void llvm_build_release(LlvmBuild *b) {
+    LLVMDisposeBuilder(b->builder);
+    if (b->machine)
+        LLVMDisposeTargetMachine(b->machine);
+    if (b->module)
+        LLVMDisposeModule(b->module);
+    LLVMContextDispose(b->context);
+}
+
+void llvm_unsupported(LlvmBuild *b, const char *what) {
+    if (!b->error)
+        b->error = arena_text(b->arena, what);
+}
+
+static void add_enum_attribute(LlvmBuild *b, LLVMValueRef fn, LLVMAttributeIndex at,
+                               const char *name) {
+    const unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+    LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(b->context, kind, 0));
+}
+
+static void add_text_attribute(LlvmBuild *b, LLVMValueRef fn, const char *name, const char *value) {
+    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateStringAttribute(b->context, name, (unsigned)strlen(name),
+                                                      value, (unsigned)strlen(value)));
+}
+
+LLVMValueRef llvm_function_begin(LlvmBuild *b, const char *name, LLVMTypeRef type,
+                                 LLVMLinkage linkage) {
+    b->fn = LLVMAddFunction(b->module, name, type);
+    LLVMSetLinkage(b->fn, linkage);
+    add_enum_attribute(b, b->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, "nounwind");
+    add_text_attribute(b, b->fn, "target-cpu", b->target->cpu);
+    add_text_attribute(b, b->fn, "target-features", b->target->features);
+    if (b->target->avx512)
+        add_text_attribute(b, b->fn, "prefer-vector-width", "512");
+    LLVMPositionBuilderAtEnd(b->builder, LLVMAppendBasicBlockInContext(b->context, b->fn, ""));
+    return b->fn;
+}
+
+LLVMValueRef llvm_kernel_begin(LlvmBuild *b, const char *name, LLVMLinkage linkage) {
+    LLVMTypeRef parameter[] = {b->ptr, b->ptr, b->i64, b->i64, b->ptr};
+    LLVMValueRef fn =
+        llvm_function_begin(b, name, LLVMFunctionType(b->void_type, parameter, 5, 0), linkage);
+    // The two tables are read only and nothing the kernel writes overlaps them. Operands may
+    // overlap: a result may stand where its operand stood, element for element.
+    for (LLVMAttributeIndex at = 1; at <= 2; at++) {
+        add_enum_attribute(b, fn, at, "noalias");
+        add_enum_attribute(b, fn, at, "readonly");
+    }
+    return fn;
+}
+
+void llvm_function_end(LlvmBuild *b) {
+    LLVMBuildRetVoid(b->builder);
+}
+
+// A load from one of the tables: the same value however often it is made.
+static LLVMValueRef table_load(LlvmBuild *b, LLVMTypeRef type, unsigned parameter, int index) {
+    LLVMValueRef at = llvm_at(b, type, LLVMGetParam(b->fn, parameter), llvm_i64(b, index));
+    LLVMValueRef value = LLVMBuildLoad2(b->builder, type, at, "");
+    const unsigned kind = LLVMGetMDKindIDInContext(b->context, "invariant.load", 14);
+    LLVMMetadataRef empty = LLVMMDNodeInContext2(b->context, NULL, 0);
+    LLVMSetMetadata(value, kind, LLVMMetadataAsValue(b->context, empty));
+    return value;
+}
+
+LLVMValueRef llvm_operand(LlvmBuild *b, int operand) {
+    return table_load(b, b->ptr, 0, operand);
+}
+
+LLVMValueRef llvm_imm(LlvmBuild *b, int imm) {
+    return table_load(b, b->i64, 1, imm);
+}
+
+LLVMValueRef llvm_tile_begin(LlvmBuild *b) {
+    return LLVMGetParam(b->fn, 2);
+}
+
+LLVMValueRef llvm_tile_end(LlvmBuild *b) {
+    return LLVMGetParam(b->fn, 3);
+}
+
+LLVMValueRef llvm_workspace(LlvmBuild *b) {
+    return LLVMGetParam(b->fn, 4);
+}
+
+LLVMValueRef llvm_stack(LlvmBuild *b, LLVMTypeRef element, int64_t count, unsigned align) {
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(b->builder);
+    LLVMBasicBlockRef entry = LLVMGetEntryBasicBlock(b->fn);
+    LLVMValueRef first = LLVMGetFirstInstruction(entry);
+    if (first)
+        LLVMPositionBuilderBefore(b->builder, first);
+    else
+        LLVMPositionBuilderAtEnd(b->builder, entry);
+    LLVMValueRef room = LLVMBuildAlloca(b->builder, LLVMArrayType2(element, (uint64_t)count), "");
+    LLVMSetAlignment(room, align);
+    LLVMPositionBuilderAtEnd(b->builder, here);
+    return room;
+}
+
+// Types and constants.
+
+LLVMTypeRef llvm_vector(LLVMTypeRef element, int width) {
+    return width == 1 ? element : LLVMVectorType(element, (unsigned)width);
+}
+
+int llvm_width(LLVMTypeRef type) {
+    return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? (int)LLVMGetVectorSize(type) : 1;
+}
+
+static LLVMTypeRef element_of(LLVMTypeRef type) {
+    return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
+}
+
+// The constant in every lane of type.
+static LLVMValueRef constant_like(LLVMTypeRef type, LLVMValueRef element) {
+    const int width = llvm_width(type);
+    if (width == 1)
+        return element;
+    LLVMValueRef lane[512];
+    CHECK(width <= 512);
+    for (int i = 0; i < width; i++)
+        lane[i] = element;
+    return LLVMConstVector(lane, (unsigned)width);
+}
+
+LLVMValueRef llvm_i1(LlvmBuild *b, bool value) {
+    return LLVMConstInt(b->i1, value, 0);
+}
+
+LLVMValueRef llvm_i32(LlvmBuild *b, int64_t value) {
+    return LLVMConstInt(b->i32, (unsigned long long)value, 1);
+}
+
+LLVMValueRef llvm_i64(LlvmBuild *b, int64_t value) {
+    return LLVMConstInt(b->i64, (unsigned long long)value, 1);
+}
+
+LLVMValueRef llvm_f32(LlvmBuild *b, double value) {
+    return LLVMConstReal(b->f32, value);
+}
+
+LLVMValueRef llvm_float_like(LLVMTypeRef type, double value) {
+    return constant_like(type, LLVMConstReal(element_of(type), value));
+}
+
+LLVMValueRef llvm_int_like(LLVMTypeRef type, int64_t value) {
+    return constant_like(type, LLVMConstInt(element_of(type), (unsigned long long)value, 1));
+}
+
+LLVMValueRef llvm_zero(LLVMTypeRef type) {
+    return LLVMConstNull(type);
+}
+
+LLVMValueRef llvm_iota(LlvmBuild *b, int width) {
+    if (width == 1)
+        return llvm_i32(b, 0);
+    LLVMValueRef lane[512];
+    CHECK(width <= 512);
+    for (int i = 0; i < width; i++)
+        lane[i] = llvm_i32(b, i);
+    return LLVMConstVector(lane, (unsigned)width);
+}
+
+LLVMValueRef llvm_splat(LlvmBuild *b, LLVMValueRef scalar, int width) {
+    if (width == 1)
+        return scalar;
+    LLVMTypeRef type = llvm_vector(LLVMTypeOf(scalar), width);
+    if (LLVMIsConstant(scalar))
+        return constant_like(type, scalar);
+    LLVMValueRef one =
+        LLVMBuildInsertElement(b->builder, LLVMGetPoison(type), scalar, llvm_i32(b, 0), "");
+    LLVMValueRef mask = LLVMConstNull(llvm_vector(b->i32, width));
+    return LLVMBuildShuffleVector(b->builder, one, LLVMGetPoison(type), mask, "");
+}
+
+LLVMValueRef llvm_lane(LlvmBuild *b, LLVMValueRef vector, int lane) {
+    if (llvm_width(LLVMTypeOf(vector)) == 1)
+        return vector;
+    return LLVMBuildExtractElement(b->builder, vector, llvm_i32(b, lane), "");
+}
+
+// Arithmetic.
+
+LLVMValueRef llvm_intrinsic(LlvmBuild *b, const char *name, LLVMTypeRef *overload,
+                            int overload_count, LLVMValueRef *arg, int arg_count) {
+    const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    CHECK(id != 0);
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(b->module, id, overload, (size_t)overload_count);
+    LLVMTypeRef type = LLVMIntrinsicGetType(b->context, id, overload, (size_t)overload_count);
+    return LLVMBuildCall2(b->builder, type, fn, arg, (unsigned)arg_count, "");
+}
+
+static LLVMValueRef float_intrinsic(LlvmBuild *b, const char *name, LLVMValueRef *arg,
+                                    int arg_count) {
+    LLVMTypeRef type = LLVMTypeOf(arg[0]);
+    return llvm_intrinsic(b, name, &type, 1, arg, arg_count);
+}
+
+LLVMValueRef llvm_fma(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z) {
+    return float_intrinsic(b, "llvm.fma", (LLVMValueRef[]){x, y, z}, 3);
+}
+
+LLVMValueRef llvm_fadd(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildFAdd(b->builder, x, y, "");
+}
+
+LLVMValueRef llvm_fsub(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildFSub(b->builder, x, y, "");
+}
+
+LLVMValueRef llvm_fmul(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildFMul(b->builder, x, y, "");
+}
+
+LLVMValueRef llvm_fdiv(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildFDiv(b->builder, x, y, "");
+}
+
+LLVMValueRef llvm_fneg(LlvmBuild *b, LLVMValueRef x) {
+    return LLVMBuildFNeg(b->builder, x, "");
+}
+
+LLVMValueRef llvm_fabs(LlvmBuild *b, LLVMValueRef x) {
+    return float_intrinsic(b, "llvm.fabs", &x, 1);
+}
+
+LLVMValueRef llvm_fsqrt(LlvmBuild *b, LLVMValueRef x) {
+    return float_intrinsic(b, "llvm.sqrt", &x, 1);
+}
+
+LLVMValueRef llvm_fmax(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return llvm_select(b, llvm_fcmp(b, LLVMRealOGT, x, y), x, y);
+}
+
+LLVMValueRef llvm_fmin(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return llvm_select(b, llvm_fcmp(b, LLVMRealOLT, x, y), x, y);
+}
+
+LLVMValueRef llvm_fcmp(LlvmBuild *b, LLVMRealPredicate p, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildFCmp(b->builder, p, x, y, "");
+}
+
+LLVMValueRef llvm_icmp(LlvmBuild *b, LLVMIntPredicate p, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildICmp(b->builder, p, x, y, "");
+}
+
+LLVMValueRef llvm_select(LlvmBuild *b, LLVMValueRef c, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildSelect(b->builder, c, x, y, "");
+}
+
+LLVMValueRef llvm_add(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildAdd(b->builder, x, y, "");
+}
+
+LLVMValueRef llvm_sub(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildSub(b->builder, x, y, "");
+}
+
+LLVMValueRef llvm_mul(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildMul(b->builder, x, y, "");
+}
+
+LLVMValueRef llvm_cast_bits(LlvmBuild *b, LLVMValueRef x, LLVMTypeRef element) {
+    return LLVMBuildBitCast(b->builder, x, llvm_vector(element, llvm_width(LLVMTypeOf(x))), "");
+}
+
+LLVMValueRef llvm_clamp(LlvmBuild *b, LLVMValueRef x, int64_t limit) {
+    LLVMTypeRef type = LLVMTypeOf(x);
+    LLVMValueRef low = llvm_zero(type), high = llvm_int_like(type, limit - 1);
+    x = llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, low), low, x);
+    return llvm_select(b, llvm_icmp(b, LLVMIntSGT, x, high), high, x);
+}
+
+LLVMValueRef llvm_shuffle(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y, const int *mask,
+                          int width) {
+    LLVMValueRef lane[512];
+    CHECK(width <= 512);
+    for (int i = 0; i < width; i++)
+        lane[i] = llvm_i32(b, mask[i]);
+    return LLVMBuildShuffleVector(b->builder, x, y, LLVMConstVector(lane, (unsigned)width), "");
+}
+
+// The lanes from first on, half of them.
+static LLVMValueRef half(LlvmBuild *b, LLVMValueRef v, int first, int width) {
+    if (width == 1)
+        return llvm_lane(b, v, first);
+    int mask[256];
+    CHECK(width <= 256);
+    for (int i = 0; i < width; i++)
+        mask[i] = first + i;
+    return llvm_shuffle(b, v, LLVMGetPoison(LLVMTypeOf(v)), mask, width);
+}
+
+LLVMValueRef llvm_lanes_sum(LlvmBuild *b, LLVMValueRef v) {
+    for (int width = llvm_width(LLVMTypeOf(v)) / 2; width >= 1; width /= 2)
+        v = llvm_fadd(b, half(b, v, 0, width), half(b, v, width, width));
+    return v;
+}
+
+LLVMValueRef llvm_lanes_max(LlvmBuild *b, LLVMValueRef v) {
+    for (int width = llvm_width(LLVMTypeOf(v)) / 2; width >= 1; width /= 2)
+        v = llvm_fmax(b, half(b, v, 0, width), half(b, v, width, width));
+    return v;
+}
+
+LLVMValueRef llvm_bf16_widen(LlvmBuild *b, LLVMValueRef bits) {
+    LLVMTypeRef wide = llvm_vector(b->i32, llvm_width(LLVMTypeOf(bits)));
+    LLVMValueRef x = LLVMBuildZExt(b->builder, bits, wide, "");
+    return llvm_cast_bits(b, LLVMBuildShl(b->builder, x, llvm_int_like(wide, 16), ""), b->f32);
+}
+
+// Where the target has vcvtneps2bf16 (AVX-512 BF16) that one instruction does it. It takes
+// subnormal numbers for zero, so the integer form does too: the bits are the same on every target.
+LLVMValueRef llvm_bf16_narrow(LlvmBuild *b, LLVMValueRef x) {
+    const int width = llvm_width(LLVMTypeOf(x));
+    if (b->target->bf16 && width % 8 == 0) {
+        LLVMValueRef y = LLVMBuildFPTrunc(b->builder, x, llvm_vector(b->bf16, width), "");
+        return llvm_cast_bits(b, y, b->i16);
+    }
+    LLVMTypeRef wide = llvm_vector(b->i32, width);
+    LLVMValueRef bits = llvm_cast_bits(b, x, b->i32);
+    LLVMValueRef high = LLVMBuildLShr(b->builder, bits, llvm_int_like(wide, 16), "");
+    LLVMValueRef odd = LLVMBuildAnd(b->builder, high, llvm_int_like(wide, 1), "");
+    LLVMValueRef up = llvm_add(b, llvm_add(b, bits, llvm_int_like(wide, 0x7fff)), odd);
+    LLVMValueRef rounded = LLVMBuildLShr(b->builder, up, llvm_int_like(wide, 16), "");
+    LLVMValueRef quiet = LLVMBuildOr(b->builder, high, llvm_int_like(wide, 0x40), "");
+    LLVMValueRef magnitude = LLVMBuildAnd(b->builder, bits, llvm_int_like(wide, 0x7fffffff), "");
+    LLVMValueRef tiny = llvm_icmp(b, LLVMIntULT, magnitude, llvm_int_like(wide, 0x00800000));
+    LLVMValueRef nan = llvm_icmp(b, LLVMIntUGT, magnitude, llvm_int_like(wide, 0x7f800000));
+    LLVMValueRef sign = LLVMBuildAnd(b->builder, high, llvm_int_like(wide, 0x8000), "");
+    LLVMValueRef y = llvm_select(b, tiny, sign, llvm_select(b, nan, quiet, rounded));
+    return LLVMBuildTrunc(b->builder, y, llvm_vector(b->i16, width), "");
+}
+
+// Loops and branches.
+
+static LLVMBasicBlockRef new_block(LlvmBuild *b) {
+    return LLVMAppendBasicBlockInContext(b->context, b->fn, "");
+}
+
+// The test stands at the end of the body; a first test guards the loop, unless both bounds are
+// constants.
+void llvm_loop_begin(LlvmBuild *b, LlvmLoop *loop, LLVMValueRef from, LLVMValueRef to,
+                     int64_t step) {
+    loop->before = LLVMGetInsertBlock(b->builder);
+    loop->body = new_block(b);
+    loop->exit = new_block(b);
+    loop->to = to;
+    loop->step = llvm_i64(b, step);
+    loop->carry_count = 0;
+    LLVMBuildCondBr(b->builder, llvm_icmp(b, LLVMIntSLT, from, to), loop->body, loop->exit);
+    LLVMPositionBuilderAtEnd(b->builder, loop->body);
+    loop->index = LLVMBuildPhi(b->builder, b->i64, "");
+    LLVMAddIncoming(loop->index, &from, &loop->before, 1);
+}
+
+LLVMValueRef llvm_loop_carry(LlvmBuild *b, LlvmLoop *loop, LLVMValueRef initial) {
+    CHECK(loop->carry_count < LLVM_CARRY_MAX);
+    const int i = loop->carry_count++;
+    loop->initial[i] = initial;
+    loop->carry[i] = LLVMBuildPhi(b->builder, LLVMTypeOf(initial), "");
+    loop->next[i] = NULL;
+    LLVMAddIncoming(loop->carry[i], &initial, &loop->before, 1);
+    return loop->carry[i];
+}
+
+void llvm_loop_next(LlvmLoop *loop, int carry, LLVMValueRef value) {
+    loop->next[carry] = value;
+}
+
+void llvm_loop_end(LlvmBuild *b, LlvmLoop *loop) {
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(b->builder);
+    LLVMValueRef next = LLVMBuildNSWAdd(b->builder, loop->index, loop->step, "");
+    LLVMAddIncoming(loop->index, &next, &latch, 1);
+    LLVMBuildCondBr(b->builder, llvm_icmp(b, LLVMIntSLT, next, loop->to), loop->body, loop->exit);
+    LLVMPositionBuilderAtEnd(b->builder, loop->exit);
+    for (int i = 0; i < loop->carry_count; i++) {
+        CHECK(loop->next[i]);
+        LLVMAddIncoming(loop->carry[i], &loop->next[i], &latch, 1);
+        loop->result[i] = LLVMBuildPhi(b->builder, LLVMTypeOf(loop->initial[i]), "");
+        LLVMAddIncoming(loop->result[i], &loop->initial[i], &loop->before, 1);
+        LLVMAddIncoming(loop->result[i], &loop->next[i], &latch, 1);
+    }
+}
+
+LlvmIf llvm_if_begin(LlvmBuild *b, LLVMValueRef condition) {
+    LLVMBasicBlockRef then = new_block(b);
+    const LlvmIf branch = {.exit = new_block(b)};
+    LLVMBuildCondBr(b->builder, condition, then, branch.exit);
+    LLVMPositionBuilderAtEnd(b->builder, then);
+    return branch;
+}
+
+void llvm_if_end(LlvmBuild *b, LlvmIf branch) {
+    LLVMBuildBr(b->builder, branch.exit);
+    LLVMPositionBuilderAtEnd(b->builder, branch.exit);
+}
