@@ -1,1 +1,595 @@
-// Being written.
+// What a kernel says about itself: the operation table, variation, tiles, workspace, operands and
+// their spans, costs, equality. Everything is computed from the Kernel alone; nothing is cached.
+// Sizes that don't fit 62 bits come out as SPAN_TOO_LARGE, which the verifier refuses.
+#include "ir/kernel.h"
+
+#include "ir/check.h"
+
+#include <string.h>
+
+enum { TILE_ELEMENTS = 16384, TILE_COLUMNS = 64, WHOLE_ROW_MAX = 65536 };
+#define SPAN_TOO_LARGE ((int64_t)1 << 62)
+
+static const struct {
+    const char *name;
+    int arity;
+} kop_table[KOP_COUNT] = {
+#define K(ID, name, arity) {name, arity},
+    KERNEL_OPS(K)
+#undef K
+};
+
+const char *kop_name(KOp op) {
+    return kop_table[op].name;
+}
+
+bool kop_find(const char *name, size_t bytes, KOp *out) {
+    for (int i = 0; i < KOP_COUNT; i++) {
+        if (strlen(kop_table[i].name) == bytes && memcmp(kop_table[i].name, name, bytes) == 0) {
+            *out = (KOp)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+int kop_arity(KOp op) {
+    return kop_table[op].arity;
+}
+
+bool kop_is_effect(KOp op) {
+    return op == KOP_STORE || op == KOP_STORE_AT || op == KOP_ADD_AT;
+}
+
+bool kop_is_reduction(KOp op) {
+    return op == KOP_SUM || op == KOP_MAXIMUM;
+}
+
+static bool is_number(DType t) {
+    return t == DT_F32 || t == DT_I32;
+}
+
+bool kop_infer(KOp op, const DType arg[4], DType *out) {
+    switch (op) {
+    case KOP_CONST: // says its own type
+        return true;
+    case KOP_IMM:
+    case KOP_INDEX:
+        *out = DT_I32;
+        return true;
+    case KOP_LOAD: // the operand's type, which the caller knows
+    case KOP_STORE:
+        return true;
+    case KOP_LOAD_AT:
+        return arg[0] == DT_I32;
+    case KOP_STORE_AT:
+        *out = arg[0];
+        return arg[1] == DT_I32;
+    case KOP_ADD_AT:
+        *out = arg[0];
+        return is_number(arg[0]) && arg[1] == DT_I32;
+    case KOP_ADD:
+    case KOP_SUB:
+    case KOP_MUL:
+    case KOP_DIV:
+    case KOP_MIN:
+    case KOP_MAX:
+        *out = arg[0];
+        return is_number(arg[0]) && arg[0] == arg[1];
+    case KOP_FMA:
+        *out = DT_F32;
+        return arg[0] == DT_F32 && arg[1] == DT_F32 && arg[2] == DT_F32;
+    case KOP_NEG:
+    case KOP_ABS:
+        *out = arg[0];
+        return is_number(arg[0]);
+    case KOP_SQRT:
+    case KOP_EXP:
+    case KOP_EXPM1:
+    case KOP_LOG:
+    case KOP_SIN:
+    case KOP_COS:
+    case KOP_TANH:
+    case KOP_ERF:
+    case KOP_ROUND_BF16:
+        *out = DT_F32;
+        return arg[0] == DT_F32;
+    case KOP_EQ:
+    case KOP_NE:
+        *out = DT_BOOL;
+        return arg[0] == arg[1];
+    case KOP_LT:
+    case KOP_LE:
+        *out = DT_BOOL;
+        return is_number(arg[0]) && arg[0] == arg[1];
+    case KOP_AND:
+    case KOP_OR:
+        *out = DT_BOOL;
+        return arg[0] == DT_BOOL && arg[1] == DT_BOOL;
+    case KOP_NOT:
+        *out = DT_BOOL;
+        return arg[0] == DT_BOOL;
+    case KOP_SELECT:
+        *out = arg[1];
+        return arg[0] == DT_BOOL && arg[1] == arg[2];
+    case KOP_TO_F32:
+        *out = DT_F32;
+        return arg[0] == DT_I32 || arg[0] == DT_BOOL;
+    case KOP_TO_I32:
+        *out = DT_I32;
+        return arg[0] == DT_F32 || arg[0] == DT_BOOL;
+    case KOP_RANDOM:
+        *out = DT_I32;
+        return arg[0] == DT_I32 && arg[1] == DT_I32 && arg[2] == DT_I32 && arg[3] == DT_I32;
+    case KOP_SUM:
+    case KOP_MAXIMUM:
+        *out = arg[0];
+        return arg[0] == DT_F32;
+    case KOP_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+void kernel_variation(const Kernel *k, uint32_t *varies) {
+    const uint32_t column = 1u << (k->rank - 1);
+    for (int i = 0; i < k->instr_count; i++) {
+        const KInstr *in = &k->instr[i];
+        uint32_t mask = 0;
+        for (int j = 0; j < kop_arity(in->op); j++)
+            mask |= varies[in->arg[j]];
+        if (in->operand >= 0)
+            for (int d = 0; d < k->rank; d++)
+                mask |= k->operand[in->operand].stride[d] != 0 && k->dim[d] > 1 ? 1u << d : 0;
+        if (in->op == KOP_INDEX && k->dim[in->as.i] > 1)
+            mask |= 1u << in->as.i;
+        if (kop_is_reduction(in->op))
+            mask &= k->axis == KERNEL_ROWS ? ~column : column;
+        varies[i] = mask;
+    }
+}
+
+bool kernel_reduces(const Kernel *k, bool *after) {
+    bool any = false;
+    for (int i = 0; i < k->instr_count; i++) {
+        const KInstr *in = &k->instr[i];
+        bool depends = kop_is_reduction(in->op);
+        any = any || depends;
+        if (!after)
+            continue;
+        for (int j = 0; j < kop_arity(in->op); j++)
+            depends = depends || after[in->arg[j]];
+        after[i] = depends;
+    }
+    return any;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return a / b + (a % b != 0);
+}
+
+// Saturating: sums and products of non-negative sizes.
+static int64_t span_mul(int64_t a, int64_t b) {
+    int64_t out;
+    return count_mul(a, b, &out) && out < SPAN_TOO_LARGE ? out : SPAN_TOO_LARGE;
+}
+
+static int64_t span_add(int64_t a, int64_t b) {
+    return a + b < SPAN_TOO_LARGE ? a + b : SPAN_TOO_LARGE; // Both at most 2^62: no overflow
+}
+
+static int64_t scalar_rows(const Kernel *k) {
+    int64_t rows = 1;
+    for (int d = 0; d + 1 < k->rank; d++)
+        rows = span_mul(rows, k->dim[d]);
+    return rows;
+}
+
+void kernel_tile_shape(const Kernel *k, int64_t *rows, int64_t *columns) {
+    CHECK(k->kind == KERNEL_SCALAR);
+    const int64_t all = k->dim[k->rank - 1];
+    if (k->axis == KERNEL_COLUMNS) {
+        *rows = scalar_rows(k);
+        *columns = TILE_COLUMNS;
+    } else if (kernel_reduces(k, NULL) || (k->rank > 1 && all <= WHOLE_ROW_MAX)) {
+        *rows = all < TILE_ELEMENTS ? TILE_ELEMENTS / all : 1;
+        *columns = all;
+    } else {
+        *rows = 1;
+        *columns = TILE_ELEMENTS;
+    }
+}
+
+int64_t kernel_tiles(const Kernel *k) {
+    const AttentionKernel *t = &k->attention;
+    const ProductKernel *p = &k->product;
+    int64_t rows, columns;
+    switch (k->kind) {
+    case KERNEL_SCALAR:
+        kernel_tile_shape(k, &rows, &columns);
+        return span_mul(ceil_div(scalar_rows(k), rows), ceil_div(k->dim[k->rank - 1], columns));
+    case KERNEL_PRODUCT:
+        return span_mul(span_mul(p->batch[0], p->batch[1]),
+                        span_mul(ceil_div(p->m, p->tile_m), ceil_div(p->n, p->tile_n)));
+    case KERNEL_ATTENTION:
+        return span_mul(span_mul(t->batch, t->heads), ceil_div(t->queries, KERNEL_QUERY_BLOCK));
+    case KERNEL_ATTENTION_GRAD:
+        return span_mul(t->batch, t->groups);
+    }
+    UNREACHABLE();
+}
+
+// f32 numbers in whole pages.
+static size_t workspace_pages(int64_t floats) {
+    const int64_t bytes = span_mul(floats, 4);
+    return (size_t)(ceil_div(bytes, 4096) * 4096);
+}
+
+size_t kernel_workspace(const Kernel *k) {
+    const AttentionKernel *t = &k->attention;
+    int64_t floats;
+    switch (k->kind) {
+    case KERNEL_SCALAR:
+        return 0;
+    case KERNEL_PRODUCT:
+        return k->product.workspace;
+    case KERNEL_ATTENTION:
+        // Blocks of q, k and v, the scores of a block, running maxima and sums; with room to pack.
+        floats = span_add(span_mul(2 * 64, t->dim_qk), span_mul(64, t->dim_v));
+        return workspace_pages(span_mul(4, span_add(floats, 64 * 64 + 256)));
+    case KERNEL_ATTENTION_GRAD:
+        // dq and delta of one head, and 16 tiles of 64 x 128 (more where a head is wider).
+        floats = span_mul(t->queries, span_add(t->dim_qk, 1));
+        floats = span_add(floats, span_mul(16 * 64, t->dim_qk > 128 ? t->dim_qk : 128));
+        floats = span_add(floats, t->dim_v > 128 ? span_mul(4 * 64, t->dim_v) : 0);
+        return workspace_pages(floats);
+    }
+    UNREACHABLE();
+}
+
+int kernel_operand_count(const Kernel *k) {
+    switch (k->kind) {
+    case KERNEL_SCALAR:
+        return k->operand_count;
+    case KERNEL_PRODUCT:
+        return 3;
+    case KERNEL_ATTENTION:
+        return 5;
+    case KERNEL_ATTENTION_GRAD:
+        return 9;
+    }
+    UNREACHABLE();
+}
+
+Access kernel_access(const Kernel *k, int operand) {
+    CHECK(operand >= 0 && operand < kernel_operand_count(k));
+    switch (k->kind) {
+    case KERNEL_SCALAR:
+        return k->operand[operand].access;
+    case KERNEL_PRODUCT:
+        if (operand < 2)
+            return ACCESS_READ;
+        return k->product.accumulate ? ACCESS_UPDATE : ACCESS_WRITE;
+    case KERNEL_ATTENTION:
+        return operand < 3 ? ACCESS_READ : ACCESS_WRITE;
+    case KERNEL_ATTENTION_GRAD:
+        return operand < 6 ? ACCESS_READ : ACCESS_WRITE;
+    }
+    UNREACHABLE();
+}
+
+DType kernel_dtype(const Kernel *k, int operand) {
+    CHECK(operand >= 0 && operand < kernel_operand_count(k));
+    switch (k->kind) {
+    case KERNEL_SCALAR:
+        return k->operand[operand].dtype;
+    case KERNEL_PRODUCT:
+        return operand == 0 ? k->product.a : operand == 1 ? k->product.b : k->product.c;
+    case KERNEL_ATTENTION:
+    case KERNEL_ATTENTION_GRAD:
+        return operand == 4 ? DT_F32 : k->attention.dtype; // 4: log-sum-exp
+    }
+    UNREACHABLE();
+}
+
+// Elements [0, span) that hold all points of a strided box.
+static int64_t box_span(int rank, const int64_t *dim, const int64_t *stride) {
+    int64_t last = 0;
+    for (int d = 0; d < rank; d++)
+        last = span_add(last, span_mul(dim[d] - 1, stride[d]));
+    return span_add(last, 1);
+}
+
+static int64_t scalar_span(const Kernel *k, int operand) {
+    int64_t moved = 0; // How far an index may move from the point
+    bool used = false;
+    for (int i = 0; i < k->instr_count; i++) {
+        const KInstr *in = &k->instr[i];
+        if (in->operand != operand)
+            continue;
+        used = true;
+        const int64_t far = in->limit > 0 ? span_mul(in->limit - 1, in->step) : 0;
+        moved = far > moved ? far : moved;
+    }
+    return used ? span_add(box_span(k->rank, k->dim, k->operand[operand].stride), moved) : 0;
+}
+
+static int64_t product_span(const ProductKernel *p, int operand) {
+    const int64_t a[4] = {p->batch[0], p->batch[1], p->m, p->k};
+    const int64_t b[4] = {p->batch[0], p->batch[1], p->k, p->n};
+    const int64_t c[4] = {p->batch[0], p->batch[1], p->m, p->n};
+    return operand == 0   ? box_span(4, a, p->a_stride)
+           : operand == 1 ? box_span(4, b, p->b_stride)
+                          : box_span(4, c, p->c_stride);
+}
+
+// Heads (or groups), positions and width of an operand of the attention templates.
+typedef struct {
+    const int64_t *stride; // NULL for the dense log-sum-exp
+    int64_t heads, positions, width;
+} AttentionOperand;
+
+static AttentionOperand attention_operand(const AttentionKernel *t, int operand) {
+    switch (operand) {
+    case 0:
+        return (AttentionOperand){t->q, t->heads, t->queries, t->dim_qk};
+    case 1:
+        return (AttentionOperand){t->k, t->groups, t->keys, t->dim_qk};
+    case 2:
+        return (AttentionOperand){t->v, t->groups, t->keys, t->dim_v};
+    case 3:
+        return (AttentionOperand){t->out, t->heads, t->queries, t->dim_v};
+    case 4:
+        return (AttentionOperand){NULL, t->heads, t->queries, 1};
+    case 5:
+        return (AttentionOperand){t->dout, t->heads, t->queries, t->dim_v};
+    case 6:
+        return (AttentionOperand){t->dq, t->heads, t->queries, t->dim_qk};
+    case 7:
+        return (AttentionOperand){t->dk, t->groups, t->keys, t->dim_qk};
+    case 8:
+        return (AttentionOperand){t->dv, t->groups, t->keys, t->dim_v};
+    default:
+        UNREACHABLE();
+    }
+}
+
+static int64_t attention_span(const AttentionKernel *t, int operand) {
+    const AttentionOperand o = attention_operand(t, operand);
+    if (!o.stride)
+        return span_mul(span_mul(t->batch, o.heads), o.positions);
+    const int64_t dim[4] = {t->batch, o.heads, o.positions, o.width};
+    const int64_t stride[4] = {o.stride[0], o.stride[1], o.stride[2], 1};
+    return box_span(4, dim, stride);
+}
+
+int64_t kernel_span(const Kernel *k, int operand) {
+    CHECK(operand >= 0 && operand < kernel_operand_count(k));
+    switch (k->kind) {
+    case KERNEL_SCALAR:
+        return scalar_span(k, operand);
+    case KERNEL_PRODUCT:
+        return product_span(&k->product, operand);
+    case KERNEL_ATTENTION:
+    case KERNEL_ATTENTION_GRAD:
+        return attention_span(&k->attention, operand);
+    }
+    UNREACHABLE();
+}
+
+// Points of the dims in mask.
+static int64_t points(const Kernel *k, uint32_t mask) {
+    int64_t n = 1;
+    for (int d = 0; d < k->rank; d++)
+        n = mask & (1u << d) ? span_mul(n, k->dim[d]) : n;
+    return n;
+}
+
+// Roughly what our polynomials cost; 0 for what moves or compares.
+static int64_t instr_flops(KOp op) {
+    switch (op) {
+    case KOP_ADD:
+    case KOP_SUB:
+    case KOP_MUL:
+    case KOP_DIV:
+    case KOP_SQRT:
+    case KOP_MIN:
+    case KOP_MAX:
+    case KOP_SUM:
+    case KOP_MAXIMUM:
+    case KOP_ADD_AT:
+        return 1;
+    case KOP_FMA:
+        return 2;
+    case KOP_EXP:
+    case KOP_EXPM1:
+    case KOP_LOG:
+    case KOP_SIN:
+    case KOP_COS:
+    case KOP_TANH:
+    case KOP_ERF:
+        return 16;
+    case KOP_RANDOM:
+        return 64;
+    default:
+        return 0;
+    }
+}
+
+static int64_t scalar_flops(const Kernel *k) {
+    CHECK(k->instr_count <= KERNEL_INSTRS_MAX);
+    uint32_t varies[KERNEL_INSTRS_MAX];
+    kernel_variation(k, varies);
+    const uint32_t all = (1u << k->rank) - 1;
+    int64_t flops = 0;
+    for (int i = 0; i < k->instr_count; i++) {
+        const KOp op = k->instr[i].op;
+        const uint32_t mask = kop_is_reduction(op) ? all : varies[i];
+        flops = span_add(flops, span_mul(instr_flops(op), points(k, mask)));
+    }
+    return flops;
+}
+
+// Pairs of a query and a key that see each other, one head: query i sees min(i + keys - queries +
+// 1, most) keys, none where that is negative.
+static int64_t attention_pairs(const AttentionKernel *t) {
+    const int64_t most = t->window > 0 && t->window < t->keys ? t->window : t->keys;
+    if (!t->causal)
+        return span_mul(t->queries, most);
+    const int64_t first = t->keys > t->queries ? t->keys - t->queries + 1 : 1;
+    if (first >= most)
+        return span_mul(t->keys - first + 1, most);
+    const int64_t triangle = span_mul(first + most, most - first + 1) / 2;
+    return span_add(triangle, span_mul(t->keys - most, most));
+}
+
+int64_t kernel_flops(const Kernel *k) {
+    const ProductKernel *p = &k->product;
+    const AttentionKernel *t = &k->attention;
+    int64_t width;
+    switch (k->kind) {
+    case KERNEL_SCALAR:
+        return scalar_flops(k);
+    case KERNEL_PRODUCT:
+        return span_mul(span_mul(2 * p->batch[0], p->batch[1]),
+                        span_mul(span_mul(p->m, p->n), p->k));
+    case KERNEL_ATTENTION: // Scores and weighted values
+        width = span_mul(2, t->dim_qk + t->dim_v);
+        return span_mul(span_mul(t->batch, t->heads), span_mul(attention_pairs(t), width));
+    case KERNEL_ATTENTION_GRAD: // Scores again, dq, dk; dp, dv
+        width = span_mul(2, 3 * t->dim_qk + 2 * t->dim_v);
+        return span_mul(span_mul(t->batch, t->heads), span_mul(attention_pairs(t), width));
+    }
+    UNREACHABLE();
+}
+
+// Elements of a scalar kernel's operand that are touched: every point it varies by, but no more
+// than there are.
+static int64_t scalar_touched(const Kernel *k, int operand) {
+    uint32_t mask = 0;
+    bool moved = false;
+    for (int i = 0; i < k->instr_count; i++)
+        moved = moved || (k->instr[i].operand == operand && k->instr[i].limit > 1);
+    for (int d = 0; d < k->rank; d++)
+        mask |= moved || k->operand[operand].stride[d] != 0 ? 1u << d : 0;
+    const int64_t n = points(k, mask);
+    const int64_t span = kernel_span(k, operand);
+    return n < span ? n : span;
+}
+
+int64_t kernel_bytes(const Kernel *k) {
+    int64_t bytes = 0;
+    for (int o = 0; o < kernel_operand_count(k); o++) {
+        int64_t n = 0;
+        if (k->kind == KERNEL_SCALAR) {
+            n = scalar_touched(k, o);
+        } else if (k->kind == KERNEL_PRODUCT) {
+            const ProductKernel *p = &k->product;
+            n = o == 0   ? span_mul(p->m, p->k)
+                : o == 1 ? span_mul(p->k, p->n)
+                         : span_mul(p->m, p->n);
+            n = span_mul(n, span_mul(p->batch[0], p->batch[1]));
+        } else {
+            const AttentionOperand t = attention_operand(&k->attention, o);
+            n = span_mul(span_mul(k->attention.batch, t.heads), span_mul(t.positions, t.width));
+        }
+        const int64_t times = kernel_access(k, o) == ACCESS_UPDATE ? 2 : 1;
+        bytes = span_add(bytes, span_mul(n, times * (int64_t)dtype_bytes(kernel_dtype(k, o))));
+    }
+    return bytes;
+}
+
+static bool operand_equal(const KOperand *a, const KOperand *b) {
+    return a->dtype == b->dtype && a->access == b->access &&
+           memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+}
+
+static bool instr_equal(const KInstr *a, const KInstr *b) {
+    return a->op == b->op && a->dtype == b->dtype && memcmp(a->arg, b->arg, sizeof a->arg) == 0 &&
+           a->operand == b->operand && a->limit == b->limit && a->step == b->step &&
+           a->as.i == b->as.i;
+}
+
+static bool scalar_equal(const Kernel *a, const Kernel *b) {
+    if (a->axis != b->axis || a->rank != b->rank || memcmp(a->dim, b->dim, sizeof a->dim) != 0 ||
+        a->operand_count != b->operand_count || a->imm_count != b->imm_count ||
+        a->instr_count != b->instr_count)
+        return false;
+    for (int o = 0; o < a->operand_count; o++)
+        if (!operand_equal(&a->operand[o], &b->operand[o]))
+            return false;
+    for (int i = 0; i < a->instr_count; i++)
+        if (!instr_equal(&a->instr[i], &b->instr[i]))
+            return false;
+    return true;
+}
+
+// The numbers that make a template, in one array: easier to compare and hash than a struct with
+// padding.
+enum { TEMPLATE_NUMBERS = 35 };
+static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
+    const ProductKernel *p = &k->product;
+    const AttentionKernel *t = &k->attention;
+    memset(out, 0, TEMPLATE_NUMBERS * sizeof *out);
+    if (k->kind == KERNEL_PRODUCT) {
+        const int64_t n[12] = {p->library, p->a, p->b, p->c,          p->batch[0], p->batch[1],
+                               p->m,       p->n, p->k, p->accumulate, p->tile_m,   p->tile_n};
+        memcpy(out, n, sizeof n);
+        memcpy(out + 12, p->a_stride, sizeof p->a_stride);
+        memcpy(out + 16, p->b_stride, sizeof p->b_stride);
+        memcpy(out + 20, p->c_stride, sizeof p->c_stride);
+        out[24] = (int64_t)p->workspace;
+        return;
+    }
+    memcpy(&out[34], &t->scale, sizeof t->scale);
+    const int64_t n[10] = {t->dtype, t->batch,  t->heads, t->groups, t->queries,
+                           t->keys,  t->dim_qk, t->dim_v, t->causal, t->window};
+    const int64_t *stride[8] = {t->q, t->k, t->v, t->out, t->dout, t->dq, t->dk, t->dv};
+    const int used = k->kind == KERNEL_ATTENTION ? 4 : 8; // The others mean nothing here
+    memcpy(out, n, sizeof n);
+    for (int i = 0; i < used; i++)
+        memcpy(out + 10 + 3 * i, stride[i], 3 * sizeof **stride);
+}
+
+bool kernel_equal(const Kernel *a, const Kernel *b) {
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == KERNEL_SCALAR)
+        return scalar_equal(a, b);
+    int64_t x[TEMPLATE_NUMBERS], y[TEMPLATE_NUMBERS];
+    template_numbers(a, x);
+    template_numbers(b, y);
+    return memcmp(x, y, sizeof x) == 0;
+}
+
+static uint64_t mix(uint64_t h, int64_t x) {
+    h = (h ^ (uint64_t)x) * 0xff51afd7ed558ccdu;
+    return h ^ (h >> 32);
+}
+
+uint64_t kernel_hash(const Kernel *k) {
+    uint64_t h = mix(0x9e3779b97f4a7c15u, k->kind);
+    if (k->kind != KERNEL_SCALAR) {
+        int64_t n[TEMPLATE_NUMBERS];
+        template_numbers(k, n);
+        for (int i = 0; i < TEMPLATE_NUMBERS; i++)
+            h = mix(h, n[i]);
+        return h;
+    }
+    h = mix(mix(mix(h, k->axis), k->rank), k->imm_count);
+    for (int d = 0; d < k->rank; d++)
+        h = mix(h, k->dim[d]);
+    for (int o = 0; o < k->operand_count; o++) {
+        h = mix(mix(h, k->operand[o].dtype), k->operand[o].access);
+        for (int d = 0; d < k->rank; d++)
+            h = mix(h, k->operand[o].stride[d]);
+    }
+    for (int i = 0; i < k->instr_count; i++) {
+        const KInstr *in = &k->instr[i];
+        h = mix(mix(mix(h, in->op), in->dtype), in->operand);
+        for (int j = 0; j < 4; j++)
+            h = mix(h, in->arg[j]);
+        h = mix(mix(mix(h, in->limit), in->step), in->as.i);
+    }
+    return h;
+}

@@ -22,7 +22,7 @@
 #include "ir/diag.h"
 #include "ir/type.h"
 
-enum { KERNEL_DIMS_MAX = 8, KERNEL_OPERANDS_MAX = 24, KERNEL_LANES = 16 };
+enum { KERNEL_DIMS_MAX = 8, KERNEL_OPERANDS_MAX = 24, KERNEL_LANES = 16, KERNEL_INSTRS_MAX = 4096 };
 
 typedef enum { KERNEL_SCALAR, KERNEL_PRODUCT, KERNEL_ATTENTION, KERNEL_ATTENTION_GRAD } KernelKind;
 typedef enum { KERNEL_ROWS, KERNEL_COLUMNS } KernelAxis;
@@ -127,7 +127,33 @@ typedef struct {
     AttentionKernel attention;
 } Kernel;
 
-// Independent tasks of a call, and bytes of workspace a worker needs.
+// Operations by name, and what the table says about them. kop_infer: the result's type from the operands'
+// (for stores the value's); false where the operation doesn't take them.
+const char *kop_name(KOp op);
+bool kop_find(const char *name, size_t bytes, KOp *out);
+int kop_arity(KOp op);
+bool kop_is_effect(KOp op);    // STORE, STORE_AT, ADD_AT
+bool kop_is_reduction(KOp op); // SUM, MAXIMUM
+bool kop_infer(KOp op, const DType arg[4], DType *out);
+
+// varies[i]: bit d is set where operation i differs along dim d of extent > 1 (for effects: the value's,
+// the index's and the operand's). What doesn't vary along the column is computed once a row.
+void kernel_variation(const Kernel *k, uint32_t *varies);
+// Whether a SCALAR kernel has a SUM or MAXIMUM. after[i], where not NULL: operation i depends on one.
+bool kernel_reduces(const Kernel *k, bool *after);
+
+// One tile of a SCALAR kernel is `rows` rows by `columns` columns (those at the ends may be smaller); tiles
+// are numbered row block by row block, each from left to right:
+//     t = row_block * ceil(all columns / columns) + column_block.
+// All rows are the product of the dims before the last, row-major. By kind:
+//  - ROWS that reduce, or at most 65536 columns and rank > 1: whole rows, max(1, 16384 / columns) of them.
+//  - other ROWS: one row, 16384 columns.
+//  - COLUMNS: all rows, 64 columns.
+void kernel_tile_shape(const Kernel *k, int64_t *rows, int64_t *columns);
+// Independent tasks of a call, and bytes of workspace a worker needs. PRODUCT: (batch0, batch1, m block,
+// n block), row-major. ATTENTION: (batch, head, block of KERNEL_QUERY_BLOCK queries), row-major.
+// ATTENTION_GRAD: (batch, group), row-major.
+enum { KERNEL_QUERY_BLOCK = 64 };
 int64_t kernel_tiles(const Kernel *k);
 size_t kernel_workspace(const Kernel *k);
 // Operands of any kind of kernel, how each is accessed, and the elements [0, span) from its base address
@@ -167,6 +193,7 @@ void kb_store_at(KernelBuilder *kb, int operand, KRef value, KRef index, int64_t
 void kb_add_at(KernelBuilder *kb, int operand, KRef value, KRef index, int64_t limit, int64_t step);
 KRef kb_float(KernelBuilder *kb, double value);
 KRef kb_int(KernelBuilder *kb, int64_t value);
+KRef kb_bool(KernelBuilder *kb, bool value);
 KRef kb_imm(KernelBuilder *kb, int imm);
 KRef kb_index(KernelBuilder *kb, int dim);
 KRef kb_op1(KernelBuilder *kb, KOp op, KRef a);
@@ -192,8 +219,9 @@ void kb_set_stride(KernelBuilder *kb, int operand, int dim, int64_t stride);
 typedef KSource (*KSourceFn)(void *user, int input);
 void kb_set_source(KernelBuilder *kb, KSourceFn fn, void *user);
 
-// The finished kernel: dead operations dropped, neighbouring dims merged where every operand allows, dims
-// of extent 1 dropped (rank stays at least 1).
+// The finished kernel: dead operations dropped, stores last (so that every load reads what was there before
+// the call), dims of extent 1 dropped, neighbouring dims merged where every operand allows. The column of a
+// kernel that reduces stays. Operands keep their numbers. The builder is spent.
 Kernel *kernel_finish(KernelBuilder *kb);
 // Template kernels.
 Kernel *kernel_product(Arena *a, const ProductKernel *p);
