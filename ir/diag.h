@@ -36,7 +36,8 @@ Diag *diag_create(Arena *a);
 void diag_add_source(Diag *d, const char *file, const char *text, size_t bytes);
 
 // Each returns false, so that a check can end with `return diag_error(...)`. code is the number in
-// docs/errors.md (P0123 -> 123).
+// docs/errors.md (P0123 -> 123). A NULL Diag means that the caller promised there is no mistake: then
+// an error is ours, and ends the compiler as a failed CHECK does.
 bool diag_error(Diag *d, Loc loc, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void diag_warning(Diag *d, Loc loc, int code, const char *format, ...)
