@@ -8,7 +8,8 @@
 
 typedef enum { PASS_SAME, PASS_CHANGED, PASS_FAILED } PassResult;
 
-// What was chosen, what it cost, what the alternatives cost. subject is a value, operator or buffer name.
+// What was chosen, what it cost, what the alternatives cost. subject is a value, operator or buffer
+// name.
 typedef struct {
     const char *pass, *subject, *text;
 } Remark;
@@ -20,31 +21,38 @@ typedef struct {
 
 // What the user asked for; zero is the default of each.
 typedef struct {
-    const char *target;         // "cpu", "cpu:native", "cpu:x86-64-v4"; the driver resolves native to a CPU name
-    const char *precision;      // "f32", "bf16" or NULL: what the text says
-    const char *order;          // --order: "program", "depth-first", "list", or NULL: the best of them
-    const char *arrange;        // --arrange: "naive" (no sharing) or NULL: the best greedy
-    uint64_t budget;            // bytes a device, 0: no limit
-    int workers;                // most worker threads, 0: 16
-    bool onednn, openblas;      // which product library to plan for; both false: our own kernels
-    bool bf16_products;         // the product library takes bf16 on this target
+    const char
+        *target; // "cpu", "cpu:native", "cpu:x86-64-v4"; the driver resolves native to a CPU name
+    const char *precision; // "f32", "bf16" or NULL: what the text says
+    const char *order;     // --order: "program", "depth-first", "list", or NULL: the best of them
+    const char *arrange;   // --arrange: "naive" (no sharing) or NULL: the best greedy
+    uint64_t budget;       // bytes a device, 0: no limit
+    int workers;           // most worker threads, 0: 16
+    bool onednn, openblas; // which product library to plan for; both false: our own kernels
+    bool bf16_products;    // the product library takes bf16 on this target
     bool strict;
-    const char *tool, *flags;   // recorded in the plan
+    int64_t rewrite_limit; // --pass-limit: rewrites optional passes may make in all, 0: any number
+    const char *tool, *flags; // recorded in the plan
 } PassOptions;
 
 typedef struct {
-    Arena *arena;               // what the module and plan point to
-    Arena *scratch;             // reset after each pass
+    Arena *arena;   // what the module and plan point to
+    Arena *scratch; // reset after each pass
     Diag *diag;
     const PassOptions *options;
     Remarks remarks;
     PlanMemory *plan_memory;
-    Plan *plan;                 // set by pass_lower; later passes change it
+    Plan *plan;       // set by pass_lower; later passes change it
+    int64_t rewrites; // made so far by optional passes: see rewrite_allowed
 } PassCtx;
 
 // Text is copied into cx->arena.
 void remark_add(PassCtx *cx, const char *pass, const char *subject, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+// Counts one rewrite of an optional pass. False once --pass-limit is used up: the pass then leaves
+// the operator as it is (bisecting a miscompile).
+bool rewrite_allowed(PassCtx *cx);
 
 typedef PassResult (*PassFn)(Module *m, PassCtx *cx);
 

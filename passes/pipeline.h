@@ -11,7 +11,8 @@ enum {
     IR_ORDERED = 8,    // node order is the execution order
     IR_PLAN = 16,
     IR_SCHEDULED = 32,
-    IR_PLACED = 64
+    IR_PLACED = 64,
+    IR_LEGAL = 128 // reduces run over leading or trailing axes only
 };
 
 typedef struct {
@@ -27,10 +28,10 @@ const Pass *pass_find(const char *name); // NULL where there is none
 // The first pass of the table whose needs are not met by those before it, or NULL.
 const Pass *pass_first_misplaced(void);
 
-// Runs the named passes (all of them in the table's order when count is 0), verifying after each. dump, when
-// not NULL, is called after each pass. False after diagnostics. limit > 0 stops after that many rewrites
-// of optional passes (--pass-limit).
+// Runs the named passes (all of them in the table's order when count is 0), verifying after each.
+// dump, when not NULL, is called after each pass. False after diagnostics.
 typedef void (*PassDump)(void *user, const Pass *pass, const Module *m, const PassCtx *cx);
-bool pipeline_run(Module *m, PassCtx *cx, const char *const *name, int count, PassDump dump, void *user);
+bool pipeline_run(Module *m, PassCtx *cx, const char *const *name, int count, PassDump dump,
+                  void *user);
 
 #endif
