@@ -1,0 +1,127 @@
+// The command line parser all programs share. An unknown option is answered with the nearest known
+// one.
+#include "runtime/flags.h"
+
+#include <string.h>
+
+// Edit distance, for short words; anything beyond 32 characters counts as far.
+static int distance(const char *a, const char *b) {
+    enum { LONGEST = 32 };
+    const size_t n = strlen(a), m = strlen(b);
+    if (n > LONGEST || m > LONGEST)
+        return LONGEST;
+    int row[LONGEST + 1];
+    for (size_t j = 0; j <= m; j++)
+        row[j] = (int)j;
+    for (size_t i = 1; i <= n; i++) {
+        int diagonal = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= m; j++) {
+            const int change = diagonal + (a[i - 1] != b[j - 1]);
+            const int shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = change < shorter ? change : shorter;
+        }
+    }
+    return row[m];
+}
+
+static FlagResult wrong_unknown(FlagCursor *c, const char *word, size_t length) {
+    const Flag *best = NULL;
+    int best_distance = 4; // farther than this is no suggestion
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63), word);
+    for (int i = 0; i < c->table_count; i++) {
+        const int d = distance(name, c->table[i].name);
+        if (d < best_distance) {
+            best_distance = d;
+            best = &c->table[i];
+        }
+    }
+    if (best)
+        snprintf(c->error, sizeof c->error, "unknown option %s; did you mean %s?", name,
+                 best->name);
+    else
+        snprintf(c->error, sizeof c->error, "unknown option %s; see --help", name);
+    return FLAGS_WRONG;
+}
+
+// The row whose name is the first length bytes of word.
+static const Flag *find(const FlagCursor *c, const char *word, size_t length) {
+    for (int i = 0; i < c->table_count; i++)
+        if (strlen(c->table[i].name) == length && memcmp(c->table[i].name, word, length) == 0)
+            return &c->table[i];
+    return NULL;
+}
+
+static FlagResult take_value(FlagCursor *c, const Flag *flag, const char *glued,
+                             const char **value) {
+    if (!flag->value) {
+        if (!glued)
+            return FLAGS_OPTION;
+        snprintf(c->error, sizeof c->error, "%s takes no value", flag->name);
+        return FLAGS_WRONG;
+    }
+    if (glued) {
+        *value = glued;
+        return FLAGS_OPTION;
+    }
+    if (c->at == c->argc) {
+        snprintf(c->error, sizeof c->error, "%s needs a value: %s", flag->name, flag->value);
+        return FLAGS_WRONG;
+    }
+    *value = c->argv[c->at++];
+    return FLAGS_OPTION;
+}
+
+FlagResult flags_next(FlagCursor *c, const Flag **flag, const char **value) {
+    *flag = NULL;
+    *value = NULL;
+    if (c->at == 0)
+        c->at = 1;
+    if (c->at >= c->argc)
+        return FLAGS_END;
+    const char *word = c->argv[c->at++];
+    if (strcmp(word, "--") == 0 && !c->plain_only) {
+        c->plain_only = true;
+        return flags_next(c, flag, value);
+    }
+    if (c->plain_only || word[0] != '-' || word[1] == '\0') {
+        *value = word;
+        return FLAGS_PLAIN;
+    }
+    const size_t length = strcspn(word, "=");
+    *flag = find(c, word, strlen(word));
+    if (*flag)
+        return take_value(c, *flag, NULL, value);
+    *flag = find(c, word, length);
+    if (*flag && word[length] == '=')
+        return take_value(c, *flag, word + length + 1, value);
+    *flag = word[1] != '-' ? find(c, word, 2) : NULL; // -DX
+    if (*flag && (*flag)->value)
+        return take_value(c, *flag, word + 2, value);
+    return wrong_unknown(c, word, length);
+}
+
+static bool group_seen(const Flag *table, int at) {
+    for (int i = 0; i < at; i++)
+        if (strcmp(table[i].group, table[at].group) == 0)
+            return true;
+    return false;
+}
+
+void flags_print(const Flag *table, int count, FILE *out) {
+    for (int g = 0; g < count; g++) {
+        if (group_seen(table, g))
+            continue;
+        fprintf(out, "\n%s:\n", table[g].group);
+        for (int i = g; i < count; i++) {
+            if (strcmp(table[i].group, table[g].group) != 0)
+                continue;
+            char left[64];
+            snprintf(left, sizeof left, "%s%s%s", table[i].name, table[i].value ? " " : "",
+                     table[i].value ? table[i].value : "");
+            fprintf(out, "  %-26s %s\n", left, table[i].help);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+// Progress and logs. On a terminal the line is rewritten at most ten times a second; elsewhere a
+// line appears for step 1, every doubling up to 100, and then every 100 steps or 10 seconds,
+// whichever comes first.
+#include "runtime/progress.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+struct PlimProgress {
+    FILE *log;
+    bool quiet, terminal;
+    bool open_line; // the cursor stands in an unfinished line
+    double shown;   // when the last line appeared
+    uint64_t shown_step;
+};
+
+double clock_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+uint64_t resident_peak_bytes(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+uint64_t resident_bytes(void) {
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long long total, resident = 0;
+    if (f) {
+        if (fscanf(f, "%llu %llu", &total, &resident) != 2)
+            resident = 0;
+        fclose(f);
+    }
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+PlimStatus progress_new(const char *log, bool quiet, PlimProgress **out, PlimError *error) {
+    PlimProgress *p = calloc(1, sizeof *p);
+    if (!p) {
+        snprintf(error->text, sizeof error->text, "out of memory");
+        return PLIM_NO_MEMORY;
+    }
+    p->quiet = quiet;
+    p->terminal = isatty(STDERR_FILENO) == 1;
+    if (log) {
+        p->log = fopen(log, "we");
+        if (!p->log) {
+            snprintf(error->text, sizeof error->text, "can't write %s: %s", log, strerror(errno));
+            free(p);
+            return PLIM_IO;
+        }
+    }
+    *out = p;
+    return PLIM_OK;
+}
+
+PlimStatus progress_close(PlimProgress *p, PlimError *error) {
+    if (!p)
+        return PLIM_OK;
+    if (p->open_line)
+        fputc('\n', stderr);
+    bool ok = true;
+    if (p->log) {
+        ok = !ferror(p->log);
+        ok = fclose(p->log) == 0 && ok;
+    }
+    free(p);
+    if (ok)
+        return PLIM_OK;
+    snprintf(error->text, sizeof error->text, "the log could not be written whole: %s",
+             strerror(errno));
+    return PLIM_IO;
+}
+
+static bool is_due(const PlimProgress *p, const StepReport *r, double now) {
+    if (r->step == 1 || r->step == r->steps)
+        return true;
+    if (p->terminal)
+        return now - p->shown >= 0.1;
+    const bool power = (r->step & (r->step - 1)) == 0 && r->step < 100;
+    return power || r->step >= p->shown_step + 100 || now - p->shown >= 10;
+}
+
+static void write_log(FILE *log, const StepReport *r) {
+    char loss[32] = "null"; // JSON has no word for infinity or NaN.
+    if (isfinite(r->loss))
+        snprintf(loss, sizeof loss, "%.9g", r->loss);
+    fprintf(log,
+            "{\"step\": %" PRIu64 ", \"loss\": %s, \"tokens_per_s\": %.6g, \"step_ms\": %.6g, "
+            "\"plan_peak_bytes\": %" PRIu64 ", \"arena_peak_bytes\": %" PRIu64
+            ", \"rss_bytes\": %" PRIu64 "}\n",
+            r->step, loss, r->tokens_per_s, r->step_ms, r->plan_peak_bytes, r->arena_peak_bytes,
+            resident_peak_bytes());
+    fflush(log);
+}
+
+void progress_step(PlimProgress *p, const StepReport *r) {
+    if (p->log)
+        write_log(p->log, r);
+    const double now = clock_seconds();
+    if (p->quiet || !is_due(p, r, now))
+        return;
+    p->shown = now;
+    p->shown_step = r->step;
+    const double left = (double)(r->steps - r->step) * r->step_ms * 1e-3;
+    fprintf(stderr,
+            "%sstep %" PRIu64 "/%" PRIu64
+            "  loss %.4f  %.0f tokens/s  %.1f ms/step  %02d:%02d left%s",
+            p->terminal ? "\r\033[K" : "", r->step, r->steps, r->loss, r->tokens_per_s, r->step_ms,
+            (int)(left / 60), (int)left % 60, p->terminal ? "" : "\n");
+    fflush(stderr);
+    p->open_line = p->terminal;
+}

@@ -1,0 +1,239 @@
+// Opening a program and everything in it that has a name.
+#include "runtime/session.h"
+
+#include "runtime/cpu.h"
+#include "runtime/safetensors.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+// Kinds of state, as PlanState.kind.
+enum { STATE_PARAM, STATE_SAVED, STATE_TRANSIENT, STATE_OPTIMIZER };
+
+static PlimStatus fail(PlimError *error, PlimStatus status, const char *text) {
+    snprintf(error->text, sizeof error->text, "%s", text);
+    return status;
+}
+
+PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *error) {
+    *out = (PlimSession){.memory = plan_memory_new()};
+    if (!out->memory)
+        return fail(error, PLIM_NO_MEMORY, "out of memory reading the plan");
+    PlimStatus status = plan_decode(image->plan, image->plan_size, out->memory, &out->plan, error);
+    if (status == PLIM_OK)
+        status = cpu_check(out->plan->isa, out->plan->target, error);
+    if (status != PLIM_OK)
+        session_close(out);
+    return status;
+}
+
+static int usable_processors(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+PlimStatus session_start(PlimSession *s, const PlimImage *image, int threads, PlimError *error) {
+    const PlimStatus status = plan_verify(s->plan, error);
+    if (status != PLIM_OK)
+        return status;
+    const int most = (int)s->plan->workers;
+    if (threads > most) {
+        snprintf(error->text, sizeof error->text,
+                 "the plan has workspace for %d threads; compile with --threads %d for more", most,
+                 threads);
+        return PLIM_BAD_INPUT;
+    }
+    if (threads == 0) {
+        threads = usable_processors();
+        threads = threads < most ? threads : most;
+    }
+    return run_new(s->plan, image->kernel, threads, &s->run, error);
+}
+
+void session_close(PlimSession *s) {
+    run_release(s->run);
+    plan_memory_release(s->memory);
+    *s = (PlimSession){0};
+}
+
+static void store_scalar(PlimSession *s, const PlanInput *input, double x) {
+    void *at = run_buffer(s->run, input->buffer);
+    if (input->dtype == PLAN_F32)
+        *(float *)at = (float)x;
+    else
+        *(int32_t *)at = (int32_t)(int64_t)x;
+}
+
+void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScalars *scalars) {
+    for (uint32_t i = 0; i < entry->input_count; i++) {
+        const PlanInput *input = &entry->input[i];
+        switch (input->source) {
+        case PLAN_FROM_STEP:
+            store_scalar(s, input, (double)scalars->step);
+            break;
+        case PLAN_FROM_STEPS:
+            store_scalar(s, input, (double)scalars->steps);
+            break;
+        case PLAN_FROM_SEED:
+            store_scalar(s, input, (double)scalars->seed);
+            break;
+        case PLAN_FROM_KNOB:
+            store_scalar(s, input, input->fallback);
+            break;
+        case PLAN_FROM_DATA:
+        case PLAN_FROM_CALLER:
+            break;
+        }
+    }
+}
+
+static PlimStatus unknown_knob(const PlanEntry *entry, const char *assignment, PlimError *error) {
+    char known[256] = "";
+    for (uint32_t i = 0; i < entry->input_count; i++)
+        if (entry->input[i].source == PLAN_FROM_KNOB) {
+            const size_t used = strlen(known);
+            snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
+                     entry->input[i].name);
+        }
+    snprintf(error->text, sizeof error->text, "--set %s: entry %s has %s%s", assignment,
+             entry->name, known[0] ? "these knobs: " : "no knobs", known);
+    return PLIM_BAD_INPUT;
+}
+
+PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *assignment,
+                            PlimError *error) {
+    const size_t length = strcspn(assignment, "=");
+    for (uint32_t i = 0; i < entry->input_count; i++) {
+        PlanInput *input = &entry->input[i];
+        if (input->source != PLAN_FROM_KNOB || strlen(input->name) != length ||
+            memcmp(input->name, assignment, length) != 0 || assignment[length] != '=')
+            continue;
+        char *end;
+        const double x = strtod(assignment + length + 1, &end);
+        if (end == assignment + length + 1 || *end) {
+            snprintf(error->text, sizeof error->text, "--set %s: the value is no number",
+                     assignment);
+            return PLIM_BAD_INPUT;
+        }
+        input->fallback = x;
+        (void)s;
+        return PLIM_OK;
+    }
+    return unknown_knob(entry, assignment, error);
+}
+
+PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error) {
+    const PlanEntry *init = plan_find_entry(s->plan, "init");
+    if (!init)
+        return PLIM_OK; // A model without state.
+    session_set_scalars(s, init, &(StepScalars){.seed = seed});
+    return run_entry(s->run, init, error);
+}
+
+static bool same_shape(const PlanState *state, const SafeTensor *t) {
+    if (state->rank != t->rank)
+        return false;
+    for (uint32_t i = 0; i < t->rank; i++)
+        if (state->dim[i] != t->dim[i])
+            return false;
+    return true;
+}
+
+static uint64_t state_elements(const PlanState *state) {
+    uint64_t count = 1;
+    for (uint32_t i = 0; i < state->rank; i++)
+        count *= (uint64_t)state->dim[i];
+    return count;
+}
+
+static void print_shape(FILE *out, uint32_t rank, const int64_t *dim) {
+    fputc('[', out);
+    for (uint32_t i = 0; i < rank; i++)
+        fprintf(out, "%s%lld", i ? "," : "", (long long)dim[i]);
+    fputc(']', out);
+}
+
+// Whether the file has the state as the model wants it; says why not.
+static bool matches(const SafeFile *f, const PlanState *state, const char *path) {
+    const SafeTensor *t = safetensors_find(f, state->file);
+    if (!t) {
+        if (state->kind == STATE_OPTIMIZER)
+            return true;
+        fprintf(stderr, "%s: no tensor %s\n", path, state->file);
+        return false;
+    }
+    if (same_shape(state, t))
+        return true;
+    fprintf(stderr, "%s: tensor %s is ", path, t->name);
+    print_shape(stderr, t->rank, t->dim);
+    fputs(", the model wants ", stderr);
+    print_shape(stderr, state->rank, state->dim);
+    fputc('\n', stderr);
+    return false;
+}
+
+PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
+    SafeFile *f;
+    PlimStatus status = safetensors_open(path, &f, error);
+    if (status != PLIM_OK)
+        return status;
+    uint32_t wrong = 0;
+    for (uint32_t i = 0; i < s->plan->state_count; i++)
+        if (s->plan->state[i].kind != STATE_TRANSIENT && !matches(f, &s->plan->state[i], path))
+            wrong++;
+    if (wrong > 0) {
+        snprintf(error->text, sizeof error->text, "%s does not fit the model: %u of %u states",
+                 path, wrong, s->plan->state_count);
+        status = PLIM_BAD_INPUT;
+    }
+    for (uint32_t i = 0; i < s->plan->state_count && status == PLIM_OK; i++) {
+        const PlanState *state = &s->plan->state[i];
+        const SafeTensor *t = safetensors_find(f, state->file);
+        if (t && state->kind != STATE_TRANSIENT)
+            status = safetensors_read(f, t, 0, state_elements(state), state->dtype,
+                                      run_buffer(s->run, state->buffer), error);
+    }
+    safetensors_close(f);
+    return status;
+}
+
+PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error) {
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
+        snprintf(error->text, sizeof error->text, "can't make folder %s: %s", folder,
+                 strerror(errno));
+        return PLIM_IO;
+    }
+    char path[4096], metadata[96];
+    if (snprintf(path, sizeof path, "%s/model.safetensors", folder) >= (int)sizeof path)
+        return fail(error, PLIM_BAD_INPUT, "the folder's name is too long");
+    snprintf(metadata, sizeof metadata, "{\"format\":\"pt\",\"step\":\"%lld\"}", (long long)step);
+    SafeSource *tensor = calloc((size_t)s->plan->state_count + 1, sizeof *tensor);
+    if (!tensor)
+        return fail(error, PLIM_NO_MEMORY, "out of memory saving the state");
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->plan->state_count; i++) {
+        const PlanState *state = &s->plan->state[i];
+        if (state->kind == STATE_TRANSIENT)
+            continue;
+        tensor[count++] = (SafeSource){.name = state->file,
+                                       .dtype = state->dtype,
+                                       .rank = state->rank,
+                                       .dim = state->dim,
+                                       .at = run_buffer(s->run, state->buffer)};
+    }
+    const PlimStatus status = safetensors_write(path, tensor, count, metadata, error);
+    free(tensor);
+    return status;
+}
+
+double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index) {
+    const PlanResult *r = &entry->result[index];
+    const char *at = (const char *)run_buffer(s->run, r->buffer) + r->offset;
+    if (r->dtype == PLAN_F32)
+        return (double)*(const float *)(const void *)at;
+    return r->dtype == PLAN_I32 ? (double)*(const int32_t *)(const void *)at : 0;
+}

@@ -1,0 +1,51 @@
+// A loaded program: the plan decoded and verified, the machine checked, the arenas taken, inputs
+// and states by name.
+#ifndef PLIM_RUNTIME_SESSION_H
+#define PLIM_RUNTIME_SESSION_H
+
+#include "runtime/data.h"
+#include "runtime/run.h"
+
+typedef struct {
+    PlanMemory *memory;
+    Plan *plan;
+    PlimRun *run;
+} PlimSession;
+
+// The parts of an executable that code generation adds.
+typedef struct {
+    const uint8_t *plan;
+    size_t plan_size;
+    PlimKernelFn *const *kernel;
+} PlimImage;
+
+// Decodes the plan and checks that this machine can run it. Allocates no arena yet: enough for
+// `info`.
+PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *error);
+// Verifies the plan and takes the arenas; threads 0: all processors this process may use.
+PlimStatus session_start(PlimSession *s, const PlimImage *image, int threads, PlimError *error);
+void session_close(PlimSession *s);
+
+// Scalars of an entry that are no data: knobs, step, steps, seed.
+typedef struct {
+    int64_t step, steps, seed;
+} StepScalars;
+void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScalars *scalars);
+// name=value for a knob of the entry; the error names the knobs there are.
+PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *assignment,
+                            PlimError *error);
+
+// Fills every state from its initialiser (entry "init").
+PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error);
+// Reads every parameter and saved state from a safetensors file by its published name. All
+// mismatches are printed to stderr, one a line, before the error is returned. Optimizer state is
+// read where it is there.
+PlimStatus session_load(PlimSession *s, const char *path, PlimError *error);
+// Writes every state but transient ones to DIR/model.safetensors (whole or not at all), making DIR
+// if need be.
+PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error);
+
+// Result of a scalar f32 result (the loss), by index.
+double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index);
+
+#endif

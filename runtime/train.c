@@ -1,0 +1,203 @@
+// train and eval: one loop, which fills the inputs, runs the entry and reads its first result.
+#include "runtime/train.h"
+
+#include "runtime/progress.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    PlimSession *s;
+    const TrainOptions *o;
+    const PlanEntry *entry;
+    PlimData **data; // by entry input; NULL where it is no data; loaders are shared
+    bool shuffle;
+} Loop;
+
+static PlimStatus need_entry(const PlimSession *s, const char *name, const PlanEntry **out,
+                             PlimError *error) {
+    *out = plan_find_entry(s->plan, name);
+    if (*out)
+        return PLIM_OK;
+    snprintf(error->text, sizeof error->text, "this program has no entry %s", name);
+    return PLIM_BAD_INPUT;
+}
+
+// The file given for a loader: "--data FILE" serves all, "--data NAME=FILE" one.
+static const char *file_of_loader(const TrainOptions *o, const char *loader) {
+    const size_t length = strlen(loader);
+    const char *found = NULL;
+    for (int i = 0; i < o->data_count; i++) {
+        if (strncmp(o->data[i], loader, length) == 0 && o->data[i][length] == '=')
+            return o->data[i] + length + 1;
+        found = o->data[i];
+    }
+    return found;
+}
+
+static PlimStatus open_input(Loop *l, uint32_t index, PlimError *error) {
+    const PlanInput *input = &l->entry->input[index];
+    if (input->source == PLAN_FROM_CALLER) {
+        snprintf(error->text, sizeof error->text, "entry %s wants %s from a caller", l->entry->name,
+                 input->name);
+        return PLIM_BAD_INPUT;
+    }
+    if (input->source != PLAN_FROM_DATA)
+        return PLIM_OK;
+    const char *path = file_of_loader(l->o, input->loader);
+    if (!path) {
+        snprintf(error->text, sizeof error->text,
+                 "entry %s reads %s: give --data %s=FILE or --data FILE", l->entry->name,
+                 input->name, input->loader);
+        return PLIM_BAD_INPUT;
+    }
+    for (uint32_t i = 0; i < index && !l->data[index]; i++)
+        if (l->data[i] && strcmp(l->entry->input[i].loader, input->loader) == 0)
+            l->data[index] = l->data[i];
+    const PlimStatus status = l->data[index] ? PLIM_OK : data_open(path, &l->data[index], error);
+    return status == PLIM_OK ? data_check(l->data[index], input, error) : status;
+}
+
+static void close_inputs(Loop *l) {
+    for (uint32_t i = 0; l->data && i < l->entry->input_count; i++) {
+        bool shared = false;
+        for (uint32_t j = 0; j < i; j++)
+            shared = shared || l->data[j] == l->data[i];
+        if (!shared)
+            data_release(l->data[i]);
+    }
+    free(l->data);
+}
+
+static PlimStatus open_loop(Loop *l, const char *entry, PlimError *error) {
+    PlimStatus status = need_entry(l->s, entry, &l->entry, error);
+    if (status != PLIM_OK)
+        return status;
+    for (int i = 0; i < l->o->set_count && status == PLIM_OK; i++)
+        status = session_set_knob(l->s, l->entry, l->o->set[i], error);
+    l->data = calloc((size_t)l->entry->input_count + 1, sizeof *l->data);
+    if (!l->data)
+        status = PLIM_NO_MEMORY;
+    for (uint32_t i = 0; i < l->entry->input_count && status == PLIM_OK; i++)
+        status = open_input(l, i, error);
+    if (status == PLIM_OK)
+        status = session_init_states(l->s, l->o->seed, error);
+    if (status == PLIM_OK && l->o->weights)
+        status = session_load(l->s, l->o->weights, error);
+    return status;
+}
+
+static PlimStatus one_step(Loop *l, int64_t step, int64_t steps, PlimError *error) {
+    session_set_scalars(l->s, l->entry,
+                        &(StepScalars){.step = step, .steps = steps, .seed = l->o->seed});
+    for (uint32_t i = 0; i < l->entry->input_count; i++) {
+        if (!l->data[i])
+            continue;
+        const PlimStatus status = data_fill(
+            l->data[i], &l->entry->input[i], (uint64_t)step, l->shuffle, (uint64_t)l->o->seed,
+            run_buffer(l->s->run, l->entry->input[i].buffer), error);
+        if (status != PLIM_OK)
+            return status;
+    }
+    return run_entry(l->s->run, l->entry, error);
+}
+
+// Tokens a step: those of the input that has most.
+static uint64_t step_tokens(const Loop *l) {
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < l->entry->input_count; i++)
+        if (l->data[i] && data_tokens(l->data[i], &l->entry->input[i]) > most)
+            most = data_tokens(l->data[i], &l->entry->input[i]);
+    return most;
+}
+
+static uint64_t planned_bytes(const Plan *p) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < p->space_count; i++)
+        sum += p->space[i].bytes;
+    return sum;
+}
+
+static PlimStatus train_steps(Loop *l, PlimProgress *progress, PlimError *error) {
+    const int64_t steps = l->o->steps ? l->o->steps : 100;
+    const double tokens = (double)step_tokens(l);
+    for (int64_t i = 0; i < steps; i++) {
+        const double start = clock_seconds();
+        PlimStatus status = one_step(l, i, steps, error);
+        if (status != PLIM_OK)
+            return status;
+        const double seconds = clock_seconds() - start;
+        progress_step(progress, &(StepReport){.step = (uint64_t)i + 1,
+                                              .steps = (uint64_t)steps,
+                                              .loss = session_result(l->s, l->entry, 0),
+                                              .step_ms = 1e3 * seconds,
+                                              .tokens_per_s = tokens / seconds,
+                                              .plan_peak_bytes = planned_bytes(l->s->plan),
+                                              .arena_peak_bytes = run_arena_bytes(l->s->run)});
+        const bool due = l->o->save_every > 0 && (i + 1) % l->o->save_every == 0;
+        if (l->o->save && (due || i + 1 == steps))
+            status = session_save(l->s, l->o->save, i + 1, error);
+        if (status != PLIM_OK)
+            return status;
+    }
+    return PLIM_OK;
+}
+
+PlimStatus train_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
+    Loop l = {.s = s, .o = o, .shuffle = true};
+    PlimProgress *progress = NULL;
+    PlimStatus status = open_loop(&l, "train", error);
+    if (status == PLIM_OK && l.entry->result_count == 0) {
+        snprintf(error->text, sizeof error->text, "entry train returns nothing to report");
+        status = PLIM_BAD_INPUT;
+    }
+    if (status == PLIM_OK)
+        status = progress_new(o->log, o->quiet, &progress, error);
+    if (status == PLIM_OK)
+        status = train_steps(&l, progress, error);
+    PlimError closing;
+    const PlimStatus closed = progress_close(progress, &closing);
+    if (status == PLIM_OK && closed != PLIM_OK) {
+        *error = closing;
+        status = closed;
+    }
+    close_inputs(&l);
+    return status;
+}
+
+// Whole steps that the data holds, each row at most once.
+static int64_t whole_pass(const Loop *l) {
+    uint64_t least = 0;
+    for (uint32_t i = 0; i < l->entry->input_count; i++) {
+        if (!l->data[i])
+            continue;
+        const PlanInput *input = &l->entry->input[i];
+        const uint64_t rows = (input->rank ? (uint64_t)input->dim[0] : 1) * input->slots;
+        const uint64_t steps = data_examples(l->data[i], input) / rows;
+        if (least == 0 || steps < least)
+            least = steps;
+    }
+    return least ? (int64_t)least : 1;
+}
+
+PlimStatus eval_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
+    Loop l = {.s = s, .o = o};
+    PlimStatus status = open_loop(&l, "eval", error);
+    double sum = 0;
+    int64_t steps = 0;
+    if (status == PLIM_OK) {
+        steps = o->steps ? o->steps : whole_pass(&l);
+        for (int64_t i = 0; i < steps && status == PLIM_OK; i++) {
+            status = one_step(&l, i, steps, error);
+            if (status == PLIM_OK && l.entry->result_count > 0)
+                sum += session_result(s, l.entry, 0);
+        }
+    }
+    if (status == PLIM_OK)
+        printf("loss %.6f over %lld steps (perplexity %.4f)\n", sum / (double)steps,
+               (long long)steps, exp(sum / (double)steps));
+    close_inputs(&l);
+    return status;
+}
