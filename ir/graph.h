@@ -121,7 +121,7 @@ typedef struct {
 NodeOrigin node_origin(const Node *n);
 
 Graph *graph_create(Arena *a, const char *name);
-// Appends a node. Inputs and attributes are copied. Result types are inferred by the operator; on a
+// Appends a node. Inputs and attributes (with their texts) are copied. Result types are inferred by the operator; on a
 // mistake a diagnostic is added at origin.loc and NULL returned.
 Node *graph_add(Graph *g, Diag *d, Op op, Value *const *input, int input_count, const Attr *attr,
                 int attr_count, NodeOrigin origin);
@@ -134,15 +134,17 @@ void graph_add_commit(Graph *g, State *s, Value *v);
 // Every use of old (operands, results, commits) becomes a use of by. O(nodes); for many at once build
 // a table indexed by value id and call graph_remap.
 void graph_replace_uses(Graph *g, const Value *old, Value *by);
-// by[id] replaces value id where it is not NULL. Chains are followed.
+// by[id], id < value_limit, replaces value id where it is not NULL. Chains are followed.
 void graph_remap(Graph *g, Value *const *by);
-// Drops nodes that no result, commit or input needs. Returns whether any was dropped.
+// Drops nodes that no result, commit or input needs; nodes without results (minimize, apply) stay.
+// Returns whether any was dropped. Ids keep their gaps until graph_renumber.
 bool graph_drop_dead(Graph *g);
 // Stable topological order: nodes move only as far up as their users need.
 void graph_sort(Graph *g);
-// Dense ids again, in execution order.
+// Dense ids again, in execution order, inputs first: the numbers that unnamed values print with.
 void graph_renumber(Graph *g);
-// A deep copy in another arena; states are shared.
+// A deep copy in another arena; states and texts (names, scopes, files) are shared, so the module must
+// outlive it.
 Graph *graph_copy(const Graph *g, Arena *a);
 
 // uses[value id]: how many operands, results and commits read it.
@@ -154,6 +156,22 @@ typedef struct {
 } Users;
 // users[value id], results and commits not counted.
 Users *graph_users(const Graph *g, Arena *a);
+
+// The operator's row against the node: number of operands, names and kinds of attributes. Errors P0607
+// and P0608 at n->loc.
+bool node_check(const Node *n, Diag *d);
+// How many results a node that passed node_check has.
+int node_result_count(const Node *n);
+// Its results against what the operator infers. Errors P0609 and the operator's own, at n->loc.
+bool node_check_types(const Node *n, Diag *d, Arena *scratch);
+// The kind the operator's row gives the attribute; false where it has none of this name.
+bool attr_kind_of(Op op, const char *name, AttrKind *out);
+// The operator's attribute with the nearest name, or NULL.
+const char *attr_nearest(Op op, const char *name, Arena *a);
+// Names of values, results, states and graphs: 1 to NAME_BYTES_MAX of [A-Za-z0-9_.-], not digits only,
+// no "..".
+enum { NAME_BYTES_MAX = 1024 };
+bool name_is_valid(const char *name);
 
 const Attr *node_attr(const Node *n, const char *name); // NULL where it has none
 // The attribute, or the fallback where the node has none.

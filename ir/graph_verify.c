@@ -1,1 +1,420 @@
-// Being written.
+// What must hold of every graph between any two passes, checked against the operator table.
+//
+// One walk over the nodes in execution order keeps, by value id, which value has been defined so
+// far: from it follow order, unique ids and stale operands. Names go through a NameMap. Operators
+// infer their types again. Everything is linear; an error doesn't end the walk, so that one run
+// shows all. It trusts no earlier check but the shapes of the structs themselves.
+#include "ir/module.h"
+
+#include "ir/check.h"
+#include "ir/op.h"
+
+#include <string.h>
+
+// One attribute as an operator's row declares it: "eps:float?".
+typedef struct {
+    const char *name;
+    size_t name_bytes;
+    AttrKind kind;
+    bool optional;
+} AttrRule;
+
+static const char *const attr_kind_name[] = {"int", "float", "text", "ints",
+                                             "floats"}; // by AttrKind
+
+// The next declaration of the row's text, or false at its end.
+static bool rule_next(const char **at, AttrRule *out) {
+    *at += strspn(*at, " ");
+    if (!**at)
+        return false;
+    const size_t bytes = strcspn(*at, " ");
+    const char *colon = memchr(*at, ':', bytes);
+    CHECK(colon); // a broken row of ops.def
+    *out = (AttrRule){.name = *at, .name_bytes = (size_t)(colon - *at)};
+    const char *kind = colon + 1;
+    size_t kind_bytes = bytes - out->name_bytes - 1;
+    out->optional = kind_bytes > 0 && kind[kind_bytes - 1] == '?';
+    kind_bytes -= out->optional;
+    bool known = false;
+    for (int i = 0; i <= ATTR_FLOATS; i++)
+        if (strlen(attr_kind_name[i]) == kind_bytes &&
+            memcmp(attr_kind_name[i], kind, kind_bytes) == 0) {
+            out->kind = (AttrKind)i;
+            known = true;
+        }
+    CHECK(known);
+    *at += bytes;
+    return true;
+}
+
+static bool rule_is(const AttrRule *rule, const char *name) {
+    return strncmp(rule->name, name, rule->name_bytes) == 0 && name[rule->name_bytes] == '\0';
+}
+
+bool attr_kind_of(Op op, const char *name, AttrKind *out) {
+    const char *at = op_info(op)->attrs;
+    AttrRule rule;
+    while (rule_next(&at, &rule))
+        if (rule_is(&rule, name)) {
+            *out = rule.kind;
+            return true;
+        }
+    return false;
+}
+
+const char *attr_nearest(Op op, const char *name, Arena *a) {
+    enum { NAMES_MAX = 32 };
+    const char *known[NAMES_MAX];
+    int count = 0;
+    const char *at = op_info(op)->attrs;
+    AttrRule rule;
+    while (count < NAMES_MAX && rule_next(&at, &rule))
+        known[count++] = arena_text_span(a, rule.name, rule.name_bytes);
+    return diag_nearest(name, known, count);
+}
+
+static bool check_input_count(const Node *n, const OpInfo *info, Diag *d) {
+    const bool enough = n->input_count >= info->input_min;
+    if (enough && (info->input_max < 0 || n->input_count <= info->input_max))
+        return true;
+    const char *plural = info->input_min == 1 ? "" : "s";
+    if (info->input_max < 0)
+        return diag_error(d, n->loc, 607, "%s takes at least %d operand%s, got %d", info->name,
+                          info->input_min, plural, n->input_count);
+    if (info->input_max != info->input_min)
+        return diag_error(d, n->loc, 607, "%s takes %d to %d operands, got %d", info->name,
+                          info->input_min, info->input_max, n->input_count);
+    return diag_error(d, n->loc, 607, "%s takes %d operand%s, got %d", info->name, info->input_min,
+                      plural, n->input_count);
+}
+
+// Each declared attribute once and of its kind; then, since names are distinct, as many found as
+// the node has means that there is no other.
+bool node_check(const Node *n, Diag *d) {
+    const OpInfo *info = op_info(n->op);
+    if (!check_input_count(n, info, d))
+        return false;
+    int found = 0;
+    const char *at = info->attrs;
+    AttrRule rule;
+    while (rule_next(&at, &rule)) {
+        int times = 0;
+        for (int i = 0; i < n->attr_count; i++) {
+            if (!rule_is(&rule, n->attr[i].name))
+                continue;
+            times++;
+            if (n->attr[i].kind != rule.kind)
+                return diag_error(d, n->loc, 608, "attribute %s of %s is of kind %s, not %s",
+                                  n->attr[i].name, info->name, attr_kind_name[rule.kind],
+                                  attr_kind_name[n->attr[i].kind]);
+        }
+        if (times > 1 || (times == 0 && !rule.optional))
+            return diag_error(d, n->loc, 608, "%s %s the attribute %.*s", info->name,
+                              times ? "has twice" : "lacks", (int)rule.name_bytes, rule.name);
+        found += times;
+    }
+    for (int i = 0; found < n->attr_count && i < n->attr_count; i++) {
+        AttrKind kind;
+        if (!attr_kind_of(n->op, n->attr[i].name, &kind))
+            return diag_error(d, n->loc, 608, "%s has no attribute %s", info->name,
+                              n->attr[i].name);
+    }
+    return true;
+}
+
+// Operators with a varying number of results list their sizes.
+int node_result_count(const Node *n) {
+    const int count = op_info(n->op)->result_count;
+    if (count >= 0)
+        return count;
+    int sizes;
+    node_ints(n, "sizes", &sizes);
+    return sizes;
+}
+
+bool name_is_valid(const char *name) {
+    bool only_digits = true;
+    size_t length = 0;
+    for (; name[length]; length++) {
+        const char c = name[length];
+        const bool digit = c >= '0' && c <= '9';
+        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!digit && !letter && c != '_' && c != '.' && c != '-')
+            return false;
+        only_digits = only_digits && digit;
+    }
+    return length > 0 && length <= NAME_BYTES_MAX && !only_digits && !strstr(name, "..");
+}
+
+// What the walk over one graph knows.
+typedef struct {
+    const Module *module;
+    const Graph *graph;
+    Diag *diag;
+    Arena *scratch;
+    const Value **defined; // by value id: the value, once its node has been passed
+    bool *node_seen;       // by node id
+    bool *is_argument;     // by value id: an Input names it
+    NameMap *names;        // of values
+    bool ok;
+} Walk;
+
+static void walk_fail(Walk *w, bool ok) {
+    w->ok = w->ok && ok;
+}
+
+static bool is_defined(const Walk *w, const Value *v) {
+    return v && v->id < w->graph->value_limit && w->defined[v->id] == v;
+}
+
+static const char *value_label(const Walk *w, const Value *v) {
+    return v->name ? arena_format(w->scratch, "%%%s", v->name)
+                   : arena_format(w->scratch, "value %u", v->id);
+}
+
+// Leaves say the same in every micro-batch, so update nodes may read them; data and draws don't.
+static bool is_invariant_leaf(const Walk *w, const Node *n) {
+    const OpInfo *info = op_info(n->op);
+    if (info->family != FAMILY_LEAF || (info->flags & OPF_RANDOM))
+        return false;
+    if (n->op != OP_INPUT)
+        return true;
+    return w->is_argument[n->result[0].id];
+}
+
+// Which value may be read in which phase: see Graph.repeat in graph.h.
+static bool check_phase(const Walk *w, const Node *n, const Value *v) {
+    const Node *def = v->def;
+    const char *name = op_info(n->op)->name;
+    if (op_info(n->op)->family == FAMILY_TRAINING)
+        return true; // a placeholder that autodiff and optimize expand
+    const bool update_value = def->phase == PHASE_UPDATE || def->op == OP_ACCUMULATE;
+    if (n->phase != PHASE_UPDATE && update_value)
+        return diag_error(w->diag, n->loc, 613,
+                          "%s runs in every micro-batch, but %s is known only in the update phase",
+                          name, value_label(w, v));
+    if (n->phase == PHASE_UPDATE && !update_value && w->graph->repeat > 1 &&
+        n->op != OP_ACCUMULATE && !is_invariant_leaf(w, def))
+        return diag_error(w->diag, n->loc, 613,
+                          "%s runs once a step, but %s differs by micro-batch: accumulate it first",
+                          name, value_label(w, v));
+    return true;
+}
+
+static bool check_operands(const Walk *w, const Node *n) {
+    for (int i = 0; i < n->input_count; i++) {
+        if (!is_defined(w, n->input[i]))
+            return diag_error(w->diag, n->loc, 616, "operand %d of %s is not defined before it", i,
+                              op_info(n->op)->name);
+        if (!check_phase(w, n, n->input[i]))
+            return false;
+    }
+    if (n->op == OP_ACCUMULATE && w->graph->repeat == 1)
+        return diag_error(w->diag, n->loc, 613,
+                          "accumulate has nothing to add up in a graph without repeat");
+    return true;
+}
+
+static bool check_state(const Walk *w, const Node *n) {
+    const char *name = node_text(n, "name", "");
+    const State *s = module_find_state(w->module, name);
+    if (!s)
+        return diag_error(w->diag, n->loc, 611, "no state is called %s", name);
+    if (n->result_count != 1 || !type_equal(&n->result[0].type, &s->type))
+        return diag_error(w->diag, n->loc, 611, "state %s is %s", name,
+                          type_text(w->scratch, &s->type));
+    return true;
+}
+
+bool node_check_types(const Node *n, Diag *d, Arena *scratch) {
+    const OpInfo *info = op_info(n->op);
+    if (n->result_count != node_result_count(n))
+        return diag_error(d, n->loc, 609, "%s has %d results, not %d", info->name,
+                          node_result_count(n), n->result_count);
+    for (int i = 0; i < n->result_count; i++)
+        if (!type_check(&n->result[i].type))
+            return diag_error(d, n->loc, 610,
+                              "result %d of %s is too large: at most 2^40 an axis, 2^62 bytes", i,
+                              info->name);
+    if (!info->infer)
+        return true;
+    Type *type = arena_array(scratch, Type, n->result_count);
+    if (!info->infer(n, type, d, scratch))
+        return false;
+    for (int i = 0; i < n->result_count; i++)
+        if (!type_equal(&type[i], &n->result[i].type))
+            return diag_error(d, n->loc, 609, "result %d of %s is %s, not %s", i, info->name,
+                              type_text(scratch, &type[i]), type_text(scratch, &n->result[i].type));
+    return true;
+}
+
+static bool check_results(Walk *w, const Node *n) {
+    for (int i = 0; i < n->result_count; i++) {
+        Value *v = &n->result[i];
+        if (v->def != n || v->index != i || v->id >= w->graph->value_limit || w->defined[v->id])
+            return diag_error(w->diag, n->loc, 618, "result %d of %s has a wrong or taken id %u", i,
+                              op_info(n->op)->name, v->id);
+        w->defined[v->id] = v;
+        if (!v->name)
+            continue;
+        if (!name_is_valid(v->name))
+            return diag_error(w->diag, n->loc, 615, "'%s' is no name for a value", v->name);
+        if (name_map_add(w->names, v->name, v))
+            return diag_error(w->diag, n->loc, 606, "two values are called %%%s", v->name);
+    }
+    return true;
+}
+
+static bool check_node(Walk *w, const Node *n) {
+    if (n->id >= w->graph->node_limit || w->node_seen[n->id])
+        return diag_error(w->diag, n->loc, 618, "the node has a wrong or taken id %u", n->id);
+    w->node_seen[n->id] = true;
+    bool ok = node_check(n, w->diag) && check_operands(w, n);
+    if (ok && n->op == OP_STATE)
+        ok = check_state(w, n);
+    if (ok)
+        ok = node_check_types(n, w->diag, w->scratch);
+    // Results count as defined even where the node is wrong, so that one mistake is told once.
+    return check_results(w, n) && ok;
+}
+
+static bool check_input(const Walk *w, const Input *in) {
+    const Value *v = in->value;
+    const Loc loc = v->def->loc;
+    const bool scalar = v->type.rank == 0;
+    if (v->def->op != OP_INPUT || v->def->phase != PHASE_FORWARD || v->def->group != 0)
+        return diag_error(w->diag, loc, 619, "%s is no argument: its node must be a plain input",
+                          value_label(w, v));
+    if (in->bound < 0 || (in->bound > 0 && v->type.dtype != DT_I32))
+        return diag_error(w->diag, loc, 619, "a bound is positive, and of i32 data only");
+    switch (in->source) {
+    case FROM_DATA:
+        return in->loader || diag_error(w->diag, loc, 619, "%s names no loader", value_label(w, v));
+    case FROM_KNOB:
+        return scalar || diag_error(w->diag, loc, 619, "a knob is a scalar, %s is %s",
+                                    value_label(w, v), type_text(w->scratch, &v->type));
+    case FROM_STEP:
+    case FROM_STEPS:
+    case FROM_SEED:
+        return (scalar && v->type.dtype == DT_I32) ||
+               diag_error(w->diag, loc, 619, "step, steps and seed are i32[], %s is %s",
+                          value_label(w, v), type_text(w->scratch, &v->type));
+    case FROM_CALLER:
+        return true;
+    }
+    return diag_error(w->diag, loc, 618, "an input comes from nowhere");
+}
+
+// Arguments and OP_INPUT nodes stand for each other one to one. is_argument marks those that say
+// the same in every micro-batch.
+static void check_inputs(Walk *w) {
+    const Graph *g = w->graph;
+    bool *listed = arena_array(w->scratch, bool, g->value_limit);
+    for (int i = 0; i < g->input_count; i++) {
+        const Value *v = g->input[i].value;
+        if (!v || v->id >= g->value_limit || listed[v->id]) {
+            walk_fail(w, diag_error(w->diag, (Loc){0}, 618,
+                                    "input %d of @%s is listed twice or "
+                                    "undefined",
+                                    i, g->name));
+            continue;
+        }
+        listed[v->id] = true;
+        w->is_argument[v->id] = g->input[i].source != FROM_DATA;
+        walk_fail(w, check_input(w, &g->input[i]));
+    }
+    for (int i = 0; i < g->node_count; i++)
+        if (g->node[i]->op == OP_INPUT &&
+            (g->node[i]->result_count != 1 || g->node[i]->result[0].id >= g->value_limit ||
+             !listed[g->node[i]->result[0].id]))
+            walk_fail(w, diag_error(w->diag, g->node[i]->loc, 618,
+                                    "an input node stands for no argument"));
+}
+
+// After the walk: what leaves the graph is defined in it.
+static void check_outputs(Walk *w) {
+    const Graph *g = w->graph;
+    bool *stored = arena_array(w->scratch, bool, w->module->state_count);
+    for (int i = 0; i < g->input_count; i++)
+        if (!is_defined(w, g->input[i].value))
+            walk_fail(
+                w, diag_error(w->diag, (Loc){0}, 618, "input %d of @%s has no node", i, g->name));
+    for (int i = 0; i < g->result_count; i++) {
+        if (!is_defined(w, g->result[i].value))
+            walk_fail(w, diag_error(w->diag, (Loc){0}, 617, "result %d of @%s is not defined", i,
+                                    g->name));
+        if (g->result[i].name && !name_is_valid(g->result[i].name))
+            walk_fail(w, diag_error(w->diag, (Loc){0}, 615, "'%s' is no name for a result",
+                                    g->result[i].name));
+    }
+    for (int i = 0; i < g->commit_count; i++) {
+        const State *s = g->commit[i].state;
+        const Value *v = g->commit[i].value;
+        if (!is_defined(w, v)) {
+            walk_fail(w, diag_error(w->diag, (Loc){0}, 614,
+                                    "what is committed to %s is not defined", s->name));
+            continue;
+        }
+        const Loc loc = v->def->loc;
+        if (s->id >= (uint32_t)w->module->state_count || w->module->state[s->id] != s) {
+            walk_fail(w, diag_error(w->diag, loc, 611, "no state is called %s", s->name));
+            continue;
+        }
+        if (stored[s->id])
+            walk_fail(w, diag_error(w->diag, loc, 614, "state %s is committed twice", s->name));
+        stored[s->id] = true;
+        if (!type_equal(&v->type, &s->type))
+            walk_fail(w,
+                      diag_error(w->diag, loc, 614, "state %s is %s, its next version %s", s->name,
+                                 type_text(w->scratch, &s->type), type_text(w->scratch, &v->type)));
+    }
+}
+
+bool graph_verify(const Module *m, const Graph *g, Diag *d) {
+    Arena *scratch = arena_create();
+    Walk w = {.module = m, .graph = g, .diag = d, .scratch = scratch, .ok = true};
+    w.defined = arena_array(scratch, const Value *, g->value_limit);
+    w.node_seen = arena_array(scratch, bool, g->node_limit);
+    w.is_argument = arena_array(scratch, bool, g->value_limit);
+    w.names = name_map_create(scratch);
+    if (g->repeat < 1)
+        walk_fail(&w,
+                  diag_error(d, (Loc){0}, 618, "graph @%s repeats %d times", g->name, g->repeat));
+    check_inputs(&w);
+    for (int i = 0; i < g->node_count; i++)
+        walk_fail(&w, check_node(&w, g->node[i]));
+    check_outputs(&w);
+    arena_release(scratch);
+    return w.ok;
+}
+
+static bool states_verify(const Module *m, Diag *d) {
+    bool ok = true;
+    for (int i = 0; i < m->state_count; i++) {
+        const State *s = m->state[i];
+        if (s->id != (uint32_t)i || module_find_state(m, s->name) != s)
+            ok = diag_error(d, s->loc, 618, "state %s has a wrong id or a taken name", s->name);
+        else if (!name_is_valid(s->name))
+            ok = diag_error(d, s->loc, 615, "'%s' is no name for a state", s->name);
+        else if (!type_check(&s->type))
+            ok = diag_error(d, s->loc, 610,
+                            "state %s is too large: at most 2^40 an axis, 2^62 bytes", s->name);
+    }
+    return ok;
+}
+
+bool module_verify(const Module *m, Diag *d) {
+    bool ok = states_verify(m, d);
+    Arena *scratch = arena_create();
+    NameMap *names = name_map_create(scratch);
+    for (int i = 0; i < m->entry_count; i++) {
+        Graph *g = m->entry[i];
+        if (!name_is_valid(g->name))
+            ok = diag_error(d, (Loc){0}, 615, "'%s' is no name for a graph", g->name);
+        else if (name_map_add(names, g->name, g))
+            ok = diag_error(d, (Loc){0}, 606, "two graphs are called @%s", g->name);
+        ok = graph_verify(m, g, d) && ok;
+    }
+    arena_release(scratch);
+    return ok;
+}

@@ -1,1 +1,58 @@
-// Being written.
+// The module: named state, entries, and the ways to find them by name.
+//
+// States are found through a table, since every `state` node of every entry asks for one; entries
+// are few and are found by looking at each.
+#include "ir/module.h"
+
+#include "ir/check.h"
+
+#include <string.h>
+
+Module *module_create(Arena *a, const char *name) {
+    Module *m = arena_new(a, Module);
+    m->arena = a;
+    m->names = intern_create(a);
+    m->name = name ? intern(m->names, name) : "";
+    m->state_by_name = name_map_create(a);
+    return m;
+}
+
+State *module_add_state(Module *m, const char *name, Type type, StateKind kind, Loc loc) {
+    if (m->state_count == m->state_capacity) {
+        const int capacity = m->state_capacity ? 2 * m->state_capacity : 16;
+        m->state = arena_grow(m->arena, m->state, (size_t)m->state_count, (size_t)capacity,
+                              sizeof(State *));
+        m->state_capacity = capacity;
+    }
+    State *s = arena_new(m->arena, State);
+    s->id = (uint32_t)m->state_count;
+    s->name = s->file = intern(m->names, name);
+    s->type = type;
+    s->kind = kind;
+    s->decay = -1;
+    s->loc = loc;
+    CHECK(!name_map_add(m->state_by_name, s->name, s)); // the caller has looked for it
+    m->state[m->state_count++] = s;
+    return s;
+}
+
+State *module_find_state(const Module *m, const char *name) {
+    return name_map_find(m->state_by_name, name);
+}
+
+void module_add_entry(Module *m, Graph *g) {
+    if (m->entry_count == m->entry_capacity) {
+        const int capacity = m->entry_capacity ? 2 * m->entry_capacity : 8;
+        m->entry = arena_grow(m->arena, m->entry, (size_t)m->entry_count, (size_t)capacity,
+                              sizeof(Graph *));
+        m->entry_capacity = capacity;
+    }
+    m->entry[m->entry_count++] = g;
+}
+
+Graph *module_find_entry(const Module *m, const char *name) {
+    for (int i = 0; i < m->entry_count; i++)
+        if (strcmp(m->entry[i]->name, name) == 0)
+            return m->entry[i];
+    return NULL;
+}

@@ -4,6 +4,7 @@
 
 #include "ir/graph.h"
 #include "ir/intern.h"
+#include "ir/name_map.h"
 
 typedef enum { STATE_PARAM, STATE_SAVED, STATE_TRANSIENT, STATE_OPTIMIZER } StateKind;
 
@@ -34,6 +35,7 @@ typedef struct {
     ModelSize *size;
     int state_count, state_capacity;
     State **state;
+    NameMap *state_by_name; // kept by module_add_state
     int entry_count, entry_capacity;
     Graph **entry;    // "init" computes every state's first value (random leaves and constants)
 } Module;
