@@ -1,1 +1,446 @@
-// Being written.
+// Reads kernel text (docs/kernel-text.md). Recursive descent over one kernel, fields in a fixed
+// order; the first mistake ends the kernel with a diagnostic. Trusts nothing: counts are limited
+// before memory is taken, numbers are checked for overflow, operands must precede their users, and
+// the finished kernel is verified.
+#include "ir/kernel_text.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { P_SYNTAX = 701, P_LIMIT = 703, P_NUMBER = 704, P_REF = 705, P_TYPES = 706 };
+enum { NAME_MAX_BYTES = 64, NUMBER_MAX_BYTES = 48 };
+
+typedef struct {
+    Arena *arena;
+    Diag *diag;
+    const char *file;
+    const char *text;
+    size_t bytes, at;
+} Reader;
+
+typedef struct {
+    const char *at;
+    size_t bytes;
+} Word;
+
+// Lines are counted only when somebody needs them.
+static Loc loc_at(const Reader *r, size_t at) {
+    Loc loc = {.file = r->file, .line = 1, .column = 1};
+    size_t start = 0;
+    for (const char *nl = memchr(r->text, '\n', at); nl;
+         nl = memchr(r->text + start, '\n', at - start)) {
+        start = (size_t)(nl - r->text) + 1;
+        loc.line++;
+    }
+    loc.column = (int32_t)(at - start < INT32_MAX - 1 ? at - start : INT32_MAX - 2) + 1;
+    return loc;
+}
+
+static void skip_blank(Reader *r) {
+    while (r->at < r->bytes) {
+        const char c = r->text[r->at];
+        if (c == '#') {
+            const char *nl = memchr(r->text + r->at, '\n', r->bytes - r->at);
+            r->at = nl ? (size_t)(nl - r->text) : r->bytes;
+        } else if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
+            r->at++;
+        } else {
+            return;
+        }
+    }
+}
+
+static bool is_word_char(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+// The word or number at the cursor, or the one character there; empty at the end.
+static Word peek(Reader *r) {
+    skip_blank(r);
+    size_t end = r->at;
+    while (end < r->bytes && (is_word_char(r->text[end]) || r->text[end] == '.' ||
+                              r->text[end] == '-' || r->text[end] == '+'))
+        end++;
+    if (end == r->at && end < r->bytes)
+        end++;
+    return (Word){r->text + r->at, end - r->at};
+}
+
+static Word next(Reader *r) {
+    const Word w = peek(r);
+    r->at += w.bytes;
+    return w;
+}
+
+static bool word_is(Word w, const char *text) {
+    return w.bytes == strlen(text) && memcmp(w.at, text, w.bytes) == 0;
+}
+
+// An error at w, which is shown as far as it is printable.
+static bool unexpected(Reader *r, Word w, const char *wanted) {
+    const Loc loc = loc_at(r, (size_t)(w.at - r->text));
+    if (w.bytes == 0)
+        return diag_error(r->diag, loc, P_SYNTAX, "expected %s, found the end of the text", wanted);
+    char shown[33];
+    size_t n = 0;
+    for (; n < w.bytes && n + 1 < sizeof shown; n++)
+        shown[n] = w.at[n] >= ' ' && w.at[n] <= '~' ? w.at[n] : '?';
+    shown[n] = '\0';
+    return diag_error(r->diag, loc, P_SYNTAX, "expected %s, found '%s'", wanted, shown);
+}
+
+static bool expect(Reader *r, const char *text) {
+    const Word w = next(r);
+    return word_is(w, text) || unexpected(r, w, text);
+}
+
+static bool read_number(Reader *r, int64_t low, int64_t high, int64_t *out) {
+    const Word w = next(r);
+    char digits[NUMBER_MAX_BYTES + 1] = {0};
+    char *end = digits;
+    if (w.bytes == 0 || w.bytes > NUMBER_MAX_BYTES ||
+        !(w.at[0] == '-' || (w.at[0] >= '0' && w.at[0] <= '9')))
+        return unexpected(r, w, "a whole number");
+    memcpy(digits, w.at, w.bytes);
+    errno = 0;
+    const long long value = strtoll(digits, &end, 10);
+    if (*end != '\0' || end == digits)
+        return unexpected(r, w, "a whole number");
+    if (errno == ERANGE || value < low || value > high)
+        return diag_error(r->diag, loc_at(r, (size_t)(w.at - r->text)), P_NUMBER,
+                          "number %s is out of range %lld..%lld", digits, (long long)low,
+                          (long long)high);
+    *out = value;
+    return true;
+}
+
+static bool read_float(Reader *r, double *out) {
+    const Word w = next(r);
+    char digits[NUMBER_MAX_BYTES + 1] = {0};
+    char *end = digits;
+    if (w.bytes == 0 || w.bytes > NUMBER_MAX_BYTES)
+        return unexpected(r, w, "a number");
+    memcpy(digits, w.at, w.bytes);
+    // Hexadecimal and other spellings that strtod also takes are no part of the text form.
+    const bool named = word_is(w, "inf") || word_is(w, "-inf") || word_is(w, "nan");
+    if (!named && strspn(digits, "0123456789+-.e") != w.bytes)
+        return unexpected(r, w, "a number");
+    *out = strtod(digits, &end);
+    return (*end == '\0' && end != digits) || unexpected(r, w, "a number");
+}
+
+// "[a, b, ...]" of exactly count numbers, or where count is 0 of 1..max numbers; returns how many,
+// 0 after a diagnostic.
+static int read_list(Reader *r, int count, int max, int64_t *out) {
+    if (!expect(r, "["))
+        return 0;
+    const int most = count ? count : max;
+    for (int i = 0; i < most; i++) {
+        if (!read_number(r, 0, DIM_MAX, &out[i]))
+            return 0;
+        const Word w = next(r);
+        if (word_is(w, "]") && (!count || i + 1 == count))
+            return i + 1;
+        if (i + 1 == most) {
+            unexpected(r, w, count ? "]" : "] (a kernel has at most 8 dims)");
+            return 0;
+        }
+        if (!word_is(w, ",")) {
+            unexpected(r, w, ",");
+            return 0;
+        }
+    }
+    return 0;
+}
+
+// Index of the word among known ones; -1 after a diagnostic.
+static int read_word(Reader *r, const char *const *known, int count, const char *what) {
+    const Word w = next(r);
+    for (int i = 0; i < count; i++)
+        if (word_is(w, known[i]))
+            return i;
+    unexpected(r, w, what);
+    return -1;
+}
+
+static bool read_dtype(Reader *r, DType *out) {
+    const Word w = next(r);
+    char name[16] = {0};
+    if (w.bytes > 0 && w.bytes < sizeof name) {
+        memcpy(name, w.at, w.bytes);
+        if (dtype_find(name, out))
+            return true;
+    }
+    return unexpected(r, w, "an element type");
+}
+
+static bool read_ref(Reader *r, const Kernel *k, KRef *out) {
+    int64_t ref;
+    if (!expect(r, "%"))
+        return false;
+    skip_blank(r);
+    const size_t start = r->at;
+    if (!read_number(r, 0, KERNEL_INSTRS_MAX, &ref))
+        return false;
+    if (ref >= k->instr_count)
+        return diag_error(r->diag, loc_at(r, start), P_REF, "%%%lld is not defined above",
+                          (long long)ref);
+    *out = (KRef)ref;
+    return true;
+}
+
+static bool read_const(Reader *r, KInstr *in) {
+    const Word w = peek(r);
+    if (word_is(w, "i32") || word_is(w, "bool")) {
+        const bool is_i32 = w.at[0] == 'i';
+        next(r);
+        in->dtype = is_i32 ? DT_I32 : DT_BOOL;
+        return read_number(r, is_i32 ? INT32_MIN : 0, is_i32 ? INT32_MAX : 1, &in->as.i);
+    }
+    double value;
+    if (!read_float(r, &value))
+        return false;
+    in->dtype = DT_F32;
+    in->as.f = isnan(value) ? (double)NAN : (double)(float)value;
+    return true;
+}
+
+// The result's type; for loads from the operand, which must exist.
+static bool type_instr(Reader *r, const Kernel *k, KInstr *in, size_t start) {
+    DType of[4] = {DT_F32, DT_F32, DT_F32, DT_F32};
+    for (int j = 0; j < kop_arity(in->op); j++) {
+        if (kop_is_effect(k->instr[in->arg[j]].op))
+            return diag_error(r->diag, loc_at(r, start), P_REF, "%%%d is a store and has no value",
+                              in->arg[j]);
+        of[j] = k->instr[in->arg[j]].dtype;
+    }
+    if (in->op == KOP_LOAD || in->op == KOP_LOAD_AT) {
+        const DType t = k->operand[in->operand].dtype;
+        in->dtype = t == DT_BF16 ? DT_F32 : t;
+        return true;
+    }
+    if (in->op == KOP_CONST)
+        return true;
+    if (in->op == KOP_STORE) {
+        in->dtype = of[0];
+        return true;
+    }
+    return kop_infer(in->op, of, &in->dtype) ||
+           diag_error(r->diag, loc_at(r, start), P_TYPES,
+                      "%s does not take these types: %s, %s, %s", kop_name(in->op),
+                      dtype_name(of[0]), dtype_name(of[1]), dtype_name(of[2]));
+}
+
+// One operation, the cursor at its name.
+static bool read_instr(Reader *r, Kernel *k, Word name, bool named) {
+    const size_t start = (size_t)(name.at - r->text);
+    KInstr in = {.arg = {-1, -1, -1, -1}, .operand = -1};
+    in.as.i = 0;
+    if (!kop_find(name.at, name.bytes, &in.op))
+        return unexpected(r, name, "an operation");
+    if (kop_is_effect(in.op) == named)
+        return diag_error(r->diag, loc_at(r, start), P_SYNTAX, "%s %s", kop_name(in.op),
+                          named ? "has no result" : "needs a result: %N = ...");
+    if (in.op == KOP_CONST && !read_const(r, &in))
+        return false;
+    if (in.op == KOP_IMM && !read_number(r, 0, k->imm_count - 1, &in.as.i))
+        return false;
+    if (in.op == KOP_INDEX && !read_number(r, 0, k->rank - 1, &in.as.i))
+        return false;
+    if (in.op == KOP_LOAD || in.op == KOP_LOAD_AT || kop_is_effect(in.op)) {
+        int64_t operand;
+        if (!read_number(r, 0, k->operand_count - 1, &operand))
+            return false;
+        in.operand = (int)operand;
+    }
+    for (int j = 0; j < kop_arity(in.op); j++)
+        if (!read_ref(r, k, &in.arg[j]))
+            return false;
+    if (in.op == KOP_LOAD_AT || in.op == KOP_STORE_AT || in.op == KOP_ADD_AT)
+        if (!expect(r, "limit") || !read_number(r, 1, INT32_MAX, &in.limit) || !expect(r, "step") ||
+            !read_number(r, 0, DIM_MAX, &in.step))
+            return false;
+    if (!type_instr(r, k, &in, start))
+        return false;
+    k->instr[k->instr_count++] = in;
+    return true;
+}
+
+static bool read_operand(Reader *r, Kernel *k) {
+    int64_t number;
+    const size_t start = r->at;
+    if (!read_number(r, 0, INT32_MAX, &number) || !expect(r, ":"))
+        return false;
+    if (number != k->operand_count || number >= KERNEL_OPERANDS_MAX)
+        return diag_error(r->diag, loc_at(r, start), P_LIMIT,
+                          "operand %lld here; they are numbered 0, 1, ... up to %d",
+                          (long long)number, KERNEL_OPERANDS_MAX - 1);
+    KOperand *o = &k->operand[k->operand_count];
+    if (!read_dtype(r, &o->dtype))
+        return false;
+    const int access = read_word(r, kernel_access_words, 3, "read, write or update");
+    if (access < 0 || !read_list(r, k->rank, 0, o->stride))
+        return false;
+    o->access = (Access)access;
+    k->operand_count++;
+    return true;
+}
+
+// The lines of a scalar kernel up to the closing brace.
+static bool read_program(Reader *r, Kernel *k) {
+    int capacity = 0;
+    for (Word w = next(r); !word_is(w, "}"); w = next(r)) {
+        if (w.bytes == 0)
+            return unexpected(r, w, "}");
+        if (word_is(w, "operand") && k->instr_count == 0) {
+            if (!read_operand(r, k))
+                return false;
+            continue;
+        }
+        if (k->instr_count == KERNEL_INSTRS_MAX)
+            return diag_error(r->diag, loc_at(r, (size_t)(w.at - r->text)), P_LIMIT,
+                              "a kernel has at most %d operations", KERNEL_INSTRS_MAX);
+        if (k->instr_count == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            k->instr = arena_grow(r->arena, k->instr, (size_t)k->instr_count, (size_t)capacity,
+                                  sizeof *k->instr);
+        }
+        const bool named = word_is(w, "%");
+        if (named) {
+            int64_t number;
+            const size_t start = r->at;
+            if (!read_number(r, 0, KERNEL_INSTRS_MAX, &number) || !expect(r, "="))
+                return false;
+            if (number != k->instr_count)
+                return diag_error(r->diag, loc_at(r, start), P_REF,
+                                  "%%%lld here, but this is operation %d", (long long)number,
+                                  k->instr_count);
+            w = next(r);
+        }
+        if (!read_instr(r, k, w, named))
+            return false;
+    }
+    return true;
+}
+
+static bool read_scalar(Reader *r, Kernel *k) {
+    int64_t imms = 0;
+    k->rank = read_list(r, 0, KERNEL_DIMS_MAX, k->dim);
+    if (k->rank == 0 || !expect(r, "{"))
+        return false;
+    if (word_is(peek(r), "imms")) {
+        next(r);
+        if (!read_number(r, 1, KERNEL_INSTRS_MAX, &imms))
+            return false;
+    }
+    k->imm_count = (int)imms;
+    return read_program(r, k);
+}
+
+static bool read_field(Reader *r, const char *name, int64_t high, int64_t *out) {
+    return expect(r, name) && read_number(r, 0, high, out);
+}
+
+static bool read_strides(Reader *r, const char *name, int count, int64_t *out) {
+    return expect(r, name) && read_list(r, count, 0, out) == count;
+}
+
+static bool read_product(Reader *r, ProductKernel *p) {
+    int64_t tile[2], workspace;
+    if (!expect(r, "{") || !expect(r, "library"))
+        return false;
+    const int library = read_word(r, kernel_library_words, 3, "own, onednn or openblas");
+    if (library < 0)
+        return false;
+    p->library = (ProductLibrary)library;
+    if (!expect(r, "a") || !read_dtype(r, &p->a) || !read_list(r, 4, 0, p->a_stride) ||
+        !expect(r, "b") || !read_dtype(r, &p->b) || !read_list(r, 4, 0, p->b_stride) ||
+        !expect(r, "c") || !read_dtype(r, &p->c))
+        return false;
+    const int access = read_word(r, &kernel_access_words[ACCESS_WRITE], 2, "write or update");
+    if (access < 0 || !read_list(r, 4, 0, p->c_stride) || !read_strides(r, "batch", 2, p->batch) ||
+        !read_field(r, "m", DIM_MAX, &p->m) || !read_field(r, "n", DIM_MAX, &p->n) ||
+        !read_field(r, "k", DIM_MAX, &p->k) || !read_strides(r, "tile", 2, tile) ||
+        !read_field(r, "workspace", DIM_MAX, &workspace))
+        return false;
+    p->accumulate = access == 1;
+    p->tile_m = tile[0];
+    p->tile_n = tile[1];
+    p->workspace = (size_t)workspace;
+    return expect(r, "}");
+}
+
+static bool read_attention(Reader *r, Kernel *k) {
+    AttentionKernel *t = &k->attention;
+    int64_t causal;
+    if (!expect(r, "{") || !expect(r, "dtype") || !read_dtype(r, &t->dtype))
+        return false;
+#define N(field)                                                                                   \
+    if (!read_field(r, #field, DIM_MAX, &t->field))                                                \
+        return false;
+    ATTENTION_NUMBERS(N)
+#undef N
+    if (!read_field(r, "causal", 1, &causal) || !expect(r, "scale") || !read_float(r, &t->scale))
+        return false;
+    t->causal = causal == 1;
+#define S(field)                                                                                   \
+    if (!read_strides(r, #field, 3, t->field))                                                     \
+        return false;
+    ATTENTION_STRIDES(S)
+    if (k->kind == KERNEL_ATTENTION_GRAD) {
+        ATTENTION_GRAD_STRIDES(S)
+    }
+#undef S
+    return expect(r, "}");
+}
+
+static bool read_name(Reader *r, Kernel *k) {
+    const Word w = next(r);
+    bool good = w.bytes > 0 && w.bytes <= NAME_MAX_BYTES && !(w.at[0] >= '0' && w.at[0] <= '9');
+    for (size_t i = 0; good && i < w.bytes; i++)
+        good = is_word_char(w.at[i]);
+    if (!good)
+        return unexpected(r, w, "a kernel name of at most 64 letters, digits and _");
+    k->name = arena_text_span(r->arena, w.at, w.bytes);
+    return true;
+}
+
+static bool read_kernel(Reader *r, Kernel *k) {
+    if (!expect(r, "kernel") || !read_name(r, k))
+        return false;
+    const int kind = read_word(r, kernel_kind_words, WORD_KINDS,
+                               "rows, columns, product, attention or attention_grad");
+    switch (kind) {
+    case WORD_ROWS:
+    case WORD_COLUMNS:
+        k->kind = KERNEL_SCALAR;
+        k->axis = kind == WORD_ROWS ? KERNEL_ROWS : KERNEL_COLUMNS;
+        return read_scalar(r, k);
+    case WORD_PRODUCT:
+        k->kind = KERNEL_PRODUCT;
+        return read_product(r, &k->product);
+    case WORD_ATTENTION:
+    case WORD_ATTENTION_GRAD:
+        k->kind = kind == WORD_ATTENTION ? KERNEL_ATTENTION : KERNEL_ATTENTION_GRAD;
+        return read_attention(r, k);
+    default:
+        return false;
+    }
+}
+
+Kernel *kernel_parse(Arena *a, Diag *d, const char *file, const char *text, size_t bytes,
+                     size_t *at) {
+    Reader r = {.arena = a, .diag = d, .file = file, .text = text, .bytes = bytes, .at = *at};
+    skip_blank(&r);
+    const size_t start = r.at;
+    *at = bytes; // After a mistake there is no telling where the next kernel begins
+    if (start == bytes)
+        return NULL;
+    Kernel *k = arena_new(a, Kernel);
+    if (!read_kernel(&r, k) || !kernel_verify(k, d, loc_at(&r, start)))
+        return NULL;
+    *at = r.at;
+    return k;
+}

@@ -1,1 +1,145 @@
-// Being written.
+// Kernels as text: the form of docs/kernel-text.md, which kernel_parse reads back to an equal
+// kernel. Numbers are printed so that they read back exactly: f32 constants with 9 digits, the
+// attention scale with
+// 17. Never prints two opening brackets side by side.
+#include "ir/kernel_text.h"
+
+#include <string.h>
+
+// Text that grows in an arena.
+typedef struct {
+    Arena *arena;
+    char *at;
+    size_t used, capacity;
+} Sink;
+
+__attribute__((format(printf, 2, 3))) static void put(Sink *s, const char *format, ...) {
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    const int printed = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    const char *text = line;
+    size_t bytes = (size_t)(printed > 0 ? printed : 0);
+    if (bytes >= sizeof line) {
+        va_start(args, format);
+        text = arena_vformat(s->arena, format, args);
+        va_end(args);
+    }
+    if (s->used + bytes + 1 > s->capacity) {
+        const size_t capacity = 2 * (s->capacity + bytes + 512);
+        s->at = arena_grow(s->arena, s->at, s->used, capacity, 1);
+        s->capacity = capacity;
+    }
+    memcpy(s->at + s->used, text, bytes);
+    s->used += bytes;
+    s->at[s->used] = '\0';
+}
+
+static void put_list(Sink *s, int count, const int64_t *number) {
+    put(s, "[");
+    for (int i = 0; i < count; i++)
+        put(s, "%s%lld", i ? ", " : "", (long long)number[i]);
+    put(s, "]");
+}
+
+static void put_const(Sink *s, const KInstr *in) {
+    if (in->dtype != DT_F32)
+        put(s, " %s %lld", dtype_name(in->dtype), (long long)in->as.i);
+    else if (in->as.f != in->as.f)
+        put(s, " nan");
+    else
+        put(s, " %.9g", in->as.f);
+}
+
+static void put_instr(Sink *s, const Kernel *k, int i) {
+    const KInstr *in = &k->instr[i];
+    put(s, "  ");
+    if (!kop_is_effect(in->op))
+        put(s, "%%%d = ", i);
+    put(s, "%s", kop_name(in->op));
+    if (in->op == KOP_CONST)
+        put_const(s, in);
+    else if (in->op == KOP_IMM || in->op == KOP_INDEX)
+        put(s, " %lld", (long long)in->as.i);
+    if (in->operand >= 0)
+        put(s, " %d", in->operand);
+    for (int j = 0; j < kop_arity(in->op); j++)
+        put(s, " %%%d", in->arg[j]);
+    if (in->op == KOP_LOAD_AT || in->op == KOP_STORE_AT || in->op == KOP_ADD_AT)
+        put(s, " limit %lld step %lld", (long long)in->limit, (long long)in->step);
+    put(s, "\n");
+}
+
+static void put_scalar(Sink *s, const Kernel *k) {
+    put(s, " %s ", kernel_kind_words[k->axis == KERNEL_ROWS ? WORD_ROWS : WORD_COLUMNS]);
+    put_list(s, k->rank, k->dim);
+    put(s, " {\n");
+    if (k->imm_count > 0)
+        put(s, "  imms %d\n", k->imm_count);
+    for (int o = 0; o < k->operand_count; o++) {
+        const KOperand *of = &k->operand[o];
+        put(s, "  operand %d: %s %s ", o, dtype_name(of->dtype), kernel_access_words[of->access]);
+        put_list(s, k->rank, of->stride);
+        put(s, "\n");
+    }
+    for (int i = 0; i < k->instr_count; i++)
+        put_instr(s, k, i);
+}
+
+static void put_product(Sink *s, const ProductKernel *p) {
+    put(s, " product {\n  library %s\n  a %s ", kernel_library_words[p->library], dtype_name(p->a));
+    put_list(s, 4, p->a_stride);
+    put(s, "\n  b %s ", dtype_name(p->b));
+    put_list(s, 4, p->b_stride);
+    put(s, "\n  c %s %s ", dtype_name(p->c),
+        kernel_access_words[p->accumulate ? ACCESS_UPDATE : ACCESS_WRITE]);
+    put_list(s, 4, p->c_stride);
+    put(s, "\n  batch ");
+    put_list(s, 2, p->batch);
+    put(s, "\n  m %lld\n  n %lld\n  k %lld\n  tile [%lld, %lld]\n  workspace %lld\n",
+        (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->tile_m,
+        (long long)p->tile_n, (long long)p->workspace);
+}
+
+static void put_strides(Sink *s, const char *name, const int64_t stride[3]) {
+    put(s, "  %s ", name);
+    put_list(s, 3, stride);
+    put(s, "\n");
+}
+
+static void put_attention(Sink *s, const Kernel *k) {
+    const AttentionKernel *t = &k->attention;
+    const bool grad = k->kind == KERNEL_ATTENTION_GRAD;
+    put(s, " %s {\n  dtype %s\n", kernel_kind_words[grad ? WORD_ATTENTION_GRAD : WORD_ATTENTION],
+        dtype_name(t->dtype));
+#define N(field) put(s, "  " #field " %lld\n", (long long)t->field);
+    ATTENTION_NUMBERS(N)
+#undef N
+    put(s, "  causal %d\n  scale %.17g\n", t->causal, t->scale);
+#define S(field) put_strides(s, #field, t->field);
+    ATTENTION_STRIDES(S)
+    if (grad) {
+        ATTENTION_GRAD_STRIDES(S)
+    }
+#undef S
+}
+
+char *kernel_text(const Kernel *k, Arena *a) {
+    Sink s = {.arena = a};
+    put(&s, "kernel %s", k->name);
+    if (k->kind == KERNEL_SCALAR)
+        put_scalar(&s, k);
+    else if (k->kind == KERNEL_PRODUCT)
+        put_product(&s, &k->product);
+    else
+        put_attention(&s, k);
+    put(&s, "}\n");
+    return s.at;
+}
+
+void kernel_print(const Kernel *k, FILE *out) {
+    Arena *a = arena_create();
+    fputs(kernel_text(k, a), out);
+    arena_release(a);
+}

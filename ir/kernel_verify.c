@@ -1,1 +1,301 @@
-// Being written.
+// What a kernel must be before anybody prints or runs it. Reads like a list of rules; trusts
+// nothing but the table of operations. Checks stop at the first rule broken. Linear in operations.
+//
+// The shape of a legal scalar program: loads and arithmetic, reductions, arithmetic on their
+// results, stores. A ROWS kernel may reduce a row again and again; a COLUMNS kernel reduces its
+// rows once, and what depends on a reduction there is one number a column. Nothing may be stored to
+// one place twice, and what a call stores to an operand is loaded from it only before.
+#include "ir/kernel.h"
+
+#include <math.h>
+
+enum {
+    P_EXTENT = 711,   // Rank, extents, strides, sizes
+    P_OPERAND = 712,  // Operand numbers, types and access
+    P_ORDER = 713,    // Operands precede users
+    P_TYPES = 706,    // Shared with the parser
+    P_REDUCE = 714,   // Reductions in illegal places
+    P_STORE = 715,    // Stores to one place twice
+    P_TEMPLATE = 716, // Fields of products and attention
+};
+
+typedef struct {
+    const Kernel *k;
+    Diag *d;
+    Loc loc;
+    bool reduces;
+    uint32_t varies[KERNEL_INSTRS_MAX];
+    bool after[KERNEL_INSTRS_MAX];
+    bool stored[KERNEL_OPERANDS_MAX];
+} Verifier;
+
+static bool extents_good(Verifier *v) {
+    const Kernel *k = v->k;
+    int64_t points = 1;
+    if (k->rank < 1 || k->rank > KERNEL_DIMS_MAX)
+        return diag_error(v->d, v->loc, P_EXTENT, "kernel %s has rank %d, not 1..%d", k->name,
+                          k->rank, KERNEL_DIMS_MAX);
+    for (int i = 0; i < k->rank; i++)
+        if (k->dim[i] < 1 || k->dim[i] > DIM_MAX || !count_mul(points, k->dim[i], &points))
+            return diag_error(v->d, v->loc, P_EXTENT,
+                              "kernel %s: dim %d has extent %lld, not 1..2^40", k->name, i,
+                              (long long)k->dim[i]);
+    if (k->operand_count < 0 || k->operand_count > KERNEL_OPERANDS_MAX || k->imm_count < 0 ||
+        k->instr_count < 0 || k->instr_count > KERNEL_INSTRS_MAX)
+        return diag_error(v->d, v->loc, P_EXTENT,
+                          "kernel %s has more operands or operations than allowed", k->name);
+    for (int o = 0; o < k->operand_count; o++) {
+        const KOperand *of = &k->operand[o];
+        if ((unsigned)of->dtype >= DT_COUNT || (unsigned)of->access > ACCESS_UPDATE)
+            return diag_error(v->d, v->loc, P_OPERAND,
+                              "kernel %s: operand %d has no such type or access", k->name, o);
+        for (int i = 0; i < k->rank; i++)
+            if (of->stride[i] < 0 || of->stride[i] > DIM_MAX)
+                return diag_error(v->d, v->loc, P_EXTENT, "kernel %s: operand %d has stride %lld",
+                                  k->name, o, (long long)of->stride[i]);
+    }
+    return true;
+}
+
+static DType value_type(DType t) {
+    return t == DT_BF16 ? DT_F32 : t;
+}
+
+// Operand number, access and type of a load or store.
+static bool memory_good(Verifier *v, int i) {
+    const KInstr *in = &v->k->instr[i];
+    const bool effect = kop_is_effect(in->op);
+    if (!effect && in->op != KOP_LOAD && in->op != KOP_LOAD_AT)
+        return in->operand == -1 ||
+               diag_error(v->d, v->loc, P_OPERAND, "%s (operation %d) has an operand",
+                          kop_name(in->op), i);
+    if (in->operand < 0 || in->operand >= v->k->operand_count)
+        return diag_error(v->d, v->loc, P_OPERAND, "%s (operation %d) names operand %d of %d",
+                          kop_name(in->op), i, in->operand, v->k->operand_count);
+    const KOperand *o = &v->k->operand[in->operand];
+    if (effect ? o->access == ACCESS_READ : o->access == ACCESS_WRITE)
+        return diag_error(v->d, v->loc, P_OPERAND, "%s (operation %d): operand %d can't be %s",
+                          kop_name(in->op), i, in->operand, effect ? "stored to" : "loaded from");
+    if (in->op == KOP_ADD_AT && o->access != ACCESS_UPDATE)
+        return diag_error(v->d, v->loc, P_OPERAND, "add_at (operation %d) wants an update operand",
+                          i);
+    if (in->dtype != value_type(o->dtype))
+        return diag_error(v->d, v->loc, P_TYPES, "%s (operation %d): operand %d holds %s",
+                          kop_name(in->op), i, in->operand, dtype_name(o->dtype));
+    const bool moved = in->op != KOP_LOAD && in->op != KOP_STORE;
+    if (moved && (in->limit < 1 || in->limit > INT32_MAX || in->step < 0 || in->step > DIM_MAX))
+        return diag_error(v->d, v->loc, P_EXTENT, "%s (operation %d): limit %lld, step %lld",
+                          kop_name(in->op), i, (long long)in->limit, (long long)in->step);
+    if (!effect && v->stored[in->operand])
+        return diag_error(v->d, v->loc, P_STORE, "operand %d is loaded after it is stored to",
+                          in->operand);
+    if (effect && v->stored[in->operand])
+        return diag_error(v->d, v->loc, P_STORE, "operand %d is stored twice", in->operand);
+    v->stored[in->operand] = v->stored[in->operand] || effect;
+    return true;
+}
+
+static bool const_good(const KInstr *in) {
+    switch (in->dtype) {
+    case DT_F32:
+        return isnan(in->as.f) || (double)(float)in->as.f == in->as.f;
+    case DT_I32:
+        return in->as.i >= INT32_MIN && in->as.i <= INT32_MAX;
+    case DT_BOOL:
+        return in->as.i == 0 || in->as.i == 1;
+    case DT_BF16:
+    case DT_COUNT:
+        break;
+    }
+    return false;
+}
+
+static bool types_good(Verifier *v, int i) {
+    const Kernel *k = v->k;
+    const KInstr *in = &k->instr[i];
+    DType of[4] = {DT_F32, DT_F32, DT_F32, DT_F32};
+    DType result = in->dtype;
+    if ((unsigned)in->op >= KOP_COUNT)
+        return diag_error(v->d, v->loc, P_TYPES, "operation %d is none", i);
+    for (int j = 0; j < 4; j++) {
+        const bool used = j < kop_arity(in->op);
+        if (!used && in->arg[j] != -1)
+            return diag_error(v->d, v->loc, P_ORDER, "%s (operation %d) has too many operands",
+                              kop_name(in->op), i);
+        if (used && (in->arg[j] < 0 || in->arg[j] >= i || kop_is_effect(k->instr[in->arg[j]].op)))
+            return diag_error(v->d, v->loc, P_ORDER,
+                              "%s (operation %d) uses %%%d, no value above it", kop_name(in->op), i,
+                              in->arg[j]);
+        of[j] = used ? k->instr[in->arg[j]].dtype : DT_F32;
+    }
+    if (in->op == KOP_STORE)
+        result = of[0];
+    const bool plain = in->op != KOP_LOAD && in->op != KOP_LOAD_AT;
+    if (!kop_infer(in->op, of, &result) || (plain && result != in->dtype))
+        return diag_error(
+            v->d, v->loc, P_TYPES, "%s (operation %d) does not take these types: %s, %s, %s",
+            kop_name(in->op), i, dtype_name(of[0]), dtype_name(of[1]), dtype_name(of[2]));
+    if (in->op == KOP_CONST && !const_good(in))
+        return diag_error(v->d, v->loc, P_TYPES, "constant %d does not fit its type", i);
+    if (in->op == KOP_IMM && (in->as.i < 0 || in->as.i >= k->imm_count))
+        return diag_error(v->d, v->loc, P_OPERAND, "imm %lld of %d", (long long)in->as.i,
+                          k->imm_count);
+    if (in->op == KOP_INDEX && (in->as.i < 0 || in->as.i >= k->rank))
+        return diag_error(v->d, v->loc, P_EXTENT, "index of dim %lld in a kernel of rank %d",
+                          (long long)in->as.i, k->rank);
+    return true;
+}
+
+// COLUMNS: after a reduction there are only columns, and no second reduction.
+static bool reductions_good(Verifier *v, int i) {
+    const KInstr *in = &v->k->instr[i];
+    const uint32_t column = 1u << (v->k->rank - 1);
+    if (in->op == KOP_ADD_AT && v->k->axis != KERNEL_COLUMNS)
+        return diag_error(v->d, v->loc, P_REDUCE, "add_at (operation %d) in a rows kernel", i);
+    if (v->k->axis == KERNEL_ROWS || !v->after[i])
+        return true;
+    for (int j = 0; kop_is_reduction(in->op) && j < kop_arity(in->op); j++)
+        if (v->after[in->arg[j]])
+            return diag_error(v->d, v->loc, P_REDUCE,
+                              "%s (operation %d) depends on another reduction of a columns kernel",
+                              kop_name(in->op), i);
+    if (v->varies[i] & ~column)
+        return diag_error(v->d, v->loc, P_REDUCE,
+                          "%s (operation %d) mixes a column's reduction with what varies by row",
+                          kop_name(in->op), i);
+    return true;
+}
+
+// Dims the operand walks, and of those that have extent at all.
+static uint32_t walked(const Kernel *k, int operand, uint32_t *moving) {
+    uint32_t mask = 0;
+    *moving = 0;
+    for (int d = 0; d < k->rank; d++) {
+        mask |= k->operand[operand].stride[d] != 0 ? 1u << d : 0;
+        *moving |= k->dim[d] > 1 ? 1u << d : 0;
+    }
+    return mask & *moving;
+}
+
+// Every place is stored once: see the head of the file.
+static bool store_good(Verifier *v, int i) {
+    const Kernel *k = v->k;
+    const KInstr *in = &k->instr[i];
+    const uint32_t column = 1u << (k->rank - 1);
+    if (!kop_is_effect(in->op))
+        return true;
+    uint32_t moving;
+    const uint32_t walks = walked(k, in->operand, &moving);
+    const uint32_t value = v->varies[in->arg[0]];
+    if (in->op == KOP_ADD_AT) // A column is one worker's; so must be what it adds to
+        return (walks & column) == (moving & column) ||
+               diag_error(v->d, v->loc, P_STORE,
+                          "add_at (operation %d) adds several columns to one place", i);
+    const uint32_t index = in->op == KOP_STORE_AT ? v->varies[in->arg[1]] : 0;
+    if (value & ~(walks | index))
+        return diag_error(v->d, v->loc, P_STORE,
+                          "%s (operation %d) stores different values to one place of operand %d",
+                          kop_name(in->op), i, in->operand);
+    if (k->operand[in->operand].access != ACCESS_UPDATE)
+        return true;
+    // What is loaded first must be what was there before the call: one point, one place.
+    uint32_t once = walks | index;
+    if (k->axis == KERNEL_ROWS && v->reduces)
+        once |= column;
+    if (k->axis == KERNEL_COLUMNS && v->after[in->arg[0]])
+        once |= ~column;
+    return !(moving & ~once) ||
+           diag_error(v->d, v->loc, P_STORE,
+                      "%s (operation %d) updates one place of operand %d many times",
+                      kop_name(in->op), i, in->operand);
+}
+
+static bool spans_good(Verifier *v) {
+    for (int o = 0; o < kernel_operand_count(v->k); o++)
+        if (kernel_span(v->k, o) >= (int64_t)1 << 58)
+            return diag_error(v->d, v->loc, P_EXTENT,
+                              "kernel %s: operand %d spans too many elements", v->k->name, o);
+    return true;
+}
+
+static bool scalar_good(Verifier *v) {
+    const Kernel *k = v->k;
+    if (!extents_good(v))
+        return false;
+    for (int i = 0; i < k->instr_count; i++)
+        if (!types_good(v, i) || !memory_good(v, i))
+            return false;
+    v->reduces = kernel_reduces(k, v->after);
+    kernel_variation(k, v->varies);
+    for (int i = 0; i < k->instr_count; i++)
+        if (!reductions_good(v, i) || !store_good(v, i))
+            return false;
+    return spans_good(v);
+}
+
+// All in low..high.
+static bool in_range(const int64_t *number, int count, int64_t low, int64_t high) {
+    for (int i = 0; i < count; i++)
+        if (number[i] < low || number[i] > high)
+            return false;
+    return true;
+}
+
+static bool product_good(Verifier *v) {
+    const ProductKernel *p = &v->k->product;
+    const int64_t sizes[7] = {p->batch[0], p->batch[1], p->m, p->n, p->k, p->tile_m, p->tile_n};
+    if ((unsigned)p->library > PRODUCT_OPENBLAS || !dtype_is_float(p->a) || !dtype_is_float(p->b) ||
+        !dtype_is_float(p->c))
+        return diag_error(v->d, v->loc, P_TEMPLATE, "product %s: operands are f32 or bf16",
+                          v->k->name);
+    if (!in_range(sizes, 7, 1, DIM_MAX) || p->workspace > (size_t)DIM_MAX)
+        return diag_error(v->d, v->loc, P_TEMPLATE, "product %s: sizes and tiles are 1..2^40",
+                          v->k->name);
+    if (!in_range(p->a_stride, 4, 0, DIM_MAX) || !in_range(p->b_stride, 4, 0, DIM_MAX) ||
+        !in_range(p->c_stride, 4, 0, DIM_MAX))
+        return diag_error(v->d, v->loc, P_TEMPLATE, "product %s: strides are 0..2^40", v->k->name);
+    const int64_t c_dim[4] = {p->batch[0], p->batch[1], p->m, p->n};
+    for (int i = 0; i < 4; i++)
+        if (c_dim[i] > 1 && p->c_stride[i] == 0)
+            return diag_error(v->d, v->loc, P_TEMPLATE,
+                              "product %s stores to one place of c many times", v->k->name);
+    return spans_good(v);
+}
+
+static bool attention_good(Verifier *v) {
+    const AttentionKernel *t = &v->k->attention;
+    const int64_t sizes[7] = {t->batch, t->heads,  t->groups, t->queries,
+                              t->keys,  t->dim_qk, t->dim_v};
+    const int64_t *stride[8] = {t->q, t->k, t->v, t->out, t->dout, t->dq, t->dk, t->dv};
+    if (!dtype_is_float(t->dtype))
+        return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: operands are f32 or bf16",
+                          v->k->name);
+    if (!in_range(sizes, 7, 1, DIM_MAX) || t->window < 0 || t->window > DIM_MAX ||
+        !isfinite(t->scale))
+        return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: sizes are 1..2^40", v->k->name);
+    if (t->heads % t->groups != 0)
+        return diag_error(v->d, v->loc, P_TEMPLATE,
+                          "attention %s: %lld groups don't divide %lld heads", v->k->name,
+                          (long long)t->groups, (long long)t->heads);
+    for (int i = 0; i < 8; i++) {
+        const bool used = i < 4 || v->k->kind == KERNEL_ATTENTION_GRAD;
+        if (used && !in_range(stride[i], 3, 0, DIM_MAX))
+            return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: strides are 0..2^40",
+                              v->k->name);
+    }
+    return spans_good(v);
+}
+
+bool kernel_verify(const Kernel *k, Diag *d, Loc loc) {
+    Verifier v = {.k = k, .d = d, .loc = loc};
+    switch (k->kind) {
+    case KERNEL_SCALAR:
+        return scalar_good(&v);
+    case KERNEL_PRODUCT:
+        return product_good(&v);
+    case KERNEL_ATTENTION:
+    case KERNEL_ATTENTION_GRAD:
+        return attention_good(&v);
+    }
+    return diag_error(d, loc, P_TEMPLATE, "no such kind of kernel");
+}

@@ -1,0 +1,19 @@
+// What the printer, the parser and the verifier of kernels share: words of the text form and the fields of
+// the templates in the order they stand in it (docs/kernel-text.md).
+#ifndef PLIM_IR_KERNEL_TEXT_H
+#define PLIM_IR_KERNEL_TEXT_H
+
+#include "ir/kernel.h"
+
+static const char *const kernel_kind_words[] = {"rows", "columns", "product", "attention", "attention_grad"};
+enum { WORD_ROWS, WORD_COLUMNS, WORD_PRODUCT, WORD_ATTENTION, WORD_ATTENTION_GRAD, WORD_KINDS };
+static const char *const kernel_access_words[] = {"read", "write", "update"};
+static const char *const kernel_library_words[] = {"own", "onednn", "openblas"};
+
+// Fields of AttentionKernel that are plain numbers, and those that are three strides.
+#define ATTENTION_NUMBERS(N)                                                                       \
+    N(batch) N(heads) N(groups) N(queries) N(keys) N(dim_qk) N(dim_v) N(window)
+#define ATTENTION_STRIDES(S) S(q) S(k) S(v) S(out)
+#define ATTENTION_GRAD_STRIDES(S) S(dout) S(dq) S(dk) S(dv)
+
+#endif
