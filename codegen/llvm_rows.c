@@ -1,0 +1,244 @@
+// Scalar kernels over rows: for each tile, for each row of it, one pass over the columns for every
+// depth of reductions and a last pass for the stores.
+//
+// The sum of a row has one shape everywhere: column j is added to lane j % 16 of accumulator (j /
+// 16) % 4, so a pass handles 64 columns a trip with four accumulators of 16 lanes; at the end (A0 +
+// A1) + (A2 + A3), then the lanes in halves. Columns past the last multiple of 64 follow the loop
+// as straight code, the last vector under a constant mask. A kernel without reductions may take
+// fewer vectors a trip when its body is long.
+#include "codegen/llvm_ops.h"
+#include "codegen/llvm_scalar.h"
+
+#include "ir/check.h"
+
+enum { ROW_ACCUMULATORS = 4, WEIGHT_TWO = 48, WEIGHT_ONE = 160 };
+
+// The columns of one tile; first and end are i64, constant where a tile is whole rows.
+typedef struct {
+    LLVMValueRef first, end;
+    bool whole; // the tile spans all columns
+} Columns;
+
+// The reductions of one stage, or none for the last pass.
+typedef struct {
+    KRef ref[LLVM_CARRY_MAX / ROW_ACCUMULATORS];
+    int count;
+} Reductions;
+
+static bool reductions_of_stage(const ScalarEmit *se, int stage, Reductions *out) {
+    out->count = 0;
+    for (KRef i = 0; i < se->k->instr_count; i++) {
+        if (!kop_is_reduction(se->k->instr[i].op) || se->depth[i] != stage + 1)
+            continue;
+        if (out->count == LLVM_CARRY_MAX / ROW_ACCUMULATORS)
+            return false;
+        out->ref[out->count++] = i;
+    }
+    return true;
+}
+
+static void clear_todo(ScalarEmit *se) {
+    for (KRef i = 0; i < se->k->instr_count; i++)
+        se->todo[i] = false;
+}
+
+// Values that don't vary along the column and wait for reductions of this depth only.
+static void compute_row_values(ScalarEmit *se, int depth) {
+    for (KRef i = 0; i < se->k->instr_count; i++) {
+        const KOp op = se->k->instr[i].op;
+        const bool at_entry = se->varies[i] == 0 && se->depth[i] == 0;
+        se->todo[i] = !scalar_is_vector(se, i) && se->depth[i] == depth && !at_entry &&
+                      !kop_is_effect(op) && !kop_is_reduction(op);
+    }
+    scalar_compute(se, NULL);
+}
+
+// What the reductions of a pass (or, with none, the stores along the column) need of each block.
+static void choose_block_values(ScalarEmit *se, const Reductions *red) {
+    clear_todo(se);
+    for (int r = 0; r < red->count; r++)
+        se->todo[red->ref[r]] = true;
+    for (KRef i = 0; red->count == 0 && i < se->k->instr_count; i++)
+        se->todo[i] = kop_is_effect(se->k->instr[i].op) && scalar_is_vector(se, i);
+    scalar_close_todo(se, se->column_bit);
+}
+
+static LLVMValueRef reduction_start(const ScalarEmit *se, KRef i) {
+    return llvm_float_like(llvm_vector(se->b->f32, KERNEL_LANES),
+                           se->k->instr[i].op == KOP_SUM ? 0.0 : -__builtin_huge_val());
+}
+
+static LLVMValueRef reduction_join(LlvmBuild *b, KOp op, LLVMValueRef sum, LLVMValueRef x) {
+    return op == KOP_SUM ? llvm_fadd(b, sum, x) : llvm_fmax(b, x, sum);
+}
+
+// Adds a block to the accumulators: sum[r * 4 + v].
+static void reduce_block(ScalarEmit *se, const Reductions *red, const ScalarBlock *block,
+                         LLVMValueRef *sum) {
+    LlvmBuild *b = se->b;
+    scalar_compute(se, block);
+    for (int r = 0; r < red->count; r++) {
+        const KInstr *in = &se->k->instr[red->ref[r]];
+        for (int v = 0; v < block->vectors; v++) {
+            LLVMValueRef x = scalar_lanes(se, in->arg[0], v);
+            LLVMValueRef mask = scalar_mask(se, block, v);
+            if (mask)
+                x = llvm_select(b, mask, x, reduction_start(se, red->ref[r]));
+            LLVMValueRef *a = &sum[r * ROW_ACCUMULATORS + v];
+            *a = reduction_join(b, in->op, *a, x);
+        }
+    }
+}
+
+static void finish_reduction(ScalarEmit *se, KRef i, LLVMValueRef const *sum) {
+    LlvmBuild *b = se->b;
+    const KOp op = se->k->instr[i].op;
+    LLVMValueRef low = reduction_join(b, op, sum[0], sum[1]);
+    LLVMValueRef all = reduction_join(b, op, low, reduction_join(b, op, sum[2], sum[3]));
+    se->uniform[i] = op == KOP_SUM ? llvm_lanes_sum(b, all) : llvm_lanes_max(b, all);
+}
+
+// Columns of a row that don't fill a block of `wide`: straight code.
+static ScalarBlock rest_block(const ScalarEmit *se, int64_t wide) {
+    const int64_t all = se->k->dim[se->k->rank - 1], rest = all % wide;
+    const int vectors = (int)((rest + KERNEL_LANES - 1) / KERNEL_LANES);
+    return (ScalarBlock){
+        .vectors = vectors,
+        .tail = (int)(rest - (int64_t)(vectors - 1) * KERNEL_LANES),
+        .column = llvm_i64(se->b, all - rest),
+    };
+}
+
+static void reduce_pass(ScalarEmit *se, const Reductions *red, const Columns *columns) {
+    LlvmBuild *b = se->b;
+    const int64_t wide = ROW_ACCUMULATORS * KERNEL_LANES;
+    const int64_t all = se->k->dim[se->k->rank - 1];
+    const int count = red->count * ROW_ACCUMULATORS;
+    CHECK(columns->whole);
+    choose_block_values(se, red);
+    LLVMValueRef sum[LLVM_CARRY_MAX];
+    for (int i = 0; i < count; i++)
+        sum[i] = reduction_start(se, red->ref[i / ROW_ACCUMULATORS]);
+    if (all >= wide) {
+        LlvmLoop loop;
+        llvm_loop_begin(b, &loop, llvm_i64(b, 0), llvm_i64(b, all / wide * wide), wide);
+        for (int i = 0; i < count; i++)
+            sum[i] = llvm_loop_carry(b, &loop, sum[i]);
+        const ScalarBlock block = {ROW_ACCUMULATORS, KERNEL_LANES, loop.index};
+        reduce_block(se, red, &block, sum);
+        for (int i = 0; i < count; i++)
+            llvm_loop_next(&loop, i, sum[i]);
+        llvm_loop_end(b, &loop);
+        for (int i = 0; i < count; i++)
+            sum[i] = loop.result[i];
+    }
+    if (all % wide != 0) {
+        const ScalarBlock block = rest_block(se, wide);
+        reduce_block(se, red, &block, sum);
+    }
+    for (int r = 0; r < red->count; r++)
+        finish_reduction(se, red->ref[r], &sum[r * ROW_ACCUMULATORS]);
+}
+
+static void store_block(ScalarEmit *se, const ScalarBlock *block) {
+    scalar_compute(se, block);
+    for (KRef i = 0; i < se->k->instr_count; i++)
+        if (kop_is_effect(se->k->instr[i].op) && scalar_is_vector(se, i))
+            scalar_effect(se, block, i);
+}
+
+// Vectors a trip: enough to overlap latencies, few where the body is long.
+static int vectors_a_trip(const ScalarEmit *se) {
+    int weight = 0;
+    for (KRef i = 0; i < se->k->instr_count; i++)
+        weight += se->todo[i] ? llvm_op_weight(se->k->instr[i].op) : 0;
+    return weight > WEIGHT_ONE ? 1 : weight > WEIGHT_TWO ? 2 : SCALAR_VECTORS_MAX;
+}
+
+static void store_pass(ScalarEmit *se, const Columns *columns) {
+    LlvmBuild *b = se->b;
+    const Reductions none = {.count = 0};
+    choose_block_values(se, &none);
+    bool any = false;
+    for (KRef i = 0; i < se->k->instr_count; i++)
+        any = any || (kop_is_effect(se->k->instr[i].op) && scalar_is_vector(se, i));
+    if (!any)
+        return;
+    const int vectors = vectors_a_trip(se);
+    const int64_t wide = (int64_t)vectors * KERNEL_LANES;
+    const int64_t all = se->k->dim[se->k->rank - 1], full = all / wide * wide;
+    if (full > 0) {
+        LLVMValueRef most = llvm_i64(b, full), end = columns->end;
+        end = llvm_select(b, llvm_icmp(b, LLVMIntSLT, end, most), end, most);
+        LlvmLoop loop;
+        llvm_loop_begin(b, &loop, columns->first, end, wide);
+        const ScalarBlock block = {vectors, KERNEL_LANES, loop.index};
+        store_block(se, &block);
+        llvm_loop_end(b, &loop);
+    }
+    if (full == all)
+        return;
+    const ScalarBlock block = rest_block(se, wide);
+    if (columns->whole) {
+        store_block(se, &block);
+        return;
+    }
+    const LlvmIf last = llvm_if_begin(b, llvm_icmp(b, LLVMIntEQ, columns->end, llvm_i64(b, all)));
+    store_block(se, &block);
+    llvm_if_end(b, last);
+}
+
+static void emit_row(ScalarEmit *se, const Columns *columns) {
+    compute_row_values(se, 0);
+    for (int stage = 0; stage < se->stages; stage++) {
+        Reductions red;
+        if (!reductions_of_stage(se, stage, &red)) {
+            llvm_unsupported(se->b, "a kernel has more than 32 reductions at one depth");
+            return;
+        }
+        reduce_pass(se, &red, columns);
+        compute_row_values(se, stage + 1);
+    }
+    store_pass(se, columns);
+    // One store a row, made by the tile with the first column.
+    const ScalarBlock block = {1, KERNEL_LANES,
+                               columns->whole ? llvm_i64(se->b, 0) : columns->first};
+    for (KRef i = 0; i < se->k->instr_count; i++)
+        if (kop_is_effect(se->k->instr[i].op) && !scalar_is_vector(se, i))
+            scalar_effect(se, &block, i);
+}
+
+static LLVMValueRef smaller(LlvmBuild *b, LLVMValueRef x, int64_t most) {
+    LLVMValueRef limit = llvm_i64(b, most);
+    return llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, limit), x, limit);
+}
+
+void llvm_emit_rows(ScalarEmit *se) {
+    LlvmBuild *b = se->b;
+    const Kernel *k = se->k;
+    const int64_t all_rows = scalar_rows(k), all_columns = k->dim[k->rank - 1];
+    int64_t tile_rows, tile_columns;
+    kernel_tile_shape(k, &tile_rows, &tile_columns);
+    const int64_t across = (all_columns + tile_columns - 1) / tile_columns;
+
+    LlvmLoop tiles, rows;
+    llvm_loop_begin(b, &tiles, llvm_tile_begin(b), llvm_tile_end(b), 1);
+    LLVMValueRef down = tiles.index;
+    Columns columns = {llvm_i64(b, 0), llvm_i64(b, all_columns), across == 1};
+    if (across > 1) {
+        LLVMValueRef count = llvm_i64(b, across);
+        LLVMValueRef side = LLVMBuildURem(b->builder, tiles.index, count, "");
+        down = LLVMBuildUDiv(b->builder, tiles.index, count, "");
+        columns.first = llvm_mul(b, side, llvm_i64(b, tile_columns));
+        columns.end =
+            smaller(b, llvm_add(b, columns.first, llvm_i64(b, tile_columns)), all_columns);
+    }
+    LLVMValueRef first = llvm_mul(b, down, llvm_i64(b, tile_rows));
+    LLVMValueRef end = smaller(b, llvm_add(b, first, llvm_i64(b, tile_rows)), all_rows);
+    llvm_loop_begin(b, &rows, first, end, 1);
+    scalar_enter_row(se, rows.index);
+    emit_row(se, &columns);
+    scalar_leave_row(se);
+    llvm_loop_end(b, &rows);
+    llvm_loop_end(b, &tiles);
+}

@@ -1,0 +1,59 @@
+// What the two printers of scalar kernels share: which values exist when, addresses, and code for
+// one block of columns. llvm_rows.c and llvm_columns.c make the loops around it.
+#ifndef PLIM_CODEGEN_LLVM_SCALAR_H
+#define PLIM_CODEGEN_LLVM_SCALAR_H
+
+#include "codegen/llvm_build.h"
+#include "ir/kernel.h"
+
+enum { SCALAR_VECTORS_MAX = 4 };
+
+// A block of neighbouring columns: vectors x KERNEL_LANES of them.
+typedef struct {
+    int vectors;         // 1 .. SCALAR_VECTORS_MAX
+    int tail;            // columns in the last vector
+    LLVMValueRef column; // i64, the first
+} ScalarBlock;
+
+// A scalar kernel being printed. An operation's value lives in uniform[i] where it doesn't vary
+// along the column, else in lanes[v][i], one vector each of the current block.
+typedef struct {
+    LlvmBuild *b;
+    const Kernel *k;
+    uint32_t *varies;    // by operation: bit d is set where it differs along dim d
+    int *depth;          // by operation: reductions on the longest path to and including it
+    int stages;          // greatest depth: passes over the data before the last
+    uint32_t column_bit; // of the column dim
+    LLVMValueRef *uniform;
+    LLVMValueRef *lanes[SCALAR_VECTORS_MAX];
+    LLVMValueRef base[KERNEL_OPERANDS_MAX]; // operands, from the table
+    LLVMValueRef
+        row_base[KERNEL_OPERANDS_MAX];   // moved to the current row (base outside the row loop)
+    LLVMValueRef index[KERNEL_DIMS_MAX]; // i64, of the current row; NULL outside
+    bool *todo;                          // scratch: what the current phase computes
+} ScalarEmit;
+
+// Prints the kernel's code into b->fn, all but the return.
+void llvm_emit_scalar(LlvmBuild *b, const Kernel *k);
+void llvm_emit_rows(ScalarEmit *se);
+void llvm_emit_columns(ScalarEmit *se);
+
+// Rows: the product of all dims but the last.
+int64_t scalar_rows(const Kernel *k);
+bool scalar_is_vector(const ScalarEmit *se, KRef i);
+// Vector v of an operation's value in the current block, splat where it is uniform.
+LLVMValueRef scalar_lanes(const ScalarEmit *se, KRef i, int v);
+// The constant mask of vector v, NULL where all lanes count.
+LLVMValueRef scalar_mask(const ScalarEmit *se, const ScalarBlock *block, int v);
+// Sets index and row_base for row number row (i64), and back to none.
+void scalar_enter_row(ScalarEmit *se, LLVMValueRef row);
+void scalar_leave_row(ScalarEmit *se);
+// Computes every operation with todo[i], in order.
+void scalar_compute(ScalarEmit *se, const ScalarBlock *block);
+// Adds to todo what the chosen operations need and that is local: local bits are those varied along
+// in the current loop; anything else has been computed before it.
+void scalar_close_todo(ScalarEmit *se, uint32_t local);
+// Stores of one operation; those that don't vary along a dim are made once, at its index 0.
+void scalar_effect(ScalarEmit *se, const ScalarBlock *block, KRef i);
+
+#endif

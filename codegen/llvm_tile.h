@@ -1,0 +1,49 @@
+// Small dense products in registers: what the product kernel and both attention kernels are made
+// of.
+//
+// Operands are packed first. A left operand [rows, depth] is stored as blocks of 16 rows, each
+// [depth][16]; a right operand [depth, columns] as panels of tile_columns() columns, each
+// [depth][columns]. Both leave room for depth_cap steps of depth (a multiple of 16). Then every
+// element of the product is one chain of fused multiply-adds along depth, in order: the same bits
+// whatever the vector width or tiling (Goto and van de Geijn 2008 for the packing and loop order).
+//
+// The code lives in a few internal functions per module, shared by all its kernels, made at first
+// use.
+#ifndef PLIM_CODEGEN_LLVM_TILE_H
+#define PLIM_CODEGEN_LLVM_TILE_H
+
+#include "codegen/llvm_build.h"
+
+enum { TILE_LANES = 16 };
+
+// Columns of a packed right operand's panel on this target: 32 with AVX-512, else 16.
+int tile_columns(const LlvmBuild *b);
+
+// Where an operand's elements are: lanes are rows of a left or columns of a right operand.
+typedef struct {
+    DType dtype;
+    int64_t lane_stride, depth_stride; // elements
+} TileSource;
+
+// Packs count lanes (i64, any number) of depth steps (i64, at most depth_cap) from address source
+// to packed (f32), panel lanes a panel: TILE_LANES for a left operand, tile_columns for a right
+// one. Lanes past count hold anything; nothing outside the source is read.
+void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel, int64_t depth_cap,
+               LLVMValueRef source, LLVMValueRef count, LLVMValueRef depth);
+
+// c[i * c_stride + j] = (add ? c : 0) + sum over depth of a[i][d] b[d][j], for i < rows, j <
+// columns; c is f32, row-major, c_stride in elements; all counts i64, add i1.
+typedef struct {
+    LLVMValueRef a, b, c;
+    LLVMValueRef rows, columns, depth;
+    int64_t a_depth_cap, b_depth_cap; // as packed
+    int64_t c_stride;
+    LLVMValueRef add;
+} TileProduct;
+void tile_product(LlvmBuild *b, const TileProduct *p);
+
+// The smaller of two i64; x rounded up to a multiple of 16.
+LLVMValueRef tile_min(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y);
+int64_t tile_round(int64_t x);
+
+#endif
