@@ -1,0 +1,120 @@
+// Memory for plans, and looking things up in one.
+//
+// PlanMemory is a list of chunks; objects are cut from the newest and freed all at once. With
+// PLIM_ARENA_MALLOC every object is a chunk of its own, so that the address sanitizer sees its end.
+#include "runtime/plan.h"
+
+#include "runtime/plan_fields.h"
+
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK_BYTES = 64 * 1024 };
+
+typedef struct Chunk Chunk;
+struct Chunk {
+    Chunk *next;
+    size_t used, size; // of data
+    alignas(max_align_t) char data[];
+};
+
+struct PlanMemory {
+    Chunk *head;
+};
+
+PlanMemory *plan_memory_new(void) {
+    return calloc(1, sizeof(PlanMemory));
+}
+
+void plan_memory_release(PlanMemory *pm) {
+    if (!pm)
+        return;
+    while (pm->head) {
+        Chunk *next = pm->head->next;
+        free(pm->head);
+        pm->head = next;
+    }
+    free(pm);
+}
+
+static Chunk *chunk_push(PlanMemory *pm, size_t bytes) {
+#ifndef PLIM_ARENA_MALLOC
+    if (bytes < CHUNK_BYTES)
+        bytes = CHUNK_BYTES;
+#endif
+    if (bytes > SIZE_MAX - sizeof(Chunk))
+        return NULL;
+    Chunk *c = calloc(1, sizeof(Chunk) + bytes);
+    if (!c)
+        return NULL;
+    c->size = bytes;
+    c->next = pm->head;
+    pm->head = c;
+    return c;
+}
+
+void *plan_alloc(PlanMemory *pm, size_t count, size_t size) {
+    const size_t align = alignof(max_align_t);
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - align)
+        return NULL;
+#ifndef PLIM_ARENA_MALLOC
+    bytes = (bytes + align - 1) & ~(align - 1);
+#endif
+    Chunk *c = pm->head;
+    if (!c || c->size - c->used < bytes)
+        c = chunk_push(pm, bytes);
+    if (!c)
+        return NULL;
+    void *p = c->data + c->used;
+    c->used += bytes;
+    return p;
+}
+
+char *plan_string_new(PlanMemory *pm, const char *text, size_t size) {
+    char *copy = size < SIZE_MAX ? plan_alloc(pm, size + 1, 1) : NULL;
+    if (copy && size)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+const char *plan_string(PlanMemory *pm, const char *text) {
+    return plan_string_new(pm, text, strlen(text));
+}
+
+const PlanEntry *plan_find_entry(const Plan *p, const char *name) {
+    for (uint32_t i = 0; i < p->entry_count; i++)
+        if (strcmp(p->entry[i].name, name) == 0)
+            return &p->entry[i];
+    return NULL;
+}
+
+// Bytes of the UTF-8 character at text, 0 where there is none: overlong forms, surrogates and what
+// lies above U+10FFFF are none.
+static size_t utf8_character(const unsigned char *text, size_t size) {
+    const unsigned char c = text[0];
+    if (c < 0x80)
+        return c != 0;
+    const size_t length = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+    if (c < 0xC2 || c > 0xF4 || length > size)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xC0) != 0x80)
+            return 0;
+    if ((c == 0xE0 && text[1] < 0xA0) || (c == 0xED && text[1] > 0x9F) ||
+        (c == 0xF0 && text[1] < 0x90) || (c == 0xF4 && text[1] > 0x8F))
+        return 0;
+    return length;
+}
+
+size_t plan_utf8_prefix(const char *text, size_t size) {
+    size_t at = 0;
+    while (at < size) {
+        const size_t length = utf8_character((const unsigned char *)text + at, size - at);
+        if (length == 0)
+            break;
+        at += length;
+    }
+    return at;
+}

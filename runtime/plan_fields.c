@@ -1,0 +1,381 @@
+// The field tables and what all four walkers over them share.
+//
+// Fields stand in the order of the binary form and of the text. What changes the meaning of old
+// files changes PLAN_VERSION.
+#include "runtime/plan_fields.h"
+
+#include <string.h>
+
+_Static_assert(sizeof(PlanInstrKind) == 4 && sizeof(PlanDType) == 4, "enums are read as u32");
+
+static const char *const dtype_names[] = {"f32", "bf16", "i32", "bool"};
+static const char *const space_names[] = {"device", "host", "disk"};
+static const char *const buffer_kind_names[] = {"weights",     "gradients", "optimizer",
+                                                "activations", "workspace", "communication",
+                                                "inputs",      "state"};
+static const char *const access_names[] = {"read", "write", "update"};
+static const char *const instr_names[] = {"kernel", "product", "fill", "copy"};
+static const char *const source_names[] = {"data", "knob", "step", "steps", "seed", "caller"};
+static const char *const state_names[] = {"param", "saved", "transient", "optimizer"};
+static const char *const library_names[] = {"own", "onednn", "openblas"};
+
+_Static_assert(sizeof dtype_names / sizeof *dtype_names == PLAN_DTYPE_COUNT, "a name each");
+_Static_assert(sizeof space_names / sizeof *space_names == SPACE_COUNT, "a name each");
+_Static_assert(sizeof buffer_kind_names / sizeof *buffer_kind_names == BUFFER_KIND_COUNT,
+               "a name each");
+
+// clang-format off
+#define LENGTH(A) ((uint32_t)(sizeof(A) / sizeof *(A)))
+#define PLAIN(T, S, F, LEAD, OMIT) {.type = FIELD_##T, .lead = LEAD, .omit = OMIT, .offset = offsetof(S, F)}
+#define ENUM(S, F, LEAD, NAMES) \
+    {.type = FIELD_ENUM, .lead = LEAD, .offset = offsetof(S, F), .names = NAMES, .name_count = LENGTH(NAMES)}
+#define REF(S, F, LEAD, OMIT, WHAT) \
+    {.type = FIELD_REF, .lead = LEAD, .omit = OMIT, .offset = offsetof(S, F), .ref = REF_##WHAT}
+#define SHAPE(S) \
+    {.type = FIELD_SHAPE, .lead = "", .offset = offsetof(S, dtype), .count_offset = offsetof(S, rank), \
+     .dim_offset = offsetof(S, dim)}
+#define FIXED(S, F, LEAD, N) {.type = FIELD_FIXED_I64, .lead = LEAD, .offset = offsetof(S, F), .length = N}
+#define LIST(T, S, F, LEAD, OF) \
+    {.type = FIELD_##T, .lead = LEAD, .omit = OMIT_ZERO, .offset = offsetof(S, F), \
+     .count_offset = offsetof(S, F##_count), .of = OF}
+#define LIST_REF(S, F, LEAD, WHAT) \
+    {.type = FIELD_LIST_REF, .lead = LEAD, .omit = OMIT_ZERO, .offset = offsetof(S, F), \
+     .count_offset = offsetof(S, F##_count), .ref = REF_##WHAT}
+#define STRUCT(NAME, WORD, LABEL, T, EVENTS) \
+    static const FieldStruct NAME##_struct = {WORD, LABEL, sizeof(T), EVENTS, LENGTH(NAME##_fields), NAME##_fields}
+
+static const Field space_fields[] = {
+    ENUM(PlanSpace, kind, "", space_names),
+    PLAIN(U64, PlanSpace, bytes, "bytes", OMIT_NEVER),
+    PLAIN(U64, PlanSpace, load, "load", OMIT_NEVER),
+};
+STRUCT(space, "space", "m", PlanSpace, false);
+
+static const Field buffer_fields[] = {
+    PLAIN(NAME, PlanBuffer, name, "", OMIT_NEVER),
+    ENUM(PlanBuffer, kind, "", buffer_kind_names),
+    SHAPE(PlanBuffer),
+    REF(PlanBuffer, space, "in", OMIT_NEVER, SPACE),
+    PLAIN(U64, PlanBuffer, offset, "at", OMIT_NEVER),
+    PLAIN(U64, PlanBuffer, bytes, "bytes", OMIT_NEVER),
+    PLAIN(U32, PlanBuffer, alignment, "align", OMIT_NEVER),
+    REF(PlanBuffer, entry, "entry", OMIT_NONE, ENTRY),
+    PLAIN(U32, PlanBuffer, first, "live", OMIT_NEVER),
+    PLAIN(U32, PlanBuffer, last, "..", OMIT_NEVER),
+    PLAIN(U32, PlanBuffer, carried, "carried", OMIT_ZERO),
+    PLAIN(STRING, PlanBuffer, scope, "scope", OMIT_ZERO),
+    PLAIN(STRING, PlanBuffer, where, "where", OMIT_ZERO),
+};
+STRUCT(buffer, "buffer", "b", PlanBuffer, false);
+
+static const Field state_fields[] = {
+    PLAIN(NAME, PlanState, name, "", OMIT_NEVER),
+    ENUM(PlanState, kind, "", state_names),
+    SHAPE(PlanState),
+    REF(PlanState, buffer, "buffer", OMIT_NEVER, BUFFER),
+    PLAIN(STRING, PlanState, file, "file", OMIT_ZERO),
+};
+STRUCT(state, "state", "w", PlanState, false);
+
+static const Field operand_fields[] = {
+    ENUM(PlanOperand, access, "", access_names),
+    REF(PlanOperand, buffer, "", OMIT_NEVER, BUFFER),
+    PLAIN(U64, PlanOperand, offset, "+", OMIT_NEVER),
+    PLAIN(U64, PlanOperand, bytes, ":", OMIT_NEVER),
+    PLAIN(U64, PlanOperand, slot_bytes, "slot", OMIT_ZERO),
+};
+STRUCT(operand, "", NULL, PlanOperand, false);
+
+static const Field instr_fields[] = {
+    ENUM(PlanInstr, kind, "", instr_names),
+    REF(PlanInstr, kernel, "", OMIT_NONE, CALLED),
+    LIST(INLINE, PlanInstr, operand, "", &operand_struct),
+    LIST(LIST_I64, PlanInstr, imm, "imm", NULL),
+    REF(PlanInstr, workspace, "workspace", OMIT_NONE, BUFFER),
+    REF(PlanInstr, stream, "stream", OMIT_NEVER, STREAM),
+    LIST_REF(PlanInstr, wait, "wait", EVENT),
+    REF(PlanInstr, signal, "signal", OMIT_NONE, EVENT),
+    PLAIN(U64, PlanInstr, flops, "flops", OMIT_ZERO),
+    PLAIN(U64, PlanInstr, bytes, "bytes", OMIT_ZERO),
+    PLAIN(HEX, PlanInstr, signature, "signature", OMIT_NEVER),
+    PLAIN(STRING, PlanInstr, name, "name", OMIT_ZERO),
+    PLAIN(STRING, PlanInstr, where, "where", OMIT_ZERO),
+};
+STRUCT(instr, "", "", PlanInstr, false);
+
+static const Field segment_fields[] = {
+    PLAIN(NAME, PlanSegment, name, "", OMIT_NEVER),
+    PLAIN(U32, PlanSegment, event_count, "events", OMIT_NEVER),
+    LIST(LINES, PlanSegment, instr, "", &instr_struct),
+};
+STRUCT(segment, "segment", "s", PlanSegment, true);
+
+static const Field call_fields[] = {
+    REF(PlanCall, segment, "", OMIT_NEVER, SEGMENT),
+    PLAIN(U32, PlanCall, slot, "slot", OMIT_NEVER),
+};
+STRUCT(call, "call", NULL, PlanCall, false);
+
+static const Field input_fields[] = {
+    PLAIN(NAME, PlanInput, name, "", OMIT_NEVER),
+    SHAPE(PlanInput),
+    ENUM(PlanInput, source, "from", source_names),
+    PLAIN(STRING, PlanInput, loader, "loader", OMIT_ZERO),
+    PLAIN(F64, PlanInput, fallback, "fallback", OMIT_ZERO),
+    PLAIN(I64, PlanInput, bound, "bound", OMIT_ZERO),
+    REF(PlanInput, buffer, "buffer", OMIT_NEVER, BUFFER),
+    PLAIN(U32, PlanInput, slots, "slots", OMIT_NEVER),
+};
+STRUCT(input, "input", NULL, PlanInput, false);
+
+static const Field result_fields[] = {
+    PLAIN(NAME, PlanResult, name, "", OMIT_NEVER),
+    SHAPE(PlanResult),
+    REF(PlanResult, buffer, "buffer", OMIT_NEVER, BUFFER),
+    PLAIN(U64, PlanResult, offset, "+", OMIT_NEVER),
+    PLAIN(HEX, PlanResult, signature, "signature", OMIT_NEVER),
+};
+STRUCT(result, "result", NULL, PlanResult, false);
+
+static const Field commit_fields[] = {
+    REF(PlanCommit, state, "", OMIT_NEVER, STATE),
+    PLAIN(HEX, PlanCommit, signature, "signature", OMIT_NEVER),
+};
+STRUCT(commit, "commit", NULL, PlanCommit, false);
+
+static const Field entry_fields[] = {
+    PLAIN(NAME, PlanEntry, name, "", OMIT_NEVER),
+    LIST(LINES, PlanEntry, input, "", &input_struct),
+    LIST(LINES, PlanEntry, result, "", &result_struct),
+    LIST(LINES, PlanEntry, commit, "", &commit_struct),
+    LIST(LINES, PlanEntry, call, "", &call_struct),
+};
+STRUCT(entry, "entry", "e", PlanEntry, false);
+
+static const Field kernel_fields[] = {
+    PLAIN(NAME, PlanKernel, name, "", OMIT_NEVER),
+    PLAIN(U64, PlanKernel, tiles, "tiles", OMIT_NEVER),
+    PLAIN(U64, PlanKernel, workspace, "workspace", OMIT_ZERO),
+    PLAIN(BLOCK, PlanKernel, text, "", OMIT_NEVER),
+};
+STRUCT(kernel, "kernel", "k", PlanKernel, false);
+
+static const Field product_fields[] = {
+    REF(PlanProduct, kernel, "", OMIT_NEVER, KERNEL),
+    ENUM(PlanProduct, library, "library", library_names),
+    ENUM(PlanProduct, a, "a", dtype_names),
+    FIXED(PlanProduct, a_stride, "", 4),
+    ENUM(PlanProduct, b, "b", dtype_names),
+    FIXED(PlanProduct, b_stride, "", 4),
+    ENUM(PlanProduct, c, "c", dtype_names),
+    FIXED(PlanProduct, c_stride, "", 4),
+    FIXED(PlanProduct, batch, "batch", 2),
+    PLAIN(I64, PlanProduct, m, "m", OMIT_NEVER),
+    PLAIN(I64, PlanProduct, n, "n", OMIT_NEVER),
+    PLAIN(I64, PlanProduct, k, "k", OMIT_NEVER),
+    PLAIN(U32, PlanProduct, accumulate, "accumulate", OMIT_ZERO),
+    PLAIN(I64, PlanProduct, tile_m, "tile", OMIT_NEVER),
+    PLAIN(I64, PlanProduct, tile_n, "by", OMIT_NEVER),
+};
+STRUCT(product, "product", NULL, PlanProduct, false);
+
+static const Field remark_fields[] = {
+    PLAIN(NAME, PlanRemark, pass, "", OMIT_NEVER),
+    PLAIN(STRING, PlanRemark, subject, "on", OMIT_ZERO),
+    PLAIN(STRING, PlanRemark, text, ":", OMIT_NEVER),
+};
+STRUCT(remark, "remark", NULL, PlanRemark, false);
+
+// Counts that others are checked against (streams) come before those.
+static const Field whole_fields[] = {
+    PLAIN(STRING, Plan, model, "model", OMIT_ZERO),
+    PLAIN(STRING, Plan, target, "target", OMIT_ZERO),
+    PLAIN(STRING, Plan, isa, "isa", OMIT_ZERO),
+    PLAIN(STRING, Plan, tool, "tool", OMIT_ZERO),
+    PLAIN(STRING, Plan, flags, "flags", OMIT_ZERO),
+    PLAIN(STRING, Plan, tokenizer, "tokenizer", OMIT_ZERO),
+    PLAIN(U32, Plan, workers, "workers", OMIT_NEVER),
+    PLAIN(U32, Plan, stream_count, "streams", OMIT_NEVER),
+    PLAIN(U32, Plan, degraded, "degraded", OMIT_ZERO),
+    LIST(LINES, Plan, space, "", &space_struct),
+    LIST(LINES, Plan, buffer, "", &buffer_struct),
+    LIST(LINES, Plan, state, "", &state_struct),
+    LIST(LINES, Plan, segment, "", &segment_struct),
+    LIST(LINES, Plan, entry, "", &entry_struct),
+    LIST(LINES, Plan, kernel, "", &kernel_struct),
+    LIST(LINES, Plan, product, "", &product_struct),
+    LIST(LINES, Plan, remark, "", &remark_struct),
+};
+STRUCT(whole, "plan", NULL, Plan, false);
+// clang-format on
+
+const FieldStruct *plan_fields(void) {
+    return &whole_struct;
+}
+
+size_t plan_dtype_bytes(PlanDType t) {
+    switch (t) {
+    case PLAN_F32:
+    case PLAN_I32:
+        return 4;
+    case PLAN_BF16:
+        return 2;
+    case PLAN_BOOL:
+        return 1;
+    case PLAN_DTYPE_COUNT:
+        break;
+    }
+    return 0;
+}
+
+const char *plan_dtype_name(PlanDType t) {
+    return (uint32_t)t < PLAN_DTYPE_COUNT ? dtype_names[t] : "?";
+}
+
+const char *plan_buffer_kind_name(PlanBufferKind k) {
+    return (uint32_t)k < BUFFER_KIND_COUNT ? buffer_kind_names[k] : "?";
+}
+
+const char *plan_space_name(PlanSpaceKind k) {
+    return (uint32_t)k < SPACE_COUNT ? space_names[k] : "?";
+}
+
+static size_t field_least(const Field *f) {
+    switch (f->type) {
+    case FIELD_U64:
+    case FIELD_HEX:
+    case FIELD_I64:
+    case FIELD_F64:
+    case FIELD_SHAPE: // Dtype and rank.
+        return 8;
+    case FIELD_FIXED_I64:
+        return 8 * (size_t)f->length;
+    case FIELD_U32:
+    case FIELD_ENUM:
+    case FIELD_REF:
+    case FIELD_NAME: // A count is all that an empty string or list takes.
+    case FIELD_STRING:
+    case FIELD_BLOCK:
+    case FIELD_LIST_I64:
+    case FIELD_LIST_REF:
+    case FIELD_INLINE:
+    case FIELD_LINES:
+        return 4;
+    }
+    return 4;
+}
+
+size_t field_struct_least(const FieldStruct *s) {
+    size_t sum = 0;
+    for (uint32_t i = 0; i < s->count; i++)
+        sum += field_least(&s->field[i]);
+    return sum;
+}
+
+size_t field_element_least(const Field *f) {
+    if (f->of)
+        return field_struct_least(f->of);
+    return f->type == FIELD_LIST_I64 ? 8 : 4;
+}
+
+uint32_t field_u32(const void *object, size_t offset) {
+    uint32_t value;
+    memcpy(&value, (const char *)object + offset, sizeof value);
+    return value;
+}
+
+uint64_t field_u64(const void *object, size_t offset) {
+    uint64_t value;
+    memcpy(&value, (const char *)object + offset, sizeof value);
+    return value;
+}
+
+const char *field_string(const void *object, const Field *f) {
+    const char *text;
+    memcpy(&text, (const char *)object + f->offset, sizeof text);
+    return text ? text : "";
+}
+
+const void *field_list(const void *object, const Field *f) {
+    const void *list;
+    memcpy(&list, (const char *)object + f->offset, sizeof list);
+    return list;
+}
+
+void field_set(void *object, size_t offset, const void *value, size_t size) {
+    memcpy((char *)object + offset, value, size);
+}
+
+uint32_t field_ref(const void *object, const Field *f) {
+    if (f->ref == REF_CALLED) {
+        const PlanInstr *instr = object;
+        // What a fill or a copy has there means nothing: both forms say none.
+        if (instr->kind == INSTR_FILL || instr->kind == INSTR_COPY)
+            return UINT32_MAX;
+    }
+    return field_u32(object, f->offset);
+}
+
+bool field_is_omitted(const void *object, const Field *f) {
+    if (f->omit == OMIT_NEVER)
+        return false;
+    switch (f->type) {
+    case FIELD_REF:
+        return field_ref(object, f) == UINT32_MAX;
+    case FIELD_U32:
+        return field_u32(object, f->offset) == 0;
+    case FIELD_U64:
+    case FIELD_I64:
+    case FIELD_F64:
+        return field_u64(object, f->offset) == 0;
+    case FIELD_STRING:
+        return !*field_string(object, f);
+    case FIELD_LIST_I64:
+    case FIELD_LIST_REF:
+    case FIELD_INLINE:
+    case FIELD_LINES:
+        return field_u32(object, f->count_offset) == 0;
+    case FIELD_HEX:
+    case FIELD_ENUM:
+    case FIELD_NAME:
+    case FIELD_BLOCK:
+    case FIELD_SHAPE:
+    case FIELD_FIXED_I64:
+        break;
+    }
+    return false;
+}
+
+const char *field_ref_letter(FieldRef ref) {
+    static const char *const letter[] = {"m", "b", "w", "s", "e", "k", "k", "", ""};
+    return letter[ref];
+}
+
+const char *field_ref_noun(FieldRef ref) {
+    static const char *const noun[] = {"space",  "buffer", "state",  "segment", "entry",
+                                       "kernel", "kernel", "stream", "event"};
+    return noun[ref];
+}
+
+uint32_t field_ref_limit(const Plan *p, const PlanSegment *segment, FieldRef ref) {
+    switch (ref) {
+    case REF_SPACE:
+        return p->space_count;
+    case REF_BUFFER:
+        return p->buffer_count;
+    case REF_STATE:
+        return p->state_count;
+    case REF_SEGMENT:
+        return p->segment_count;
+    case REF_ENTRY:
+        return p->entry_count;
+    case REF_KERNEL:
+    case REF_CALLED:
+        return p->kernel_count;
+    case REF_STREAM:
+        return p->stream_count;
+    case REF_EVENT:
+        return segment ? segment->event_count : 0;
+    }
+    return 0;
+}

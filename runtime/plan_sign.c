@@ -1,0 +1,370 @@
+// Signing a plan: symbolic execution on buffers, as if no two shared a byte.
+//
+// Each buffer has a sorted list of runs, bytes with one label and consecutive distances.
+// Instructions are executed in the order they stand in, each segment once an entry, in the order of
+// its first call: what the micro-batches of a segment compute has the same signatures. plan_sign.h
+// has the recipe; the verifier follows it on its own, on physical addresses, and shares only the
+// hash functions with this file.
+#include "runtime/plan_sign.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t plan_hash_start(void) {
+    return 0xcbf29ce484222325u;
+}
+
+// Every step is a bijection of h and of word, so that one changed word always changes the result.
+uint64_t plan_hash_u64(uint64_t h, uint64_t word) {
+    h = (h ^ word) * 0xff51afd7ed558ccdu;
+    h = (h ^ (h >> 32)) * 0xc4ceb9fe1a85ec53u;
+    return h ^ (h >> 29);
+}
+
+uint64_t plan_hash_bytes(uint64_t h, const void *bytes, size_t size) {
+    const unsigned char *at = bytes;
+    h = plan_hash_u64(h, size);
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t word = 0;
+        for (size_t j = i; j < size && j < i + 8; j++)
+            word |= (uint64_t)at[j] << (8 * (j - i));
+        h = plan_hash_u64(h, word);
+    }
+    return h;
+}
+
+static uint64_t label_text(const char *what, const char *first, const char *second) {
+    uint64_t h = plan_hash_bytes(plan_hash_start(), what, strlen(what));
+    h = plan_hash_bytes(h, first, strlen(first));
+    return plan_hash_bytes(h, second, strlen(second));
+}
+
+uint64_t plan_label_state(const char *name) {
+    return label_text("state", name, "");
+}
+
+uint64_t plan_label_input(const char *entry, const char *name) {
+    return label_text("input", entry, name);
+}
+
+uint64_t plan_label_carried(const char *buffer) {
+    return label_text("carried", buffer, "");
+}
+
+// Bytes [low, high) of a buffer; the byte at low has this distance.
+typedef struct {
+    uint64_t low, high, label, distance;
+} Run;
+
+typedef struct {
+    Run *run; // sorted, disjoint; bytes in none have no label
+    size_t count, capacity;
+} Content;
+
+typedef struct {
+    Plan *plan;
+    Content *content;      // by buffer
+    uint64_t *kernel_hash; // by kernel
+    Content copied;        // what a copy carries over
+    PlimStatus status;
+} Signer;
+
+static bool fail(Signer *s, PlimStatus status) {
+    if (s->status == PLIM_OK)
+        s->status = status;
+    return false;
+}
+
+// The first run that ends after byte at.
+static size_t content_find(const Content *c, uint64_t at) {
+    size_t low = 0, high = c->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (c->run[middle].high <= at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool content_reserve(Signer *s, Content *c, size_t count) {
+    if (count <= c->capacity)
+        return true;
+    const size_t capacity = count + count / 2 + 4;
+    Run *grown = realloc(c->run, capacity * sizeof *grown);
+    if (!grown)
+        return fail(s, PLIM_NO_MEMORY);
+    c->run = grown;
+    c->capacity = capacity;
+    return true;
+}
+
+// Replaces what [r.low, r.high) held by r.
+static bool content_set(Signer *s, Content *c, Run r) {
+    if (r.low >= r.high)
+        return true;
+    if (!content_reserve(s, c, c->count + 2))
+        return false;
+    const size_t first = content_find(c, r.low);
+    size_t last = first; // one past the runs that r touches
+    while (last < c->count && c->run[last].low < r.high)
+        last++;
+    // What sticks out on either side stays.
+    Run keep[3];
+    size_t kept = 0;
+    if (first < last && c->run[first].low < r.low) {
+        keep[kept] = c->run[first];
+        keep[kept++].high = r.low;
+    }
+    keep[kept++] = r;
+    if (first < last && c->run[last - 1].high > r.high) {
+        const Run *tail = &c->run[last - 1];
+        keep[kept++] =
+            (Run){r.high, tail->high, tail->label, tail->distance + (r.high - tail->low)};
+    }
+    if (c->count > last)
+        memmove(c->run + first + kept, c->run + last, (c->count - last) * sizeof *c->run);
+    memcpy(c->run + first, keep, kept * sizeof *keep);
+    c->count = c->count - (last - first) + kept;
+    return true;
+}
+
+// Hashes the labels of [low, high); fails where a byte has none.
+static bool content_hash(Signer *s, const Content *c, uint64_t low, uint64_t high, uint64_t *h) {
+    size_t i = content_find(c, low);
+    while (low < high) {
+        if (i == c->count || c->run[i].low > low)
+            return fail(s, PLIM_BAD_PLAN);
+        const uint64_t label = c->run[i].label;
+        const uint64_t distance = c->run[i].distance + (low - c->run[i].low);
+        uint64_t end = c->run[i++].high;
+        // Neighbours that continue the run belong to it.
+        while (i < c->count && end < high && c->run[i].low == end && c->run[i].label == label &&
+               c->run[i].distance == distance + (end - low))
+            end = c->run[i++].high;
+        if (end > high)
+            end = high;
+        *h = plan_hash_u64(plan_hash_u64(plan_hash_u64(*h, end - low), label), distance);
+        low = end;
+    }
+    return true;
+}
+
+static uint64_t hash_numbers(uint64_t h, const int64_t *number, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        h = plan_hash_u64(h, (uint64_t)number[i]);
+    return h;
+}
+
+static uint64_t hash_product(uint64_t h, const PlanProduct *p) {
+    h = plan_hash_u64(h, p->library);
+    h = plan_hash_u64(h, (uint64_t)p->a);
+    h = plan_hash_u64(h, (uint64_t)p->b);
+    h = plan_hash_u64(h, (uint64_t)p->c);
+    h = hash_numbers(h, p->batch, 2);
+    const int64_t size[3] = {p->m, p->n, p->k};
+    h = hash_numbers(h, size, 3);
+    h = hash_numbers(h, p->a_stride, 4);
+    h = hash_numbers(h, p->b_stride, 4);
+    h = hash_numbers(h, p->c_stride, 4);
+    h = plan_hash_u64(h, p->accumulate);
+    const int64_t tile[2] = {p->tile_m, p->tile_n};
+    return hash_numbers(h, tile, 2);
+}
+
+static bool hash_kernels(Signer *s) {
+    const Plan *p = s->plan;
+    for (uint32_t i = 0; i < p->kernel_count; i++) {
+        const PlanKernel *k = &p->kernel[i];
+        uint64_t h = plan_hash_bytes(plan_hash_start(), k->text, strlen(k->text));
+        h = plan_hash_u64(h, k->tiles);
+        s->kernel_hash[i] = plan_hash_u64(h, k->workspace);
+    }
+    for (uint32_t i = 0; i < p->product_count; i++) {
+        const uint32_t kernel = p->product[i].kernel;
+        if (kernel >= p->kernel_count)
+            return fail(s, PLIM_BAD_PLAN);
+        s->kernel_hash[kernel] = hash_product(s->kernel_hash[kernel], &p->product[i]);
+    }
+    return true;
+}
+
+static bool operand_fits(const Plan *p, const PlanOperand *o) {
+    return o->buffer < p->buffer_count && o->offset <= p->buffer[o->buffer].bytes &&
+           o->bytes <= p->buffer[o->buffer].bytes - o->offset;
+}
+
+// A copy is (write, read) of equal size in two buffers; what it carries is kept in s->copied.
+static bool copy_begin(Signer *s, const PlanInstr *instr) {
+    const PlanOperand *to = &instr->operand[0], *from = &instr->operand[1];
+    const Content *c = &s->content[from->buffer];
+    if (to->bytes != from->bytes || !content_reserve(s, &s->copied, c->count))
+        return fail(s, PLIM_BAD_PLAN);
+    s->copied.count = 0;
+    const uint64_t end = from->offset + from->bytes;
+    for (size_t i = content_find(c, from->offset); i < c->count && c->run[i].low < end; i++) {
+        Run r = c->run[i];
+        if (r.low < from->offset) {
+            r.distance += from->offset - r.low;
+            r.low = from->offset;
+        }
+        r.high = r.high > end ? end : r.high;
+        r.low = r.low - from->offset + to->offset;
+        r.high = r.high - from->offset + to->offset;
+        s->copied.run[s->copied.count++] = r;
+    }
+    return true;
+}
+
+static bool write_operand(Signer *s, const PlanInstr *instr, uint32_t index) {
+    const PlanOperand *o = &instr->operand[index];
+    Content *c = &s->content[o->buffer];
+    if (instr->kind == INSTR_COPY) {
+        for (size_t i = 0; i < s->copied.count; i++)
+            if (!content_set(s, c, s->copied.run[i]))
+                return false;
+        return true;
+    }
+    const uint64_t label = plan_hash_u64(plan_hash_u64(plan_hash_start(), instr->signature), index);
+    return content_set(s, c, (Run){o->offset, o->offset + o->bytes, label, 0});
+}
+
+static bool has_kernel(const PlanInstr *instr) {
+    return instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
+}
+
+static bool sign_instr(Signer *s, PlanInstr *instr) {
+    if (has_kernel(instr) ? instr->kernel >= s->plan->kernel_count
+                          : instr->operand_count != (instr->kind == INSTR_COPY ? 2u : 1u))
+        return fail(s, PLIM_BAD_PLAN);
+    uint64_t h = plan_hash_u64(plan_hash_start(), (uint64_t)instr->kind);
+    if (has_kernel(instr))
+        h = plan_hash_u64(h, s->kernel_hash[instr->kernel]);
+    h = plan_hash_u64(h, instr->imm_count);
+    h = hash_numbers(h, instr->imm, instr->imm_count);
+    h = plan_hash_u64(h, instr->operand_count);
+    for (uint32_t i = 0; i < instr->operand_count; i++) {
+        const PlanOperand *o = &instr->operand[i];
+        if (!operand_fits(s->plan, o))
+            return fail(s, PLIM_BAD_PLAN);
+        h = plan_hash_u64(h, (uint64_t)o->access);
+        h = plan_hash_u64(h, o->bytes);
+        h = plan_hash_u64(h, o->slot_bytes);
+        if (o->access != PLAN_WRITE &&
+            !content_hash(s, &s->content[o->buffer], o->offset, o->offset + o->bytes, &h))
+            return false;
+    }
+    instr->signature = h;
+    if (instr->kind == INSTR_COPY && !copy_begin(s, instr))
+        return false;
+    for (uint32_t i = 0; i < instr->operand_count; i++)
+        if (instr->operand[i].access != PLAN_READ && !write_operand(s, instr, i))
+            return false;
+    return true;
+}
+
+static bool label_buffer(Signer *s, uint32_t buffer, uint64_t label) {
+    if (buffer >= s->plan->buffer_count)
+        return fail(s, PLIM_BAD_PLAN);
+    s->content[buffer].count = 0;
+    return content_set(s, &s->content[buffer], (Run){0, s->plan->buffer[buffer].bytes, label, 0});
+}
+
+static bool entry_begin(Signer *s, const PlanEntry *e) {
+    const Plan *p = s->plan;
+    for (uint32_t i = 0; i < p->buffer_count; i++)
+        s->content[i].count = 0;
+    for (uint32_t i = 0; i < p->state_count; i++)
+        if (!label_buffer(s, p->state[i].buffer, plan_label_state(p->state[i].name)))
+            return false;
+    for (uint32_t i = 0; i < e->input_count; i++)
+        if (!label_buffer(s, e->input[i].buffer, plan_label_input(e->name, e->input[i].name)))
+            return false;
+    return true;
+}
+
+static uint64_t shape_bytes(PlanDType dtype, uint32_t rank, const int64_t *dim) {
+    uint64_t bytes = plan_dtype_bytes(dtype);
+    for (uint32_t i = 0; i < rank; i++)
+        bytes *= (uint64_t)dim[i];
+    return bytes;
+}
+
+static bool sign_outcome(Signer *s, PlanEntry *e) {
+    const Plan *p = s->plan;
+    for (uint32_t i = 0; i < e->result_count; i++) {
+        PlanResult *r = &e->result[i];
+        const uint64_t bytes = shape_bytes(r->dtype, r->rank, r->dim);
+        if (!operand_fits(p,
+                          &(PlanOperand){.buffer = r->buffer, .offset = r->offset, .bytes = bytes}))
+            return fail(s, PLIM_BAD_PLAN);
+        r->signature = plan_hash_start();
+        if (!content_hash(s, &s->content[r->buffer], r->offset, r->offset + bytes, &r->signature))
+            return false;
+    }
+    for (uint32_t i = 0; i < e->commit_count; i++) {
+        PlanCommit *c = &e->commit[i];
+        if (c->state >= p->state_count)
+            return fail(s, PLIM_BAD_PLAN);
+        const PlanState *state = &p->state[c->state];
+        const uint64_t bytes = shape_bytes(state->dtype, state->rank, state->dim);
+        c->signature = plan_hash_start();
+        if (!content_hash(s, &s->content[state->buffer], 0, bytes, &c->signature))
+            return false;
+    }
+    return true;
+}
+
+// The first call of a segment in the entry, and whether there are others.
+static bool is_first_call(const PlanEntry *e, uint32_t call, bool *repeated) {
+    *repeated = false;
+    for (uint32_t i = 0; i < e->call_count; i++) {
+        if (e->call[i].segment != e->call[call].segment)
+            continue;
+        if (i < call)
+            return false;
+        *repeated = *repeated || i > call;
+    }
+    return true;
+}
+
+static bool sign_entry(Signer *s, uint32_t index) {
+    const Plan *p = s->plan;
+    PlanEntry *e = &s->plan->entry[index];
+    if (!entry_begin(s, e))
+        return false;
+    for (uint32_t i = 0; i < e->call_count; i++) {
+        bool repeated;
+        if (e->call[i].segment >= p->segment_count)
+            return fail(s, PLIM_BAD_PLAN);
+        if ((i && e->call[i - 1].segment == e->call[i].segment) || !is_first_call(e, i, &repeated))
+            continue;
+        for (uint32_t b = 0; repeated && b < p->buffer_count; b++)
+            if (p->buffer[b].carried && p->buffer[b].entry == index &&
+                !label_buffer(s, b, plan_label_carried(p->buffer[b].name)))
+                return false;
+        PlanSegment *segment = &s->plan->segment[e->call[i].segment];
+        for (uint32_t j = 0; j < segment->instr_count; j++)
+            if (!sign_instr(s, &segment->instr[j]))
+                return false;
+    }
+    return sign_outcome(s, e);
+}
+
+PlimStatus plan_sign(Plan *p) {
+    Signer s = {.plan = p};
+    s.content = calloc((size_t)p->buffer_count + 1, sizeof *s.content);
+    s.kernel_hash = calloc((size_t)p->kernel_count + 1, sizeof *s.kernel_hash);
+    if (!s.content || !s.kernel_hash)
+        fail(&s, PLIM_NO_MEMORY);
+    else if (hash_kernels(&s))
+        for (uint32_t i = 0; i < p->entry_count && sign_entry(&s, i); i++)
+            continue;
+    for (uint32_t i = 0; s.content && i < p->buffer_count; i++)
+        free(s.content[i].run);
+    free(s.content);
+    free(s.copied.run);
+    free(s.kernel_hash);
+    return s.status;
+}
