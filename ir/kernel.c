@@ -4,6 +4,7 @@
 #include "ir/kernel.h"
 
 #include "ir/check.h"
+#include "ir/template_layout.h"
 
 #include <string.h>
 
@@ -219,30 +220,17 @@ int64_t kernel_tiles(const Kernel *k) {
     UNREACHABLE();
 }
 
-// f32 numbers in whole pages.
-static size_t workspace_pages(int64_t floats) {
-    const int64_t bytes = span_mul(floats, 4);
-    return (size_t)(ceil_div(bytes, 4096) * 4096);
-}
-
 size_t kernel_workspace(const Kernel *k) {
-    const AttentionKernel *t = &k->attention;
-    int64_t floats;
     switch (k->kind) {
     case KERNEL_SCALAR:
         return 0;
     case KERNEL_PRODUCT:
-        return k->product.workspace;
+        if (k->product.library != PRODUCT_OWN)
+            return k->product.workspace;
+        return layout_bytes(product_layout(&k->product).floats);
     case KERNEL_ATTENTION:
-        // Blocks of q, k and v, the scores of a block, running maxima and sums; with room to pack.
-        floats = span_add(span_mul(2 * 64, t->dim_qk), span_mul(64, t->dim_v));
-        return workspace_pages(span_mul(4, span_add(floats, 64 * 64 + 256)));
     case KERNEL_ATTENTION_GRAD:
-        // dq and delta of one head, and 16 tiles of 64 x 128 (more where a head is wider).
-        floats = span_mul(t->queries, span_add(t->dim_qk, 1));
-        floats = span_add(floats, span_mul(16 * 64, t->dim_qk > 128 ? t->dim_qk : 128));
-        floats = span_add(floats, t->dim_v > 128 ? span_mul(4 * 64, t->dim_v) : 0);
-        return workspace_pages(floats);
+        return layout_bytes(attention_layout(&k->attention, k->kind).floats);
     }
     UNREACHABLE();
 }

@@ -1,0 +1,68 @@
+// The workspaces of the templates, part after part, each a multiple of 16 floats. Right operands
+// are packed in panels of up to 32 columns, so their parts leave room for the last panel.
+#include "ir/template_layout.h"
+
+static int64_t round_to(int64_t x, int64_t step) {
+    return (x + step - 1) / step * step;
+}
+
+static int64_t smaller(int64_t x, int64_t y) {
+    return x < y ? x : y;
+}
+
+// Takes rows x columns floats; returns where they begin. Sizes beyond any machine's memory
+// saturate, so that sums of them never overflow.
+static int64_t take(int64_t *floats, int64_t rows, int64_t columns) {
+    const int64_t most = (int64_t)1 << 50;
+    int64_t count;
+    if (!count_mul(rows, columns, &count) || count > most)
+        count = most;
+    const int64_t at = *floats;
+    *floats += round_to(count, 16);
+    return at;
+}
+
+ProductLayout product_layout(const ProductKernel *p) {
+    ProductLayout out = {.tile_m = smaller(p->tile_m, p->m),
+                         .tile_n = smaller(p->tile_n, p->n),
+                         .depth_cap = round_to(smaller(p->k, PRODUCT_DEPTH), 16),
+                         .in_place = p->c == DT_F32 && (p->c_stride[3] == 1 || p->n == 1)};
+    out.a = take(&out.floats, round_to(out.tile_m, 16), out.depth_cap);
+    out.b = take(&out.floats, round_to(out.tile_n, 32), out.depth_cap);
+    out.sum = take(&out.floats, out.in_place ? 0 : out.tile_m, out.tile_n);
+    return out;
+}
+
+AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
+    enum { BLOCK = ATTENTION_BLOCK };
+    AttentionLayout out = {.qk_cap = round_to(t->dim_qk, 16), .v_cap = round_to(t->dim_v, 16)};
+    const int64_t qk_wide = round_to(t->dim_qk, 32), v_wide = round_to(t->dim_v, 32);
+    int64_t *at = &out.floats;
+    out.q = take(at, BLOCK, out.qk_cap);
+    out.k = take(at, BLOCK, out.qk_cap);
+    out.score = take(at, BLOCK, BLOCK);
+    out.packed_score = take(at, BLOCK, BLOCK);
+    out.maximum = take(at, BLOCK, 1);
+    out.sum = take(at, BLOCK, 1);
+    if (kind == KERNEL_ATTENTION) {
+        out.v = take(at, BLOCK, v_wide);
+        out.out = take(at, BLOCK, out.v_cap);
+        return out;
+    }
+    out.dout = take(at, BLOCK, out.v_cap);
+    out.v_by_dim = take(at, BLOCK, out.v_cap);
+    out.q_by_position = take(at, BLOCK, qk_wide);
+    out.dout_by_position = take(at, BLOCK, v_wide);
+    out.k_by_position = take(at, BLOCK, qk_wide);
+    out.dscore = take(at, BLOCK, BLOCK);
+    out.packed_dscore = take(at, BLOCK, BLOCK);
+    out.dq = take(at, BLOCK, out.qk_cap);
+    out.delta = take(at, BLOCK, 1);
+    out.dk = take(at, t->keys, out.qk_cap);
+    out.dv = take(at, t->keys, out.v_cap);
+    return out;
+}
+
+size_t layout_bytes(int64_t floats) {
+    return (size_t)round_to(floats * 4, 4096);
+}

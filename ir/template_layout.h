@@ -1,0 +1,39 @@
+// Where the parts of a template kernel's workspace lie: code generation uses the offsets, the plan
+// the total. All counts are f32 elements from the start of one worker's workspace.
+#ifndef PLIM_IR_TEMPLATE_LAYOUT_H
+#define PLIM_IR_TEMPLATE_LAYOUT_H
+
+#include "ir/kernel.h"
+
+enum {
+    PRODUCT_DEPTH = 256, // steps of k packed at a time
+    ATTENTION_BLOCK = 64 // queries, and keys, handled at a time
+};
+
+// A packed block of a, a packed block of b, and the tile of c where it can't be summed in place.
+typedef struct {
+    int64_t tile_m, tile_n; // at most m and n
+    int64_t depth_cap;      // packed depth, a multiple of 16
+    bool in_place;          // c is f32 with contiguous columns
+    int64_t a, b, sum;
+    int64_t floats;
+} ProductLayout;
+ProductLayout product_layout(const ProductKernel *p);
+
+// Forward: packed q, packed k (depth: head dim), scores, packed scores, packed v (depth: keys),
+// output tile, running maximum and sum of each query. Backward: the same packed q and k; packed v
+// and dout by head dim; q, dout and k packed by position; scores and their gradients, plain and
+// packed; the tile of dq; delta and log-sum-exp of each query; dk and dv of all keys.
+typedef struct {
+    int64_t qk_cap, v_cap; // head dims rounded up to 16
+    int64_t q, k, score, packed_score, v, out, maximum, sum;
+    int64_t dout, v_by_dim, q_by_position, dout_by_position, k_by_position, dscore, packed_dscore,
+        dq, delta, dk, dv;
+    int64_t floats;
+} AttentionLayout;
+AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind);
+
+// The workspace of one worker in bytes, whole pages.
+size_t layout_bytes(int64_t floats);
+
+#endif
