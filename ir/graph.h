@@ -81,7 +81,8 @@ typedef struct {
     InputSource source;
     const char *loader;  // FROM_DATA: the loader's name, "data"
     double fallback;     // FROM_KNOB: the default
-    int64_t bound;       // i32 data must lie in 0..bound-1; 0: any (set by pass_bound)
+    int64_t bound;       // i32 data must be below bound and not negative; 0: any; below zero: below -bound,
+                         // and negative values are allowed (set by pass_bound)
 } Input;
 
 // Stored at the end of the entry as the state's next version.
@@ -164,10 +165,6 @@ bool node_check(const Node *n, Diag *d);
 int node_result_count(const Node *n);
 // Its results against what the operator infers. Errors P0609 and the operator's own, at n->loc.
 bool node_check_types(const Node *n, Diag *d, Arena *scratch);
-// The kind the operator's row gives the attribute; false where it has none of this name.
-bool attr_kind_of(Op op, const char *name, AttrKind *out);
-// The operator's attribute with the nearest name, or NULL.
-const char *attr_nearest(Op op, const char *name, Arena *a);
 // Names of values, results, states and graphs: 1 to NAME_BYTES_MAX of [A-Za-z0-9_.-], not digits only,
 // no "..".
 enum { NAME_BYTES_MAX = 1024 };

@@ -26,6 +26,7 @@ typedef struct {
     const char *precision; // "f32", "bf16" or NULL: what the text says
     const char *order;     // --order: "program", "depth-first", "list", or NULL: the best of them
     const char *arrange;   // --arrange: "naive" (no sharing) or NULL: the best greedy
+    uint64_t chunk_bytes;  // logits a chunk of pass_chunk holds at once, 0: 16 MiB
     uint64_t budget;       // bytes a device, 0: no limit
     int workers;           // most worker threads, 0: 16
     bool onednn, openblas; // which product library to plan for; both false: our own kernels

@@ -111,7 +111,7 @@ typedef struct {
     PlanSource source;
     const char *loader;          // "data"
     double fallback;             // knob default
-    int64_t bound;               // i32 values must lie in 0..bound-1; 0: any
+    int64_t bound;               // i32 values must lie in 0..bound-1; 0: any; below zero: below -bound, negative values allowed
     uint32_t buffer;             // holds every micro-batch: slots x slot bytes
     uint32_t slots;
     PlanDType dtype;

@@ -1,0 +1,259 @@
+// bf16 compute with f32 masters: which values of an entry are held in bf16.
+//
+// Runs before autodiff: gradients of a cast are casts, so backward nodes come out in the right
+// types by themselves, and parameter gradients arrive in f32 at the f32 masters.
+//
+// One walk forwards. A value is *low* once its bf16 version stands for it. What each kind of
+// operator does is decided by its row of the table:
+//   contraction, attention      take bf16 operands: this is where the speed is
+//   lookup in a parameter       rows of an embedding are activations: low at once, the table stays
+//   f32 pointwise, shape, rowwise   low where an operand is; parameters of norms stay f32 where the
+//   row allows reduce                      f32: statistics and losses leaves, updates, the rest f32
+// A pointwise operator with a constant that bf16 can't hold computes in f32 and narrows its result,
+// so that scales are not rounded. Parameters are cast once, through views where they are free;
+// results, commits and minimize see the types they saw before. Cost: O(nodes).
+#include "ir/check.h"
+#include "ir/evaluate.h"
+#include "passes/pass.h"
+#include "passes/rewrite.h"
+
+#include <string.h>
+
+typedef struct {
+    PassCtx *cx;
+    Graph *g;
+    Rewrite rw;
+    Value **low;  // by value id: the bf16 version of an f32 value, or NULL
+    bool *is_low; // by value id: it was computed in bf16 and exists only so
+    Builder b;
+} Precision;
+
+static bool is_low(const Precision *p, const Value *v) {
+    return v->id < p->rw.limit && p->is_low[v->id];
+}
+
+// A view of one operand whose cast may as well be done before it, so that equal casts are shared.
+static bool casts_through(const Node *n) {
+    return n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_BROADCAST;
+}
+
+// The bf16 version of an f32 value; other types as they are.
+static Value *want_low(Precision *p, Value *v) {
+    if (v->type.dtype != DT_F32)
+        return rewrite_resolve(&p->rw, v);
+    if (v->id < p->rw.limit && p->low[v->id])
+        return p->low[v->id];
+    // Down a chain of views to what is to be cast, and up again with their bf16 twins.
+    Value *low;
+    if (casts_through(v->def)) {
+        Value *source = want_low(p, v->def->input[0]);
+        const Node *view = v->def;
+        low = build_op(&p->b, view->op, &source, 1, view->attr, view->attr_count);
+    } else {
+        low = build_cast(&p->b, rewrite_resolve(&p->rw, v), DT_BF16);
+    }
+    if (v->id < p->rw.limit)
+        p->low[v->id] = low;
+    return low;
+}
+
+// The value in the type it had in the text.
+static Value *want_full(Precision *p, Value *v) {
+    if (is_low(p, v)) {
+        p->is_low[v->id] = false; // from now on it exists in f32 too
+        rewrite_replace(&p->rw, v, build_cast(&p->b, p->low[v->id], DT_F32));
+    }
+    return rewrite_resolve(&p->rw, v);
+}
+
+static void keep_full(Precision *p, Node *n) {
+    for (int i = 0; i < n->input_count; i++)
+        want_full(p, n->input[i]);
+    rewrite_keep(&p->rw, n);
+}
+
+// n with these operands; results of another type than before are low from here on.
+static void replace_node(Precision *p, const Node *n, Value *const *in) {
+    const Node *made = build_node(&p->b, n->op, in, n->input_count, n->attr, n->attr_count);
+    for (int i = 0; i < n->result_count; i++) {
+        Value *old = &n->result[i], *by = &made->result[i];
+        if (type_equal(&old->type, &by->type)) {
+            rewrite_replace(&p->rw, old, by);
+        } else {
+            p->low[old->id] = by;
+            p->is_low[old->id] = true;
+            by->name = old->name;
+            old->name = NULL;
+        }
+    }
+}
+
+// Whether the operator takes operands of these types.
+static bool infers(Precision *p, const Node *n, Value **in) {
+    Arena *scratch = p->cx->scratch;
+    Node stub = *n;
+    Diag *quiet = diag_create(scratch);
+    stub.input = in;
+    Type *result = arena_array(scratch, Type, n->result_count);
+    return op_info(n->op)->infer(&stub, result, quiet, scratch);
+}
+
+// The first low_count operands low, the others in f32.
+static Value **operands(Precision *p, const Node *n, int low_count) {
+    Value **in = arena_array(p->cx->scratch, Value *, n->input_count);
+    for (int i = 0; i < n->input_count; i++)
+        in[i] = i < low_count ? want_low(p, n->input[i]) : want_full(p, n->input[i]);
+    return in;
+}
+
+static void make_low(Precision *p, const Node *n) {
+    replace_node(p, n, operands(p, n, n->input_count));
+}
+
+// The first operand low; parameters and tables in f32 where the operator allows that.
+static void make_first_low(Precision *p, const Node *n) {
+    Value **in = operands(p, n, 1);
+    if (infers(p, n, in))
+        replace_node(p, n, in);
+    else
+        make_low(p, n);
+}
+
+// Computed in f32, its results narrowed at once.
+static void keep_and_narrow(Precision *p, Node *n) {
+    keep_full(p, n);
+    for (int i = 0; i < n->result_count; i++) {
+        Value *v = &n->result[i];
+        if (v->type.dtype == DT_F32)
+            p->low[v->id] = build_cast(&p->b, v, DT_BF16);
+    }
+}
+
+// A node after which every f32 result has a bf16 version counts as low for its users.
+static bool any_low(const Precision *p, const Node *n) {
+    for (int i = 0; i < n->input_count; i++) {
+        const Value *v = n->input[i];
+        if (is_low(p, v) || (v->id < p->rw.limit && v->def->op != OP_STATE && p->low[v->id]))
+            return true;
+    }
+    return false;
+}
+
+static bool has_inexact_constant(const Node *n) {
+    for (int i = 0; i < n->input_count; i++) {
+        double value;
+        if (n->input[i]->type.dtype == DT_F32 && match_uniform(n->input[i], &value) &&
+            dtype_round(DT_BF16, value) != value)
+            return true;
+    }
+    return false;
+}
+
+static bool reads_parameter(const Node *n) {
+    const Value *v = n->input[0];
+    while (match_view(v->def))
+        v = v->def->input[0];
+    return v->def->op == OP_STATE && v->type.dtype == DT_F32;
+}
+
+static void visit_pointwise(Precision *p, Node *n) {
+    if (!any_low(p, n) || n->op == OP_CAST)
+        keep_full(p, n);
+    else if (has_inexact_constant(n))
+        keep_and_narrow(p, n);
+    else
+        make_low(p, n);
+}
+
+static void visit_indexed(Precision *p, Node *n) {
+    if (op_info(n->op)->lowering != LOWER_SCALAR)
+        keep_full(p, n); // sums by index
+    else if (reads_parameter(n))
+        keep_and_narrow(p, n);
+    else if (any_low(p, n))
+        make_first_low(p, n);
+    else
+        keep_full(p, n);
+}
+
+static void visit_shape(Precision *p, Node *n) {
+    // What is written into keeps its type: a cache is state.
+    const bool writes = (op_info(n->op)->flags & OPF_INPLACE) != 0;
+    if (writes ? is_low(p, n->input[0]) : any_low(p, n))
+        make_low(p, n);
+    else
+        keep_full(p, n);
+}
+
+static void visit(Precision *p, Node *n) {
+    p->b.origin = node_origin(n);
+    if (n->phase != PHASE_FORWARD) {
+        keep_full(p, n);
+        return;
+    }
+    switch (op_info(n->op)->family) {
+    case FAMILY_CONTRACTION:
+    case FAMILY_ATTENTION:
+        make_low(p, n);
+        break;
+    case FAMILY_POINTWISE:
+        visit_pointwise(p, n);
+        break;
+    case FAMILY_SHAPE:
+        visit_shape(p, n);
+        break;
+    case FAMILY_ROWWISE:
+        if (any_low(p, n))
+            make_first_low(p, n);
+        else
+            keep_full(p, n);
+        break;
+    case FAMILY_INDEXED:
+        visit_indexed(p, n);
+        break;
+    case FAMILY_LEAF:
+    case FAMILY_REDUCE:
+    case FAMILY_UPDATE:
+    case FAMILY_TRAINING:
+        keep_full(p, n);
+        break;
+    }
+}
+
+// What the command line says, or else the entry's own minimize.
+static const char *asked_precision(const Graph *g, const PassCtx *cx) {
+    if (cx->options && cx->options->precision)
+        return cx->options->precision;
+    for (int i = 0; i < g->node_count; i++)
+        if (op_info(g->node[i]->op)->family == FAMILY_TRAINING)
+            return node_text(g->node[i], "precision", "f32");
+    return "f32";
+}
+
+static PassResult lower_graph(Graph *g, PassCtx *cx) {
+    const char *asked = asked_precision(g, cx);
+    // First values are made in full.
+    if (strcmp(asked, "bf16") != 0 || strcmp(g->name, "init") == 0)
+        return PASS_SAME;
+    Precision p = {.cx = cx, .g = g, .b = {.g = g}};
+    rewrite_begin(&p.rw, g, cx->scratch);
+    p.low = arena_array(cx->scratch, Value *, p.rw.limit);
+    p.is_low = arena_array(cx->scratch, bool, p.rw.limit);
+    for (int i = 0; i < p.rw.old_count; i++)
+        visit(&p, p.rw.old[i]);
+    for (int i = 0; i < g->result_count; i++)
+        want_full(&p, g->result[i].value);
+    for (int i = 0; i < g->commit_count; i++)
+        want_full(&p, g->commit[i].value);
+    rewrite_end(&p.rw);
+    graph_drop_dead(g);
+    return PASS_CHANGED;
+}
+
+PassResult pass_precision(Module *m, PassCtx *cx) {
+    PassResult result = PASS_SAME;
+    for (int i = 0; i < m->entry_count; i++)
+        if (lower_graph(m->entry[i], cx) == PASS_CHANGED)
+            result = PASS_CHANGED;
+    return result;
+}
