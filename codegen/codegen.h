@@ -5,11 +5,13 @@
 #include "ir/diag.h"
 #include "runtime/plan.h"
 
-// A CPU as LLVM names it, and the instruction sets its programs need (checked at start by the runtime).
+// A CPU as LLVM names it, and the instruction sets its programs need (checked at start by the
+// runtime).
 typedef struct {
-    const char *cpu;      // "x86-64-v3", "znver5"
-    const char *features; // LLVM's list: "+avx2,+fma"
-    const char *isa;      // the runtime's list: "avx2,fma,f16c,bmi2"
+    const char *cpu;      // what may be used: "x86-64-v3", "x86-64-v4"
+    const char *tune;     // whose timings to schedule for: "znver5", "generic"
+    const char *features; // beyond cpu, LLVM's list: "+avx512bf16,+avx512vnni"; "" for none
+    const char *isa;      // all of it, the runtime's list: "avx2,fma,f16c,bmi,bmi2,lzcnt,movbe"
     bool avx512, bf16;    // 512-bit vectors; vdpbf16ps
 } CpuTarget;
 
@@ -18,20 +20,22 @@ bool cpu_target(Arena *a, Diag *d, const char *target, CpuTarget *out);
 
 typedef enum { EMIT_LLVM, EMIT_ASM, EMIT_OBJECT } EmitKind;
 
-// All kernels of the plan and the symbols the runtime looks for (plim_plan, plim_plan_size, plim_kernels:
-// an array of function pointers by kernel index). The text or object bytes are put into *bytes (malloc'ed).
-// threads: LLVM contexts run in parallel; the result does not depend on it.
-bool codegen_emit(Arena *a, Diag *d, const Plan *p, const CpuTarget *target, EmitKind kind, int threads,
-                  char **bytes, size_t *size);
-// Links an object (as from codegen_emit) with the runtime library into out, atomically (a temporary beside
-// it, renamed). runtime_library is the path of the static library.
+// All kernels of the plan and the symbols the runtime looks for (plim_plan, plim_plan_size,
+// plim_kernels: an array of function pointers by kernel index). The text or object bytes are put
+// into *bytes (malloc'ed). threads: LLVM contexts run in parallel; the result does not depend on
+// it.
+bool codegen_emit(Arena *a, Diag *d, const Plan *p, const CpuTarget *target, EmitKind kind,
+                  int threads, char **bytes, size_t *size);
+// Links an object (as from codegen_emit) with the runtime library into out, atomically (a temporary
+// beside it, renamed). runtime_library is the path of the static library.
 bool codegen_link(Arena *a, Diag *d, const char *object, size_t size, const char *runtime_library,
                   const char *out);
 
-// For tests: compiles kernels in this process. kernel text as in Plan.kernel[i].text; the functions live as
-// long as the Jit.
+// For tests: compiles kernels in this process. kernel text as in Plan.kernel[i].text; the functions
+// live as long as the Jit.
 typedef struct Jit Jit;
-typedef void (*KernelFn)(void *const *operand, const int64_t *imm, int64_t begin, int64_t end, void *workspace);
+typedef void (*KernelFn)(void *const *operand, const int64_t *imm, int64_t begin, int64_t end,
+                         void *workspace);
 Jit *jit_create(Diag *d, const CpuTarget *target, const char *const *kernel_text, int count);
 KernelFn jit_function(Jit *jit, int index);
 void jit_release(Jit *jit);

@@ -1,7 +1,273 @@
-// Flash attention, forward and backward.
+// Attention forward: out = softmax(scale q k^T + mask) v without ever holding queries x keys.
+//
+// A tile of the work is a block of 64 queries of one head. It walks the visible keys in blocks of
+// 64: scores by a packed product, then the running maximum m and sum l of each query are brought up
+// to date, what was summed so far is scaled by exp(m_old - m_new), and exp(scores - m_new) times v
+// is added (online softmax, Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022). Saves
+// out and m + log l. Blocks above the diagonal or left of the window are never visited.
+#include "codegen/llvm_attention.h"
+
+#include "codegen/llvm_math.h"
 #include "codegen/llvm_templates.h"
 
+#include <math.h>
+
+enum { BLOCK = ATTENTION_BLOCK, VECTORS = BLOCK / TILE_LANES };
+enum { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_OUT, OPERAND_LSE };
+
+LLVMValueRef attention_part(LlvmBuild *b, const AttentionCode *c, int64_t offset) {
+    return llvm_at(b, b->f32, c->workspace, llvm_i64(b, offset));
+}
+
+LLVMValueRef attention_at(LlvmBuild *b, const AttentionCode *c, int operand,
+                          const int64_t stride[3], LLVMValueRef batch, LLVMValueRef head,
+                          LLVMValueRef position) {
+    LLVMValueRef at = llvm_mul(b, batch, llvm_i64(b, stride[0]));
+    at = llvm_add(b, at, llvm_mul(b, head, llvm_i64(b, stride[1])));
+    at = llvm_add(b, at, llvm_mul(b, position, llvm_i64(b, stride[2])));
+    return llvm_at(b, llvm_memory_type(b, c->t->dtype), llvm_operand(b, operand), at);
+}
+
+static LLVMValueRef at_least_zero(LlvmBuild *b, LLVMValueRef x) {
+    LLVMValueRef zero = llvm_i64(b, 0);
+    return llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, zero), zero, x);
+}
+
+void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first, LLVMValueRef rows,
+                       LLVMValueRef *from, LLVMValueRef *to) {
+    const AttentionKernel *t = c->t;
+    const int64_t shift = t->keys - t->queries; // query i stands beside key i + shift
+    *from = llvm_i64(b, 0);
+    *to = llvm_i64(b, t->keys);
+    if (t->causal) {
+        LLVMValueRef end = llvm_add(b, llvm_add(b, first, rows), llvm_i64(b, shift));
+        *to = tile_min(b, at_least_zero(b, end), *to);
+    }
+    if (t->window > 0) {
+        LLVMValueRef begin =
+            at_least_zero(b, llvm_add(b, first, llvm_i64(b, shift - t->window + 1)));
+        *from = LLVMBuildAnd(b->builder, begin, llvm_i64(b, -BLOCK), "");
+    }
+}
+
+LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
+                            LLVMValueRef key) {
+    const AttentionKernel *t = c->t;
+    LLVMTypeRef wide = llvm_vector(b->i64, TILE_LANES);
+    LLVMValueRef lane = LLVMBuildZExt(b->builder, llvm_iota(b, TILE_LANES), wide, "");
+    LLVMValueRef keys = llvm_add(b, llvm_splat(b, key, TILE_LANES), lane);
+    LLVMValueRef mask = llvm_icmp(b, LLVMIntSLT, keys, llvm_int_like(wide, t->keys));
+    LLVMValueRef beside =
+        llvm_splat(b, llvm_add(b, query, llvm_i64(b, t->keys - t->queries)), TILE_LANES);
+    if (t->causal)
+        mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntSLE, keys, beside), "");
+    if (t->window > 0) {
+        LLVMValueRef before = llvm_sub(b, beside, llvm_int_like(wide, t->window));
+        mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntSGT, keys, before), "");
+    }
+    return mask;
+}
+
+void attention_pack(LlvmBuild *b, const AttentionCode *c, AttentionPack how, LLVMValueRef source,
+                    int64_t position_stride, int64_t dim, int64_t part, LLVMValueRef count) {
+    LLVMValueRef to = attention_part(b, c, part);
+    if (how == PACK_RIGHT_BY_POSITION) {
+        const TileSource s = {c->t->dtype, 1, position_stride};
+        tile_pack(b, &s, to, tile_columns(b), BLOCK, source, llvm_i64(b, dim), count);
+        return;
+    }
+    const TileSource s = {c->t->dtype, position_stride, 1};
+    tile_pack(b, &s, to, how == PACK_LEFT ? TILE_LANES : tile_columns(b), tile_round(dim), source,
+              count, llvm_i64(b, dim));
+}
+
+LLVMValueRef attention_row(LlvmBuild *b, LLVMValueRef part, LLVMValueRef row, int64_t step,
+                           int vector) {
+    LLVMValueRef at =
+        llvm_add(b, llvm_mul(b, row, llvm_i64(b, step)), llvm_i64(b, vector * TILE_LANES));
+    return llvm_at(b, b->f32, part, at);
+}
+
+void attention_store(LlvmBuild *b, const AttentionCode *c, LLVMValueRef part, int64_t step,
+                     int64_t dim, LLVMValueRef to, int64_t position_stride, LLVMValueRef count) {
+    LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES), memory = llvm_memory_type(b, c->t->dtype);
+    LlvmLoop row;
+    llvm_loop_begin(b, &row, llvm_i64(b, 0), count, 1);
+    LLVMValueRef at = llvm_at(b, memory, to, llvm_mul(b, row.index, llvm_i64(b, position_stride)));
+    for (int64_t j = 0; j < dim; j += TILE_LANES) {
+        LLVMValueRef mask = dim - j < TILE_LANES ? llvm_mask_first(b, TILE_LANES, dim - j) : NULL;
+        LLVMValueRef v =
+            llvm_load(b, lanes, attention_row(b, part, row.index, step, (int)(j / TILE_LANES)), 4);
+        llvm_store_typed(b, c->t->dtype, v, llvm_at(b, memory, at, llvm_i64(b, j)), mask);
+    }
+    llvm_loop_end(b, &row);
+}
+
+// One query's place in the tile.
+typedef struct {
+    LLVMValueRef score, packed_score, out, maximum, sum; // workspace parts
+    LLVMValueRef first, rows;                            // queries of the tile
+} ForwardTile;
+
+static LLVMValueRef scalar_at(LlvmBuild *b, LLVMValueRef part, LLVMValueRef index) {
+    return llvm_at(b, b->f32, part, index);
+}
+
+// m = -inf, l = 0, out = 0.
+static void clear_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile *f) {
+    LlvmLoop row;
+    llvm_loop_begin(b, &row, llvm_i64(b, 0), f->rows, 1);
+    llvm_store(b, llvm_f32(b, -INFINITY), scalar_at(b, f->maximum, row.index), 4);
+    llvm_store(b, llvm_f32(b, 0), scalar_at(b, f->sum, row.index), 4);
+    for (int j = 0; j < c->layout.v_cap / TILE_LANES; j++)
+        llvm_store(b, llvm_zero(llvm_vector(b->f32, TILE_LANES)),
+                   attention_row(b, f->out, row.index, c->layout.v_cap, j), 4);
+    llvm_loop_end(b, &row);
+}
+
+// Scores of one query and 64 keys become exp(score - m); m, l and the row of out follow.
+static void soften_row(LlvmBuild *b, const AttentionCode *c, const ForwardTile *f, LLVMValueRef row,
+                       LLVMValueRef key) {
+    LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES);
+    LLVMValueRef query = llvm_add(b, f->first, row);
+    LLVMValueRef v[VECTORS], most = NULL, sum = NULL;
+    for (int j = 0; j < VECTORS; j++) {
+        LLVMValueRef at = llvm_add(b, key, llvm_i64(b, j * TILE_LANES));
+        LLVMValueRef s = llvm_load(b, lanes, attention_row(b, f->score, row, BLOCK, j), 4);
+        s = llvm_fmul(b, s, llvm_float_like(lanes, c->t->scale));
+        v[j] =
+            llvm_select(b, attention_mask(b, c, query, at), s, llvm_float_like(lanes, -INFINITY));
+        most = most ? llvm_fmax(b, most, v[j]) : v[j];
+    }
+    LLVMValueRef m_old = llvm_load(b, b->f32, scalar_at(b, f->maximum, row), 4);
+    LLVMValueRef m = llvm_fmax(b, m_old, llvm_lanes_max(b, most));
+    // A query that has seen no key yet has m = -inf; subtracting 0 instead keeps its exponentials
+    // at 0.
+    LLVMValueRef unseen = llvm_fcmp(b, LLVMRealOEQ, m, llvm_f32(b, -INFINITY));
+    LLVMValueRef base = llvm_select(b, unseen, llvm_f32(b, 0), m);
+    for (int j = 0; j < VECTORS; j++) {
+        v[j] = llvm_exp(b, llvm_fsub(b, v[j], llvm_splat(b, base, TILE_LANES)));
+        llvm_store(b, v[j], attention_row(b, f->score, row, BLOCK, j), 4);
+        sum = sum ? llvm_fadd(b, sum, v[j]) : v[j];
+    }
+    LLVMValueRef scale = llvm_exp(b, llvm_fsub(b, m_old, base));
+    LLVMValueRef l = llvm_load(b, b->f32, scalar_at(b, f->sum, row), 4);
+    llvm_store(b, llvm_fma(b, l, scale, llvm_lanes_sum(b, sum)), scalar_at(b, f->sum, row), 4);
+    llvm_store(b, m, scalar_at(b, f->maximum, row), 4);
+    for (int j = 0; j < c->layout.v_cap / TILE_LANES; j++) {
+        LLVMValueRef at = attention_row(b, f->out, row, c->layout.v_cap, j);
+        LLVMValueRef o = llvm_load(b, lanes, at, 4);
+        llvm_store(b, llvm_fmul(b, o, llvm_splat(b, scale, TILE_LANES)), at, 4);
+    }
+}
+
+// One block of keys.
+static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const ForwardTile *f,
+                           LLVMValueRef k, LLVMValueRef v, LLVMValueRef key, LLVMValueRef key_end) {
+    const AttentionKernel *t = c->t;
+    LLVMValueRef keys = tile_min(b, llvm_sub(b, key_end, key), llvm_i64(b, BLOCK));
+    attention_pack(b, c, PACK_RIGHT, k, t->k[2], t->dim_qk, c->layout.k, keys);
+    tile_product(b, &(TileProduct){.a = attention_part(b, c, c->layout.q),
+                                   .b = attention_part(b, c, c->layout.k),
+                                   .c = f->score,
+                                   .rows = f->rows,
+                                   .columns = keys,
+                                   .depth = llvm_i64(b, t->dim_qk),
+                                   .a_depth_cap = c->layout.qk_cap,
+                                   .b_depth_cap = c->layout.qk_cap,
+                                   .c_stride = BLOCK,
+                                   .add = llvm_i1(b, false)});
+    LlvmLoop row;
+    llvm_loop_begin(b, &row, llvm_i64(b, 0), f->rows, 1);
+    soften_row(b, c, f, row.index, key);
+    llvm_loop_end(b, &row);
+
+    const TileSource score = {DT_F32, BLOCK, 1};
+    tile_pack(b, &score, f->packed_score, TILE_LANES, BLOCK, f->score, f->rows, keys);
+    attention_pack(b, c, PACK_RIGHT_BY_POSITION, v, t->v[2], t->dim_v, c->layout.v, keys);
+    tile_product(b, &(TileProduct){.a = f->packed_score,
+                                   .b = attention_part(b, c, c->layout.v),
+                                   .c = f->out,
+                                   .rows = f->rows,
+                                   .columns = llvm_i64(b, t->dim_v),
+                                   .depth = keys,
+                                   .a_depth_cap = BLOCK,
+                                   .b_depth_cap = BLOCK,
+                                   .c_stride = c->layout.v_cap,
+                                   .add = llvm_i1(b, true)});
+}
+
+// out /= l, and the log-sum-exp, to lse (f32, dense) from the tile's first query on.
+static void finish_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile *f,
+                        LLVMValueRef lse) {
+    LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES);
+    LlvmLoop row;
+    llvm_loop_begin(b, &row, llvm_i64(b, 0), f->rows, 1);
+    LLVMValueRef l = llvm_load(b, b->f32, scalar_at(b, f->sum, row.index), 4);
+    LLVMValueRef m = llvm_load(b, b->f32, scalar_at(b, f->maximum, row.index), 4);
+    LLVMValueRef none = llvm_fcmp(b, LLVMRealOEQ, l, llvm_f32(b, 0));
+    LLVMValueRef by = llvm_splat(b, llvm_select(b, none, llvm_f32(b, 1), l), TILE_LANES);
+    for (int j = 0; j < c->layout.v_cap / TILE_LANES; j++) {
+        LLVMValueRef at = attention_row(b, f->out, row.index, c->layout.v_cap, j);
+        llvm_store(b, llvm_fdiv(b, llvm_load(b, lanes, at, 4), by), at, 4);
+    }
+    LLVMValueRef sum = llvm_fadd(b, m, llvm_log(b, llvm_select(b, none, llvm_f32(b, 1), l)));
+    llvm_store(b, llvm_select(b, none, llvm_f32(b, -INFINITY), sum), scalar_at(b, lse, row.index),
+               4);
+    llvm_loop_end(b, &row);
+}
+
+static LLVMValueRef udiv(LlvmBuild *b, LLVMValueRef x, int64_t y) {
+    return LLVMBuildUDiv(b->builder, x, llvm_i64(b, y), "");
+}
+
+static LLVMValueRef urem(LlvmBuild *b, LLVMValueRef x, int64_t y) {
+    return LLVMBuildURem(b->builder, x, llvm_i64(b, y), "");
+}
+
+static void emit_forward_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) {
+    const AttentionKernel *t = c->t;
+    const int64_t blocks = (t->queries + BLOCK - 1) / BLOCK;
+    LLVMValueRef pair = udiv(b, tile, blocks);
+    LLVMValueRef batch = udiv(b, pair, t->heads), head = urem(b, pair, t->heads);
+    LLVMValueRef group = udiv(b, head, t->heads / t->groups);
+    ForwardTile f = {.score = attention_part(b, c, c->layout.score),
+                     .packed_score = attention_part(b, c, c->layout.packed_score),
+                     .out = attention_part(b, c, c->layout.out),
+                     .maximum = attention_part(b, c, c->layout.maximum),
+                     .sum = attention_part(b, c, c->layout.sum)};
+    f.first = llvm_mul(b, urem(b, tile, blocks), llvm_i64(b, BLOCK));
+    f.rows = tile_min(b, llvm_sub(b, llvm_i64(b, t->queries), f.first), llvm_i64(b, BLOCK));
+    LLVMValueRef q = attention_at(b, c, OPERAND_Q, t->q, batch, head, f.first);
+    attention_pack(b, c, PACK_LEFT, q, t->q[2], t->dim_qk, c->layout.q, f.rows);
+    clear_tile(b, c, &f);
+
+    LLVMValueRef from, to;
+    attention_visible(b, c, f.first, f.rows, &from, &to);
+    LlvmLoop key;
+    llvm_loop_begin(b, &key, from, to, BLOCK);
+    emit_key_block(b, c, &f, attention_at(b, c, OPERAND_K, t->k, batch, group, key.index),
+                   attention_at(b, c, OPERAND_V, t->v, batch, group, key.index), key.index, to);
+    llvm_loop_end(b, &key);
+
+    LLVMValueRef row = llvm_add(b, llvm_mul(b, pair, llvm_i64(b, t->queries)), f.first);
+    finish_tile(b, c, &f, llvm_at(b, b->f32, llvm_operand(b, OPERAND_LSE), row));
+    attention_store(b, c, f.out, c->layout.v_cap, t->dim_v,
+                    attention_at(b, c, OPERAND_OUT, t->out, batch, head, f.first), t->out[2],
+                    f.rows);
+}
+
 void llvm_emit_attention(LlvmBuild *b, const Kernel *k, LLVMValueRef fn) {
-    (void)k, (void)fn;
-    llvm_unsupported(b, "attention kernels are not supported yet");
+    (void)fn;
+    if (k->kind == KERNEL_ATTENTION_GRAD) {
+        llvm_emit_attention_grad(b, k);
+        return;
+    }
+    const AttentionCode c = {.t = &k->attention,
+                             .layout = attention_layout(&k->attention, k->kind),
+                             .workspace = llvm_workspace(b)};
+    LlvmLoop tile;
+    llvm_loop_begin(b, &tile, llvm_tile_begin(b), llvm_tile_end(b), 1);
+    emit_forward_tile(b, &c, tile.index);
+    llvm_loop_end(b, &tile);
 }

@@ -7,6 +7,7 @@
 #include "ir/check.h"
 
 #include <llvm-c/Analysis.h>
+#include <llvm-c/Target.h>
 #include <string.h>
 
 static const char llvm_triple[] = "x86_64-unknown-linux-gnu";
@@ -39,6 +40,13 @@ static void make_machine(LlvmBuild *b) {
     LLVMSetModuleDataLayout(b->module, layout);
     LLVMDisposeTargetData(layout);
     LLVMSetTarget(b->module, llvm_triple);
+}
+
+void llvm_build_start(void) {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
 }
 
 void llvm_build_init(LlvmBuild *b, Arena *a, const CpuTarget *target, const char *module_name) {
@@ -92,7 +100,9 @@ LLVMValueRef llvm_function_begin(LlvmBuild *b, const char *name, LLVMTypeRef typ
     LLVMSetLinkage(b->fn, linkage);
     add_enum_attribute(b, b->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, "nounwind");
     add_text_attribute(b, b->fn, "target-cpu", b->target->cpu);
-    add_text_attribute(b, b->fn, "target-features", b->target->features);
+    add_text_attribute(b, b->fn, "tune-cpu", b->target->tune);
+    if (*b->target->features)
+        add_text_attribute(b, b->fn, "target-features", b->target->features);
     if (b->target->avx512)
         add_text_attribute(b, b->fn, "prefer-vector-width", "512");
     LLVMPositionBuilderAtEnd(b->builder, LLVMAppendBasicBlockInContext(b->context, b->fn, ""));

@@ -25,6 +25,9 @@ typedef struct {
     const char *error; // first thing that is not supported, or LLVM's complaint; NULL: fine
 } LlvmBuild;
 
+// Makes LLVM's x86 back end known; once, before the first build (again is harmless, but not from
+// two threads).
+void llvm_build_start(void);
 // An empty module for the target. On failure b->error says why. llvm_build_release is due either
 // way.
 void llvm_build_init(LlvmBuild *b, Arena *a, const CpuTarget *target, const char *module_name);

@@ -1,0 +1,176 @@
+// CPUs by name. A target is a level of x86-64 (what LLVM may use), single features beyond it, and a
+// CPU whose timings to schedule for. Keeping the three apart makes the list of instruction sets
+// exact, which is what the runtime checks at start. Names are looked up here, never handed to LLVM
+// unseen: it prints to stderr about unknown ones.
+#include "codegen/codegen.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+#include <string.h>
+
+enum { P_TARGET = 850, P_TARGET_OLD = 851 };
+
+// Beyond x86-64-v4. All in the order of feature_table.
+#define AVX512_CASCADE "avx512vnni"
+#define AVX512_COOPER "avx512vnni,avx512bf16"
+#define AVX512_ICE "avx512vnni,avx512ifma,avx512vbmi,avx512vbmi2,avx512bitalg,avx512vpopcntdq"
+#define AVX512_ZEN4 AVX512_ICE ",avx512bf16"
+#define AVX512_SAPPHIRE AVX512_ICE ",avx512bf16,avx512fp16"
+
+#define ISA_V3 "avx2,fma,f16c,bmi,bmi2,lzcnt,movbe"
+#define ISA_V4 ISA_V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
+
+// level 0: older than x86-64-v3, whose fused multiply-add every kernel needs.
+typedef struct {
+    const char *name;
+    int level;
+    const char *extra; // comma-separated
+} CpuRow;
+
+static const CpuRow cpu_table[] = {
+    {"x86-64", 0, ""},
+    {"x86-64-v2", 0, ""},
+    {"x86-64-v3", 3, ""},
+    {"x86-64-v4", 4, ""},
+    {"nehalem", 0, ""},
+    {"westmere", 0, ""},
+    {"sandybridge", 0, ""},
+    {"ivybridge", 0, ""},
+    {"haswell", 3, ""},
+    {"broadwell", 3, ""},
+    {"skylake", 3, ""},
+    {"skylake-avx512", 4, ""},
+    {"cascadelake", 4, AVX512_CASCADE},
+    {"cooperlake", 4, AVX512_COOPER},
+    {"icelake-client", 4, AVX512_ICE},
+    {"icelake-server", 4, AVX512_ICE},
+    {"tigerlake", 4, AVX512_ICE},
+    {"rocketlake", 4, AVX512_ICE},
+    {"alderlake", 3, "avxvnni"},
+    {"raptorlake", 3, "avxvnni"},
+    {"meteorlake", 3, "avxvnni"},
+    {"arrowlake", 3, "avxvnni"},
+    {"lunarlake", 3, "avxvnni"},
+    {"sierraforest", 3, "avxvnni"},
+    {"sapphirerapids", 4, AVX512_SAPPHIRE ",avxvnni"},
+    {"emeraldrapids", 4, AVX512_SAPPHIRE ",avxvnni"},
+    {"graniterapids", 4, AVX512_SAPPHIRE ",avxvnni"},
+    {"znver1", 3, ""},
+    {"znver2", 3, ""},
+    {"znver3", 3, ""},
+    {"znver4", 4, AVX512_ZEN4},
+    {"znver5", 4, AVX512_ZEN4 ",avxvnni"},
+};
+enum { CPU_COUNT = sizeof cpu_table / sizeof cpu_table[0] };
+
+static const CpuRow *cpu_find(const char *name) {
+    for (int i = 0; i < CPU_COUNT; i++)
+        if (strcmp(cpu_table[i].name, name) == 0)
+            return &cpu_table[i];
+    return NULL;
+}
+
+// Whether a comma-separated list has the item, after an optional sign.
+static bool list_has(const char *list, const char *item, const char *sign) {
+    const size_t length = strlen(item), prefix = strlen(sign);
+    for (const char *at = list; *at;) {
+        const size_t span = strcspn(at, ",");
+        if (span == prefix + length && memcmp(at, sign, prefix) == 0 &&
+            memcmp(at + prefix, item, length) == 0)
+            return true;
+        at += span + (at[span] == ',');
+    }
+    return false;
+}
+
+// Fills in everything but tune from a level and the features beyond it.
+static void describe(Arena *a, int level, const char *extra, CpuTarget *out) {
+    out->cpu = level == 4 ? "x86-64-v4" : "x86-64-v3";
+    out->isa = arena_format(a, "%s%s%s", level == 4 ? ISA_V4 : ISA_V3, *extra ? "," : "", extra);
+    out->avx512 = level == 4;
+    out->bf16 = level == 4 && list_has(extra, "avx512bf16", "");
+    out->features = "";
+    for (const char *at = extra; *at;) {
+        const int span = (int)strcspn(at, ",");
+        out->features =
+            arena_format(a, "%s%s+%.*s", out->features, *out->features ? "," : "", span, at);
+        at += span + (at[span] == ',');
+    }
+}
+
+// Features beyond the levels that a host may have.
+static const char *const extra_table[] = {
+    "avx512vnni",      "avx512ifma", "avx512vbmi", "avx512vbmi2", "avx512bitalg",
+    "avx512vpopcntdq", "avx512bf16", "avx512fp16", "avxvnni",
+};
+
+static bool has_all(const char *host, const char *needed, Arena *a) {
+    for (const char *at = needed; *at;) {
+        const size_t span = strcspn(at, ",");
+        if (!list_has(host, arena_text_span(a, at, span), "+"))
+            return false;
+        at += span + (at[span] == ',');
+    }
+    return true;
+}
+
+// This machine: the CPU's name for timings, its features as LLVM reads them from CPUID.
+static bool native_target(Arena *a, Diag *d, CpuTarget *out) {
+    char *name = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+    const CpuRow *row = cpu_find(name);
+    out->tune = row ? row->name : "generic";
+    const bool v3 = has_all(features, ISA_V3, a), v4 = has_all(features, ISA_V4, a);
+    const char *extra = "";
+    for (size_t i = 0; i < sizeof extra_table / sizeof extra_table[0]; i++) {
+        const bool wide = strncmp(extra_table[i], "avx512", 6) == 0;
+        if (list_has(features, extra_table[i], "+") && (v4 || !wide))
+            extra = arena_format(a, "%s%s%s", extra, *extra ? "," : "", extra_table[i]);
+    }
+    describe(a, v4 ? 4 : 3, extra, out);
+    LLVMDisposeMessage(name);
+    LLVMDisposeMessage(features);
+    if (!v3)
+        return diag_error(d, (Loc){0}, P_TARGET_OLD,
+                          "this machine lacks AVX2 or fused multiply-add, which programs need");
+    return true;
+}
+
+static bool unknown_target(Diag *d, const char *target, const char *name) {
+    const char *known[CPU_COUNT + 1];
+    for (int i = 0; i < CPU_COUNT; i++)
+        known[i] = cpu_table[i].name;
+    known[CPU_COUNT] = "native";
+    diag_error(d, (Loc){0}, P_TARGET, "no CPU target is called '%s'", target);
+    const char *near = name ? diag_nearest(name, known, CPU_COUNT + 1) : NULL;
+    if (near)
+        diag_help(d, "did you mean 'cpu:%s'?", near);
+    else
+        diag_help(d, "say cpu, cpu:x86-64-v4, cpu:native, or cpu: and a name such as znver4");
+    return false;
+}
+
+bool cpu_target(Arena *a, Diag *d, const char *target, CpuTarget *out) {
+    *out = (CpuTarget){.tune = "generic"};
+    if (strcmp(target, "cpu") == 0) {
+        describe(a, 3, "", out);
+        return true;
+    }
+    if (strncmp(target, "cpu:", 4) != 0)
+        return unknown_target(d, target, NULL);
+    const char *name = target + 4;
+    if (strcmp(name, "native") == 0)
+        return native_target(a, d, out);
+    const CpuRow *row = cpu_find(name);
+    if (!row)
+        return unknown_target(d, target, name);
+    if (row->level == 0) {
+        diag_error(d, (Loc){0}, P_TARGET_OLD,
+                   "target '%s' lacks AVX2 or fused multiply-add, which programs need", target);
+        diag_help(d, "the oldest target is cpu:x86-64-v3, which is what cpu means");
+        return false;
+    }
+    if (strncmp(name, "x86-64", 6) != 0)
+        out->tune = row->name;
+    describe(a, row->level, row->extra, out);
+    return true;
+}

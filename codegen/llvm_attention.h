@@ -1,0 +1,48 @@
+// What the forward and the backward attention kernels share: addresses, visible keys, and the
+// packing of blocks.
+#ifndef PLIM_CODEGEN_LLVM_ATTENTION_H
+#define PLIM_CODEGEN_LLVM_ATTENTION_H
+
+#include "codegen/llvm_tile.h"
+#include "ir/template_layout.h"
+
+typedef struct {
+    const AttentionKernel *t;
+    AttentionLayout layout;
+    LLVMValueRef workspace;
+} AttentionCode;
+
+// A part of the workspace, by its offset in floats; with a row of step floats added.
+LLVMValueRef attention_part(LlvmBuild *b, const AttentionCode *c, int64_t offset);
+// The address of (batch, head, position) in an operand.
+LLVMValueRef attention_at(LlvmBuild *b, const AttentionCode *c, int operand,
+                          const int64_t stride[3], LLVMValueRef batch, LLVMValueRef head,
+                          LLVMValueRef position);
+// Keys that the queries [first, first + rows) can see: [from, to), from a multiple of
+// ATTENTION_BLOCK.
+void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first, LLVMValueRef rows,
+                       LLVMValueRef *from, LLVMValueRef *to);
+// Lanes of the 16 keys from key on that query sees.
+LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
+                            LLVMValueRef key);
+
+// Packs positions [position, position + count) of one operand, dim elements each, as a left operand
+// (lanes: positions, depth: dim), a right operand over positions, or a right operand over dim
+// (depth: positions).
+typedef enum { PACK_LEFT, PACK_RIGHT, PACK_RIGHT_BY_POSITION } AttentionPack;
+void attention_pack(LlvmBuild *b, const AttentionCode *c, AttentionPack how, LLVMValueRef source,
+                    int64_t position_stride, int64_t dim, int64_t part, LLVMValueRef count);
+
+// Vectors [0, count) of 16 floats at row i of a part whose rows are step floats.
+LLVMValueRef attention_row(LlvmBuild *b, LLVMValueRef part, LLVMValueRef row, int64_t step,
+                           int vector);
+
+// Writes rows of a part (row step floats apart, dim valid) to an operand's positions, narrowed to
+// its dtype.
+void attention_store(LlvmBuild *b, const AttentionCode *c, LLVMValueRef part, int64_t step,
+                     int64_t dim, LLVMValueRef to, int64_t position_stride, LLVMValueRef count);
+
+// The backward kernel; the forward one is llvm_emit_attention's own.
+void llvm_emit_attention_grad(LlvmBuild *b, const Kernel *k);
+
+#endif
