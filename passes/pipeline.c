@@ -46,7 +46,7 @@ const Pass *pass_first_misplaced(void) {
 
 // What a pass left behind must be sound: if it is not, that is our bug, said in the user's terms.
 static bool check_after(const Module *m, PassCtx *cx, const Pass *pass) {
-    if (!module_verify(m, cx->diag)) {
+    if (m && !module_verify(m, cx->diag)) {
         diag_note(cx->diag, (Loc){0}, "pass %s left this behind: that is a bug in the compiler",
                   pass->name);
         return false;

@@ -29,7 +29,8 @@ const Pass *pass_find(const char *name); // NULL where there is none
 const Pass *pass_first_misplaced(void);
 
 // Runs the named passes (all of them in the table's order when count is 0), verifying after each.
-// dump, when not NULL, is called after each pass. False after diagnostics.
+// dump, when not NULL, is called after each pass. False after diagnostics. m may be NULL for passes
+// over cx->plan alone.
 typedef void (*PassDump)(void *user, const Pass *pass, const Module *m, const PassCtx *cx);
 bool pipeline_run(Module *m, PassCtx *cx, const char *const *name, int count, PassDump dump,
                   void *user);

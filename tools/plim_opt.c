@@ -1,0 +1,336 @@
+// plim-opt: passes by name over text. Graph text in, verified graph text out; a list with `lower`
+// in it gives a plan, and plan text in is for the passes that work on plans.
+//
+// Reads everything, runs the passes, prints into memory and only then writes, to a temporary that
+// is renamed: whatever goes wrong, the output is whole or not there. Diagnostics go to stderr. Exit
+// status: 0 done, 1 the input is at fault, 2 usage, 70 our bug.
+#include "ir/module.h"
+#include "passes/pipeline.h"
+#include "runtime/flags.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const Flag flag_table[] = {
+    {"--passes", "A,B,...", "Passes",
+     "run these, in this order (default: none, the text is verified)"},
+    {"--all", NULL, "Passes", "run every pass, in the table's order"},
+    {"--list", NULL, "Passes", "print the table of passes and stop"},
+    {"--pass-limit", "N", "Passes", "make at most N optional rewrites, to bisect a wrong one"},
+    {"--remarks", NULL, "Passes", "print what the passes have to say to stderr"},
+    {"-o", "OUT", "Output", "write there instead of standard output"},
+    {"--locs", NULL, "Output", "print each operator's place in the model text"},
+    {"--target", "NAME", "Options", "cpu, cpu:x86-64-v4, ... (default cpu)"},
+    {"--precision", "f32|bf16", "Options", "compute in this type, whatever the text says"},
+    {"--budget", "SIZE", "Options", "bytes a device; takes KiB, MiB, GiB"},
+    {"--order", "NAME", "Options", "program, depth-first or list (default: the best of them)"},
+    {"--arrange", "NAME", "Options", "naive: buffers share no bytes"},
+    {"--chunk", "SIZE", "Options", "logits held at once by the pass chunk (default 16MiB)"},
+    {"--help", NULL, "Other", "print this and stop"},
+};
+enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0], INPUT_MAX = 64 << 20 };
+
+typedef struct {
+    const char *file, *out, *passes;
+    bool all, list, help, remarks;
+    int print_flags;
+    PassOptions options;
+} Request;
+
+static int usage(const char *text, const char *what) {
+    fprintf(stderr, "plim-opt: %s%s\n", text, what);
+    fprintf(stderr, "plim-opt --help lists the options\n");
+    return 2;
+}
+
+// "12", "12KiB", "1.5GiB". False where it is no size.
+static bool read_size(const char *text, uint64_t *out) {
+    static const struct {
+        const char *name;
+        double factor;
+    } unit[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
+    char *end = NULL;
+    if (*text < '0' || *text > '9')
+        return false;
+    const double number = strtod(text, &end);
+    for (size_t i = 0; i < sizeof unit / sizeof unit[0]; i++)
+        if (strcmp(end, unit[i].name) == 0 && number * unit[i].factor < 9e18) {
+            *out = (uint64_t)(number * unit[i].factor);
+            return true;
+        }
+    return false;
+}
+
+static bool read_count(const char *text, int64_t *out) {
+    char *end = NULL;
+    errno = 0;
+    const long long number = strtoll(text, &end, 10);
+    *out = number;
+    return errno == 0 && end != text && *end == 0 && number > 0;
+}
+
+static bool set_number(Request *r, const char *name, const char *value) {
+    if (strcmp(name, "--pass-limit") == 0)
+        return read_count(value, &r->options.rewrite_limit);
+    return read_size(value,
+                     strcmp(name, "--budget") == 0 ? &r->options.budget : &r->options.chunk_bytes);
+}
+
+// Where an option's text goes, or NULL.
+static const char **text_option(Request *r, const char *name) {
+    const struct {
+        const char *name;
+        const char **at;
+    } known[] = {{"--passes", &r->passes},         {"-o", &r->out},
+                 {"--target", &r->options.target}, {"--precision", &r->options.precision},
+                 {"--order", &r->options.order},   {"--arrange", &r->options.arrange}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].name, name) == 0)
+            return known[i].at;
+    return NULL;
+}
+
+static bool set_switch(Request *r, const char *name) {
+    r->all = r->all || strcmp(name, "--all") == 0;
+    r->list = r->list || strcmp(name, "--list") == 0;
+    r->help = r->help || strcmp(name, "--help") == 0;
+    r->remarks = r->remarks || strcmp(name, "--remarks") == 0;
+    if (strcmp(name, "--locs") == 0)
+        r->print_flags |= GRAPH_PRINT_LOCS;
+    return true;
+}
+
+// 0, or an exit status after a sentence.
+static int read_flags(int argc, char **argv, Request *r) {
+    FlagCursor cursor = {
+        .table = flag_table, .table_count = FLAG_COUNT, .argc = argc, .argv = argv, .at = 1};
+    for (;;) {
+        const Flag *flag = NULL;
+        const char *value = NULL;
+        const FlagResult got = flags_next(&cursor, &flag, &value);
+        if (got == FLAGS_END)
+            break;
+        if (got == FLAGS_WRONG)
+            return usage(cursor.error, "");
+        if (got == FLAGS_PLAIN) {
+            if (r->file)
+                return usage("one input at a time, not also ", value);
+            r->file = value;
+            continue;
+        }
+        const char **text = text_option(r, flag->name);
+        if (text)
+            *text = value;
+        else if (flag->value ? !set_number(r, flag->name, value) : !set_switch(r, flag->name))
+            return usage("this is not a number or size: ", value);
+    }
+    if (!r->file && !r->list && !r->help)
+        return usage("which file? a .graph, a .plan, or - for standard input", "");
+    const char *precision = r->options.precision;
+    if (precision && strcmp(precision, "f32") != 0 && strcmp(precision, "bf16") != 0)
+        return usage("--precision is f32 or bf16, not ", precision);
+    return 0;
+}
+
+static void print_passes(void) {
+    for (int i = 0; i < pass_count(); i++)
+        printf("%-10s %s\n", pass_at(i)->name, pass_at(i)->help);
+}
+
+// The whole file, NUL-terminated and malloc'ed. NULL after a sentence.
+static char *read_file(const char *file, size_t *bytes) {
+    FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "rb");
+    if (!in) {
+        fprintf(stderr, "plim-opt: can't read %s: %s\n", file, strerror(errno));
+        return NULL;
+    }
+    size_t size = 0, capacity = 1 << 16;
+    char *text = malloc(capacity);
+    while (text) {
+        size += fread(text + size, 1, capacity - size - 1, in);
+        if (size + 1 < capacity || size > INPUT_MAX)
+            break;
+        capacity *= 2;
+        char *larger = realloc(text, capacity);
+        if (!larger)
+            free(text);
+        text = larger;
+    }
+    const bool failed = ferror(in) != 0;
+    if (in != stdin)
+        fclose(in);
+    if (!text || failed || size > INPUT_MAX) {
+        fprintf(stderr, "plim-opt: can't read %s: %s\n", file,
+                !text              ? "out of memory"
+                : size > INPUT_MAX ? "it is larger than 64 MiB"
+                                   : "an error while reading");
+        free(text);
+        return NULL;
+    }
+    text[size] = 0;
+    *bytes = size;
+    return text;
+}
+
+// Plan text begins with the word plan; graph text with module.
+static bool is_plan(const char *file, const char *text) {
+    const size_t length = strlen(file);
+    if (length > 5 && strcmp(file + length - 5, ".plan") == 0)
+        return true;
+    if (length > 6 && strcmp(file + length - 6, ".graph") == 0)
+        return false;
+    while (*text == '#' || *text == '\n' || *text == ' ') {
+        const size_t line = strcspn(text, "\n");
+        text += *text == '#' ? line : 1;
+    }
+    return strncmp(text, "plan ", 5) == 0;
+}
+
+// Splits "a,b" in place of a copy. Returns the number of names, -1 where one is unknown.
+static int read_passes(Arena *a, const char *text, const char ***out) {
+    if (!text)
+        return 0;
+    char *at = arena_text(a, text);
+    int count = 1;
+    for (const char *c = text; *c; c++)
+        count += *c == ',';
+    *out = arena_array(a, const char *, count);
+    for (int i = 0; i < count; i++) {
+        char *next = at + strcspn(at, ",");
+        if (*next)
+            *next++ = 0;
+        (*out)[i] = at;
+        if (!pass_find(at)) {
+            usage("there is no pass named ", at);
+            fprintf(stderr, "plim-opt --list lists the passes\n");
+            return -1;
+        }
+        at = next;
+    }
+    return count;
+}
+
+static bool read_input(const Request *r, PassCtx *cx, const char *text, size_t bytes,
+                       Module **module) {
+    diag_add_source(cx->diag, r->file, text, bytes);
+    if (!is_plan(r->file, text)) {
+        *module = module_parse(cx->arena, cx->diag, r->file, text, bytes);
+        return *module && module_verify(*module, cx->diag);
+    }
+    PlimError error = {{0}};
+    if (plan_parse(text, bytes, cx->plan_memory, &cx->plan, &error) == PLIM_OK)
+        return true;
+    fprintf(stderr, "%s:%s\n", r->file, error.text);
+    return false;
+}
+
+// A plan may be transformed by the passes that work on plans only.
+static bool check_passes(const PassCtx *cx, const char *const *name, int count) {
+    for (int i = 0; cx->plan && i < count; i++)
+        if (!(pass_find(name[i])->needs & (IR_PLAN | IR_SCHEDULED))) {
+            fprintf(stderr, "plim-opt: pass %s works on graphs, and this is a plan\n", name[i]);
+            return false;
+        }
+    return true;
+}
+
+// To a temporary beside the output, renamed once it is complete.
+static bool write_output(const char *out, const char *text, size_t size) {
+    if (!out || strcmp(out, "-") == 0) {
+        const bool done = fwrite(text, 1, size, stdout) == size && fflush(stdout) == 0;
+        if (!done)
+            fprintf(stderr, "plim-opt: can't write the output: %s\n", strerror(errno));
+        return done;
+    }
+    char name[4096];
+    const int length = snprintf(name, sizeof name, "%s.tmp%ld", out, (long)getpid());
+    FILE *file = length > 0 && (size_t)length < sizeof name ? fopen(name, "wb") : NULL;
+    bool done = file && fwrite(text, 1, size, file) == size;
+    if (file)
+        done = fclose(file) == 0 && done;
+    done = done && rename(name, out) == 0;
+    if (!done) {
+        fprintf(stderr, "plim-opt: can't write %s: %s\n", out, strerror(errno));
+        if (file)
+            unlink(name);
+    }
+    return done;
+}
+
+static bool print_output(const Request *r, const Module *m, const PassCtx *cx) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory) {
+        fprintf(stderr, "plim-opt: out of memory\n");
+        return false;
+    }
+    if (cx->plan)
+        plan_print(cx->plan, memory);
+    else
+        module_print(m, memory, r->print_flags);
+    const bool done = fclose(memory) == 0 && write_output(r->out, text, size);
+    free(text);
+    return done;
+}
+
+static void print_remarks(const PassCtx *cx) {
+    for (int i = 0; i < cx->remarks.count; i++) {
+        const Remark *remark = &cx->remarks.item[i];
+        fprintf(stderr, "%s: %s: %s\n", remark->pass, remark->subject, remark->text);
+    }
+}
+
+static bool run(const Request *r, PassCtx *cx, const char *text, size_t bytes, int *status) {
+    const char **name = NULL;
+    const int count = read_passes(cx->arena, r->passes, &name);
+    if (count < 0) {
+        *status = 2;
+        return false;
+    }
+    Module *m = NULL;
+    if (!read_input(r, cx, text, bytes, &m) || !check_passes(cx, name, count))
+        return false;
+    if ((count || r->all) && !pipeline_run(m, cx, name, r->all ? 0 : count, NULL, NULL))
+        return false;
+    if (r->remarks)
+        print_remarks(cx);
+    return print_output(r, m, cx);
+}
+
+int main(int argc, char **argv) {
+    Request r = {.options = {.target = "cpu", .tool = "plim-opt"}};
+    int status = read_flags(argc, argv, &r);
+    if (status)
+        return status;
+    if (r.help || r.list) {
+        if (r.help)
+            printf("plim-opt [--passes A,B,...] [-o OUT] FILE.graph|FILE.plan|-\n");
+        if (r.help)
+            flags_print(flag_table, FLAG_COUNT, stdout);
+        else
+            print_passes();
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
+    size_t bytes = 0;
+    char *text = read_file(r.file, &bytes);
+    if (!text)
+        return 1;
+    PassCtx cx = {.arena = arena_create(), .scratch = arena_create(), .options = &r.options};
+    cx.diag = diag_create(cx.arena);
+    cx.plan_memory = plan_memory_new();
+    status = 1;
+    if (!cx.plan_memory)
+        fprintf(stderr, "plim-opt: out of memory\n");
+    else if (run(&r, &cx, text, bytes, &status))
+        status = 0;
+    diag_print(cx.diag, stderr, isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
+    plan_memory_release(cx.plan_memory);
+    arena_release(cx.scratch);
+    arena_release(cx.arena);
+    free(text);
+    return status;
+}
