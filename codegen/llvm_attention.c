@@ -117,7 +117,7 @@ static LLVMValueRef scalar_at(LlvmBuild *b, LLVMValueRef part, LLVMValueRef inde
 static void clear_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile *f) {
     LlvmLoop row;
     llvm_loop_begin(b, &row, llvm_i64(b, 0), f->rows, 1);
-    llvm_store(b, llvm_f32(b, -INFINITY), scalar_at(b, f->maximum, row.index), 4);
+    llvm_store(b, llvm_f32(b, -HUGE_VAL), scalar_at(b, f->maximum, row.index), 4);
     llvm_store(b, llvm_f32(b, 0), scalar_at(b, f->sum, row.index), 4);
     for (int j = 0; j < c->layout.v_cap / TILE_LANES; j++)
         llvm_store(b, llvm_zero(llvm_vector(b->f32, TILE_LANES)),
@@ -136,21 +136,21 @@ static void soften_row(LlvmBuild *b, const AttentionCode *c, const ForwardTile *
         LLVMValueRef s = llvm_load(b, lanes, attention_row(b, f->score, row, BLOCK, j), 4);
         s = llvm_fmul(b, s, llvm_float_like(lanes, c->t->scale));
         v[j] =
-            llvm_select(b, attention_mask(b, c, query, at), s, llvm_float_like(lanes, -INFINITY));
+            llvm_select(b, attention_mask(b, c, query, at), s, llvm_float_like(lanes, -HUGE_VAL));
         most = most ? llvm_fmax(b, most, v[j]) : v[j];
     }
     LLVMValueRef m_old = llvm_load(b, b->f32, scalar_at(b, f->maximum, row), 4);
     LLVMValueRef m = llvm_fmax(b, m_old, llvm_lanes_max(b, most));
     // A query that has seen no key yet has m = -inf; subtracting 0 instead keeps its exponentials
     // at 0.
-    LLVMValueRef unseen = llvm_fcmp(b, LLVMRealOEQ, m, llvm_f32(b, -INFINITY));
+    LLVMValueRef unseen = llvm_fcmp(b, LLVMRealOEQ, m, llvm_f32(b, -HUGE_VAL));
     LLVMValueRef base = llvm_select(b, unseen, llvm_f32(b, 0), m);
     for (int j = 0; j < VECTORS; j++) {
-        v[j] = llvm_exp(b, llvm_fsub(b, v[j], llvm_splat(b, base, TILE_LANES)));
+        v[j] = llvm_math_exp(b, llvm_fsub(b, v[j], llvm_splat(b, base, TILE_LANES)));
         llvm_store(b, v[j], attention_row(b, f->score, row, BLOCK, j), 4);
         sum = sum ? llvm_fadd(b, sum, v[j]) : v[j];
     }
-    LLVMValueRef scale = llvm_exp(b, llvm_fsub(b, m_old, base));
+    LLVMValueRef scale = llvm_math_exp(b, llvm_fsub(b, m_old, base));
     LLVMValueRef l = llvm_load(b, b->f32, scalar_at(b, f->sum, row), 4);
     llvm_store(b, llvm_fma(b, l, scale, llvm_lanes_sum(b, sum)), scalar_at(b, f->sum, row), 4);
     llvm_store(b, m, scalar_at(b, f->maximum, row), 4);
@@ -211,8 +211,8 @@ static void finish_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile 
         LLVMValueRef at = attention_row(b, f->out, row.index, c->layout.v_cap, j);
         llvm_store(b, llvm_fdiv(b, llvm_load(b, lanes, at, 4), by), at, 4);
     }
-    LLVMValueRef sum = llvm_fadd(b, m, llvm_log(b, llvm_select(b, none, llvm_f32(b, 1), l)));
-    llvm_store(b, llvm_select(b, none, llvm_f32(b, -INFINITY), sum), scalar_at(b, lse, row.index),
+    LLVMValueRef sum = llvm_fadd(b, m, llvm_math_log(b, llvm_select(b, none, llvm_f32(b, 1), l)));
+    llvm_store(b, llvm_select(b, none, llvm_f32(b, -HUGE_VAL), sum), scalar_at(b, lse, row.index),
                4);
     llvm_loop_end(b, &row);
 }

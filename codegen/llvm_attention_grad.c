@@ -85,7 +85,7 @@ static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile 
         LLVMValueRef mask = attention_mask(b, c, llvm_add(b, g->first, row),
                                            llvm_add(b, key, llvm_i64(b, j * TILE_LANES)));
         LLVMValueRef s = llvm_fmul(b, llvm_load(b, lanes, at, 4), scale);
-        LLVMValueRef p = llvm_exp(b, llvm_fsub(b, s, llvm_splat(b, lse, TILE_LANES)));
+        LLVMValueRef p = llvm_math_exp(b, llvm_fsub(b, s, llvm_splat(b, lse, TILE_LANES)));
         p = llvm_select(b, mask, p, llvm_zero(lanes));
         LLVMValueRef dp = llvm_load(b, lanes, d_at, 4);
         LLVMValueRef ds = llvm_fmul(
