@@ -115,7 +115,9 @@ static bool same_work(const Graph *g, const Node *a, const Node *b) {
     if (a->op != b->op || a->attr_count != b->attr_count || a->result_count != b->result_count ||
         !same_operands(a, b))
         return false;
-    if (g->repeat > 1 && (a->phase == PHASE_UPDATE) != (b->phase == PHASE_UPDATE))
+    // a stands earlier: nothing of the step's body may read the update.
+    if ((a->phase == PHASE_UPDATE) != (b->phase == PHASE_UPDATE) &&
+        (g->repeat > 1 || a->phase == PHASE_UPDATE))
         return false;
     for (int i = 0; i < a->attr_count; i++)
         if (!attr_same(&a->attr[i], &b->attr[i]))
