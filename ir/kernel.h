@@ -105,7 +105,7 @@ typedef struct {
     int64_t queries, keys;         // s, t
     int64_t dim_qk, dim_v;         // e, f
     bool causal;                   // query i sees keys up to i + keys - queries
-    int64_t window;                // and only the last window of them; 0: all
+    int64_t window;                // and none before i + keys - queries - window + 1; 0: all
     double scale;
     int64_t q[3], k[3], v[3], out[3], dout[3], dq[3], dk[3], dv[3];
 } AttentionKernel;

@@ -349,7 +349,8 @@ static void probabilities(const AttentionKernel *t, void *const *operand, int64_
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
     int64_t end = t->causal ? i + t->keys - t->queries + 1 : t->keys;
     end = end < 0 ? 0 : end;
-    const int64_t begin = t->window > 0 && end > t->window ? end - t->window : 0;
+    const int64_t beside = i + t->keys - t->queries; // The key the query stands beside
+    const int64_t begin = t->window > 0 && beside >= t->window ? beside - t->window + 1 : 0;
     double most = -(double)INFINITY, sum = 0;
     for (int64_t j = begin; j < end; j++) {
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];

@@ -1,0 +1,250 @@
+// The template kernels (own products, attention forward and backward) against the kernel interpreter, on random
+// shapes, strides and types, compiled for the baseline and for this machine; and that both give the same bits.
+#include "codegen/codegen.h"
+#include "ir/kernel.h"
+#include "ir/template_layout.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPERANDS = 9, ROUNDS = 24 };
+
+static uint64_t random_state;
+
+static int64_t random_below(int64_t limit) {
+    random_state = random_state * 6364136223846793005U + 1442695040888963407U;
+    return (int64_t)((random_state >> 33) % (uint64_t)limit);
+}
+
+static int64_t random_between(int64_t low, int64_t high) {
+    return low + random_below(high - low + 1);
+}
+
+static uint16_t to_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float from_bf16(uint16_t h) {
+    const uint32_t bits = (uint32_t)h << 16;
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+// One operand: elements in memory as the kernel sees them.
+typedef struct {
+    DType dtype;
+    int64_t count;
+    void *at;
+} Memory;
+
+static Memory memory_new(const Kernel *k, int operand) {
+    Memory m = {kernel_dtype(k, operand), kernel_span(k, operand), NULL};
+    m.at = calloc((size_t)m.count, dtype_bytes(m.dtype));
+    for (int64_t i = 0; i < m.count; i++) {
+        const float x = (float)random_between(-1000, 1000) / 1000.0F;
+        if (m.dtype == DT_F32)
+            ((float *)m.at)[i] = x;
+        else
+            ((uint16_t *)m.at)[i] = to_bf16(x);
+    }
+    return m;
+}
+
+static Memory memory_copy(const Memory *from) {
+    Memory m = *from;
+    const size_t bytes = (size_t)m.count * dtype_bytes(m.dtype);
+    m.at = malloc(bytes);
+    memcpy(m.at, from->at, bytes);
+    return m;
+}
+
+static float memory_element(const Memory *m, int64_t i) {
+    return m->dtype == DT_F32 ? ((const float *)m->at)[i] : from_bf16(((const uint16_t *)m->at)[i]);
+}
+
+// Largest difference, relative to 1 + the value.
+static double memory_difference(const Memory *a, const Memory *b) {
+    double worst = 0;
+    for (int64_t i = 0; i < a->count; i++) {
+        const double x = (double)memory_element(a, i), y = (double)memory_element(b, i);
+        if (isinf(x) && x == y)
+            continue;
+        const double d = fabs(x - y) / (1 + fabs(y));
+        worst = d > worst || isnan(d) ? d : worst;
+    }
+    return worst;
+}
+
+static void run_compiled(const Kernel *k, const char *target_name, const Memory *memory) {
+    Arena *a = arena_create();
+    Diag *d = diag_create(a);
+    CpuTarget target;
+    cr_assert(cpu_target(a, d, target_name, &target));
+    const char *text = kernel_text(k, a);
+    Jit *jit = jit_create(d, &target, &text, 1);
+    if (!jit)
+        diag_print(d, stderr, false);
+    cr_assert_not_null(jit);
+    void *operand[OPERANDS];
+    for (int i = 0; i < kernel_operand_count(k); i++)
+        operand[i] = memory[i].at;
+    void *workspace = aligned_alloc(64, (kernel_workspace(k) + 63) / 64 * 64 + 64);
+    memset(workspace, 0xff, kernel_workspace(k)); // NaN: nothing may depend on it
+    // In two calls, the later tiles first: tiles are independent.
+    const int64_t tiles = kernel_tiles(k), half = tiles / 2;
+    jit_function(jit, 0)(operand, NULL, half, tiles, workspace);
+    jit_function(jit, 0)(operand, NULL, 0, half, workspace);
+    free(workspace);
+    jit_release(jit);
+    arena_release(a);
+}
+
+static bool is_written(const Kernel *k, int operand) {
+    return kernel_access(k, operand) != ACCESS_READ;
+}
+
+// The kernel on the baseline, on this machine and interpreted, from equal operands.
+static void check_kernel(const Kernel *k, const Memory *start, double tolerance) {
+    Memory base[OPERANDS], native[OPERANDS], oracle[OPERANDS];
+    void *operand[OPERANDS];
+    const int count = kernel_operand_count(k);
+    for (int i = 0; i < count; i++) {
+        base[i] = memory_copy(&start[i]);
+        native[i] = memory_copy(&start[i]);
+        oracle[i] = memory_copy(&start[i]);
+        operand[i] = oracle[i].at;
+    }
+    kernel_interpret(k, operand, NULL);
+    run_compiled(k, "cpu", base);
+    run_compiled(k, "cpu:native", native);
+    for (int i = 0; i < count; i++) {
+        const double difference = memory_difference(&base[i], &oracle[i]);
+        Arena *a = arena_create();
+        cr_assert(difference <= tolerance, "operand %d differs by %g: %s", i, difference, kernel_text(k, a));
+        arena_release(a);
+        cr_assert_eq(memcmp(base[i].at, native[i].at, (size_t)base[i].count * dtype_bytes(base[i].dtype)), 0,
+                     "operand %d differs between the baseline and this machine", i);
+        cr_assert(is_written(k, i) ||
+                  memcmp(base[i].at, start[i].at, (size_t)base[i].count * dtype_bytes(base[i].dtype)) == 0);
+        free(base[i].at);
+        free(native[i].at);
+        free(oracle[i].at);
+    }
+}
+
+static DType random_float(void) {
+    return random_below(3) == 0 ? DT_BF16 : DT_F32;
+}
+
+// Strides for [batch0, batch1, rows, columns], rows or columns contiguous, with some padding.
+static void random_strides(int64_t stride[4], const int64_t batch[2], int64_t rows, int64_t columns) {
+    const bool across = random_below(2);
+    const int64_t lead = (across ? columns : rows) + random_below(3);
+    stride[2] = across ? lead : 1;
+    stride[3] = across ? 1 : lead;
+    const int64_t matrix = lead * (across ? rows : columns);
+    stride[1] = matrix;
+    stride[0] = matrix * batch[1];
+}
+
+Test(codegen_templates, products_agree_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS; round++) {
+        random_state = (uint64_t)round + 1;
+        Arena *a = arena_create();
+        ProductKernel p = {.library = PRODUCT_OWN, .a = random_float(), .b = random_float()};
+        p.batch[0] = random_between(1, 2);
+        p.batch[1] = random_between(1, 2);
+        p.m = random_between(1, 70);
+        p.n = random_between(1, 90);
+        p.k = round % 4 == 0 ? random_between(250, 600) : random_between(1, 60);
+        p.accumulate = random_below(3) == 0;
+        p.c = p.accumulate ? DT_F32 : random_float();
+        p.tile_m = random_between(1, 4) * 16;
+        p.tile_n = random_between(1, 3) * 32;
+        random_strides(p.a_stride, p.batch, p.m, p.k);
+        random_strides(p.b_stride, p.batch, p.k, p.n);
+        random_strides(p.c_stride, p.batch, p.m, p.n);
+        p.workspace = layout_bytes(product_layout(&p).floats);
+        const Kernel *k = kernel_product(a, &p);
+        Memory memory[OPERANDS];
+        for (int i = 0; i < 3; i++)
+            memory[i] = memory_new(k, i);
+        // f32: eps times the depth's square root; bf16 results: half a unit of 8 bits.
+        check_kernel(k, memory, p.c == DT_BF16 ? 8e-3 : 2e-5);
+        for (int i = 0; i < 3; i++)
+            free(memory[i].at);
+        arena_release(a);
+    }
+}
+
+static void dense(int64_t stride[3], int64_t heads, int64_t positions, int64_t dim) {
+    const bool heads_inside = random_below(2); // [b, s, h, e] or [b, h, s, e]
+    stride[0] = heads * positions * dim;
+    stride[1] = heads_inside ? dim : positions * dim;
+    stride[2] = heads_inside ? heads * dim : dim;
+}
+
+static AttentionKernel random_attention(int round) {
+    static const int64_t dims[] = {16, 64, 8, 96, 20, 128};
+    AttentionKernel t = {.dtype = random_float(), .causal = random_below(2)};
+    t.batch = random_between(1, 2);
+    t.groups = random_between(1, 2);
+    t.heads = t.groups * random_between(1, 3);
+    t.queries = random_between(1, 150);
+    t.keys = random_below(2) ? t.queries : random_between(1, 150);
+    t.dim_qk = dims[round % 6];
+    t.dim_v = dims[random_below(6)];
+    t.window = random_below(3) == 0 ? random_between(1, 80) : 0;
+    t.scale = 1 / sqrt((double)t.dim_qk);
+    dense(t.q, t.heads, t.queries, t.dim_qk);
+    dense(t.dq, t.heads, t.queries, t.dim_qk);
+    dense(t.k, t.groups, t.keys, t.dim_qk);
+    dense(t.dk, t.groups, t.keys, t.dim_qk);
+    dense(t.v, t.groups, t.keys, t.dim_v);
+    dense(t.dv, t.groups, t.keys, t.dim_v);
+    dense(t.out, t.heads, t.queries, t.dim_v);
+    dense(t.dout, t.heads, t.queries, t.dim_v);
+    return t;
+}
+
+Test(codegen_templates, attention_agrees_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS; round++) {
+        random_state = (uint64_t)round + 100;
+        Arena *a = arena_create();
+        const AttentionKernel t = random_attention(round);
+        const Kernel *k = kernel_attention(a, KERNEL_ATTENTION, &t);
+        Memory memory[OPERANDS];
+        for (int i = 0; i < 5; i++)
+            memory[i] = memory_new(k, i);
+        check_kernel(k, memory, t.dtype == DT_BF16 ? 8e-3 : 1e-5);
+        for (int i = 0; i < 5; i++)
+            free(memory[i].at);
+        arena_release(a);
+    }
+}
+
+Test(codegen_templates, attention_gradient_agrees_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS; round++) {
+        random_state = (uint64_t)round + 200;
+        Arena *a = arena_create();
+        const AttentionKernel t = random_attention(round);
+        const Kernel *forward = kernel_attention(a, KERNEL_ATTENTION, &t);
+        const Kernel *backward = kernel_attention(a, KERNEL_ATTENTION_GRAD, &t);
+        Memory memory[OPERANDS];
+        void *operand[OPERANDS];
+        for (int i = 0; i < OPERANDS; i++) {
+            memory[i] = memory_new(backward, i);
+            operand[i] = memory[i].at;
+        }
+        kernel_interpret(forward, operand, NULL); // out and log-sum-exp that belong to q, k, v
+        check_kernel(backward, memory, t.dtype == DT_BF16 ? 2e-2 : 3e-5);
+        for (int i = 0; i < OPERANDS; i++)
+            free(memory[i].at);
+        arena_release(a);
+    }
+}
