@@ -6,72 +6,10 @@
 // shows all. It trusts no earlier check but the shapes of the structs themselves.
 #include "ir/module.h"
 
-#include "ir/check.h"
+#include "ir/attr_rule.h"
 #include "ir/op.h"
 
 #include <string.h>
-
-// One attribute as an operator's row declares it: "eps:float?".
-typedef struct {
-    const char *name;
-    size_t name_bytes;
-    AttrKind kind;
-    bool optional;
-} AttrRule;
-
-static const char *const attr_kind_name[] = {"int", "float", "text", "ints",
-                                             "floats"}; // by AttrKind
-
-// The next declaration of the row's text, or false at its end.
-static bool rule_next(const char **at, AttrRule *out) {
-    *at += strspn(*at, " ");
-    if (!**at)
-        return false;
-    const size_t bytes = strcspn(*at, " ");
-    const char *colon = memchr(*at, ':', bytes);
-    CHECK(colon); // a broken row of ops.def
-    *out = (AttrRule){.name = *at, .name_bytes = (size_t)(colon - *at)};
-    const char *kind = colon + 1;
-    size_t kind_bytes = bytes - out->name_bytes - 1;
-    out->optional = kind_bytes > 0 && kind[kind_bytes - 1] == '?';
-    kind_bytes -= out->optional;
-    bool known = false;
-    for (int i = 0; i <= ATTR_FLOATS; i++)
-        if (strlen(attr_kind_name[i]) == kind_bytes &&
-            memcmp(attr_kind_name[i], kind, kind_bytes) == 0) {
-            out->kind = (AttrKind)i;
-            known = true;
-        }
-    CHECK(known);
-    *at += bytes;
-    return true;
-}
-
-static bool rule_is(const AttrRule *rule, const char *name) {
-    return strncmp(rule->name, name, rule->name_bytes) == 0 && name[rule->name_bytes] == '\0';
-}
-
-bool attr_kind_of(Op op, const char *name, AttrKind *out) {
-    const char *at = op_info(op)->attrs;
-    AttrRule rule;
-    while (rule_next(&at, &rule))
-        if (rule_is(&rule, name)) {
-            *out = rule.kind;
-            return true;
-        }
-    return false;
-}
-
-const char *attr_nearest(Op op, const char *name, Arena *a) {
-    enum { NAMES_MAX = 32 };
-    const char *known[NAMES_MAX];
-    int count = 0;
-    const char *at = op_info(op)->attrs;
-    AttrRule rule;
-    while (count < NAMES_MAX && rule_next(&at, &rule))
-        known[count++] = arena_text_span(a, rule.name, rule.name_bytes);
-    return diag_nearest(name, known, count);
-}
 
 static bool check_input_count(const Node *n, const OpInfo *info, Diag *d) {
     const bool enough = n->input_count >= info->input_min;
@@ -88,38 +26,10 @@ static bool check_input_count(const Node *n, const OpInfo *info, Diag *d) {
                       plural, n->input_count);
 }
 
-// Each declared attribute once and of its kind; then, since names are distinct, as many found as
-// the node has means that there is no other.
 bool node_check(const Node *n, Diag *d) {
     const OpInfo *info = op_info(n->op);
-    if (!check_input_count(n, info, d))
-        return false;
-    int found = 0;
-    const char *at = info->attrs;
-    AttrRule rule;
-    while (rule_next(&at, &rule)) {
-        int times = 0;
-        for (int i = 0; i < n->attr_count; i++) {
-            if (!rule_is(&rule, n->attr[i].name))
-                continue;
-            times++;
-            if (n->attr[i].kind != rule.kind)
-                return diag_error(d, n->loc, 608, "attribute %s of %s is of kind %s, not %s",
-                                  n->attr[i].name, info->name, attr_kind_name[rule.kind],
-                                  attr_kind_name[n->attr[i].kind]);
-        }
-        if (times > 1 || (times == 0 && !rule.optional))
-            return diag_error(d, n->loc, 608, "%s %s the attribute %.*s", info->name,
-                              times ? "has twice" : "lacks", (int)rule.name_bytes, rule.name);
-        found += times;
-    }
-    for (int i = 0; found < n->attr_count && i < n->attr_count; i++) {
-        AttrKind kind;
-        if (!attr_kind_of(n->op, n->attr[i].name, &kind))
-            return diag_error(d, n->loc, 608, "%s has no attribute %s", info->name,
-                              n->attr[i].name);
-    }
-    return true;
+    return check_input_count(n, info, d) &&
+           attr_rule_check(info->attrs, info->name, n->attr, n->attr_count, n->loc, d);
 }
 
 // Operators with a varying number of results list their sizes.
@@ -285,8 +195,8 @@ static bool check_input(const Walk *w, const Input *in) {
     if (v->def->op != OP_INPUT || v->def->phase != PHASE_FORWARD || v->def->group != 0)
         return diag_error(w->diag, loc, 619, "%s is no argument: its node must be a plain input",
                           value_label(w, v));
-    if (in->bound < 0 || (in->bound > 0 && v->type.dtype != DT_I32))
-        return diag_error(w->diag, loc, 619, "a bound is positive, and of i32 data only");
+    if (in->bound != 0 && v->type.dtype != DT_I32)
+        return diag_error(w->diag, loc, 619, "only i32 data has a bound");
     switch (in->source) {
     case FROM_DATA:
         return in->loader || diag_error(w->diag, loc, 619, "%s names no loader", value_label(w, v));
@@ -343,7 +253,9 @@ static void check_outputs(Walk *w) {
         if (!is_defined(w, g->result[i].value))
             walk_fail(w, diag_error(w->diag, (Loc){0}, 617, "result %d of @%s is not defined", i,
                                     g->name));
-        if (g->result[i].name && !name_is_valid(g->result[i].name))
+        // A result's name is a word of the text: it starts with no digit, point or minus.
+        if (g->result[i].name &&
+            (!name_is_valid(g->result[i].name) || strchr("0123456789.-", g->result[i].name[0])))
             walk_fail(w, diag_error(w->diag, (Loc){0}, 615, "'%s' is no name for a result",
                                     g->result[i].name));
     }
@@ -403,8 +315,20 @@ static bool states_verify(const Module *m, Diag *d) {
     return ok;
 }
 
+// The module's own lines: only what has a name can be printed.
+static bool header_verify(const Module *m, Diag *d) {
+    bool ok = true;
+    if (m->name[0] ? !name_is_valid(m->name) : m->tokenizer != NULL)
+        ok = diag_error(d, (Loc){0}, 615, "'%s' is no name for a module", m->name);
+    for (int i = 0; i < m->size_count; i++)
+        if (!name_is_valid(m->size[i].name))
+            ok = diag_error(d, (Loc){0}, 615, "'%s' is no name for a size", m->size[i].name);
+    return ok;
+}
+
 bool module_verify(const Module *m, Diag *d) {
-    bool ok = states_verify(m, d);
+    bool ok = header_verify(m, d);
+    ok = states_verify(m, d) && ok;
     Arena *scratch = arena_create();
     NameMap *names = name_map_create(scratch);
     for (int i = 0; i < m->entry_count; i++) {
