@@ -7,8 +7,8 @@
 #include "ir/kernel.h"
 
 #include "ir/check.h"
-#include "ir/evaluate.h"
 
+#include <math.h>
 #include <string.h>
 
 struct KernelBuilder {
@@ -170,7 +170,7 @@ void kb_add_at(KernelBuilder *kb, int operand, KRef value, KRef index, int64_t l
 
 KRef kb_float(KernelBuilder *kb, double value) {
     KInstr i = blank(KOP_CONST, DT_F32);
-    i.as.f = dtype_round(DT_F32, value);
+    i.as.f = isnan(value) ? (double)NAN : (double)(float)value;
     return push(kb, i);
 }
 

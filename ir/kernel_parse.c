@@ -216,21 +216,17 @@ static bool type_instr(Reader *r, const Kernel *k, KInstr *in, size_t start) {
                               in->arg[j]);
         of[j] = k->instr[in->arg[j]].dtype;
     }
+    if (in->op == KOP_STORE)
+        in->dtype = of[0];
+    if (!kop_infer(in->op, of, &in->dtype))
+        return diag_error(r->diag, loc_at(r, start), P_TYPES,
+                          "%s does not take these types: %s, %s, %s", kop_name(in->op),
+                          dtype_name(of[0]), dtype_name(of[1]), dtype_name(of[2]));
     if (in->op == KOP_LOAD || in->op == KOP_LOAD_AT) {
         const DType t = k->operand[in->operand].dtype;
         in->dtype = t == DT_BF16 ? DT_F32 : t;
-        return true;
     }
-    if (in->op == KOP_CONST)
-        return true;
-    if (in->op == KOP_STORE) {
-        in->dtype = of[0];
-        return true;
-    }
-    return kop_infer(in->op, of, &in->dtype) ||
-           diag_error(r->diag, loc_at(r, start), P_TYPES,
-                      "%s does not take these types: %s, %s, %s", kop_name(in->op),
-                      dtype_name(of[0]), dtype_name(of[1]), dtype_name(of[2]));
+    return true;
 }
 
 // One operation, the cursor at its name.

@@ -241,6 +241,12 @@ static bool in_range(const int64_t *number, int count, int64_t low, int64_t high
     return true;
 }
 
+// Whether a block of rows x width is no larger than a tensor may be: workspaces hold such blocks.
+static bool block_good(int64_t rows, int64_t width) {
+    int64_t count;
+    return count_mul(rows, width, &count) && count <= DIM_MAX;
+}
+
 static bool product_good(Verifier *v) {
     const ProductKernel *p = &v->k->product;
     const int64_t sizes[7] = {p->batch[0], p->batch[1], p->m, p->n, p->k, p->tile_m, p->tile_n};
@@ -248,7 +254,8 @@ static bool product_good(Verifier *v) {
         !dtype_is_float(p->c))
         return diag_error(v->d, v->loc, P_TEMPLATE, "product %s: operands are f32 or bf16",
                           v->k->name);
-    if (!in_range(sizes, 7, 1, DIM_MAX) || p->workspace > (size_t)DIM_MAX)
+    if (!in_range(sizes, 7, 1, DIM_MAX) || p->workspace > (size_t)DIM_MAX ||
+        !block_good(p->tile_m, p->tile_n))
         return diag_error(v->d, v->loc, P_TEMPLATE, "product %s: sizes and tiles are 1..2^40",
                           v->k->name);
     if (!in_range(p->a_stride, 4, 0, DIM_MAX) || !in_range(p->b_stride, 4, 0, DIM_MAX) ||
@@ -277,6 +284,12 @@ static bool attention_good(Verifier *v) {
         return diag_error(v->d, v->loc, P_TEMPLATE,
                           "attention %s: %lld groups don't divide %lld heads", v->k->name,
                           (long long)t->groups, (long long)t->heads);
+    int64_t heads;
+    if (!count_mul(t->batch, t->heads, &heads) || !block_good(heads, t->queries) ||
+        !block_good(t->queries, t->dim_qk) || !block_good(t->queries, t->dim_v) ||
+        !block_good(t->keys, t->dim_qk) || !block_good(t->keys, t->dim_v))
+        return diag_error(v->d, v->loc, P_TEMPLATE,
+                          "attention %s: a head has more than 2^40 numbers", v->k->name);
     for (int i = 0; i < 8; i++) {
         const bool used = i < 4 || v->k->kind == KERNEL_ATTENTION_GRAD;
         if (used && !in_range(stride[i], 3, 0, DIM_MAX))
