@@ -98,6 +98,8 @@ LLVMValueRef llvm_function_begin(LlvmBuild *b, const char *name, LLVMTypeRef typ
                                  LLVMLinkage linkage) {
     b->fn = LLVMAddFunction(b->module, name, type);
     LLVMSetLinkage(b->fn, linkage);
+    if (linkage == LLVMExternalLinkage) // Seen by the other parts of the program, not by libraries
+        LLVMSetVisibility(b->fn, LLVMHiddenVisibility);
     add_enum_attribute(b, b->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, "nounwind");
     add_text_attribute(b, b->fn, "target-cpu", b->target->cpu);
     add_text_attribute(b, b->fn, "tune-cpu", b->target->tune);

@@ -1,0 +1,231 @@
+// A plan's kernels into one object. Kernels are dealt to parts by index, a number of parts that
+// depends on the number of kernels only; each part has an LLVM context of its own, and threads take
+// parts as they come. Parts are put together in order, so the bytes do not depend on the threads.
+// The last part holds the plan's bytes and the table of kernels.
+#include "codegen/codegen.h"
+
+#include "codegen/llvm_module.h"
+#include "codegen/object_merge.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { P_KERNEL = 855, P_MEMORY = 856 };
+enum { KERNELS_A_PART = 4, PARTS_MAX = 32, THREADS_MAX = 64 };
+
+// The work of one part and what became of it.
+typedef struct {
+    Arena *arena;
+    Kernel *const *kernel;  // of the whole plan
+    int first, step, count; // this part's: first, first + step, ... below count
+    const CpuTarget *target;
+    const Plan *plan; // with bytes: the part that holds the data; else NULL
+    const uint8_t *bytes;
+    size_t size;
+    LLVMMemoryBufferRef object;
+    const char *error; // NULL: fine
+} Part;
+
+// The parts, dealt out under the lock.
+typedef struct {
+    Part *part;
+    int count, next;
+    pthread_mutex_t lock;
+} PartQueue;
+
+// Products of libraries have no code of their own.
+static bool has_code(const Kernel *k) {
+    return k->kind != KERNEL_PRODUCT || k->product.library == PRODUCT_OWN;
+}
+
+static LLVMValueRef add_constant(LlvmBuild *b, const char *name, LLVMValueRef value,
+                                 unsigned align) {
+    LLVMValueRef global = LLVMAddGlobal(b->module, LLVMTypeOf(value), name);
+    LLVMSetInitializer(global, value);
+    LLVMSetGlobalConstant(global, 1);
+    LLVMSetVisibility(global, LLVMHiddenVisibility);
+    LLVMSetAlignment(global, align);
+    return global;
+}
+
+// plim_plan, plim_plan_size, plim_kernels.
+static void add_data(LlvmBuild *b, const Part *p) {
+    LLVMValueRef bytes = LLVMConstStringInContext2(b->context, (const char *)p->bytes, p->size, 1);
+    add_constant(b, "plim_plan", bytes, 64);
+    add_constant(b, "plim_plan_size", llvm_i64(b, (int64_t)p->size), 8);
+    LLVMTypeRef parameter[] = {b->ptr, b->ptr, b->i64, b->i64, b->ptr};
+    LLVMTypeRef type = LLVMFunctionType(b->void_type, parameter, 5, 0);
+    // One entry more than kernels, so that the table of none is still an object.
+    LLVMValueRef *entry = arena_array(b->arena, LLVMValueRef, p->count + 1);
+    for (int i = 0; i < p->count; i++) {
+        entry[i] = LLVMConstNull(b->ptr);
+        if (!has_code(p->kernel[i]))
+            continue;
+        entry[i] = LLVMAddFunction(b->module, p->kernel[i]->name, type);
+        LLVMSetVisibility(entry[i], LLVMHiddenVisibility);
+    }
+    entry[p->count] = LLVMConstNull(b->ptr);
+    add_constant(b, "plim_kernels", LLVMConstArray2(b->ptr, entry, (uint64_t)p->count + 1), 8);
+}
+
+static bool add_kernels(LlvmBuild *b, const Part *p) {
+    for (int i = p->first; i < p->count; i += p->step) {
+        if (!has_code(p->kernel[i]) || llvm_module_add(b, p->kernel[i]))
+            continue;
+        b->error = arena_format(b->arena, "kernel %s: %s", p->kernel[i]->name, b->error);
+        return false;
+    }
+    return true;
+}
+
+static void compile_part(Part *p) {
+    LlvmBuild b;
+    llvm_build_init(&b, p->arena, p->target, "plimsoll");
+    if (!b.error && p->bytes)
+        add_data(&b, p);
+    else if (!b.error && add_kernels(&b, p))
+        llvm_module_optimize(&b);
+    if (!b.error)
+        p->object = llvm_module_object(&b, LLVMObjectFile);
+    p->error = b.error;
+    llvm_build_release(&b);
+}
+
+static void *run_worker(void *user) {
+    PartQueue *queue = user;
+    for (;;) {
+        pthread_mutex_lock(&queue->lock);
+        const int mine = queue->next < queue->count ? queue->next++ : -1;
+        pthread_mutex_unlock(&queue->lock);
+        if (mine < 0)
+            return NULL;
+        compile_part(&queue->part[mine]);
+    }
+}
+
+// A thread that can't be had is not missed: the caller works too.
+static void compile_all(Part *part, int count, int threads) {
+    PartQueue queue = {.part = part, .count = count, .lock = PTHREAD_MUTEX_INITIALIZER};
+    pthread_t helper[THREADS_MAX];
+    int helpers = 0;
+    const int most = threads < count ? threads : count;
+    while (helpers + 1 < most && helpers < THREADS_MAX &&
+           pthread_create(&helper[helpers], NULL, run_worker, &queue) == 0)
+        helpers++;
+    run_worker(&queue);
+    for (int i = 0; i < helpers; i++)
+        pthread_join(helper[i], NULL);
+    pthread_mutex_destroy(&queue.lock);
+}
+
+// The plan's kernels, parsed and verified, named by index: a name in a plan's text could be any
+// symbol.
+static Kernel **read_kernels(Arena *a, Diag *d, const Plan *p) {
+    Kernel **kernel = arena_array(a, Kernel *, p->kernel_count + 1);
+    for (uint32_t i = 0; i < p->kernel_count; i++) {
+        const char *text = p->kernel[i].text;
+        size_t at = 0;
+        kernel[i] = kernel_parse(a, d, p->kernel[i].name, text, strlen(text), &at);
+        if (!kernel[i]) {
+            if (diag_error_count(d) == 0)
+                diag_error(d, (Loc){0}, P_KERNEL, "kernel %u of the plan has no text", i);
+            return NULL;
+        }
+        kernel[i]->name = arena_format(a, "k%u", i);
+    }
+    return kernel;
+}
+
+static bool no_memory(Diag *d) {
+    return diag_error(d, (Loc){0}, P_MEMORY, "no memory for the program's object");
+}
+
+// LLVM's buffer as malloc'ed bytes.
+static bool take_bytes(Diag *d, const char *from, size_t size, char **bytes, size_t *out_size) {
+    *bytes = malloc(size + 1);
+    if (!*bytes)
+        return no_memory(d);
+    memcpy(*bytes, from, size);
+    (*bytes)[size] = 0;
+    *out_size = size;
+    return true;
+}
+
+static bool emit_text(Diag *d, const Part *p, EmitKind kind, char **bytes, size_t *size) {
+    LlvmBuild b;
+    bool good = false;
+    llvm_build_init(&b, p->arena, p->target, "plimsoll");
+    if (!b.error && add_kernels(&b, p) && llvm_module_optimize(&b)) {
+        if (kind == EMIT_LLVM) {
+            const char *text = llvm_module_text(&b);
+            good = take_bytes(d, text, strlen(text), bytes, size);
+        } else {
+            LLVMMemoryBufferRef text = llvm_module_object(&b, LLVMAssemblyFile);
+            good = text &&
+                   take_bytes(d, LLVMGetBufferStart(text), LLVMGetBufferSize(text), bytes, size);
+            if (text)
+                LLVMDisposeMemoryBuffer(text);
+        }
+    }
+    if (b.error)
+        diag_error(d, (Loc){0}, P_KERNEL, "%s", b.error);
+    llvm_build_release(&b);
+    return good;
+}
+
+static bool join_parts(Diag *d, Arena *a, const Part *part, int count, char **bytes, size_t *size) {
+    ObjectPart *object = arena_array(a, ObjectPart, count);
+    for (int i = 0; i < count; i++) {
+        if (part[i].error)
+            return diag_error(d, (Loc){0}, P_KERNEL, "%s", part[i].error);
+        object[i].bytes = LLVMGetBufferStart(part[i].object);
+        object[i].size = LLVMGetBufferSize(part[i].object);
+    }
+    *bytes = object_merge(a, object, count, size);
+    return *bytes || no_memory(d);
+}
+
+static bool emit_object(Diag *d, const Part *whole, int threads, char **bytes, size_t *size) {
+    uint8_t *plan_bytes = NULL;
+    size_t plan_size = 0;
+    if (plan_encode(whole->plan, &plan_bytes, &plan_size) != PLIM_OK)
+        return no_memory(d);
+    int parts = (whole->count + KERNELS_A_PART - 1) / KERNELS_A_PART;
+    parts = parts > PARTS_MAX ? PARTS_MAX : parts;
+    Part *part = arena_array(whole->arena, Part, parts + 1);
+    for (int i = 0; i <= parts; i++) {
+        part[i] = *whole;
+        part[i].arena = arena_create();
+        part[i].first = i;
+        part[i].step = parts;
+    }
+    part[parts].bytes = plan_bytes;
+    part[parts].size = plan_size;
+    compile_all(part, parts + 1, threads);
+    const bool good = join_parts(d, whole->arena, part, parts + 1, bytes, size);
+    for (int i = 0; i <= parts; i++) {
+        if (part[i].object)
+            LLVMDisposeMemoryBuffer(part[i].object);
+        arena_release(part[i].arena);
+    }
+    free(plan_bytes);
+    return good;
+}
+
+bool codegen_emit(Arena *a, Diag *d, const Plan *p, const CpuTarget *target, EmitKind kind,
+                  int threads, char **bytes, size_t *size) {
+    Kernel **kernel = read_kernels(a, d, p);
+    if (!kernel)
+        return false;
+    llvm_build_start();
+    const Part whole = {.arena = a,
+                        .kernel = kernel,
+                        .step = 1,
+                        .count = (int)p->kernel_count,
+                        .target = target,
+                        .plan = p};
+    if (kind != EMIT_OBJECT)
+        return emit_text(d, &whole, kind, bytes, size);
+    return emit_object(d, &whole, threads, bytes, size);
+}
