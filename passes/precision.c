@@ -23,8 +23,9 @@ typedef struct {
     PassCtx *cx;
     Graph *g;
     Rewrite rw;
-    Value **low;  // by value id: the bf16 version of an f32 value, or NULL
-    bool *is_low; // by value id: it was computed in bf16 and exists only so
+    Value **low;    // by value id: the bf16 version of an f32 value, or NULL
+    bool *is_low;   // by value id: bf16 is its natural form
+    bool *only_low; // by value id: and it exists in no other
     Builder b;
 } Precision;
 
@@ -37,30 +38,43 @@ static bool casts_through(const Node *n) {
     return n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_BROADCAST;
 }
 
-// The bf16 version of an f32 value; other types as they are.
-static Value *want_low(Precision *p, Value *v) {
+static Value *known_low(const Precision *p, Value *v) {
     if (v->type.dtype != DT_F32)
         return rewrite_resolve(&p->rw, v);
-    if (v->id < p->rw.limit && p->low[v->id])
-        return p->low[v->id];
-    // Down a chain of views to what is to be cast, and up again with their bf16 twins.
-    Value *low;
-    if (casts_through(v->def)) {
-        Value *source = want_low(p, v->def->input[0]);
-        const Node *view = v->def;
-        low = build_op(&p->b, view->op, &source, 1, view->attr, view->attr_count);
-    } else {
-        low = build_cast(&p->b, rewrite_resolve(&p->rw, v), DT_BF16);
-    }
+    return v->id < p->rw.limit ? p->low[v->id] : NULL;
+}
+
+static void remember_low(const Precision *p, const Value *v, Value *low) {
     if (v->id < p->rw.limit)
         p->low[v->id] = low;
+}
+
+// The bf16 version of an f32 value; other types as they are. Casts are put before a few views.
+static Value *want_low(Precision *p, Value *v) {
+    enum { VIEWS_MAX = 8 };
+    Value *view[VIEWS_MAX];
+    int views = 0;
+    while (!known_low(p, v) && casts_through(v->def) && views < VIEWS_MAX) {
+        view[views++] = v;
+        v = v->def->input[0];
+    }
+    Value *low = known_low(p, v);
+    if (!low) {
+        low = build_cast(&p->b, rewrite_resolve(&p->rw, v), DT_BF16);
+        remember_low(p, v, low);
+    }
+    while (views > 0) {
+        const Node *n = view[--views]->def;
+        low = build_op(&p->b, n->op, &low, 1, n->attr, n->attr_count);
+        remember_low(p, view[views], low);
+    }
     return low;
 }
 
 // The value in the type it had in the text.
 static Value *want_full(Precision *p, Value *v) {
-    if (is_low(p, v)) {
-        p->is_low[v->id] = false; // from now on it exists in f32 too
+    if (v->id < p->rw.limit && p->only_low[v->id]) {
+        p->only_low[v->id] = false;
         rewrite_replace(&p->rw, v, build_cast(&p->b, p->low[v->id], DT_F32));
     }
     return rewrite_resolve(&p->rw, v);
@@ -81,7 +95,7 @@ static void replace_node(Precision *p, const Node *n, Value *const *in) {
             rewrite_replace(&p->rw, old, by);
         } else {
             p->low[old->id] = by;
-            p->is_low[old->id] = true;
+            p->is_low[old->id] = p->only_low[old->id] = true;
             by->name = old->name;
             old->name = NULL;
         }
@@ -124,18 +138,17 @@ static void keep_and_narrow(Precision *p, Node *n) {
     keep_full(p, n);
     for (int i = 0; i < n->result_count; i++) {
         Value *v = &n->result[i];
-        if (v->type.dtype == DT_F32)
+        if (v->type.dtype == DT_F32) {
             p->low[v->id] = build_cast(&p->b, v, DT_BF16);
+            p->is_low[v->id] = true;
+        }
     }
 }
 
-// A node after which every f32 result has a bf16 version counts as low for its users.
 static bool any_low(const Precision *p, const Node *n) {
-    for (int i = 0; i < n->input_count; i++) {
-        const Value *v = n->input[i];
-        if (is_low(p, v) || (v->id < p->rw.limit && v->def->op != OP_STATE && p->low[v->id]))
+    for (int i = 0; i < n->input_count; i++)
+        if (is_low(p, n->input[i]))
             return true;
-    }
     return false;
 }
 
@@ -239,6 +252,7 @@ static PassResult lower_graph(Graph *g, PassCtx *cx) {
     rewrite_begin(&p.rw, g, cx->scratch);
     p.low = arena_array(cx->scratch, Value *, p.rw.limit);
     p.is_low = arena_array(cx->scratch, bool, p.rw.limit);
+    p.only_low = arena_array(cx->scratch, bool, p.rw.limit);
     for (int i = 0; i < p.rw.old_count; i++)
         visit(&p, p.rw.old[i]);
     for (int i = 0; i < g->result_count; i++)
