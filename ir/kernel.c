@@ -418,12 +418,15 @@ static int64_t scalar_flops(const Kernel *k) {
     return flops;
 }
 
-// Pairs of a query and a key that see each other, one head: query i sees min(i + keys - queries +
-// 1, most) keys, none where that is negative.
+// Pairs of a query and a key that see each other, one head. Query i stands beside key i + keys -
+// queries.
 static int64_t attention_pairs(const AttentionKernel *t) {
     const int64_t most = t->window > 0 && t->window < t->keys ? t->window : t->keys;
-    if (!t->causal)
-        return span_mul(t->queries, most);
+    if (!t->causal) { // All keys but those before the window: none, ..., hidden - 1, hidden of them
+        const int64_t hidden = t->keys - most;
+        const int64_t queries = hidden < t->queries ? hidden : t->queries;
+        return span_mul(t->queries, t->keys) - span_mul(queries, 2 * hidden - queries + 1) / 2;
+    }
     const int64_t first = t->keys > t->queries ? t->keys - t->queries + 1 : 1;
     if (first >= most)
         return span_mul(t->keys - first + 1, most);

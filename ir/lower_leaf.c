@@ -6,8 +6,6 @@
 #include "ir/check.h"
 #include "ir/evaluate.h"
 
-#include <string.h>
-
 void lower_constant(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)in;
     const double value = node_float(n, "value", 0);
@@ -32,4 +30,80 @@ void lower_iota(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)in;
     const int axis = (int)node_int(n, "axis", 0);
     out[0] = kb_index(kb, axis);
+}
+
+// The element's row-major number over all dims of the kernel.
+static KRef element_number(KernelBuilder *kb) {
+    KRef number = -1;
+    for (int d = 0; d < kb_rank(kb); d++) {
+        if (kb_dim(kb, d) == 1)
+            continue;
+        const KRef index = kb_index(kb, d);
+        if (number < 0) {
+            number = index;
+            continue;
+        }
+        const KRef extent = kb_int(kb, kb_dim(kb, d));
+        number = kb_op2(kb, KOP_ADD, kb_op2(kb, KOP_MUL, number, extent), index);
+    }
+    return number < 0 ? kb_int(kb, 0) : number;
+}
+
+// floor(bits / 256) as f32, exact: the part of a draw's 32 bits that random_unit and random_gauss
+// use.
+static KRef draw(KernelBuilder *kb, const Node *n, const KRef *in) {
+    const KRef step = n->input_count > 1 ? in[1] : kb_int(kb, 0);
+    const KRef key = kb_int(kb, node_int(n, "key", 0));
+    const KRef bits = kb_random(kb, in[0], step, key, element_number(kb));
+    const KRef divisor = kb_int(kb, 256);
+    const KRef quotient = kb_op2(kb, KOP_DIV, bits, divisor); // Toward zero
+    const KRef rest = kb_op2(kb, KOP_SUB, bits, kb_op2(kb, KOP_MUL, quotient, divisor));
+    const KRef below = kb_op2(kb, KOP_LT, rest, kb_int(kb, 0));
+    const KRef lower = kb_op2(kb, KOP_SUB, quotient, kb_int(kb, 1));
+    return kb_op1(kb, KOP_TO_F32, kb_op3(kb, KOP_SELECT, below, lower, quotient));
+}
+
+static KRef fused(KernelBuilder *kb, KRef a, KRef b, KRef c) {
+    return kb_op3(kb, KOP_FMA, a, b, c);
+}
+
+// Operation by operation random_unit of ir/random.c.
+void lower_random_uniform(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
+    const double low = node_float(n, "low", 0), high = node_float(n, "high", 1);
+    const KRef unit = fused(kb, draw(kb, n, in), kb_float(kb, 0x1p-24), kb_float(kb, 0.5));
+    out[0] = fused(kb, kb_float(kb, high - low), unit, kb_float(kb, low));
+}
+
+// The coefficients of random_gauss, the highest power's first.
+enum { GAUSS_TERMS = 9 };
+static const float gauss_middle[GAUSS_TERMS] = {2.81022636e-08f,  3.43273939e-07f, -3.5233877e-06f,
+                                                -4.39150654e-06f, 0.00021858087f,  -0.00125372503f,
+                                                -0.00417768164f,  0.246640727f,    1.50140941f};
+static const float gauss_tail[GAUSS_TERMS] = {-0.000200214257f, 0.000100950558f, 0.00134934322f,
+                                              -0.00367342844f,  0.00573950773f,  -0.0076224613f,
+                                              0.00943887047f,   1.00167406f,     2.83297682f};
+
+// A polynomial by Horner's rule.
+static KRef horner(KernelBuilder *kb, const float coefficient[GAUSS_TERMS], KRef x) {
+    KRef sum = kb_float(kb, (double)coefficient[0]);
+    for (int i = 1; i < GAUSS_TERMS; i++)
+        sum = fused(kb, sum, x, kb_float(kb, (double)coefficient[i]));
+    return sum;
+}
+
+// Operation by operation random_gauss of ir/random.c, whose head says whose polynomials these are.
+void lower_random_normal(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
+    const KRef one = kb_float(kb, 1);
+    const KRef x = fused(kb, draw(kb, n, in), kb_float(kb, 0x1p-23), kb_float(kb, 0x1p-24));
+    const KRef product =
+        kb_op2(kb, KOP_MUL, kb_op2(kb, KOP_SUB, one, x), kb_op2(kb, KOP_ADD, one, x));
+    const KRef w = kb_op1(kb, KOP_NEG, kb_op1(kb, KOP_LOG, product));
+    const KRef near = kb_op2(kb, KOP_SUB, w, kb_float(kb, 2.5));
+    const KRef far = kb_op2(kb, KOP_SUB, kb_op1(kb, KOP_SQRT, w), kb_float(kb, 3));
+    const KRef p = kb_op3(kb, KOP_SELECT, kb_op2(kb, KOP_LT, w, kb_float(kb, 5)),
+                          horner(kb, gauss_middle, near), horner(kb, gauss_tail, far));
+    const KRef root_two = kb_float(kb, 1.4142135623730951);
+    const KRef gauss = kb_op2(kb, KOP_MUL, kb_op2(kb, KOP_MUL, p, x), root_two);
+    const KRef mean = kb_float(kb, node_float(n, "mean", 0));
+    out[0] = fused(kb, kb_float(kb, node_float(n, "std", 1)), gauss, mean);
 }
