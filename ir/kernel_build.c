@@ -213,7 +213,17 @@ static KRef push_op(KernelBuilder *kb, KOp op, int count, const KRef *arg) {
     return push(kb, i);
 }
 
+// Whether the value is one that bf16 holds already.
+static bool is_bf16(const KernelBuilder *kb, KRef r) {
+    const KInstr *in = instr_at(kb, r);
+    if (in->op == KOP_LOAD || in->op == KOP_LOAD_AT)
+        return kb->kernel->operand[in->operand].dtype == DT_BF16;
+    return in->op == KOP_ROUND_BF16;
+}
+
 KRef kb_op1(KernelBuilder *kb, KOp op, KRef a) {
+    if (op == KOP_ROUND_BF16 && is_bf16(kb, a))
+        return a;
     return push_op(kb, op, 1, (const KRef[]){a});
 }
 

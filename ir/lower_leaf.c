@@ -53,7 +53,7 @@ static KRef element_number(KernelBuilder *kb) {
 // use.
 static KRef draw(KernelBuilder *kb, const Node *n, const KRef *in) {
     const KRef step = n->input_count > 1 ? in[1] : kb_int(kb, 0);
-    const KRef key = kb_int(kb, node_int(n, "key", 0));
+    const KRef key = kb_imm(kb, kernel_add_imm(kb));
     const KRef bits = kb_random(kb, in[0], step, key, element_number(kb));
     const KRef divisor = kb_int(kb, 256);
     const KRef quotient = kb_op2(kb, KOP_DIV, bits, divisor); // Toward zero

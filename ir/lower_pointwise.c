@@ -53,14 +53,23 @@ LOWER_BINARY(add, KOP_ADD)
 LOWER_BINARY(sub, KOP_SUB)
 LOWER_BINARY(mul, KOP_MUL)
 LOWER_BINARY(div, KOP_DIV)
-LOWER_BINARY(min, KOP_MIN)
-LOWER_BINARY(max, KOP_MAX)
 LOWER_BINARY(eq, KOP_EQ)
 LOWER_BINARY(ne, KOP_NE)
 LOWER_BINARY(lt, KOP_LT)
 LOWER_BINARY(le, KOP_LE)
 LOWER_BINARY(and, KOP_AND)
 LOWER_BINARY(or, KOP_OR)
+
+// b < a ? b : a, as the evaluator says: where one is NaN, or they are equal, a.
+void lower_min(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
+    (void)n;
+    out[0] = kb_op2(kb, KOP_MIN, in[1], in[0]);
+}
+
+void lower_max(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
+    (void)n;
+    out[0] = kb_op2(kb, KOP_MAX, in[1], in[0]);
+}
 
 static KRef zero_like(KernelBuilder *kb, KRef x) {
     return kb_dtype(kb, x) == DT_I32 ? kb_int(kb, 0) : kb_float(kb, 0);

@@ -22,7 +22,8 @@
 //                      kernel is COLUMNS over the axes of rows; where base has rank 1, with one more dim of
 //                      extent 1 at the end. The program stores by ADD_AT itself: out[0] is -1.
 //  - accumulate: in[1] is the accumulator's content, loaded from the operand out[0] will be stored to.
-//  - random leaves: where there is no step, in[1] is not read.
+//  - random leaves: where there is no step, in[1] is not read. The key attribute is an immediate: each adds
+//    one (kernel_add_imm), whose low 32 bits are the key's at every call.
 #ifndef PLIM_IR_OP_LOWER_H
 #define PLIM_IR_OP_LOWER_H
 
