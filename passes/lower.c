@@ -1,0 +1,289 @@
+// Graphs become a plan: kernels, buffers, segments, entries.
+//
+// On entry the node order is final (pass_order). Storage is chosen for each entry
+// (passes/storage.h); every step of it becomes one instruction; every storage that anything touches
+// becomes a buffer with its live range in the entry's linear positions, which are the step numbers:
+// prologue, body, update. States are persistent buffers shared by all entries. Offsets come later,
+// from pass_layout.
+#include "passes/lower.h"
+
+#include "ir/check.h"
+#include "passes/lower_product.h"
+#include "runtime/plan_sign.h"
+
+#include <string.h>
+
+uint32_t lower_add_buffer(Lower *lw, PlanBuffer b) {
+    Plan *p = lw->plan;
+    if ((int)p->buffer_count == lw->buffer_capacity) {
+        const int capacity = lw->buffer_capacity ? 2 * lw->buffer_capacity : 256;
+        p->buffer = arena_grow(lw->cx->arena, p->buffer, p->buffer_count, (size_t)capacity,
+                               sizeof *p->buffer);
+        lw->buffer_capacity = capacity;
+    }
+    p->buffer[p->buffer_count] = b;
+    return p->buffer_count++;
+}
+
+static PlanDType plan_dtype(DType t) {
+    switch (t) {
+    case DT_F32:
+        return PLAN_F32;
+    case DT_BF16:
+        return PLAN_BF16;
+    case DT_I32:
+        return PLAN_I32;
+    case DT_BOOL:
+        return PLAN_BOOL;
+    case DT_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+static void copy_dims(const Type *t, uint32_t *rank, int64_t dim[PLAN_RANK_MAX]) {
+    *rank = (uint32_t)t->rank;
+    for (int i = 0; i < t->rank; i++)
+        dim[i] = t->dim[i];
+}
+
+// Everything kept from step to step: first in the plan, in the module's order.
+static void lower_states(Lower *lw) {
+    const Module *m = lw->m;
+    Plan *p = lw->plan;
+    p->state_count = (uint32_t)m->state_count;
+    p->state = arena_array(lw->cx->arena, PlanState, m->state_count + 1);
+    for (int i = 0; i < m->state_count; i++) {
+        const State *s = m->state[i];
+        PlanBuffer b = {.name = s->name,
+                        .kind = s->kind == STATE_PARAM       ? BUFFER_WEIGHTS
+                                : s->kind == STATE_OPTIMIZER ? BUFFER_OPTIMIZER
+                                                             : BUFFER_STATE,
+                        .bytes = type_bytes(&s->type),
+                        .alignment = STORAGE_ALIGNMENT,
+                        .entry = UINT32_MAX,
+                        .last = UINT32_MAX,
+                        .scope = "",
+                        .where = loc_text(lw->cx->arena, s->loc),
+                        .dtype = plan_dtype(s->type.dtype)};
+        copy_dims(&s->type, &b.rank, b.dim);
+        PlanState *out = &p->state[i];
+        *out = (PlanState){.name = s->name,
+                           .file = s->file ? s->file : s->name,
+                           .kind = (uint32_t)s->kind,
+                           .dtype = b.dtype,
+                           .rank = b.rank};
+        memcpy(out->dim, b.dim, sizeof out->dim);
+        out->buffer = lower_add_buffer(lw, b);
+    }
+}
+
+static const char *storage_name(const Lower *lw, const Storage *s) {
+    const Value *v = s->owner;
+    if (v->name)
+        return v->name;
+    const char *op = op_info(v->def->op)->name;
+    const char *scope = v->def->scope;
+    return scope && *scope ? arena_format(lw->cx->arena, "%s.%s", scope, op) : op;
+}
+
+static void lower_buffers(Lower *lw) {
+    const StoragePlan *sp = lw->sp;
+    lw->buffer_of = arena_array(lw->cx->arena, uint32_t, sp->storage_count + 1);
+    for (int i = 0; i < sp->storage_count; i++) {
+        const Storage *s = &sp->storage[i];
+        lw->buffer_of[i] = UINT32_MAX;
+        if (s->state) {
+            lw->buffer_of[i] = s->state->id; // states are the first buffers
+            continue;
+        }
+        if (s->first > s->last)
+            continue;
+        PlanBuffer b = {.name = storage_name(lw, s),
+                        .kind = s->kind,
+                        .bytes = s->bytes,
+                        .alignment = STORAGE_ALIGNMENT,
+                        .entry = lw->entry,
+                        .first = (uint32_t)s->first,
+                        .last = (uint32_t)s->last,
+                        .carried = s->carried,
+                        .scope = s->owner->def->scope ? s->owner->def->scope : "",
+                        .where = loc_text(lw->cx->arena, s->owner->def->loc),
+                        .dtype = plan_dtype(s->dtype)};
+        copy_dims(&s->owner->type, &b.rank, b.dim);
+        lw->buffer_of[i] = lower_add_buffer(lw, b);
+    }
+}
+
+static PlanSource plan_source(InputSource s) {
+    switch (s) {
+    case FROM_DATA:
+        return PLAN_FROM_DATA;
+    case FROM_KNOB:
+        return PLAN_FROM_KNOB;
+    case FROM_STEP:
+        return PLAN_FROM_STEP;
+    case FROM_STEPS:
+        return PLAN_FROM_STEPS;
+    case FROM_SEED:
+        return PLAN_FROM_SEED;
+    case FROM_CALLER:
+        return PLAN_FROM_CALLER;
+    }
+    UNREACHABLE();
+}
+
+static void lower_inputs(Lower *lw, PlanEntry *e) {
+    const Graph *g = lw->g;
+    Arena *a = lw->cx->arena;
+    e->input_count = (uint32_t)g->input_count;
+    e->input = arena_array(a, PlanInput, g->input_count + 1);
+    for (int i = 0; i < g->input_count; i++) {
+        const Input *in = &g->input[i];
+        PlanInput *out = &e->input[i];
+        *out =
+            (PlanInput){.name = in->value->name ? in->value->name : arena_format(a, "input%d", i),
+                        .source = plan_source(in->source),
+                        .loader = in->loader ? in->loader : "",
+                        .fallback = in->fallback,
+                        .bound = in->bound,
+                        .buffer = lw->buffer_of[lw->sp->input_storage[i]],
+                        .slots = in->source == FROM_DATA ? (uint32_t)g->repeat : 1,
+                        .dtype = plan_dtype(in->value->type.dtype)};
+        copy_dims(&in->value->type, &out->rank, out->dim);
+    }
+}
+
+static void lower_results(Lower *lw, PlanEntry *e) {
+    const Graph *g = lw->g;
+    Arena *a = lw->cx->arena;
+    e->result_count = (uint32_t)g->result_count;
+    e->result = arena_array(a, PlanResult, g->result_count + 1);
+    for (int i = 0; i < g->result_count; i++) {
+        const Value *v = g->result[i].value;
+        const Place *p = &lw->sp->result[i];
+        PlanResult *out = &e->result[i];
+        *out = (PlanResult){.name = g->result[i].name ? g->result[i].name
+                                                      : arena_format(a, "result%d", i),
+                            .buffer = lw->buffer_of[p->storage],
+                            .offset = (uint64_t)p->offset * dtype_bytes(v->type.dtype),
+                            .dtype = plan_dtype(v->type.dtype)};
+        copy_dims(&v->type, &out->rank, out->dim);
+    }
+    e->commit_count = (uint32_t)g->commit_count;
+    e->commit = arena_array(a, PlanCommit, g->commit_count + 1);
+    for (int i = 0; i < g->commit_count; i++)
+        e->commit[i].state = g->commit[i].state->id;
+}
+
+// One segment's instructions. Returns its index.
+static uint32_t lower_segment(Lower *lw, StepSegment segment) {
+    static const char *const name[STEP_SEGMENT_COUNT] = {"prologue", "body", "update"};
+    const int begin = segment ? lw->sp->segment_end[segment - 1] : 0;
+    const int end = lw->sp->segment_end[segment];
+    Plan *p = lw->plan;
+    PlanSegment *s = &p->segment[p->segment_count];
+    s->name = arena_format(lw->cx->arena, "%s.%s", lw->g->name, name[segment]);
+    s->instr = arena_array(lw->cx->arena, PlanInstr, end - begin + 1);
+    for (int i = begin; i < end; i++)
+        s->instr[s->instr_count++] = lower_step(lw, i);
+    return p->segment_count++;
+}
+
+static void lower_calls(Lower *lw, PlanEntry *e) {
+    const uint32_t repeat = (uint32_t)lw->g->repeat;
+    e->call = arena_array(lw->cx->arena, PlanCall, repeat + 2);
+    if (lw->sp->segment_end[STEP_PROLOGUE] > 0)
+        e->call[e->call_count++].segment = lower_segment(lw, STEP_PROLOGUE);
+    const uint32_t body = lower_segment(lw, STEP_BODY);
+    for (uint32_t r = 0; r < repeat; r++)
+        e->call[e->call_count++] = (PlanCall){.segment = body, .slot = r};
+    if (lw->sp->segment_end[STEP_UPDATE] > lw->sp->segment_end[STEP_BODY])
+        e->call[e->call_count++].segment = lower_segment(lw, STEP_UPDATE);
+}
+
+static void lower_entry(Lower *lw, const Graph *g) {
+    const Tasks *tasks = tasks_create(g, lw->cx->scratch);
+    lw->g = g;
+    lw->sp = storage_plan(lw->m, g, tasks, lw->cx->scratch);
+    lw->entry = lw->plan->entry_count;
+    PlanEntry *e = &lw->plan->entry[lw->plan->entry_count++];
+    e->name = g->name;
+    lower_buffers(lw);
+    lower_inputs(lw, e);
+    lower_results(lw, e);
+    lower_calls(lw, e);
+    remark_add(lw->cx, "lower", g->name, "%d operators became %d instructions, %d buffers",
+               g->node_count, lw->sp->step_count, lw->sp->storage_count);
+}
+
+static void lower_kernels(Lower *lw) {
+    Plan *p = lw->plan;
+    Arena *a = lw->cx->arena;
+    const KernelTable *t = &lw->kernels;
+    p->kernel = arena_array(a, PlanKernel, t->count + 1);
+    p->product = arena_array(a, PlanProduct, t->count + 1);
+    for (int i = 0; i < t->count; i++) {
+        const Kernel *k = t->kernel[i];
+        p->kernel[p->kernel_count++] = (PlanKernel){.name = k->name,
+                                                    .text = kernel_text(k, a),
+                                                    .tiles = (uint64_t)kernel_tiles(k),
+                                                    .workspace = kernel_workspace(k)};
+        const ProductKernel *from = &k->product;
+        if (k->kind != KERNEL_PRODUCT || from->library == PRODUCT_OWN)
+            continue;
+        PlanProduct *out = &p->product[p->product_count++];
+        *out = (PlanProduct){.kernel = (uint32_t)i,
+                             .library = from->library == PRODUCT_ONEDNN ? 1 : 2,
+                             .a = plan_dtype(from->a),
+                             .b = plan_dtype(from->b),
+                             .c = plan_dtype(from->c),
+                             .batch = {from->batch[0], from->batch[1]},
+                             .m = from->m,
+                             .n = from->n,
+                             .k = from->k,
+                             .accumulate = from->accumulate,
+                             .tile_m = from->tile_m,
+                             .tile_n = from->tile_n};
+        memcpy(out->a_stride, from->a_stride, sizeof out->a_stride);
+        memcpy(out->b_stride, from->b_stride, sizeof out->b_stride);
+        memcpy(out->c_stride, from->c_stride, sizeof out->c_stride);
+    }
+}
+
+static const char *or_empty(const char *text) {
+    return text ? text : "";
+}
+
+static Plan *plan_begin(const Module *m, PassCtx *cx) {
+    Plan *p = arena_new(cx->arena, Plan);
+    const PassOptions *o = cx->options;
+    p->version = PLAN_VERSION;
+    p->model = or_empty(m->name);
+    p->target = o->target ? o->target : "cpu";
+    p->isa = "";
+    p->tool = or_empty(o->tool);
+    p->flags = or_empty(o->flags);
+    p->tokenizer = m->tokenizer ? m->tokenizer : "bytes";
+    p->workers = o->workers > 0 ? (uint32_t)o->workers : 16;
+    p->stream_count = 1;
+    p->space_count = 1;
+    p->space = arena_array(cx->arena, PlanSpace, 1);
+    p->space[0].kind = SPACE_DEVICE;
+    p->segment = arena_array(cx->arena, PlanSegment, m->entry_count * STEP_SEGMENT_COUNT + 1);
+    p->entry = arena_array(cx->arena, PlanEntry, m->entry_count + 1);
+    return p;
+}
+
+PassResult pass_lower(Module *m, PassCtx *cx) {
+    Lower lw = {.cx = cx, .m = m, .plan = plan_begin(m, cx), .kernels = {.a = cx->arena}};
+    lower_states(&lw);
+    for (int i = 0; i < m->entry_count; i++)
+        lower_entry(&lw, m->entry[i]);
+    lower_kernels(&lw);
+    CHECK(plan_sign(lw.plan) == PLIM_OK);
+    cx->plan = lw.plan;
+    remark_add(cx, "lower", or_empty(m->name), "%u kernels, %u of them products by a library",
+               lw.plan->kernel_count, lw.plan->product_count);
+    return PASS_CHANGED;
+}

@@ -1,0 +1,300 @@
+// Classifying an einsum's letters. A letter in both factors and the result is batch; in the first
+// and the result m; in the second and the result n; in both factors only k. Letters of a class that
+// are neighbours in memory in every operand that has them join; a class must come out as one (two
+// for batch). Spare m and n groups become batch dims over which the other factor stands still.
+// Where that fails, operands are copied to dense [batch, m, k], [batch, k, n] and [batch, m, n],
+// which always works.
+#include "passes/lower_product.h"
+
+#include "ir/check.h"
+#include "passes/storage.h"
+
+#include <string.h>
+
+enum { LETTERS = 26 * 2 };
+
+enum { CLASS_BATCH, CLASS_M, CLASS_N, CLASS_K, CLASS_COUNT };
+
+typedef struct {
+    int64_t extent;
+    int64_t stride[3]; // in a, b, c; 0 where it has none
+} Group;
+
+typedef struct {
+    int count[CLASS_COUNT];
+    char letter[CLASS_COUNT][3 * RANK_MAX];
+    char text[3][RANK_MAX + 1]; // the letters of a, b, c
+    const Type *type[3];
+} Spec;
+
+int product_first_input(const Node *n) {
+    return n->op == OP_EINSUM_ADD ? 1 : 0;
+}
+
+static Spec spec_read(const Node *n) {
+    Spec s = {0};
+    int operand = 0, at = 0;
+    for (const char *c = node_text(n, "spec", ""); *c; c++) {
+        if (*c == ',' || *c == '>') {
+            operand++;
+            at = 0;
+        } else if (*c != '-' && *c != ' ') {
+            CHECK(operand < 3 && at < RANK_MAX);
+            s.text[operand][at++] = *c;
+        }
+    }
+    const int first = product_first_input(n);
+    s.type[0] = &n->input[first]->type;
+    s.type[1] = &n->input[first + 1]->type;
+    s.type[2] = &n->result[0].type;
+    for (int o = 0; o < 3; o++)
+        for (int i = 0; s.text[o][i]; i++) {
+            const char letter = s.text[o][i];
+            const bool a = strchr(s.text[0], letter), b = strchr(s.text[1], letter),
+                       c = strchr(s.text[2], letter);
+            if ((o > 0 && a) || (o > 1 && b))
+                continue; // seen before
+            const int class = a && b && c ? CLASS_BATCH
+                              : a && c    ? CLASS_M
+                              : b && c    ? CLASS_N
+                                          : CLASS_K;
+            s.letter[class][s.count[class]++] = letter;
+        }
+    return s;
+}
+
+static int axis_of(const Spec *s, int operand, char letter) {
+    const char *at = strchr(s->text[operand], letter);
+    return at ? (int)(at - s->text[operand]) : -1;
+}
+
+static int64_t letter_extent(const Spec *s, char letter) {
+    for (int o = 0; o < 3; o++)
+        if (axis_of(s, o, letter) >= 0)
+            return s->type[o]->dim[axis_of(s, o, letter)];
+    UNREACHABLE();
+}
+
+// The letters of a class as few groups as strides allow, slowest first.
+static int join_class(const Spec *s, int class, const Place *const place[3], Group *out) {
+    Group letter[3 * RANK_MAX];
+    int count = 0;
+    const int key = class == CLASS_K ? 0 : 2; // sorted by strides in a or c
+    for (int i = 0; i < s->count[class]; i++) {
+        Group g = {.extent = letter_extent(s, s->letter[class][i])};
+        if (g.extent == 1)
+            continue;
+        for (int o = 0; o < 3; o++) {
+            const int axis = axis_of(s, o, s->letter[class][i]);
+            g.stride[o] = axis < 0 ? 0 : place[o]->stride[axis];
+        }
+        int at = count++;
+        for (; at > 0 && letter[at - 1].stride[key] < g.stride[key]; at--)
+            letter[at] = letter[at - 1];
+        letter[at] = g;
+    }
+    int groups = 0;
+    for (int i = 0; i < count; i++) {
+        Group *last = groups ? &out[groups - 1] : NULL;
+        bool joins = last != NULL;
+        for (int o = 0; o < 3 && joins; o++)
+            joins = last->stride[o] == letter[i].stride[o] * letter[i].extent;
+        if (joins) {
+            last->extent *= letter[i].extent;
+            memcpy(last->stride, letter[i].stride, sizeof last->stride);
+        } else {
+            out[groups++] = letter[i];
+        }
+    }
+    return groups;
+}
+
+// Moves all but the largest group to the batch dims.
+static Group demote_rest(Group *group, int count, Group *batch, int *batch_count) {
+    int main = 0;
+    for (int i = 1; i < count; i++)
+        if (group[i].extent > group[main].extent)
+            main = i;
+    for (int i = 0; i < count; i++)
+        if (i != main)
+            batch[(*batch_count)++] = group[i];
+    return count ? group[main] : (Group){.extent = 1};
+}
+
+// Strides of dims of extent 1 say nothing; made what a dense operand would have.
+static void tidy_strides(ProductKernel *p) {
+    if (p->k == 1)
+        p->a_stride[3] = p->a_stride[2] == 1 && p->m > 1 ? p->m : 1;
+    if (p->m == 1)
+        p->a_stride[2] = p->k * p->a_stride[3];
+    if (p->n == 1)
+        p->b_stride[3] = p->b_stride[2] == 1 && p->k > 1 ? p->k : 1;
+    if (p->k == 1)
+        p->b_stride[2] = p->n * p->b_stride[3];
+    if (p->n == 1)
+        p->c_stride[3] = 1;
+    if (p->m == 1)
+        p->c_stride[2] = p->n * p->c_stride[3];
+}
+
+static ProductKernel product_fill(const Spec *s, const Group *batch, int batch_count,
+                                  const Group *m, const Group *n, const Group *k, bool swapped) {
+    const int a = swapped ? 1 : 0, b = swapped ? 0 : 1;
+    ProductKernel p = {.a = s->type[a]->dtype, .b = s->type[b]->dtype, .c = s->type[2]->dtype};
+    for (int i = 0; i < 2; i++) {
+        const int from = i + batch_count - 2; // one batch dim: the inner one
+        p.batch[i] = from >= 0 ? batch[from].extent : 1;
+        p.a_stride[i] = from >= 0 ? batch[from].stride[a] : 0;
+        p.b_stride[i] = from >= 0 ? batch[from].stride[b] : 0;
+        p.c_stride[i] = from >= 0 ? batch[from].stride[2] : 0;
+    }
+    p.m = m->extent;
+    p.n = n->extent;
+    p.k = k->extent;
+    p.a_stride[2] = m->stride[a];
+    p.a_stride[3] = k->stride[a];
+    p.b_stride[2] = k->stride[b];
+    p.b_stride[3] = n->stride[b];
+    p.c_stride[2] = m->stride[2];
+    p.c_stride[3] = n->stride[2];
+    tidy_strides(&p);
+    return p;
+}
+
+bool product_form(const Node *n, const Place *a, const Place *b, const Place *c, ProductForm *out) {
+    const Spec s = spec_read(n);
+    const Place *const place[3] = {a, b, c};
+    Group batch[3 * RANK_MAX], m[3 * RANK_MAX], col[3 * RANK_MAX], k[3 * RANK_MAX];
+    int batch_count = join_class(&s, CLASS_BATCH, place, batch);
+    const int m_count = join_class(&s, CLASS_M, place, m);
+    const int n_count = join_class(&s, CLASS_N, place, col);
+    const int k_count = join_class(&s, CLASS_K, place, k);
+    if (k_count > 1 ||
+        batch_count + (m_count > 1 ? m_count - 1 : 0) + (n_count > 1 ? n_count - 1 : 0) > 2)
+        return false;
+    Group rows = demote_rest(m, m_count, batch, &batch_count);
+    Group columns = demote_rest(col, n_count, batch, &batch_count);
+    const Group depth = k_count ? k[0] : (Group){.extent = 1};
+    if (batch_count == 2 && batch[0].stride[2] < batch[1].stride[2]) {
+        const Group outer = batch[1];
+        batch[1] = batch[0];
+        batch[0] = outer;
+    }
+    // The result's columns are contiguous where one of the two orders makes them so.
+    out->swapped =
+        columns.extent > 1 && columns.stride[2] != 1 && (rows.extent == 1 || rows.stride[2] == 1);
+    if (out->swapped) {
+        const Group swap = rows;
+        rows = columns;
+        columns = swap;
+    }
+    out->kernel = product_fill(&s, batch, batch_count, &rows, &columns, &depth, out->swapped);
+    return true;
+}
+
+void product_copy_order(const Node *n, int operand, int *order) {
+    static const int classes[3][3] = {{CLASS_BATCH, CLASS_M, CLASS_K},
+                                      {CLASS_BATCH, CLASS_K, CLASS_N},
+                                      {CLASS_BATCH, CLASS_M, CLASS_N}};
+    const Spec s = spec_read(n);
+    int at = 0;
+    for (int c = 0; c < 3; c++) {
+        const int class = classes[operand][c];
+        for (int i = 0; i < s.count[class]; i++) {
+            const int axis = axis_of(&s, operand, s.letter[class][i]);
+            if (axis >= 0)
+                order[at++] = axis;
+        }
+    }
+}
+
+unsigned product_copies(const Node *n, const Place *a, const Place *b, const Place *c) {
+    const Spec s = spec_read(n);
+    Place dense[3];
+    const Place *const given[3] = {a, b, c};
+    for (int o = 0; o < 3; o++) {
+        int order[RANK_MAX];
+        product_copy_order(n, o, order);
+        dense[o] = place_ordered(0, s.type[o], order);
+    }
+    unsigned best = 8;
+    size_t best_bytes = SIZE_MAX;
+    for (unsigned mask = 0; mask < 8; mask++) {
+        const Place *place[3];
+        size_t bytes = 0;
+        for (int o = 0; o < 3; o++) {
+            place[o] = mask >> o & 1 ? &dense[o] : given[o];
+            bytes += mask >> o & 1 ? type_bytes(s.type[o]) : 0;
+        }
+        ProductForm form;
+        if (bytes < best_bytes && product_form(n, place[0], place[1], place[2], &form)) {
+            best = mask;
+            best_bytes = bytes;
+        }
+    }
+    CHECK(best < 8);
+    return best;
+}
+
+// Tiles: at least TILES of them for all workers, each with TILE_FLOPS of work, of a few fixed
+// shapes.
+enum { TILES = 16, TILE_FLOPS = 2000000, TILE_M_MAX = 192, TILE_N_MAX = 512, TILE_MIN = 48 };
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static void choose_tiles(ProductKernel *p) {
+    int64_t tile_m = TILE_M_MAX, tile_n = TILE_N_MAX;
+    for (;;) {
+        const int64_t rows = p->m < tile_m ? p->m : tile_m;
+        const int64_t columns = p->n < tile_n ? p->n : tile_n;
+        const int64_t tiles =
+            p->batch[0] * p->batch[1] * ceil_div(p->m, tile_m) * ceil_div(p->n, tile_n);
+        const double flops = 2.0 * (double)rows * (double)columns * (double)p->k;
+        if (tiles >= TILES || flops < 2 * TILE_FLOPS)
+            break;
+        if (columns >= 2 * rows && tile_n / 2 >= TILE_MIN)
+            tile_n /= 2;
+        else if (tile_m / 2 >= TILE_MIN)
+            tile_m /= 2;
+        else if (tile_n / 2 >= TILE_MIN)
+            tile_n /= 2;
+        else
+            break;
+    }
+    p->tile_m = tile_m;
+    p->tile_n = tile_n;
+}
+
+// Whether a library can read this matrix: one of its strides is 1, the other is large enough.
+static bool stride_is_plain(int64_t rows, int64_t columns, const int64_t *stride) {
+    return (stride[1] == 1 && stride[0] >= columns) || (stride[0] == 1 && stride[1] >= rows);
+}
+
+// Scratch of a library call on one tile: packed copies of its operands and a block of sums, in f32.
+static size_t library_workspace(const ProductKernel *p) {
+    const size_t m = (size_t)(p->m < p->tile_m ? p->m : p->tile_m) + 64;
+    const size_t n = (size_t)(p->n < p->tile_n ? p->n : p->tile_n) + 64;
+    const size_t k = (size_t)p->k + 64;
+    const size_t bytes = (m * k + k * n + m * n) * sizeof(float);
+    return (bytes + 4095) / 4096 * 4096;
+}
+
+void product_choose(ProductKernel *p, ProductLibraries have) {
+    const bool plain = stride_is_plain(p->m, p->k, p->a_stride + 2) &&
+                       stride_is_plain(p->k, p->n, p->b_stride + 2) && p->c_stride[3] == 1 &&
+                       p->c_stride[2] >= p->n;
+    const bool f32 = p->a == DT_F32 && p->b == DT_F32 && p->c == DT_F32;
+    p->library = PRODUCT_OWN;
+    p->workspace = 0;
+    choose_tiles(p);
+    if (plain && have.onednn && (f32 || (have.bf16 && p->a == p->b)))
+        p->library = PRODUCT_ONEDNN;
+    else if (plain && have.openblas && f32)
+        p->library = PRODUCT_OPENBLAS;
+    if (p->library == PRODUCT_ONEDNN)
+        p->workspace = library_workspace(p);
+    if (p->library == PRODUCT_OWN)
+        p->workspace = kernel_workspace(&(Kernel){.kind = KERNEL_PRODUCT, .product = *p});
+}

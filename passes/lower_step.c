@@ -1,0 +1,198 @@
+// A step becomes an instruction: its kernel, found or added in the table; its operands as byte
+// ranges of buffers; and what people want to know about it.
+#include "passes/lower.h"
+
+#include "ir/check.h"
+#include "passes/lower_product.h"
+
+#include <string.h>
+
+enum { COPY_BYTES_MAX = 1 << 20 }; // longer copies are shared by the workers
+
+static void table_grow(KernelTable *t) {
+    t->slot_count = t->slot_count ? 2 * t->slot_count : 64;
+    t->slot = arena_array(t->a, uint32_t, t->slot_count);
+    for (int i = 0; i < t->count; i++) {
+        uint64_t at = kernel_hash(t->kernel[i]) & (t->slot_count - 1);
+        while (t->slot[at])
+            at = (at + 1) & (t->slot_count - 1);
+        t->slot[at] = (uint32_t)i + 1;
+    }
+}
+
+uint32_t kernel_table_add(KernelTable *t, Kernel *k) {
+    if (2 * ((uint32_t)t->count + 1) > t->slot_count)
+        table_grow(t);
+    uint64_t at = kernel_hash(k) & (t->slot_count - 1);
+    for (; t->slot[at]; at = (at + 1) & (t->slot_count - 1))
+        if (kernel_equal(t->kernel[t->slot[at] - 1], k))
+            return t->slot[at] - 1;
+    if (t->count == t->capacity) {
+        const int capacity = t->capacity ? 2 * t->capacity : 64;
+        t->kernel =
+            arena_grow(t->a, t->kernel, (size_t)t->count, (size_t)capacity, sizeof *t->kernel);
+        t->capacity = capacity;
+    }
+    k->name = arena_format(t->a, "k%d", t->count);
+    t->kernel[t->count] = k;
+    t->slot[at] = (uint32_t)++t->count;
+    return (uint32_t)t->count - 1;
+}
+
+const char *loc_text(Arena *a, Loc loc) {
+    if (!loc.file || loc.line == 0)
+        return "";
+    return arena_format(a, "%s:%d:%d", loc.file, loc.line, loc.column);
+}
+
+// "add+layernorm h.0.ln_1"; long groups name their first operators.
+static const char *step_name(Arena *a, const Step *s) {
+    enum { NAMED_MAX = 4 };
+    const char *ops = "";
+    if (s->kind == STEP_COPY)
+        ops = "copy";
+    else if (s->kind == STEP_FILL)
+        ops = "fill";
+    for (int i = 0; s->kind == STEP_NODES && i < s->node_count; i++) {
+        if (i == NAMED_MAX) {
+            ops = arena_format(a, "%s+%d more", ops, s->node_count - i);
+            break;
+        }
+        ops = arena_format(a, "%s%s%s", ops, i ? "+" : "", op_info(s->node[i]->op)->name);
+    }
+    const char *scope = s->for_node->scope;
+    return scope && *scope ? arena_format(a, "%s %s", ops, scope) : ops;
+}
+
+static PlanAccess plan_access(Access a) {
+    switch (a) {
+    case ACCESS_READ:
+        return PLAN_READ;
+    case ACCESS_WRITE:
+        return PLAN_WRITE;
+    case ACCESS_UPDATE:
+        return PLAN_UPDATE;
+    }
+    UNREACHABLE();
+}
+
+static uint32_t workers(const PassCtx *cx) {
+    return cx->options->workers > 0 ? (uint32_t)cx->options->workers : 16;
+}
+
+static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DType dtype,
+                              int64_t elements, PlanAccess access) {
+    const Storage *storage = &lw->sp->storage[p->storage];
+    PlanOperand o = {.buffer = lw->buffer_of[p->storage],
+                     .offset = (uint64_t)p->offset * dtype_bytes(dtype),
+                     .bytes = (uint64_t)elements * dtype_bytes(dtype),
+                     .access = access};
+    CHECK(o.buffer != UINT32_MAX && o.offset + o.bytes <= storage->bytes);
+    if (storage->input >= 0 && lw->g->input[storage->input].source == FROM_DATA &&
+        s->segment == STEP_BODY && lw->g->repeat > 1)
+        o.slot_bytes = type_bytes(&storage->owner->type);
+    return o;
+}
+
+static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *k, PlanInstr *out) {
+    const size_t bytes = kernel_workspace(k);
+    if (bytes == 0)
+        return;
+    const PlanBuffer b = {.name = arena_format(lw->cx->arena, "%s workspace", out->name),
+                          .kind = BUFFER_WORKSPACE,
+                          .bytes = (uint64_t)bytes * workers(lw->cx),
+                          .alignment = STORAGE_ALIGNMENT,
+                          .entry = lw->entry,
+                          .first = (uint32_t)position,
+                          .last = (uint32_t)position,
+                          .scope = s->for_node->scope ? s->for_node->scope : "",
+                          .where = out->where,
+                          .dtype = PLAN_BOOL,
+                          .rank = 1,
+                          .dim = {(int64_t)bytes * workers(lw->cx)}};
+    out->workspace = lower_add_buffer(lw, b);
+}
+
+static void add_call(Lower *lw, const Step *s, int position, const KernelCall *call,
+                     PlanInstr *out) {
+    const Kernel *k = call->kernel;
+    const bool library = k->kind == KERNEL_PRODUCT && k->product.library != PRODUCT_OWN;
+    Arena *a = lw->cx->arena;
+    out->kind = library ? INSTR_PRODUCT : INSTR_KERNEL;
+    out->kernel = kernel_table_add(&lw->kernels, call->kernel);
+    const int count = kernel_operand_count(k);
+    out->operand_count = (uint32_t)count;
+    out->operand = arena_array(a, PlanOperand, count);
+    for (int i = 0; i < count; i++)
+        out->operand[i] = operand_at(lw, s, &call->operand[i], kernel_dtype(k, i),
+                                     kernel_span(k, i), plan_access(kernel_access(k, i)));
+    out->imm_count = (uint32_t)call->imm_count;
+    out->imm = arena_array(a, int64_t, call->imm_count + 1);
+    memcpy(out->imm, call->imm, (size_t)call->imm_count * sizeof *out->imm);
+    out->flops = (uint64_t)kernel_flops(k);
+    out->bytes = (uint64_t)kernel_bytes(k);
+    add_workspace(lw, s, position, k, out);
+}
+
+static void add_fill(Lower *lw, const Step *s, PlanInstr *out) {
+    out->kind = INSTR_FILL;
+    out->operand_count = 1;
+    out->operand = arena_array(lw->cx->arena, PlanOperand, 1);
+    out->operand[0] = operand_at(lw, s, &s->to, s->type->dtype, type_count(s->type), PLAN_WRITE);
+    out->imm_count = 1;
+    out->imm = arena_array(lw->cx->arena, int64_t, 1);
+    out->bytes = out->operand[0].bytes;
+}
+
+static bool is_plain_copy(const Step *s) {
+    return s->from.storage != STORAGE_NONE && type_bytes(s->type) <= COPY_BYTES_MAX &&
+           place_is_dense(&s->from, s->type) && place_is_dense(&s->to, s->type);
+}
+
+static void add_plain_copy(Lower *lw, const Step *s, PlanInstr *out) {
+    const int64_t count = type_count(s->type);
+    out->kind = INSTR_COPY;
+    out->operand_count = 2;
+    out->operand = arena_array(lw->cx->arena, PlanOperand, 2);
+    out->operand[0] = operand_at(lw, s, &s->to, s->type->dtype, count, PLAN_WRITE);
+    out->operand[1] = operand_at(lw, s, &s->from, s->type->dtype, count, PLAN_READ);
+    out->bytes = 2 * out->operand[0].bytes;
+}
+
+static void lower_nodes(Lower *lw, const Step *s, KernelCall *call) {
+    Arena *a = lw->cx->arena;
+    const OpLowering lowering = op_info(s->node[0]->op)->lowering;
+    if (lowering == LOWER_PRODUCT)
+        lower_product(lw->sp, s, lw->cx->options, a, call);
+    else if (lowering == LOWER_ATTENTION)
+        lower_attention(lw->sp, s, a, call);
+    else
+        lower_scalar(lw->sp, s, a, call);
+}
+
+PlanInstr lower_step(Lower *lw, int position) {
+    const Step *s = &lw->sp->step[position];
+    Arena *a = lw->cx->arena;
+    PlanInstr out = {.workspace = UINT32_MAX,
+                     .signal = UINT32_MAX,
+                     .name = step_name(a, s),
+                     .where = loc_text(a, s->for_node->loc)};
+    KernelCall call = {0};
+    switch (s->kind) {
+    case STEP_FILL:
+        add_fill(lw, s, &out);
+        return out;
+    case STEP_COPY:
+        if (is_plain_copy(s)) {
+            add_plain_copy(lw, s, &out);
+            return out;
+        }
+        lower_copy(lw->sp, s, a, &call);
+        break;
+    case STEP_NODES:
+        lower_nodes(lw, s, &call);
+        break;
+    }
+    add_call(lw, s, position, &call, &out);
+    return out;
+}

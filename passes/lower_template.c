@@ -1,0 +1,58 @@
+// Template kernels: products and attention, with the strides of their operands' places.
+#include "passes/lower.h"
+
+#include "ir/check.h"
+#include "passes/lower_product.h"
+
+void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *options, Arena *a,
+                   KernelCall *out) {
+    const Node *n = s->node[0];
+    const int first = product_first_input(n);
+    const Place place[3] = {step_input(sp, s, n, first), step_input(sp, s, n, first + 1),
+                            step_result(sp, s, n, 0)};
+    ProductForm form;
+    CHECK(product_form(n, &place[0], &place[1], &place[2], &form));
+    form.kernel.accumulate = s->accumulate;
+    product_choose(&form.kernel, (ProductLibraries){.onednn = options->onednn,
+                                                    .openblas = options->openblas,
+                                                    .bf16 = options->bf16_products});
+    out->kernel = kernel_product(a, &form.kernel);
+    out->operand[0] = place[form.swapped ? 1 : 0];
+    out->operand[1] = place[form.swapped ? 0 : 1];
+    out->operand[2] = place[2];
+}
+
+// Strides of batch, head and position.
+static void take_strides(int64_t out[3], const Place *p, const Type *t) {
+    for (int i = 0; i < 3; i++)
+        out[i] = t->dim[i] > 1 ? p->stride[i] : 0;
+}
+
+void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out) {
+    const Node *n = s->node[0];
+    const bool grad = n->op == OP_ATTENTION_GRAD;
+    const Type *q = &n->input[0]->type, *k = &n->input[1]->type, *v = &n->input[2]->type;
+    AttentionKernel t = {.dtype = q->dtype,
+                         .batch = q->dim[0],
+                         .heads = q->dim[1],
+                         .groups = k->dim[1],
+                         .queries = q->dim[2],
+                         .keys = k->dim[2],
+                         .dim_qk = q->dim[3],
+                         .dim_v = v->dim[3],
+                         .causal = node_int(n, "causal", 0) != 0,
+                         .window = node_int(n, "window", 0),
+                         .scale = node_float(n, "scale", 1)};
+    int64_t *const stride[9] = {t.q, t.k, t.v, t.out, NULL, t.dout, t.dq, t.dk, t.dv};
+    const int count = n->input_count + n->result_count;
+    for (int o = 0; o < count; o++) {
+        const bool input = o < n->input_count;
+        const Place p = input ? step_input(sp, s, n, o) : step_result(sp, s, n, o - n->input_count);
+        const Type *type = input ? &n->input[o]->type : &n->result[o - n->input_count].type;
+        CHECK(p.storage != STORAGE_NONE);
+        out->operand[o] = p;
+        if (stride[o])
+            take_strides(stride[o], &p, type);
+    }
+    out->kernel = kernel_attention(a, grad ? KERNEL_ATTENTION_GRAD : KERNEL_ATTENTION, &t);
+}

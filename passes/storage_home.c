@@ -1,0 +1,220 @@
+// Homes: values that are computed straight to where they are wanted.
+//
+// A committed value may be written over its state where every reader of the old version has run
+// before (the writer itself may read it element by element), and where the body, which runs once a
+// micro-batch, doesn't read it again. A concat's operand may be computed into its part of the
+// result: we walk up from the operand through reshapes and transposes, undoing each on the place,
+// until the operator that computes it. Concats are visited last to first, so that a concat inside a
+// concat already knows where it is.
+#include "passes/storage_work.h"
+
+#include "ir/check.h"
+#include "ir/op_lower.h"
+
+// Operators with a result of the operand's shape that read a row or element before they write it.
+static bool writes_after_reading(const Node *n) {
+    const OpInfo *info = op_info(n->op);
+    switch (info->lowering) {
+    case LOWER_SCALAR:
+        return true;
+    case LOWER_ROWS:
+        return info->flags & OPF_INPLACE;
+    case LOWER_NONE:
+    case LOWER_COLUMNS:
+    case LOWER_VIEW:
+    case LOWER_PRODUCT:
+    case LOWER_ATTENTION:
+    case LOWER_SCATTER:
+    case LOWER_EXPANDED:
+        return false;
+    }
+    return false;
+}
+
+// Whether v needs the result of every operator of the task that reduces: it is stored after the
+// last stage then, when nothing is loaded again.
+static bool follows_reductions(const StorageWork *w, const Task *task, const Value *v) {
+    if (task->count == 1)
+        return true;
+    bool *follows = arena_array(w->a, bool, task->count);
+    for (int i = 0; i < task->count; i++) {
+        if (op_info(task->node[i]->op)->lowering != LOWER_ROWS)
+            continue;
+        // Reached from reduction i: a node of the task with a reached operand.
+        for (int j = 0; j < task->count; j++) {
+            follows[j] = j == i;
+            for (int k = 0; j > i && k < task->node[j]->input_count && !follows[j]; k++)
+                for (int p = i; p < j; p++)
+                    if (follows[p] && task->node[j]->input[k]->def == task->node[p])
+                        follows[j] = true;
+        }
+        for (int j = 0; j < task->count; j++)
+            if (v->def == task->node[j] && !follows[j])
+                return false;
+    }
+    return true;
+}
+
+bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const Value *v) {
+    const Task *t = &w->tasks->task[task];
+    if (!type_equal(&x->type, &v->type) || !writes_after_reading(v->def))
+        return false;
+    bool read = false;
+    for (int i = 0; i < t->count; i++) {
+        const Node *n = t->node[i];
+        const OpLowering lowering = op_info(n->op)->lowering;
+        if (lowering != LOWER_SCALAR && lowering != LOWER_ROWS)
+            return false;
+        for (int k = 0; k < n->input_count; k++) {
+            if (w->root[n->input[k]->id] != w->root[x->id])
+                continue;
+            read = true;
+            const bool same = n->input[k] == x || type_equal(&n->input[k]->type, &x->type);
+            if (!same || op_input_is_source(n->op, k))
+                return false;
+        }
+    }
+    return read && follows_reductions(w, t, v);
+}
+
+// Whether every reader of the state's old version has run when v is written, or is v's own task.
+static bool old_version_is_dead(const StorageWork *w, const State *s, const Value *v) {
+    const int task = (int)w->tasks->of[v->def->id];
+    const int32_t time = w->time_of[task];
+    const bool repeats = w->g->repeat > 1 && task_segment(w, task) == STEP_BODY;
+    for (const Value *old = w->old[s->id]; old; old = w->next_old[old->id]) {
+        const int32_t last = w->last_use[old->id];
+        if (last < 0)
+            continue;
+        if (repeats || last > time || (last == time && !storage_may_overwrite(w, task, old, v)))
+            return false;
+    }
+    return true;
+}
+
+// Something that runs and can write any strides.
+static bool is_computed(const Node *n) {
+    switch (op_info(n->op)->lowering) {
+    case LOWER_SCALAR:
+    case LOWER_ROWS:
+    case LOWER_COLUMNS:
+    case LOWER_PRODUCT:
+    case LOWER_ATTENTION:
+        return n->op != OP_CONSTANT && n->op != OP_ACCUMULATE && n->op != OP_EINSUM_ADD;
+    case LOWER_NONE:
+    case LOWER_VIEW:
+    case LOWER_SCATTER:
+    case LOWER_EXPANDED:
+        return false;
+    }
+    return false;
+}
+
+static void choose_commit_homes(StorageWork *w) {
+    const Graph *g = w->g;
+    // Commits that are copies at the end read their value then; known first, for they keep old
+    // versions alive.
+    for (int i = 0; i < g->commit_count; i++) {
+        const Value *v = g->commit[i].value;
+        if (w->root[v->id] != v || !is_computed(v->def))
+            w->last_use[w->root[v->id]->id] = STORAGE_END;
+    }
+    for (int i = 0; i < g->commit_count; i++) {
+        const Commit *c = &g->commit[i];
+        const Value *v = c->value;
+        if (w->root[v->id] != v || !is_computed(v->def))
+            continue;
+        const bool homeless = w->home[v->id].storage == STORAGE_NONE;
+        if (homeless && old_version_is_dead(w, c->state, v)) {
+            w->home[v->id] = place_dense(storage_of_state(w, c->state), &v->type);
+            w->committed[i] = true;
+        } else {
+            w->last_use[v->id] = STORAGE_END;
+        }
+    }
+}
+
+// The operator result that must be computed at *place for the operand to be there, or NULL.
+static const Value *walk_up(const Value *v, Place *place) {
+    while (node_is_view(v->def)) {
+        Place up;
+        if (!place_unview(v->def, place, &up))
+            return NULL;
+        *place = up;
+        v = v->def->input[0];
+    }
+    return v;
+}
+
+// What the templates want of a place they write.
+static bool suits_template(const Node *n, const Value *v, const Place *place) {
+    if (op_info(n->op)->lowering == LOWER_COLUMNS)
+        return place_is_dense(place, &v->type);
+    if (op_info(n->op)->lowering != LOWER_ATTENTION)
+        return true;
+    return v->type.rank == 4 && (v->type.dim[3] == 1 || place->stride[3] == 1);
+}
+
+static void choose_part_home(StorageWork *w, const Node *concat, int part, const Place *whole) {
+    Place place = place_concat_part(concat, part, whole);
+    const Value *v = walk_up(concat->input[part], &place);
+    if (!v || w->home[v->id].storage != STORAGE_NONE || w->is_committed[v->id])
+        return;
+    const bool inner = v->def->op == OP_CONCAT;
+    if ((!inner && !is_computed(v->def)) || !suits_template(v->def, v, &place))
+        return;
+    // One kernel's results can't interleave: the plan's operands are byte ranges.
+    for (int r = 0; r < v->def->result_count; r++)
+        if (w->home[v->def->result[r].id].storage == place.storage)
+            return;
+    const uint32_t task = w->tasks->of[v->def->id], user = w->tasks->of[concat->id];
+    if (task_segment(w, (int)task) != task_segment(w, (int)user))
+        return;
+    w->home[v->id] = place;
+}
+
+static void choose_concat_homes(StorageWork *w) {
+    const Graph *g = w->g;
+    for (int i = g->node_count - 1; i >= 0; i--) {
+        const Node *n = g->node[i];
+        if (n->op != OP_CONCAT || type_count(&n->result[0].type) == 0)
+            continue;
+        const Value *v = &n->result[0];
+        Place whole = w->home[v->id];
+        if (whole.storage == STORAGE_NONE) {
+            const uint32_t storage = storage_add(w, &v->type, BUFFER_ACTIVATIONS, v);
+            whole = w->home[v->id] = place_dense(storage, &v->type);
+        }
+        storage_read_until(w, whole.storage, w->last_use[v->id]);
+        for (int k = 0; k < n->input_count; k++)
+            choose_part_home(w, n, k, &whole);
+    }
+}
+
+// Which `state` nodes read which state, and which values are committed as they are.
+static void find_state_values(StorageWork *w) {
+    const Graph *g = w->g;
+    w->old = arena_array(w->a, const Value *, w->m->state_count + 1);
+    w->next_old = arena_array(w->a, const Value *, g->value_limit + 1);
+    w->is_committed = arena_array(w->a, bool, g->value_limit + 1);
+    w->state_committed = arena_array(w->a, bool, w->m->state_count + 1);
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        if (n->op != OP_STATE)
+            continue;
+        const State *s = module_find_state(w->m, node_text(n, "name", ""));
+        CHECK(s != NULL);
+        w->next_old[n->result[0].id] = w->old[s->id];
+        w->old[s->id] = &n->result[0];
+    }
+    for (int i = 0; i < g->commit_count; i++) {
+        w->is_committed[g->commit[i].value->id] = true;
+        w->state_committed[g->commit[i].state->id] = true;
+    }
+}
+
+void storage_choose_homes(StorageWork *w) {
+    find_state_values(w);
+    choose_commit_homes(w);
+    choose_concat_homes(w);
+}

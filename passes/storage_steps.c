@@ -1,0 +1,558 @@
+// Walking the tasks in order: a storage for every result, and a step for everything that must run.
+//
+// A result takes the storage of an input that dies there when bytes, type and strides agree;
+// operators that add to a base (scatter_add, einsum_add) take the base's or copy it first.
+// Constants are not stored: kernels have them as numbers, and only templates that need memory get
+// them written out.
+#include "passes/storage_work.h"
+
+#include "ir/check.h"
+#include "ir/op_lower.h"
+#include "passes/lower_product.h"
+#include "passes/lower_space.h"
+
+#include <string.h>
+
+static Step *push_step(StorageWork *w, Step step) {
+    StepList *l = &w->list[step.segment];
+    if (l->count == l->capacity) {
+        const int capacity = l->capacity ? 2 * l->capacity : 64;
+        l->step = arena_grow(w->a, l->step, (size_t)l->count, (size_t)capacity, sizeof(Step));
+        l->capacity = capacity;
+    }
+    l->step[l->count] = step;
+    return &l->step[l->count++];
+}
+
+static const uint32_t *touch_list(StorageWork *w, const uint32_t *storage, int count) {
+    uint32_t *list = arena_array(w->a, uint32_t, count + 1);
+    for (int i = 0; i < count; i++)
+        list[i] = storage[i];
+    return list;
+}
+
+static bool constant_is_zero(const Node *n) {
+    return node_float(n, "value", 1) == 0;
+}
+
+// value at `from`, or a constant, is written to `to`.
+static void push_copy(StorageWork *w, const Node *for_node, StepSegment segment, const Value *value,
+                      const Place *from, const Place *to) {
+    if (type_count(&value->type) == 0)
+        return;
+    const Node *constant = w->sp->constant[value->id];
+    Step s = {.kind = STEP_COPY,
+              .segment = segment,
+              .value = value,
+              .type = &value->type,
+              .from = *from,
+              .to = *to,
+              .for_node = for_node};
+    if (constant) {
+        s.from.storage = STORAGE_NONE;
+        if (constant_is_zero(constant) && place_is_dense(to, &value->type))
+            s.kind = STEP_FILL;
+    }
+    const uint32_t touch[2] = {to->storage, s.from.storage};
+    s.touch_count = s.from.storage == STORAGE_NONE ? 1 : 2;
+    s.touch = touch_list(w, touch, s.touch_count);
+    push_step(w, s);
+}
+
+// Zeros in all of a storage.
+static void push_fill(StorageWork *w, const Node *for_node, StepSegment segment, uint32_t storage,
+                      const Value *value) {
+    if (w->sp->storage[storage].bytes == 0)
+        return;
+    push_step(w, (Step){.kind = STEP_FILL,
+                        .segment = segment,
+                        .value = value,
+                        .type = &value->type,
+                        .to = place_dense(storage, &value->type),
+                        .for_node = for_node,
+                        .touch_count = 1,
+                        .touch = touch_list(w, &storage, 1)});
+}
+
+// Axis order as strides tell it; count -1 where an axis is broadcast.
+static AxisOrder axes_of_place(const Place *p, const Type *t) {
+    AxisOrder out = {.count = (int8_t)t->rank};
+    int order[RANK_MAX];
+    place_axis_order(p, t, order);
+    for (int i = 0; i < t->rank; i++) {
+        out.axis[i] = (int8_t)order[i];
+        if (t->dim[i] > 1 && p->stride[i] == 0)
+            out.count = -1;
+    }
+    return out;
+}
+
+static void set_place(StorageWork *w, const Value *v, const Place *p) {
+    w->sp->place[v->id] = *p;
+    w->axes[v->id] = axes_of_place(p, &v->type);
+    storage_read_until(w, p->storage, w->last_use[w->root[v->id]->id]);
+}
+
+static bool is_rowwise(const Node *n) {
+    return op_info(n->op)->lowering == LOWER_ROWS;
+}
+
+AxisOrder storage_axes(const StorageWork *w, const Node *n, int result) {
+    const Value *v = &n->result[result];
+    const OpLowering lowering = op_info(n->op)->lowering;
+    if (lowering == LOWER_ATTENTION && v->type.rank == 4)
+        return (AxisOrder){.count = 4, .axis = {0, 2, 1, 3}};
+    if (w->is_committed[v->id] || (lowering != LOWER_SCALAR && lowering != LOWER_ROWS))
+        return (AxisOrder){0};
+    for (int i = 0; i < n->input_count; i++) {
+        const Value *x = n->input[i];
+        AxisOrder axes = w->axes[x->id];
+        if (!type_same_shape(&x->type, &v->type) || w->sp->constant[x->id] || axes.count < 0)
+            continue;
+        // Rows stay rows: the last axis is the fastest.
+        if (is_rowwise(n) && axes.count > 0) {
+            int at = 0;
+            for (int k = 0; k < axes.count; k++)
+                if (axes.axis[k] != v->type.rank - 1)
+                    axes.axis[at++] = axes.axis[k];
+            axes.axis[at] = (int8_t)(v->type.rank - 1);
+        }
+        return axes;
+    }
+    return (AxisOrder){0};
+}
+
+static Place place_by_axes(uint32_t storage, const Type *t, AxisOrder axes) {
+    if (axes.count <= 0)
+        return place_dense(storage, t);
+    int order[RANK_MAX];
+    for (int i = 0; i < t->rank; i++)
+        order[i] = axes.axis[i];
+    return place_ordered(storage, t, order);
+}
+
+// Whether the storage that x is in can be written at this time as if it were new.
+static bool storage_is_free(const StorageWork *w, uint32_t storage, int32_t time, const Type *t) {
+    const Storage *s = &w->sp->storage[storage];
+    return !s->state && s->input < 0 && !s->carried && s->bytes == type_bytes(t) &&
+           s->dtype == t->dtype && w->busy[storage] <= time;
+}
+
+// The place of an input of the task that v may take over.
+static bool find_overwritten(const StorageWork *w, int task, const Value *v, AxisOrder axes,
+                             Place *out) {
+    const Task *t = &w->tasks->task[task];
+    for (int i = 0; i < t->count; i++)
+        for (int k = 0; k < t->node[i]->input_count; k++) {
+            const Value *x = t->node[i]->input[k];
+            const Place *p = &w->sp->place[x->id];
+            if (p->storage == STORAGE_NONE || w->sp->constant[x->id])
+                continue;
+            const Place want = place_by_axes(p->storage, &v->type, axes);
+            if (storage_is_free(w, p->storage, w->time_of[task], &v->type) &&
+                type_equal(&x->type, &v->type) && place_equal(p, &want, &v->type) &&
+                storage_may_overwrite(w, task, x, v)) {
+                *out = *p;
+                return true;
+            }
+        }
+    return false;
+}
+
+static uint32_t new_storage(StorageWork *w, const Value *v) {
+    return storage_add(w, &v->type, w->is_gradient[v->id] ? BUFFER_GRADIENTS : BUFFER_ACTIVATIONS,
+                       v);
+}
+
+// The carried storage of an accumulator, made and zero-filled once.
+static Place accumulator_place(StorageWork *w, const Value *v) {
+    if (w->sp->place[v->id].storage != STORAGE_NONE)
+        return w->sp->place[v->id];
+    const uint32_t storage = storage_add(w, &v->type, BUFFER_GRADIENTS, v);
+    w->sp->storage[storage].carried = w->g->repeat > 1;
+    push_fill(w, v->def, STEP_PROLOGUE, storage, v);
+    return place_dense(storage, &v->type);
+}
+
+static void choose_place(StorageWork *w, int task, const Node *n, int result) {
+    const Value *v = &n->result[result];
+    const AxisOrder axes = storage_axes(w, n, result);
+    Place p;
+    if (n->op == OP_ACCUMULATE)
+        p = accumulator_place(w, v);
+    else if (w->direct[v->id])
+        p = accumulator_place(w, w->accumulator[v->id]);
+    else if (w->home[v->id].storage != STORAGE_NONE)
+        p = w->home[v->id];
+    else if (!find_overwritten(w, task, v, axes, &p))
+        p = place_by_axes(new_storage(w, v), &v->type, axes);
+    if (w->direct[v->id])
+        set_place(w, w->accumulator[v->id], &p);
+    set_place(w, v, &p);
+}
+
+// Whether something must be written for the result.
+static bool result_is_written(const StorageWork *w, const Node *n, int result) {
+    const OpLowering lowering = op_info(n->op)->lowering;
+    const bool template = lowering == LOWER_PRODUCT || lowering == LOWER_ATTENTION;
+    return w->stored[n->result[result].id] || template;
+}
+
+static void add_touch(uint32_t *list, int *count, uint32_t storage) {
+    for (int i = 0; i < *count; i++)
+        if (list[i] == storage)
+            return;
+    if (storage != STORAGE_NONE)
+        list[(*count)++] = storage;
+}
+
+// Everything a step of these nodes reads and writes.
+static void set_touches(StorageWork *w, Step *s) {
+    int limit = 0;
+    for (int i = 0; i < s->node_count; i++)
+        limit += s->node[i]->input_count + s->node[i]->result_count;
+    uint32_t *list = arena_array(w->a, uint32_t, limit + 1);
+    for (int i = 0; i < s->node_count; i++) {
+        const Node *n = s->node[i];
+        for (int k = 0; k < n->input_count; k++)
+            add_touch(list, &s->touch_count, step_input(w->sp, s, n, k).storage);
+        for (int r = 0; r < n->result_count; r++)
+            add_touch(list, &s->touch_count, step_result(w->sp, s, n, r).storage);
+    }
+    s->touch = list;
+}
+
+// A dense copy of input i for this one step, axes in the given order.
+static void copy_input(StorageWork *w, Step *s, const Node *n, int i, const int *order) {
+    const Value *v = n->input[i];
+    if (!s->in) {
+        Place *in = arena_array(w->a, Place, n->input_count);
+        for (int k = 0; k < n->input_count; k++)
+            in[k] = w->sp->place[n->input[k]->id];
+        s->in = in;
+    }
+    const uint32_t storage = storage_add(w, &v->type, BUFFER_WORKSPACE, v);
+    Place *in = arena_array(w->a, Place, n->input_count);
+    memcpy(in, s->in, (size_t)n->input_count * sizeof *in);
+    in[i] = place_ordered(storage, &v->type, order);
+    push_copy(w, n, s->segment, v, &w->sp->place[v->id], &in[i]);
+    s->in = in;
+}
+
+// Templates that want what the strides of an operand don't give.
+static void copy_for_template(StorageWork *w, Step *s, const Node *n) {
+    const OpInfo *info = op_info(n->op);
+    int order[RANK_MAX];
+    if (info->lowering == LOWER_ATTENTION) {
+        for (int i = 0; i < n->input_count; i++) {
+            const Type *t = &n->input[i]->type;
+            const Place *p = &w->sp->place[n->input[i]->id];
+            for (int k = 0; k < t->rank; k++)
+                order[k] = k;
+            const bool fine =
+                t->rank == 4 ? t->dim[3] == 1 || p->stride[3] == 1 : place_is_dense(p, t);
+            if (!fine)
+                copy_input(w, s, n, i, order);
+        }
+        return;
+    }
+    if (info->family == FAMILY_REDUCE) {
+        const ReduceForm form = reduce_form(n);
+        const Value *x = n->input[0];
+        int64_t stride;
+        if (!w->sp->constant[x->id] &&
+            !place_join(&w->sp->place[x->id], &x->type, form.inner, form.inner_count, &stride)) {
+            reduce_copy_order(&form, order);
+            copy_input(w, s, n, 0, order);
+        }
+    }
+}
+
+// A product: operands and result are copied where strides can't be walked as batch, m, n and k.
+static void push_product(StorageWork *w, Step s, const Node *n) {
+    const int first = product_first_input(n);
+    const Place *a = &w->sp->place[n->input[first]->id];
+    const Place *b = &w->sp->place[n->input[first + 1]->id];
+    const Place result = w->sp->place[n->result[0].id];
+    const unsigned copies = product_copies(n, a, b, &result);
+    int order[RANK_MAX];
+    for (int i = 0; i < 2; i++)
+        if (copies & (1u << i)) {
+            product_copy_order(n, i, order);
+            copy_input(w, &s, n, first + i, order);
+        }
+    if (copies & 4u) {
+        product_copy_order(n, 2, order);
+        const Value *v = &n->result[0];
+        Place *out = arena_new(w->a, Place);
+        *out = place_ordered(storage_add(w, &v->type, BUFFER_WORKSPACE, v), &v->type, order);
+        s.out = out;
+        if (s.accumulate)
+            push_copy(w, n, s.segment, v, &result, out);
+    }
+    set_touches(w, &s);
+    push_step(w, s);
+    if (copies & 4u)
+        push_copy(w, n, s.segment, &n->result[0], s.out, &result);
+}
+
+// Adding straight into an accumulator needs the product to reach it by strides.
+static void confirm_direct(StorageWork *w, const Node *n) {
+    const Value *v = &n->result[0];
+    if (!w->direct[v->id])
+        return;
+    const int first = product_first_input(n);
+    const Place sum = place_dense(0, &v->type);
+    if (product_copies(n, &w->sp->place[n->input[first]->id],
+                       &w->sp->place[n->input[first + 1]->id], &sum) &
+        4u)
+        w->direct[v->id] = false;
+}
+
+// scatter_add and einsum_add: the result begins as the base.
+static void place_over_base(StorageWork *w, int task, const Node *n) {
+    const Value *base = n->input[0], *v = &n->result[0];
+    const Place *p = &w->sp->place[base->id];
+    bool alone = !w->sp->constant[base->id] && p->storage != STORAGE_NONE &&
+                 storage_is_free(w, p->storage, w->time_of[task], &v->type);
+    for (int i = 1; i < n->input_count; i++)
+        alone = alone && w->root[n->input[i]->id] != w->root[base->id];
+    if (alone && p->offset == 0 && place_is_dense(p, &v->type) &&
+        type_equal(&base->type, &v->type)) {
+        set_place(w, v, p);
+        return;
+    }
+    const Place fresh = place_dense(new_storage(w, v), &v->type);
+    push_copy(w, n, task_segment(w, task), base, p, &fresh);
+    set_place(w, v, &fresh);
+}
+
+static bool anything_to_do(const StorageWork *w, const Task *t) {
+    for (int i = 0; i < t->count; i++)
+        for (int r = 0; r < t->node[i]->result_count; r++)
+            if (result_is_written(w, t->node[i], r) && type_count(&t->node[i]->result[r].type) > 0)
+                return true;
+    return false;
+}
+
+// Whether the kernel would run over no point at all although it has something to write: a sum of
+// nothing.
+static bool sums_nothing(const Task *t) {
+    const Node *n = t->node[0];
+    const OpInfo *info = op_info(n->op);
+    if (t->count != 1 || (info->lowering != LOWER_PRODUCT && info->lowering != LOWER_ROWS &&
+                          info->lowering != LOWER_COLUMNS && info->lowering != LOWER_SCATTER))
+        return false;
+    for (int i = 0; i < n->input_count; i++)
+        if (type_count(&n->input[i]->type) == 0)
+            return true;
+    return false;
+}
+
+// An executable task: results get places, then comes its step.
+static void run_task(StorageWork *w, int task) {
+    const Task *t = &w->tasks->task[task];
+    const Node *n = t->node[0];
+    const OpLowering lowering = op_info(n->op)->lowering;
+    const bool over_base = n->op == OP_EINSUM_ADD || lowering == LOWER_SCATTER;
+    if (lowering == LOWER_PRODUCT)
+        confirm_direct(w, n);
+    for (int i = 0; i < t->count; i++)
+        for (int r = 0; r < t->node[i]->result_count; r++) {
+            w->axes[t->node[i]->result[r].id] = storage_axes(w, t->node[i], r);
+            if (!result_is_written(w, t->node[i], r))
+                continue;
+            if (over_base)
+                place_over_base(w, task, t->node[i]);
+            else
+                choose_place(w, task, t->node[i], r);
+        }
+    if (!anything_to_do(w, t))
+        return;
+    Step s = {.kind = STEP_NODES,
+              .segment = task_segment(w, task),
+              .node = t->node,
+              .node_count = t->count,
+              .for_node = t->node[t->count - 1]};
+    s.accumulate =
+        n->op == OP_EINSUM_ADD || (lowering == LOWER_PRODUCT && w->direct[n->result[0].id]);
+    if (sums_nothing(t)) {
+        for (int r = 0; r < n->result_count && !over_base && !s.accumulate; r++)
+            if (result_is_written(w, n, r))
+                push_fill(w, n, s.segment, w->sp->place[n->result[r].id].storage, &n->result[r]);
+        return;
+    }
+    if (lowering == LOWER_PRODUCT) {
+        push_product(w, s, n);
+        return;
+    }
+    if (t->count == 1)
+        copy_for_template(w, &s, n);
+    set_touches(w, &s);
+    push_step(w, s);
+}
+
+static void place_views(StorageWork *w, int task, const Node *n) {
+    const Place *in = &w->sp->place[n->input[0]->id];
+    if (in->storage == STORAGE_NONE) // a constant: kernels have it as a number
+        return;
+    for (int r = 0; r < n->result_count; r++) {
+        const Value *v = &n->result[r];
+        Place p;
+        if (!place_view(n, r, in, &p)) {
+            // The operand, walked in row-major order, fills the result: the copy has the operand's
+            // shape.
+            const Place fresh = place_dense(new_storage(w, v), &n->input[0]->type);
+            push_copy(w, n, task_segment(w, task), n->input[0], in, &fresh);
+            p = place_dense(fresh.storage, &v->type);
+        }
+        set_place(w, v, &p);
+    }
+}
+
+static void run_concat(StorageWork *w, int task, const Node *n) {
+    const Value *v = &n->result[0];
+    Place whole = w->home[v->id];
+    if (whole.storage == STORAGE_NONE)
+        whole = place_dense(new_storage(w, v), &v->type);
+    set_place(w, v, &whole);
+    for (int i = 0; i < n->input_count; i++) {
+        const Value *x = n->input[i];
+        const Place part = place_concat_part(n, i, &whole);
+        if (w->sp->constant[x->id] || !place_equal(&w->sp->place[x->id], &part, &x->type))
+            push_copy(w, n, task_segment(w, task), x, &w->sp->place[x->id], &part);
+    }
+}
+
+static void run_pad(StorageWork *w, int task, const Node *n) {
+    const Value *v = &n->result[0];
+    const Place whole = place_dense(new_storage(w, v), &v->type);
+    const Place inside = place_pad_inside(n, &whole);
+    set_place(w, v, &whole);
+    push_fill(w, n, task_segment(w, task), whole.storage, v);
+    push_copy(w, n, task_segment(w, task), n->input[0], &w->sp->place[n->input[0]->id], &inside);
+}
+
+static void place_leaf(StorageWork *w, int task, const Node *n) {
+    const Value *v = &n->result[0];
+    if (n->op == OP_STATE) {
+        const State *s = module_find_state(w->m, node_text(n, "name", ""));
+        const Place p = place_dense(storage_of_state(w, s), &v->type);
+        set_place(w, v, &p);
+    } else if (n->op == OP_CONSTANT && w->constant_needed[v->id]) {
+        const Place p = place_dense(new_storage(w, v), &v->type);
+        set_place(w, v, &p);
+        push_copy(w, n, task_segment(w, task), v, &p, &p);
+    }
+}
+
+static void visit_task(StorageWork *w, int task) {
+    const Task *t = &w->tasks->task[task];
+    const Node *n = t->node[0];
+    if (t->count > 1)
+        run_task(w, task);
+    else if (n->op == OP_STATE || n->op == OP_INPUT || n->op == OP_CONSTANT)
+        place_leaf(w, task, n);
+    else if (node_is_view(n))
+        place_views(w, task, n);
+    else if (n->op == OP_CONCAT)
+        run_concat(w, task, n);
+    else if (n->op == OP_PAD)
+        run_pad(w, task, n);
+    else if (n->op == OP_ACCUMULATE && w->direct[n->input[0]->id])
+        return; // the product has added to it
+    else
+        run_task(w, task);
+}
+
+// Inputs have storages whether they are read or not: the runtime writes them.
+static void place_inputs(StorageWork *w) {
+    for (int i = 0; i < w->g->input_count; i++) {
+        const Input *in = &w->g->input[i];
+        const uint32_t storage = storage_add(w, &in->value->type, BUFFER_INPUTS, in->value);
+        Storage *s = &w->sp->storage[storage];
+        s->input = i;
+        if (in->source == FROM_DATA)
+            CHECK(size_mul(s->bytes, (size_t)w->g->repeat, &s->bytes));
+        w->sp->input_storage[i] = storage;
+        const Place p = place_dense(storage, &in->value->type);
+        set_place(w, in->value, &p);
+    }
+}
+
+// accumulate(einsum(a, b)), f32 and read nowhere else  =>  the product adds to the accumulator
+static void find_direct(StorageWork *w) {
+    const Graph *g = w->g;
+    w->is_gradient = arena_array(w->a, bool, g->value_limit + 1);
+    w->accumulator = arena_array(w->a, const Value *, g->value_limit + 1);
+    const int *uses = graph_use_counts(g, w->a);
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        if (op_info(n->op)->family != FAMILY_UPDATE)
+            continue;
+        for (int k = 0; k < n->input_count; k++)
+            if (type_same_shape(&n->input[k]->type, &n->result[0].type))
+                w->is_gradient[w->root[n->input[k]->id]->id] = true;
+        const Value *x = n->input[0];
+        if (n->op != OP_ACCUMULATE || n->group || x->def->op != OP_EINSUM || uses[x->id] != 1 ||
+            x->type.dtype != DT_F32 || type_count(&x->type) == 0)
+            continue;
+        w->direct[x->id] = true;
+        w->accumulator[x->id] = &n->result[0];
+    }
+}
+
+// Results must be dense, and must not be in a state that is about to change.
+static void finish_results(StorageWork *w, StepSegment segment) {
+    for (int i = 0; i < w->g->result_count; i++) {
+        const Value *v = w->g->result[i].value;
+        Place p = w->sp->place[v->id];
+        const Node *def = w->root[v->id]->def;
+        bool copy = w->sp->constant[v->id] || p.storage == STORAGE_NONE;
+        copy = copy || !place_is_dense(&p, &v->type);
+        if (!copy && def->op == OP_STATE)
+            copy = w->state_committed[w->sp->storage[p.storage].state->id];
+        if (copy) {
+            const Place to = place_dense(new_storage(w, v), &v->type);
+            push_copy(w, v->def, segment, v, &p, &to);
+            p = to;
+        }
+        w->sp->result[i] = p;
+    }
+}
+
+// Commits without a home. Old versions that move to another state go through a copy, so that no
+// state is overwritten before it is read.
+static void finish_commits(StorageWork *w, StepSegment segment) {
+    const Graph *g = w->g;
+    Place *from = arena_array(w->a, Place, g->commit_count + 1);
+    for (int i = 0; i < g->commit_count; i++) {
+        const Value *v = g->commit[i].value;
+        const Node *def = w->root[v->id]->def;
+        const uint32_t storage = storage_of_state(w, g->commit[i].state);
+        from[i] = w->sp->place[v->id];
+        const Place old = place_dense(storage, &v->type);
+        if (w->committed[i] || def->op != OP_STATE || place_equal(&from[i], &old, &v->type))
+            continue;
+        const uint32_t copy = storage_add(w, &v->type, BUFFER_WORKSPACE, v);
+        const Place to = place_dense(copy, &v->type);
+        push_copy(w, v->def, segment, v, &from[i], &to);
+        from[i] = to;
+    }
+    for (int i = 0; i < g->commit_count; i++) {
+        const Value *v = g->commit[i].value;
+        const Place to = place_dense(storage_of_state(w, g->commit[i].state), &v->type);
+        if (!w->committed[i] && !place_equal(&from[i], &to, &v->type))
+            push_copy(w, v->def, segment, v, &from[i], &to);
+    }
+}
+
+void storage_make_steps(StorageWork *w) {
+    find_direct(w);
+    place_inputs(w);
+    for (int time = 0; time < w->tasks->count; time++)
+        visit_task(w, w->task_at[time]);
+    const StepSegment segment = w->g->repeat > 1 ? STEP_UPDATE : STEP_BODY;
+    finish_results(w, segment);
+    finish_commits(w, segment);
+}

@@ -1,0 +1,63 @@
+// Inside the choice of storage: what its phases hand on (storage.c, storage_home.c,
+// storage_steps.c).
+#ifndef PLIM_PASSES_STORAGE_WORK_H
+#define PLIM_PASSES_STORAGE_WORK_H
+
+#include "passes/storage.h"
+
+#define STORAGE_END INT32_MAX // a time after every task
+
+// The axes of a value from slowest to fastest, where it is known; count 0: row-major.
+typedef struct {
+    int8_t count, axis[RANK_MAX];
+} AxisOrder;
+
+typedef struct {
+    Step *step;
+    int count, capacity;
+} StepList;
+
+typedef struct {
+    const Module *m;
+    const Graph *g;
+    const Tasks *tasks;
+    Arena *a;
+    StoragePlan *sp;
+    const Value **root;  // by value id: what a view looks at; itself otherwise
+    int32_t *last_use;   // by root's value id: time of the last task that reads it or a view of it
+    Place *home;         // by value id: where it must be computed to, or storage STORAGE_NONE
+    AxisOrder *axes;     // by value id
+    bool *used, *stored; // by value id: read at all; read outside its task
+    bool *constant_needed;     // by value id of a constant: must be in memory
+    bool *committed;           // by commit: its value is computed straight into the state
+    const Value **old;         // by state id: a `state` node's result, linked by
+    const Value **next_old;    // by value id: the next one of the same state
+    bool *is_committed;        // by value id
+    bool *state_committed;     // by state id
+    bool *is_gradient;         // by value id of a root: an update operator reads it
+    bool *direct;              // by value id: a product that adds straight into its accumulator
+    const Value **accumulator; // by value id of such a product: the accumulator
+    int32_t *time_of;          // by task
+    int32_t *task_at;          // by time
+    int32_t *busy;             // by storage: time of the last task that reads anything in it
+    StepList list[STEP_SEGMENT_COUNT];
+} StorageWork;
+
+uint32_t storage_add(StorageWork *w, const Type *t, PlanBufferKind kind, const Value *owner);
+uint32_t storage_of_state(StorageWork *w, const State *s);
+void storage_read_until(StorageWork *w, uint32_t storage, int32_t time);
+StepSegment task_segment(const StorageWork *w, int task);
+bool node_is_view(const Node *n);
+
+// Phase 2.
+void storage_choose_homes(StorageWork *w);
+// Whether result v of the task may be written over the value x, which the task reads, for x's
+// storage is dead after it.
+bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const Value *v);
+
+// Phases 3 and 4.
+void storage_make_steps(StorageWork *w);
+// The axis order the result would have on its own.
+AxisOrder storage_axes(const StorageWork *w, const Node *n, int result);
+
+#endif
