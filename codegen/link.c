@@ -98,8 +98,11 @@ static bool run_driver(Diag *d, char *const *argument, const sigset_t *old, char
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     diag_error(d, (Loc){0}, P_LINK, "the linker failed");
-    if (*message)
-        diag_note(d, (Loc){0}, "%s", message);
+    for (const char *at = message; *at;) {
+        const int span = (int)strcspn(at, "\n");
+        diag_note(d, (Loc){0}, "%.*s", span, at);
+        at += span + (at[span] == '\n');
+    }
     return false;
 }
 
@@ -120,9 +123,7 @@ static bool link_into(Diag *d, const char *object, const char *library, const ch
                                 NULL};
     char *argument[sizeof word / sizeof word[0]];
     memcpy(argument, word, sizeof word);
-    if (!run_driver(d, argument, old, message))
-        return false;
-    return true;
+    return run_driver(d, argument, old, message);
 }
 
 // Signals that end a process at a person's wish.
@@ -137,6 +138,8 @@ static void block_signals(sigset_t *old) {
 
 bool codegen_link(Arena *a, Diag *d, const char *object, size_t size, const char *runtime_library,
                   const char *out) {
+    // A name that begins with a dash would be an option to the compiler.
+    out = *out == '-' ? arena_format(a, "./%s", out) : out;
     const char *object_path = arena_format(a, "%s.%d.o", out, (int)getpid());
     const char *temporary = arena_format(a, "%s.%d.tmp", out, (int)getpid());
     sigset_t old;

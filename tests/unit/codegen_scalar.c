@@ -1,0 +1,511 @@
+// Scalar kernels compiled in this process against the interpreter: every operation, access and
+// reduction over shapes with and without tails. Each kernel is compiled for x86-64-v3 and for this
+// machine: both must give the same bits, tile by tile in any order, and nothing outside the
+// operands' spans may change.
+//
+// Tolerance against the interpreter (double inside): 2e-6 of the value plus 2e-6 of the operands'
+// scale (about 1) for elementary functions and rounding of intermediate values; sums over n terms
+// add n / 16 roundings; bf16 results half a unit of 2^-8.
+#include "codegen/codegen.h"
+#include "ir/kernel.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GUARD = 64, OPERANDS = 8 };
+
+static const int64_t column_counts[] = {1, 3, 15, 16, 17, 64, 100, 1000};
+enum { COLUMN_COUNTS = sizeof column_counts / sizeof column_counts[0] };
+
+// xorshift64*: the same numbers everywhere.
+static uint64_t next_random(uint64_t *state) {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 2685821657736338717u;
+}
+
+static double unit_random(uint64_t *state) {
+    return (double)(next_random(state) >> 40) / (double)(1 << 24);
+}
+
+static void fill(DType t, void *at, int64_t count, uint64_t *state) {
+    for (int64_t i = 0; i < count; i++) {
+        const float f = (float)(2 * unit_random(state) - 1) * 2;
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof bits);
+        if (t == DT_F32)
+            ((float *)at)[i] = f;
+        else if (t == DT_BF16)
+            ((uint16_t *)at)[i] = (uint16_t)(bits >> 16);
+        else if (t == DT_I32)
+            ((int32_t *)at)[i] = (int32_t)(next_random(state) % 43) - 2;
+        else
+            ((uint8_t *)at)[i] = next_random(state) & 1;
+    }
+}
+
+static double element(DType t, const void *at, int64_t i) {
+    float f;
+    uint32_t bits;
+    switch (t) {
+    case DT_F32:
+        return (double)((const float *)at)[i];
+    case DT_BF16:
+        bits = (uint32_t)((const uint16_t *)at)[i] << 16;
+        memcpy(&f, &bits, sizeof f);
+        return (double)f;
+    case DT_I32:
+        return ((const int32_t *)at)[i];
+    default:
+        return ((const uint8_t *)at)[i];
+    }
+}
+
+// One copy of all operands, with guards behind them.
+typedef struct {
+    void *at[KERNEL_OPERANDS_MAX];
+    size_t bytes[KERNEL_OPERANDS_MAX];
+} Copy;
+
+static Copy make_copy(Arena *a, const Kernel *k) {
+    Copy c = {0};
+    uint64_t state = 88172645463325252u;
+    for (int o = 0; o < k->operand_count; o++) {
+        const int64_t span = kernel_span(k, o);
+        c.bytes[o] = (size_t)span * dtype_bytes(k->operand[o].dtype);
+        c.at[o] = arena_alloc(a, 1, c.bytes[o] + GUARD);
+        memset((char *)c.at[o] + c.bytes[o], 0x5a, GUARD);
+        fill(k->operand[o].dtype, c.at[o], span, &state);
+    }
+    return c;
+}
+
+static const int64_t imm[] = {7, -3};
+
+// Compiles for the target and runs the tiles one by one, the last first where backwards.
+static Copy run_compiled(Arena *a, const Kernel *k, const char *target, bool backwards) {
+    Copy c = make_copy(a, k);
+    Diag *d = diag_create(a);
+    CpuTarget cpu;
+    cr_assert(cpu_target(a, d, target, &cpu));
+    const char *text = kernel_text(k, a);
+    Jit *jit = jit_create(d, &cpu, &text, 1);
+    if (!jit)
+        diag_print(d, stderr, false);
+    cr_assert_not_null(jit, "%s", text);
+    const int64_t tiles = kernel_tiles(k);
+    for (int64_t t = 0; t < tiles && backwards; t++)
+        jit_function(jit, 0)(c.at, imm, tiles - 1 - t, tiles - t, NULL);
+    if (!backwards)
+        jit_function(jit, 0)(c.at, imm, 0, tiles, NULL);
+    jit_release(jit);
+    return c;
+}
+
+static void compare(Arena *a, const Kernel *k, const Copy *got, const Copy *want,
+                    double tolerance) {
+    for (int o = 0; o < k->operand_count; o++) {
+        const DType t = k->operand[o].dtype;
+        const double relative = t == DT_BF16 ? 1.0 / 256 : t == DT_F32 ? tolerance : 0;
+        for (int64_t i = 0; i < kernel_span(k, o); i++) {
+            const double x = element(t, got->at[o], i), y = element(t, want->at[o], i);
+            if (isnan(x) && isnan(y))
+                continue;
+            cr_assert(x == y || fabs(x - y) <= relative * (fabs(y) + (t == DT_BF16 ? 0.01 : 1)),
+                      "operand %d element %lld is %.9g, not %.9g, in\n%s", o, (long long)i, x, y,
+                      kernel_text(k, a));
+        }
+    }
+}
+
+static void check_guards(Arena *a, const Kernel *k, const Copy *c) {
+    for (int o = 0; o < k->operand_count; o++)
+        for (int g = 0; g < GUARD; g++)
+            cr_assert(((unsigned char *)c->at[o])[c->bytes[o] + (size_t)g] == 0x5a,
+                      "operand %d is written past its end in\n%s", o, kernel_text(k, a));
+}
+
+static void check_kernel(Arena *a, const Kernel *k, double tolerance) {
+    const Copy base = run_compiled(a, k, "cpu", false);
+    const Copy native = run_compiled(a, k, "cpu:native", true);
+    Copy want = make_copy(a, k);
+    kernel_interpret(k, want.at, imm);
+    check_guards(a, k, &base);
+    check_guards(a, k, &native);
+    compare(a, k, &base, &want, tolerance);
+    for (int o = 0; o < k->operand_count; o++)
+        cr_assert(memcmp(base.at[o], native.at[o], base.bytes[o]) == 0,
+                  "operand %d differs in its bits between targets in\n%s", o, kernel_text(k, a));
+}
+
+static double tolerance_for(int64_t terms) {
+    return 2e-6 * (1 + (double)terms / 16);
+}
+
+// Row-major strides over dims.
+static void dense(int rank, const int64_t *dim, int64_t *stride) {
+    int64_t step = 1;
+    for (int d = rank - 1; d >= 0; d--) {
+        stride[d] = step;
+        step *= dim[d];
+    }
+}
+
+static int dense_operand(KernelBuilder *kb, DType t, Access access) {
+    int64_t dim[KERNEL_DIMS_MAX], stride[KERNEL_DIMS_MAX];
+    for (int d = 0; d < kb_rank(kb); d++)
+        dim[d] = kb_dim(kb, d);
+    dense(kb_rank(kb), dim, stride);
+    return kernel_add_operand(kb, t, access, stride);
+}
+
+static KRef load_dense(KernelBuilder *kb, DType t) {
+    return kb_load(kb, dense_operand(kb, t, ACCESS_READ));
+}
+
+static void store_dense(KernelBuilder *kb, DType t, KRef value) {
+    kb_store(kb, dense_operand(kb, t, ACCESS_WRITE), value);
+}
+
+// Every operation on dense operands of a type it takes.
+static Kernel *one_operation(Arena *a, KOp op, DType type, const int64_t *dim) {
+    DType arg[4] = {type, type, type, type}, gives;
+    if (op == KOP_SELECT)
+        arg[0] = DT_BOOL;
+    if (kop_is_effect(op) || kop_is_reduction(op) || op <= KOP_LOAD_AT ||
+        !kop_infer(op, arg, &gives))
+        return NULL;
+    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+    KRef x[4] = {0};
+    for (int j = 0; j < kop_arity(op); j++)
+        x[j] = load_dense(kb, arg[j]);
+    // Arguments where the function is defined and small integers where results are compared
+    // exactly.
+    if (op == KOP_SQRT || op == KOP_LOG)
+        x[0] = kb_op1(kb, KOP_ABS, x[0]);
+    KRef y;
+    if (op == KOP_RANDOM)
+        y = kb_random(kb, x[0], x[1], x[2], x[3]);
+    else
+        y = kop_arity(op) == 1   ? kb_op1(kb, op, x[0])
+            : kop_arity(op) == 2 ? kb_op2(kb, op, x[0], x[1])
+                                 : kb_op3(kb, op, x[0], x[1], x[2]);
+    store_dense(kb, gives, y);
+    return kernel_finish(kb);
+}
+
+Test(codegen_scalar, every_operation) {
+    static const DType types[] = {DT_F32, DT_I32, DT_BOOL};
+    for (int op = 0; op < KOP_COUNT; op++) {
+        for (int t = 0; t < 3; t++) {
+            Arena *a = arena_create();
+            const int64_t dim[] = {3, column_counts[(op + t) % COLUMN_COUNTS]};
+            Kernel *k = one_operation(a, (KOp)op, types[t], dim);
+            if (k)
+                check_kernel(a, k, 2e-6);
+            arena_release(a);
+        }
+    }
+}
+
+// The sum of a row has the shape docs/architecture.md gives it, to the bit; so has the sum of a
+// column.
+static float row_sum(const float *x, int64_t count) {
+    float a[4][16] = {{0}}, all[16];
+    for (int64_t j = 0; j < count; j++)
+        a[j / 16 % 4][j % 16] += x[j];
+    for (int lane = 0; lane < 16; lane++)
+        all[lane] = (a[0][lane] + a[1][lane]) + (a[2][lane] + a[3][lane]);
+    for (int half = 8; half >= 1; half /= 2)
+        for (int lane = 0; lane < half; lane++)
+            all[lane] += all[lane + half];
+    return all[0];
+}
+
+static float column_sum(const float *x, int64_t rows, int64_t stride) {
+    float total = 0;
+    for (int64_t first = 0; first < rows; first += 128) {
+        float sum = 0;
+        for (int64_t r = first; r < rows && r < first + 128; r++)
+            sum += x[r * stride];
+        total += sum;
+    }
+    return total;
+}
+
+Test(codegen_scalar, sums_have_their_shape) {
+    const int64_t dim[] = {300, 1000}, by_row[] = {1, 0}, by_column[] = {0, 1};
+    Arena *a = arena_create();
+    for (int axis = 0; axis < 2; axis++) {
+        KernelBuilder *kb = kernel_builder(a, axis ? KERNEL_COLUMNS : KERNEL_ROWS, 2, dim);
+        KRef sum = kb_op1(kb, KOP_SUM, load_dense(kb, DT_F32));
+        const int64_t *stride = axis ? by_column : by_row;
+        kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, stride), sum);
+        const Copy c = run_compiled(a, kernel_finish(kb), "cpu", false);
+        const float *x = c.at[0], *y = c.at[1];
+        for (int64_t i = 0; i < dim[axis]; i++)
+            cr_assert(y[i] ==
+                      (axis ? column_sum(x + i, dim[0], dim[1]) : row_sum(x + i * dim[1], dim[1])));
+    }
+    arena_release(a);
+}
+
+// Values near a rounding step, NaN, infinities and subnormal numbers become the same bf16 on every
+// target.
+Test(codegen_scalar, bf16_narrowing_is_the_same_everywhere) {
+    Arena *a = arena_create();
+    enum { COUNT = 4096 };
+    const int64_t count = COUNT;
+    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 1, &count);
+    KRef x = load_dense(kb, DT_F32);
+    store_dense(kb, DT_BF16, x);
+    store_dense(kb, DT_F32, kb_op1(kb, KOP_ROUND_BF16, x));
+    Kernel *k = kernel_finish(kb);
+    const char *text = kernel_text(k, a);
+    uint16_t narrow[2][COUNT];
+    float value[2][COUNT], in[COUNT];
+    uint64_t state = 42;
+    for (int i = 0; i < COUNT; i++) {
+        uint32_t bits = (uint32_t)next_random(&state);
+        bits = i % 4 == 0 ? bits & 0x807fffffu : i % 4 == 1 ? bits | 0x7f800000u : bits;
+        bits = i % 8 == 2 ? (bits & 0xffff0000u) | 0x8000u : bits; // Halfway
+        memcpy(&in[i], &bits, sizeof bits);
+    }
+    static const char *const target[] = {"cpu", "cpu:native"};
+    for (int t = 0; t < 2; t++) {
+        CpuTarget cpu;
+        Diag *d = diag_create(a);
+        cr_assert(cpu_target(a, d, target[t], &cpu));
+        Jit *jit = jit_create(d, &cpu, &text, 1);
+        cr_assert_not_null(jit);
+        void *const operand[] = {in, narrow[t], value[t]};
+        jit_function(jit, 0)(operand, NULL, 0, 1, NULL);
+        jit_release(jit);
+    }
+    cr_assert(memcmp(narrow[0], narrow[1], sizeof narrow[0]) == 0);
+    cr_assert(memcmp(value[0], value[1], sizeof value[0]) == 0);
+    for (int i = 0; i < COUNT; i++) {
+        cr_assert(isnan(in[i]) == isnan(value[0][i]));
+        if (isnormal(in[i]) && fabsf(in[i]) < 1e38f)
+            cr_assert(fabsf(value[0][i] - in[i]) <= fabsf(in[i]) / 256);
+    }
+    arena_release(a);
+}
+
+// Operands that are transposed, broadcast along either dim, and narrower than f32.
+Test(codegen_scalar, strides_and_types) {
+    for (int c = 0; c < COLUMN_COUNTS; c++) {
+        Arena *a = arena_create();
+        const int64_t dim[] = {2, 5, column_counts[c]};
+        KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 3, dim);
+        const int64_t turned[] = {5 * dim[2], 1, 5}, row[] = {0, 0, 1}, column[] = {5, 1, 0};
+        KRef sum = kb_load(kb, kernel_add_operand(kb, DT_F32, ACCESS_READ, turned));
+        sum = kb_op2(kb, KOP_ADD, sum,
+                     kb_load(kb, kernel_add_operand(kb, DT_BF16, ACCESS_READ, row)));
+        sum = kb_op2(kb, KOP_ADD, sum,
+                     kb_load(kb, kernel_add_operand(kb, DT_F32, ACCESS_READ, column)));
+        sum = kb_op2(kb, KOP_ADD, sum,
+                     kb_load(kb, kernel_add_operand(kb, DT_BF16, ACCESS_READ, turned)));
+        KRef flag = kb_load(kb, kernel_add_operand(kb, DT_BOOL, ACCESS_READ, turned));
+        sum = kb_op3(kb, KOP_SELECT, flag, sum, kb_op1(kb, KOP_TO_F32, kb_index(kb, 2)));
+        sum = kb_op2(kb, KOP_ADD, sum, kb_op1(kb, KOP_TO_F32, kb_index(kb, 1)));
+        sum = kb_op2(kb, KOP_ADD, sum, kb_op1(kb, KOP_TO_F32, kb_imm(kb, kernel_add_imm(kb))));
+        store_dense(kb, DT_F32, sum);
+        store_dense(kb, DT_BF16, sum);
+        kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, turned), sum);
+        store_dense(kb, DT_BOOL, kb_op2(kb, KOP_LT, kb_float(kb, 0.25), sum));
+        check_kernel(a, kernel_finish(kb), 2e-6);
+        arena_release(a);
+    }
+}
+
+// More columns than a tile has.
+Test(codegen_scalar, wide_rows_are_tiled) {
+    static const int64_t width[] = {16384, 16385, 40000, 70017};
+    for (int c = 0; c < 4; c++) {
+        Arena *a = arena_create();
+        const int64_t dim[] = {2, width[c]};
+        KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, c == 3 ? 2 : 1, c == 3 ? dim : dim + 1);
+        KRef x = load_dense(kb, c % 2 ? DT_BF16 : DT_F32);
+        store_dense(kb, c % 2 ? DT_F32 : DT_BF16, kb_op1(kb, KOP_TANH, x));
+        store_dense(kb, DT_F32, kb_op2(kb, KOP_MUL, x, x));
+        check_kernel(a, kernel_finish(kb), 2e-6);
+        arena_release(a);
+    }
+}
+
+// mean, variance, normalised; and the variance stored once a row.
+static Kernel *layer_norm(Arena *a, const int64_t *dim, DType t) {
+    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+    const int64_t weight[] = {0, 1}, once[] = {1, 0};
+    KRef scale = kb_float(kb, 1.0 / (double)dim[1]), x = load_dense(kb, t);
+    KRef mean = kb_op2(kb, KOP_MUL, kb_op1(kb, KOP_SUM, x), scale);
+    KRef y = kb_op2(kb, KOP_SUB, x, mean);
+    KRef variance = kb_op2(kb, KOP_MUL, kb_op1(kb, KOP_SUM, kb_op2(kb, KOP_MUL, y, y)), scale);
+    KRef root = kb_op1(kb, KOP_SQRT, kb_op2(kb, KOP_ADD, variance, kb_float(kb, 1e-2)));
+    KRef g = kb_load(kb, kernel_add_operand(kb, DT_F32, ACCESS_READ, weight));
+    store_dense(kb, t, kb_op2(kb, KOP_MUL, kb_op2(kb, KOP_DIV, y, root), g));
+    kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, once), variance);
+    return kernel_finish(kb);
+}
+
+static Kernel *softmax(Arena *a, const int64_t *dim, DType t) {
+    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+    KRef x = load_dense(kb, t);
+    KRef e = kb_op1(kb, KOP_EXP, kb_op2(kb, KOP_SUB, x, kb_op1(kb, KOP_MAXIMUM, x)));
+    store_dense(kb, t, kb_op2(kb, KOP_DIV, e, kb_op1(kb, KOP_SUM, e)));
+    return kernel_finish(kb);
+}
+
+Test(codegen_scalar, row_reductions) {
+    for (int c = 0; c < COLUMN_COUNTS; c++) {
+        Arena *a = arena_create();
+        const int64_t dim[] = {21, column_counts[c]};
+        const DType t = c % 3 == 2 ? DT_BF16 : DT_F32;
+        check_kernel(a, layer_norm(a, dim, t), tolerance_for(dim[1]));
+        check_kernel(a, softmax(a, dim, t), tolerance_for(dim[1]));
+        arena_release(a);
+    }
+}
+
+Test(codegen_scalar, column_reductions) {
+    static const int64_t rows[] = {1, 5, 127, 128, 129, 300};
+    for (int c = 0; c < COLUMN_COUNTS; c++) {
+        Arena *a = arena_create();
+        const int64_t dim[] = {rows[c % 6], 2, column_counts[c]}, once[] = {0, 0, 1};
+        KernelBuilder *kb = kernel_builder(a, KERNEL_COLUMNS, 3, dim);
+        KRef x = load_dense(kb, c % 2 ? DT_BF16 : DT_F32);
+        KRef sum = kb_op1(kb, KOP_SUM, kb_op2(kb, KOP_MUL, x, x));
+        KRef most = kb_op1(kb, KOP_MAXIMUM, kb_op1(kb, KOP_SIN, x));
+        kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, once), sum);
+        kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, once),
+                 kb_op2(kb, KOP_ADD, most, sum));
+        check_kernel(a, kernel_finish(kb), tolerance_for(2 * dim[0]));
+        arena_release(a);
+    }
+}
+
+// Rows of a table chosen by an index a row (embedding), and elements chosen by an index a point.
+Test(codegen_scalar, gathers) {
+    for (int c = 0; c < COLUMN_COUNTS; c++) {
+        Arena *a = arena_create();
+        const int64_t dim[] = {9, column_counts[c]};
+        KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+        const int64_t by_row[] = {1, 0}, table[] = {0, 1}, none[] = {0, 0};
+        KRef row = kb_load(kb, kernel_add_operand(kb, DT_I32, ACCESS_READ, by_row));
+        KRef point = load_dense(kb, DT_I32);
+        const DType t = c % 2 ? DT_BF16 : DT_F32;
+        KRef x = kb_load_at(kb, kernel_add_operand(kb, t, ACCESS_READ, table), row, 37, dim[1]);
+        KRef y = kb_load_at(kb, kernel_add_operand(kb, t, ACCESS_READ, none), point, 37, 3);
+        KRef z = kb_load_at(kb, kernel_add_operand(kb, t, ACCESS_READ, table), point, 37, dim[1]);
+        KRef sum = kb_op2(kb, KOP_ADD, kb_op2(kb, KOP_ADD, x, y), z);
+        store_dense(kb, DT_F32, sum);
+        check_kernel(a, kernel_finish(kb), 2e-6);
+        arena_release(a);
+    }
+}
+
+// A value put where an index points within its row: a one-hot.
+Test(codegen_scalar, store_at) {
+    Arena *a = arena_create();
+    const int64_t dim[] = {7, 40}, at_row[] = {37, 0}, by_row[] = {1, 0};
+    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+    KRef index = kb_load(kb, kernel_add_operand(kb, DT_I32, ACCESS_READ, by_row));
+    KRef sum = kb_op1(kb, KOP_SUM, load_dense(kb, DT_F32));
+    kb_store_at(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, at_row), sum, index, 37, 1);
+    check_kernel(a, kernel_finish(kb), tolerance_for(40));
+    arena_release(a);
+}
+
+// The gradient of an embedding: rows are added where their index points, in order; below 0 is
+// skipped.
+Test(codegen_scalar, add_at) {
+    for (int c = 0; c < COLUMN_COUNTS; c++) {
+        Arena *a = arena_create();
+        const int64_t dim[] = {50, column_counts[c]}, by_row[] = {1, 0}, table[] = {0, 1};
+        KernelBuilder *kb = kernel_builder(a, KERNEL_COLUMNS, 2, dim);
+        KRef index = kb_load(kb, kernel_add_operand(kb, DT_I32, ACCESS_READ, by_row));
+        KRef x = load_dense(kb, c % 2 ? DT_BF16 : DT_F32);
+        kb_add_at(kb, kernel_add_operand(kb, DT_F32, ACCESS_UPDATE, table), x, index, 37, dim[1]);
+        check_kernel(a, kernel_finish(kb), tolerance_for(dim[0]));
+        arena_release(a);
+    }
+}
+
+// The result may lie where the operand lies.
+Test(codegen_scalar, in_place) {
+    Arena *a = arena_create();
+    Diag *d = diag_create(a);
+    CpuTarget cpu;
+    const int64_t dim[] = {4, 1000};
+    const Kernel *k = softmax(a, dim, DT_F32);
+    const char *text = kernel_text(k, a);
+    cr_assert(cpu_target(a, d, "cpu", &cpu));
+    Jit *jit = jit_create(d, &cpu, &text, 1);
+    cr_assert_not_null(jit);
+    Copy apart = make_copy(a, k), same = make_copy(a, k);
+    jit_function(jit, 0)(apart.at, NULL, 0, kernel_tiles(k), NULL);
+    same.at[1] = same.at[0];
+    jit_function(jit, 0)(same.at, NULL, 0, kernel_tiles(k), NULL);
+    cr_assert(memcmp(apart.at[1], same.at[1], apart.bytes[1]) == 0);
+    jit_release(jit);
+    arena_release(a);
+}
+
+// A chain of operations that keep values small, with up to two reductions on the way.
+static Kernel *random_kernel(Arena *a, uint64_t *state) {
+    static const KOp unary[] = {KOP_NEG, KOP_ABS, KOP_SIN, KOP_COS, KOP_TANH, KOP_ERF, KOP_EXPM1};
+    static const KOp binary[] = {KOP_ADD, KOP_SUB, KOP_MUL, KOP_MIN, KOP_MAX};
+    const int64_t dim[] = {1 + (int64_t)(next_random(state) % 3),
+                           1 + (int64_t)(next_random(state) % 9),
+                           column_counts[next_random(state) % COLUMN_COUNTS]};
+    const KernelAxis axis = next_random(state) % 4 == 0 ? KERNEL_COLUMNS : KERNEL_ROWS;
+    KernelBuilder *kb = kernel_builder(a, axis, 3, dim);
+    KRef known[64];
+    int count = 0, reductions = axis == KERNEL_ROWS ? 2 : 0;
+    for (int i = 0; i < 3; i++) {
+        int64_t stride[3];
+        dense(3, dim, stride);
+        for (int j = 0; j < 3 && i > 0; j++)
+            stride[j] = next_random(state) % 3 == 0 ? 0 : stride[j];
+        known[count++] =
+            kb_load(kb, kernel_add_operand(kb, i == 1 ? DT_BF16 : DT_F32, ACCESS_READ, stride));
+    }
+    for (int i = 0; i < 10; i++) {
+        KRef x = known[next_random(state) % (uint64_t)count],
+             y = known[next_random(state) % (uint64_t)count];
+        const int kind = (int)(next_random(state) % 8);
+        if (kind < 3)
+            x = kb_op1(kb, unary[next_random(state) % 7], x);
+        else if (kind < 6)
+            x = kb_op2(kb, binary[next_random(state) % 5], x, y);
+        else if (kind == 6 || reductions-- <= 0)
+            x = kb_op3(kb, KOP_FMA, x, kb_float(kb, 0.5), y);
+        else
+            x = kb_op2(kb, KOP_MUL, kb_op1(kb, i % 2 ? KOP_SUM : KOP_MAXIMUM, x),
+                       kb_float(kb, 1e-3));
+        // Bounded again, so that chains don't grow.
+        known[count++] =
+            kb_op2(kb, KOP_MAX, kb_float(kb, -2), kb_op2(kb, KOP_MIN, x, kb_float(kb, 2)));
+    }
+    if (axis == KERNEL_ROWS) {
+        store_dense(kb, DT_F32, known[count - 1]);
+    } else {
+        const int64_t once[] = {0, 0, 1};
+        kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, once),
+                 kb_op1(kb, KOP_SUM, known[count - 1]));
+    }
+    return kernel_finish(kb);
+}
+
+Test(codegen_scalar, random_programs) {
+    uint64_t state = 20240229;
+    for (int i = 0; i < 60; i++) {
+        Arena *a = arena_create();
+        check_kernel(a, random_kernel(a, &state), 2e-4);
+        arena_release(a);
+    }
+}
