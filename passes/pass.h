@@ -23,6 +23,7 @@ typedef struct {
 typedef struct {
     const char
         *target; // "cpu", "cpu:native", "cpu:x86-64-v4"; the driver resolves native to a CPU name
+    const char *isa;       // instruction sets the target needs, for the plan: "avx2,fma"; NULL: none
     const char *precision; // "f32", "bf16" or NULL: what the text says
     const char *order;     // --order: "program", "depth-first", "list", or NULL: the best of them
     const char *arrange;   // --arrange: "naive" (no sharing) or NULL: the best greedy

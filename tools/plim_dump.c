@@ -1,0 +1,134 @@
+// plim-dump: what a compiled program, or a plan as text, says about itself.
+//
+// An executable carries its plan as the bytes that plan_encode made; they begin with a magic word
+// and hold their own digest, so the tool finds them by looking for the word, whatever else the file
+// holds.
+#include "runtime/flags.h"
+#include "runtime/plan_report.h"
+#include "tools/tool_io.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXIT_INPUT = 1, EXIT_USAGE = 2 };
+
+static const Flag flag_table[] = {
+    {"--summary", NULL, "What to print", "one screen (default)"},
+    {"--memory", NULL, "What to print",
+     "memory by kind and entry, and the largest buffers at the peak"},
+    {"--json", NULL, "What to print", "one JSON object with everything scripts need"},
+    {"--plan", NULL, "What to print", "the plan as text, which plimc reads back"},
+    {"--remarks", NULL, "What to print", "what the passes chose, and why"},
+    {"--verify", NULL, "What to print", "nothing, but check the plan: exit 1 where it is unsafe"},
+    {"--help", NULL, "Other", "this text"},
+};
+enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0] };
+
+static int usage(const char *text, const char *what) {
+    fprintf(stderr, "plim-dump: %s%s; see plim-dump --help\n", text, what);
+    return EXIT_USAGE;
+}
+
+static int refuse(const char *file, const char *why) {
+    fprintf(stderr, "plim-dump: error: %s: %s\n", file, why);
+    return EXIT_INPUT;
+}
+
+static void print_remarks(const Plan *p) {
+    for (uint32_t i = 0; i < p->remark_count; i++)
+        printf("%s: %s: %s\n", p->remark[i].pass, p->remark[i].subject, p->remark[i].text);
+}
+
+static uint64_t little_endian(const uint8_t *at, int count) {
+    uint64_t x = 0;
+    for (int i = count - 1; i >= 0; i--)
+        x = x << 8 | at[i];
+    return x;
+}
+
+// The plan inside an executable: the magic word, a version and a size that fits. The word also
+// stands in the decoder's own code, with something else behind it.
+static PlimStatus find_plan(const uint8_t *bytes, size_t size, PlanMemory *memory, Plan **out,
+                            PlimError *error) {
+    static const char magic[] = "PLIMPLAN";
+    enum { HEADER = 20 }; // magic, version, size
+    const uint8_t *at = bytes, *end = bytes + size;
+    while ((at = memmem(at, (size_t)(end - at), magic, sizeof magic - 1)) != NULL) {
+        const size_t left = (size_t)(end - at);
+        if (left >= HEADER && little_endian(at + 8, 4) == PLAN_VERSION) {
+            const uint64_t whole = little_endian(at + 12, 8);
+            return plan_decode(at, whole < left ? (size_t)whole : left, memory, out, error);
+        }
+        at++;
+    }
+    snprintf(error->text, sizeof error->text,
+             "it is neither a program that this version of plimc made nor the text of a plan");
+    return PLIM_BAD_INPUT;
+}
+
+static PlimStatus read_plan(const char *file, const char *bytes, size_t size, PlanMemory *memory,
+                            Plan **out, PlimError *error) {
+    const size_t length = strlen(file);
+    const bool text = (length > 5 && strcmp(file + length - 5, ".plan") == 0) ||
+                      (size > 5 && strncmp(bytes, "plan ", 5) == 0);
+    if (text)
+        return plan_parse(bytes, size, memory, out, error);
+    return find_plan((const uint8_t *)bytes, size, memory, out, error);
+}
+
+static PlimStatus print_plan(const Plan *p, const char *what, PlimError *error) {
+    if (strcmp(what, "--summary") == 0)
+        plan_print_summary(p, stdout);
+    else if (strcmp(what, "--memory") == 0)
+        plan_print_memory(p, stdout);
+    else if (strcmp(what, "--json") == 0)
+        plan_print_json(p, stdout);
+    else if (strcmp(what, "--plan") == 0)
+        plan_print(p, stdout);
+    else if (strcmp(what, "--remarks") == 0)
+        print_remarks(p);
+    else
+        return plan_verify(p, error);
+    return PLIM_OK;
+}
+
+static int dump(const char *file, const char *what) {
+    size_t size = 0;
+    char *bytes = tool_read("plim-dump", file, (size_t)1 << 40, &size);
+    if (!bytes)
+        return EXIT_INPUT;
+    PlanMemory *memory = plan_memory_new();
+    Plan *plan = NULL;
+    PlimError error = {"out of memory"};
+    int status = 0;
+    if (!memory || read_plan(file, bytes, size, memory, &plan, &error) != PLIM_OK ||
+        print_plan(plan, what, &error) != PLIM_OK)
+        status = refuse(file, error.text);
+    plan_memory_release(memory);
+    free(bytes);
+    return fflush(stdout) == 0 ? status : refuse("standard output", "can't be written");
+}
+
+int main(int argc, char **argv) {
+    FlagCursor cursor = {
+        .table = flag_table, .table_count = FLAG_COUNT, .argc = argc, .argv = argv};
+    const char *file = NULL, *what = "--summary", *value;
+    const Flag *flag;
+    for (FlagResult got; (got = flags_next(&cursor, &flag, &value)) != FLAGS_END;) {
+        if (got == FLAGS_WRONG)
+            return usage(cursor.error, "");
+        if (got == FLAGS_PLAIN && file)
+            return usage("one file at a time, not also ", value);
+        if (got == FLAGS_PLAIN)
+            file = value;
+        else
+            what = flag->name;
+    }
+    if (strcmp(what, "--help") == 0) {
+        printf("usage: plim-dump PROGRAM|FILE.plan [options]\nShows the plan inside a compiled "
+               "program.\n");
+        flags_print(flag_table, FLAG_COUNT, stdout);
+        return 0;
+    }
+    return file ? dump(file, what) : usage("which file? a program that plimc made, or a .plan", "");
+}

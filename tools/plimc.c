@@ -1,0 +1,311 @@
+// plimc: a model description in, a program out.
+//
+// The pipeline, as main reads it: text -> Module (frontend/, or graph text) -> Plan (passes/, or
+// plan text) -> object -> executable. --emit and --dump-after stop on the way. Output is written
+// whole or not at all. Exit status: 0 done; 1 the input or the machine is at fault and a sentence
+// said so; 2 usage; 70 our bug.
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "passes/pipeline.h"
+#include "runtime/plan_report.h"
+#include "tools/explain.h"
+#include "tools/plimc_flags.h"
+#include "tools/tool_io.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EXIT_INPUT = 1, INPUT_MAX = 64 << 20, PATH_ROOM = 4096 };
+
+// One compilation under way.
+typedef struct {
+    const PlimcRequest *request;
+    PassOptions options;
+    PassCtx cx;
+    CpuTarget cpu;
+    FrontendFiles files;
+    Module *module; // NULL for .plan input
+    bool dumped;    // --dump-after has printed: stop quietly
+    double started, phase_started;
+    const char *phase;
+} Compilation;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Ends a phase and begins another (NULL: none). A terminal shows the current one on a line of its
+// own.
+static void enter_phase(Compilation *c, const char *name) {
+    const double time = now();
+    const bool terminal = isatty(STDERR_FILENO) == 1 && !c->request->quiet && !c->request->times;
+    if (c->phase && c->request->times)
+        fprintf(stderr, "%-10s %8.1f ms\n", c->phase, 1e3 * (time - c->phase_started));
+    if (terminal)
+        fprintf(stderr, name ? "\r\033[Kplimc: %s" : "\r\033[K", name);
+    c->phase = name;
+    c->phase_started = time;
+}
+
+static bool ends_with(const char *text, const char *end) {
+    const size_t a = strlen(text), b = strlen(end);
+    return a >= b && strcmp(text + a - b, end) == 0;
+}
+
+// "gpt2" for "models/gpt2.plim".
+static const char *base_name(Arena *a, const char *file) {
+    const char *slash = strrchr(file, '/');
+    const char *base = slash ? slash + 1 : file;
+    const char *dot = strrchr(base, '.');
+    if (strcmp(base, "-") == 0)
+        return "a.out";
+    return dot && dot != base ? arena_text_span(a, base, (size_t)(dot - base)) : base;
+}
+
+static bool read_module(Compilation *c, const char *text, size_t bytes) {
+    const PlimcRequest *r = c->request;
+    if (ends_with(r->file, ".graph")) {
+        c->module = module_parse(c->cx.arena, c->cx.diag, r->file, text, bytes);
+    } else {
+        SizeOverride size[PLIMC_LIST_MAX];
+        memcpy(size, r->size, sizeof size);
+        FrontendInput in = {.file = r->file,
+                            .text = text,
+                            .bytes = bytes,
+                            .include = r->include,
+                            .include_count = r->include_count,
+                            .config = r->config,
+                            .size = size,
+                            .size_count = r->size_count,
+                            .entry = r->entry,
+                            .entry_count = r->entry_count,
+                            .model = r->model};
+        c->module = frontend_module(c->cx.arena, c->cx.diag, &in, &c->files);
+    }
+    return c->module && module_verify(c->module, c->cx.diag);
+}
+
+static bool read_plan(Compilation *c, const char *text, size_t bytes) {
+    PlimError error;
+    if (plan_parse(text, bytes, c->cx.plan_memory, &c->cx.plan, &error) == PLIM_OK &&
+        plan_verify(c->cx.plan, &error) == PLIM_OK)
+        return true;
+    fprintf(stderr, "%s:%s\n", c->request->file, error.text);
+    return false;
+}
+
+static void print_module(const Compilation *c, FILE *out) {
+    if (c->cx.plan)
+        plan_print(c->cx.plan, out);
+    else
+        module_print(c->module, out, 0);
+}
+
+// The text of the module or plan to -o, or to standard output.
+static bool write_text(Compilation *c) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory)
+        return false;
+    print_module(c, memory);
+    const bool good = fclose(memory) == 0 && tool_write("plimc", c->request->out, text, size);
+    free(text);
+    return good;
+}
+
+static void dump_pass(void *user, const Pass *pass, const Module *m, const PassCtx *cx) {
+    Compilation *c = user;
+    (void)m;
+    if (strcmp(pass->name, c->request->dump_after) == 0) {
+        c->cx.plan = cx->plan;
+        c->dumped = write_text(c);
+    }
+}
+
+// Passes up to and with --dump-after, or all.
+static bool run_passes(Compilation *c) {
+    const char *last = c->request->dump_after;
+    const char *name[64];
+    int count = 0;
+    for (int i = 0; last && i < pass_count() && count < 64; i++) {
+        name[count++] = pass_at(i)->name;
+        if (strcmp(pass_at(i)->name, last) == 0)
+            break;
+    }
+    if (last && !pass_find(last))
+        return diag_error(c->cx.diag, (Loc){0}, 801, "there is no pass called %s", last);
+    return pipeline_run(c->module, &c->cx, name, count, last ? dump_pass : NULL, c);
+}
+
+static void print_remarks(const PassCtx *cx) {
+    for (int i = 0; i < cx->remarks.count; i++)
+        fprintf(stderr, "%s: %s: %s\n", cx->remarks.item[i].pass, cx->remarks.item[i].subject,
+                cx->remarks.item[i].text);
+}
+
+// Where the runtime library lies: beside the installed tool, or in the build tree.
+static const char *find_runtime(Arena *a) {
+    static const char *const place[] = {"../lib/plimsoll/libplim_runtime.a",
+                                        "../runtime/libplim_runtime.a"};
+    char self[PATH_ROOM];
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0)
+        return NULL;
+    self[length] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; i < sizeof place / sizeof place[0]; i++) {
+        const char *path = arena_format(a, "%s/%s", self, place[i]);
+        if (access(path, R_OK) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+static bool write_program(Compilation *c, const char *object, size_t size) {
+    const char *library = find_runtime(c->cx.arena);
+    if (!library)
+        return diag_error(c->cx.diag, (Loc){0}, 952,
+                          "the runtime library libplim_runtime.a is not beside plimc");
+    const char *out = c->request->out ? c->request->out : base_name(c->cx.arena, c->request->file);
+    enter_phase(c, "link");
+    return codegen_link(c->cx.arena, c->cx.diag, object, size, library, out);
+}
+
+static bool generate(Compilation *c) {
+    static const EmitKind kind[] = {[OUT_LLVM] = EMIT_LLVM,
+                                    [OUT_ASM] = EMIT_ASM,
+                                    [OUT_OBJECT] = EMIT_OBJECT,
+                                    [OUT_EXECUTABLE] = EMIT_OBJECT};
+    const PlimcRequest *r = c->request;
+    char *bytes = NULL;
+    size_t size = 0;
+    enter_phase(c, "codegen");
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (!codegen_emit(c->cx.arena, c->cx.diag, c->cx.plan, &c->cpu, kind[r->emit],
+                      processors > 8 ? 8 : (int)processors, &bytes, &size))
+        return false;
+    bool good;
+    if (r->emit == OUT_EXECUTABLE)
+        good = write_program(c, bytes, size);
+    else if (r->emit == OUT_OBJECT)
+        good = tool_write(
+            "plimc",
+            r->out ? r->out : arena_format(c->cx.arena, "%s.o", base_name(c->cx.arena, r->file)),
+            bytes, size);
+    else
+        good = tool_write("plimc", r->out, bytes, size);
+    free(bytes);
+    return good;
+}
+
+static bool write_dependencies(Compilation *c) {
+    const PlimcRequest *r = c->request;
+    if (!r->dependencies)
+        return true;
+    const char *out = r->out ? r->out : base_name(c->cx.arena, r->file);
+    const char *text = arena_format(c->cx.arena, "%s: %s", out, r->file);
+    for (int i = 0; i < c->files.count; i++)
+        if (strcmp(c->files.path[i], r->file) != 0)
+            text = arena_format(c->cx.arena, "%s \\\n  %s", text, c->files.path[i]);
+    text = arena_format(c->cx.arena, "%s\n", text);
+    return tool_write("plimc", r->dependencies, text, strlen(text));
+}
+
+static void print_done(const Compilation *c) {
+    if (c->request->quiet || c->request->emit != OUT_EXECUTABLE)
+        return;
+    PlanReport report;
+    char arena[32];
+    plan_report(c->cx.plan, &report);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < c->cx.plan->space_count; i++)
+        bytes += c->cx.plan->space[i].bytes;
+    fprintf(stderr, "plimc: %s for %s: %u kernels, arena %s (%llu bytes), %.2f s\n",
+            c->cx.plan->model, c->cx.plan->target, c->cx.plan->kernel_count,
+            plan_size_text(bytes, arena), (unsigned long long)bytes, now() - c->started);
+}
+
+// Everything after the input's text is at hand.
+static bool compile(Compilation *c, const char *text, size_t bytes) {
+    const PlimcRequest *r = c->request;
+    diag_add_source(c->cx.diag, r->file, text, bytes);
+    enter_phase(c, "read");
+    if (!cpu_target(c->cx.arena, c->cx.diag, r->options.target, &c->cpu))
+        return false;
+    // "cpu:native" is recorded by the name of this CPU, so that the plan says what it was made for.
+    c->options.target = arena_format(c->cx.arena, "cpu:%s", c->cpu.cpu);
+    c->options.isa = c->cpu.isa;
+    c->options.onednn = c->cpu.avx512 && PLIM_ONEDNN;
+    c->options.openblas = c->cpu.avx512 && !PLIM_ONEDNN && PLIM_OPENBLAS;
+    c->options.bf16_products = c->options.onednn && c->cpu.bf16;
+    if (ends_with(r->file, ".plan")) {
+        if (!read_plan(c, text, bytes))
+            return false;
+    } else if (!read_module(c, text, bytes)) {
+        return false;
+    }
+    if (r->check)
+        return true;
+    if (r->emit == OUT_GRAPH && !r->dump_after)
+        return write_text(c);
+    enter_phase(c, "plan");
+    if (!c->cx.plan && !run_passes(c))
+        return false;
+    if (r->remarks)
+        print_remarks(&c->cx);
+    if (r->dump_after)
+        return c->dumped;
+    if (r->emit == OUT_PLAN)
+        return write_text(c);
+    return generate(c);
+}
+
+static int run(Arena *a, const PlimcRequest *r) {
+    size_t bytes = 0;
+    char *text = tool_read("plimc", r->file, INPUT_MAX, &bytes);
+    if (!text)
+        return EXIT_INPUT;
+    Compilation c = {.request = r, .options = r->options, .started = now()};
+    c.options.tool = "plimc " PLIM_VERSION;
+    c.options.flags = r->flags;
+    c.cx = (PassCtx){.arena = a,
+                     .scratch = arena_create(),
+                     .diag = diag_create(a),
+                     .options = &c.options,
+                     .plan_memory = plan_memory_new()};
+    const bool good = c.cx.plan_memory && compile(&c, text, bytes) && write_dependencies(&c);
+    enter_phase(&c, NULL);
+    if (r->json_errors)
+        diag_print_json(c.cx.diag, stderr);
+    else
+        diag_print(c.cx.diag, stderr, tool_color());
+    if (good && !r->check && !r->dump_after)
+        print_done(&c);
+    plan_memory_release(c.cx.plan_memory);
+    arena_release(c.cx.scratch);
+    free(text);
+    return good ? 0 : EXIT_INPUT;
+}
+
+int main(int argc, char **argv) {
+    Arena *a = arena_create();
+    PlimcRequest request;
+    int status = plimc_read_flags(a, argc, argv, &request);
+    if (status == 0 && request.help)
+        plimc_print_help();
+    else if (status == 0 && request.version)
+        printf("plimc %s\n", PLIM_VERSION);
+    else if (status == 0 && request.explain)
+        status = explain_code(request.explain);
+    else if (status == 0)
+        status = run(a, &request);
+    arena_release(a);
+    return status;
+}

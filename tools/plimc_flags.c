@@ -1,0 +1,222 @@
+// One table makes the parser and the help. Flags of the contract that nothing stands behind yet are
+// refused by name, so that no script believes they did something.
+#include "tools/plimc_flags.h"
+
+#include "runtime/flags.h"
+#include "tools/tool_io.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { EXIT_USAGE = 2 };
+
+static const Flag flag_table[] = {
+    {"-o", "OUT", "Output", "where to; - is standard output (default: the model's base name)"},
+    {"--emit", "KIND", "Output", "graph, plan, llvm, asm, obj or exe (default)"},
+    {"--check", NULL, "Output", "stop after checking the input"},
+    {"--dump-after", "PASS", "Output", "print what a pass made, and stop there"},
+    {"--remarks", NULL, "Output", "tell what the passes chose, and why"},
+    {"-MD", "FILE", "Output", "write the files read as a make rule"},
+    {"--error-format", "text|json", "Output", "of diagnostics"},
+    {"--explain", "CODE", "Output", "what an error code means"},
+    {"--quiet", NULL, "Output", "no progress"},
+    {"-D", "NAME=VALUE", "Model", "a size of the model, before the text's own"},
+    {"--config", "NAME", "Model", "a config of the model"},
+    {"--model", "NAME", "Model", "which model, where the file has several"},
+    {"--entry", "NAME,...", "Model", "only these entries"},
+    {"-I", "DIR", "Model", "where `use` looks"},
+    {"--target", "cpu[:NAME]", "Target", "cpu (x86-64-v3), cpu:x86-64-v4, cpu:native, ..."},
+    {"--precision", "f32|bf16", "Target", "compute in this type, whatever the text says"},
+    {"--budget", "SIZE", "Target",
+     "bytes of memory, such as 2GiB: an error where the plan needs more"},
+    {"--threads", "N", "Target", "most worker threads the program may use (16)"},
+    {"--order", "NAME", "Plan", "program, depth-first or list (default: the best of them)"},
+    {"--arrange", "NAME", "Plan", "naive: no two buffers share bytes"},
+    {"--pass-limit", "N", "Plan", "make at most N optional rewrites, to bisect a wrong one"},
+    {"--strict", NULL, "Plan", "refuse degraded plans"},
+    {"--time", NULL, "Other", "print the time of each phase"},
+    {"--version", NULL, "Other", "print the version"},
+    {"--help", NULL, "Other", "this text"},
+};
+enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0] };
+
+// Promised for later; true where they take a value.
+static const char *const later_table[] = {"--far",   "--micro-batch", "--cluster", "--mesh",
+                                          "--place", "--effort",      "--dump-mip"};
+
+void plimc_print_help(void) {
+    printf("usage: plimc FILE.plim|FILE.graph|FILE.plan [options]\n"
+           "Compiles a model description into a program that trains and runs it.\n");
+    flags_print(flag_table, FLAG_COUNT, stdout);
+}
+
+static int wrong(const char *what, const char *value) {
+    fprintf(stderr, "plimc: %s%s%s; see plimc --help\n", what, value ? " " : "",
+            value ? value : "");
+    return EXIT_USAGE;
+}
+
+static bool read_emit(const char *value, PlimcEmit *out) {
+    static const char *const name[] = {"graph", "plan", "llvm", "asm", "obj", "exe"};
+    for (int i = 0; i < 6; i++)
+        if (strcmp(name[i], value) == 0) {
+            *out = (PlimcEmit)i;
+            return true;
+        }
+    return false;
+}
+
+static bool read_entries(Arena *a, const char *value, PlimcRequest *r) {
+    while (*value) {
+        const size_t length = strcspn(value, ",");
+        if (length == 0 || r->entry_count == PLIMC_LIST_MAX)
+            return false;
+        r->entry[r->entry_count++] = arena_text_span(a, value, length);
+        value += length + (value[length] == ',');
+    }
+    return r->entry_count > 0;
+}
+
+static bool read_size_override(Arena *a, const char *value, PlimcRequest *r) {
+    const char *equal = strchr(value, '=');
+    if (!equal || equal == value || r->size_count == PLIMC_LIST_MAX)
+        return false;
+    r->size[r->size_count++] = (SizeOverride){
+        .name = arena_text_span(a, value, (size_t)(equal - value)), .value = equal + 1};
+    return true;
+}
+
+static bool one_of(const char *value, const char *const *known, int count) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(value, known[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool take_number(PlimcRequest *r, const char *name, const char *value) {
+    int64_t n;
+    if (strcmp(name, "--budget") == 0)
+        return tool_size(value, &r->options.budget) && r->options.budget > 0;
+    if (!tool_count(value, 1, &n))
+        return false;
+    if (strcmp(name, "--pass-limit") == 0)
+        r->options.rewrite_limit = n;
+    else
+        r->options.workers = n <= 1024 ? (int)n : 0;
+    return strcmp(name, "--threads") != 0 || n <= 1024;
+}
+
+static bool take_choice(PlimcRequest *r, const char *name, const char *value) {
+    static const char *const precision[] = {"f32", "bf16"}, *const format[] = {"text", "json"},
+                             *const order[] = {"program", "depth-first", "list"};
+    if (strcmp(name, "--precision") == 0)
+        r->options.precision = value;
+    else if (strcmp(name, "--order") == 0)
+        r->options.order = value;
+    else if (strcmp(name, "--arrange") == 0)
+        r->options.arrange = value;
+    else
+        r->json_errors = strcmp(value, "json") == 0;
+    return strcmp(name, "--precision") == 0 ? one_of(value, precision, 2)
+           : strcmp(name, "--order") == 0   ? one_of(value, order, 3)
+           : strcmp(name, "--arrange") == 0 ? strcmp(value, "naive") == 0
+                                            : one_of(value, format, 2);
+}
+
+static void take_switch(PlimcRequest *r, const char *name) {
+    const struct {
+        const char *name;
+        bool *at;
+    } known[] = {{"--check", &r->check},          {"--quiet", &r->quiet},     {"--help", &r->help},
+                 {"--version", &r->version},      {"--remarks", &r->remarks}, {"--time", &r->times},
+                 {"--strict", &r->options.strict}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].name, name) == 0)
+            *known[i].at = true;
+}
+
+// False where the value makes no sense.
+static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *value) {
+    const struct {
+        const char *name;
+        const char **at;
+    } text[] = {{"-o", &r->out},
+                {"--config", &r->config},
+                {"--model", &r->model},
+                {"-MD", &r->dependencies},
+                {"--dump-after", &r->dump_after},
+                {"--explain", &r->explain},
+                {"--target", &r->options.target}};
+    static const char *const choice[] = {"--precision", "--order", "--arrange", "--error-format"};
+    for (size_t i = 0; i < sizeof text / sizeof text[0]; i++)
+        if (strcmp(text[i].name, name) == 0) {
+            *text[i].at = value;
+            return true;
+        }
+    if (one_of(name, choice, 4))
+        return take_choice(r, name, value);
+    if (strcmp(name, "--emit") == 0)
+        return read_emit(value, &r->emit);
+    if (strcmp(name, "-D") == 0)
+        return read_size_override(a, value, r);
+    if (strcmp(name, "--entry") == 0)
+        return read_entries(a, value, r);
+    if (strcmp(name, "-I") == 0) {
+        if (r->include_count == PLIMC_LIST_MAX)
+            return false;
+        r->include[r->include_count++] = value;
+        return true;
+    }
+    if (value)
+        return take_number(r, name, value);
+    take_switch(r, name);
+    return true;
+}
+
+// Flags that change the plan, for its record: file names and what only changes the output stay out.
+static bool is_recorded(const Flag *flag) {
+    return strcmp(flag->group, "Model") == 0
+               ? strcmp(flag->name, "-I") != 0
+               : strcmp(flag->group, "Target") == 0 || strcmp(flag->group, "Plan") == 0;
+}
+
+static int refuse_later(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        for (size_t j = 0; j < sizeof later_table / sizeof later_table[0]; j++) {
+            const size_t length = strlen(later_table[j]);
+            if (strncmp(argv[i], later_table[j], length) == 0 &&
+                (argv[i][length] == '\0' || argv[i][length] == '=')) {
+                fprintf(stderr, "plimc: %s is not supported yet\n", later_table[j]);
+                return EXIT_USAGE;
+            }
+        }
+    return 0;
+}
+
+int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
+    *r = (PlimcRequest){.emit = OUT_EXECUTABLE, .flags = "", .options = {.target = "cpu"}};
+    if (refuse_later(argc, argv))
+        return EXIT_USAGE;
+    FlagCursor cursor = {
+        .table = flag_table, .table_count = FLAG_COUNT, .argc = argc, .argv = argv};
+    const Flag *flag;
+    const char *value;
+    for (FlagResult got; (got = flags_next(&cursor, &flag, &value)) != FLAGS_END;) {
+        if (got == FLAGS_WRONG)
+            return wrong(cursor.error, NULL);
+        if (got == FLAGS_PLAIN) {
+            if (r->file)
+                return wrong("one input at a time, not also", value);
+            r->file = value;
+            continue;
+        }
+        if (!take_flag(a, r, flag->name, value))
+            return wrong(arena_format(a, "%s takes %s, not", flag->name, flag->value), value);
+        if (is_recorded(flag))
+            r->flags = arena_format(a, "%s%s%s%s%s", r->flags, r->flags[0] ? " " : "", flag->name,
+                                    value ? " " : "", value ? value : "");
+    }
+    if (!r->file && !r->help && !r->version && !r->explain)
+        return wrong("which file? a .plim, a .graph, a .plan, or - for standard input", NULL);
+    return 0;
+}

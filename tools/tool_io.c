@@ -1,0 +1,124 @@
+// Files are read whole before anything is decided, and written whole or not at all.
+#include "tools/tool_io.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// Everything from the stream, up to one byte more than limit. NULL without memory.
+static char *read_stream(FILE *in, size_t limit, size_t *bytes) {
+    size_t size = 0, capacity = 1 << 16;
+    char *text = malloc(capacity);
+    while (text) {
+        size += fread(text + size, 1, capacity - size - 1, in);
+        if (size + 1 < capacity || size > limit)
+            break;
+        capacity *= 2;
+        char *larger = realloc(text, capacity);
+        if (!larger)
+            free(text);
+        text = larger;
+    }
+    if (text)
+        text[size] = '\0';
+    *bytes = size;
+    return text;
+}
+
+char *tool_read(const char *tool, const char *path, size_t limit, size_t *bytes) {
+    const bool standard = strcmp(path, "-") == 0;
+    FILE *in = standard ? stdin : fopen(path, "rbe");
+    if (!in) {
+        fprintf(stderr, "%s: error: can't read %s: %s\n", tool, path, strerror(errno));
+        return NULL;
+    }
+    errno = 0;
+    char *text = read_stream(in, limit, bytes);
+    const char *wrong = !text            ? "out of memory"
+                        : ferror(in)     ? strerror(errno)
+                        : *bytes > limit ? "it is too large"
+                                         : NULL;
+    if (!standard)
+        fclose(in);
+    if (!wrong)
+        return text;
+    fprintf(stderr, "%s: error: can't read %s: %s\n", tool, path, wrong);
+    free(text);
+    return NULL;
+}
+
+static bool write_renamed(const char *path, const void *bytes, size_t size) {
+    char temporary[4096];
+    const int length = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
+    if (length < 0 || (size_t)length >= sizeof temporary) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    FILE *out = fopen(temporary, "wbe");
+    if (!out)
+        return false;
+    bool good = fwrite(bytes, 1, size, out) == size;
+    good = fclose(out) == 0 && good;
+    good = good && rename(temporary, path) == 0;
+    if (!good) {
+        const int why = errno;
+        unlink(temporary);
+        errno = why;
+    }
+    return good;
+}
+
+bool tool_write(const char *tool, const char *path, const void *bytes, size_t size) {
+    bool good;
+    if (!path || strcmp(path, "-") == 0) {
+        path = "standard output";
+        good = fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0;
+    } else {
+        sigset_t set, old;
+        sigemptyset(&set);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGHUP);
+        sigprocmask(SIG_BLOCK, &set, &old);
+        good = write_renamed(path, bytes, size);
+        const int why = errno;
+        sigprocmask(SIG_SETMASK, &old, NULL);
+        errno = why;
+    }
+    if (!good)
+        fprintf(stderr, "%s: error: can't write %s: %s\n", tool, path, strerror(errno));
+    return good;
+}
+
+bool tool_size(const char *text, uint64_t *out) {
+    static const struct {
+        const char *name;
+        double factor;
+    } unit[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
+    if (*text < '0' || *text > '9')
+        return false;
+    char *end = NULL;
+    const double number = strtod(text, &end);
+    for (size_t i = 0; i < sizeof unit / sizeof unit[0]; i++)
+        if (strcmp(end, unit[i].name) == 0 && number * unit[i].factor < 4e18) {
+            *out = (uint64_t)(number * unit[i].factor);
+            return true;
+        }
+    return false;
+}
+
+bool tool_count(const char *text, int64_t least, int64_t *out) {
+    char *end = NULL;
+    errno = 0;
+    const long long number = strtoll(text, &end, 10);
+    *out = number;
+    return errno == 0 && end != text && *end == '\0' && number >= least;
+}
+
+bool tool_color(void) {
+    const char *no = getenv("NO_COLOR");
+    return isatty(STDERR_FILENO) == 1 && !(no && *no);
+}
