@@ -7,12 +7,10 @@
 #include "ir/module.h"
 #include "passes/pipeline.h"
 #include "runtime/flags.h"
+#include "tools/tool_io.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const Flag flag_table[] = {
     {"--passes", "A,B,...", "Passes",
@@ -46,37 +44,11 @@ static int usage(const char *text, const char *what) {
     return 2;
 }
 
-// "12", "12KiB", "1.5GiB". False where it is no size.
-static bool read_size(const char *text, uint64_t *out) {
-    static const struct {
-        const char *name;
-        double factor;
-    } unit[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
-    char *end = NULL;
-    if (*text < '0' || *text > '9')
-        return false;
-    const double number = strtod(text, &end);
-    for (size_t i = 0; i < sizeof unit / sizeof unit[0]; i++)
-        if (strcmp(end, unit[i].name) == 0 && number * unit[i].factor < 9e18) {
-            *out = (uint64_t)(number * unit[i].factor);
-            return true;
-        }
-    return false;
-}
-
-static bool read_count(const char *text, int64_t *out) {
-    char *end = NULL;
-    errno = 0;
-    const long long number = strtoll(text, &end, 10);
-    *out = number;
-    return errno == 0 && end != text && *end == 0 && number > 0;
-}
-
 static bool set_number(Request *r, const char *name, const char *value) {
     if (strcmp(name, "--pass-limit") == 0)
-        return read_count(value, &r->options.rewrite_limit);
-    return read_size(value,
-                     strcmp(name, "--budget") == 0 ? &r->options.budget : &r->options.chunk_bytes);
+        return tool_count(value, 1, &r->options.rewrite_limit);
+    uint64_t *at = strcmp(name, "--budget") == 0 ? &r->options.budget : &r->options.chunk_bytes;
+    return tool_size(value, at);
 }
 
 // Where an option's text goes, or NULL.
@@ -138,41 +110,6 @@ static int read_flags(int argc, char **argv, Request *r) {
 static void print_passes(void) {
     for (int i = 0; i < pass_count(); i++)
         printf("%-10s %s\n", pass_at(i)->name, pass_at(i)->help);
-}
-
-// The whole file, NUL-terminated and malloc'ed. NULL after a sentence.
-static char *read_file(const char *file, size_t *bytes) {
-    FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "rb");
-    if (!in) {
-        fprintf(stderr, "plim-opt: can't read %s: %s\n", file, strerror(errno));
-        return NULL;
-    }
-    size_t size = 0, capacity = 1 << 16;
-    char *text = malloc(capacity);
-    while (text) {
-        size += fread(text + size, 1, capacity - size - 1, in);
-        if (size + 1 < capacity || size > INPUT_MAX)
-            break;
-        capacity *= 2;
-        char *larger = realloc(text, capacity);
-        if (!larger)
-            free(text);
-        text = larger;
-    }
-    const bool failed = ferror(in) != 0;
-    if (in != stdin)
-        fclose(in);
-    if (!text || failed || size > INPUT_MAX) {
-        fprintf(stderr, "plim-opt: can't read %s: %s\n", file,
-                !text              ? "out of memory"
-                : size > INPUT_MAX ? "it is larger than 64 MiB"
-                                   : "an error while reading");
-        free(text);
-        return NULL;
-    }
-    text[size] = 0;
-    *bytes = size;
-    return text;
 }
 
 // Plan text begins with the word plan; graph text with module.
@@ -237,29 +174,6 @@ static bool check_passes(const PassCtx *cx, const char *const *name, int count) 
     return true;
 }
 
-// To a temporary beside the output, renamed once it is complete.
-static bool write_output(const char *out, const char *text, size_t size) {
-    if (!out || strcmp(out, "-") == 0) {
-        const bool done = fwrite(text, 1, size, stdout) == size && fflush(stdout) == 0;
-        if (!done)
-            fprintf(stderr, "plim-opt: can't write the output: %s\n", strerror(errno));
-        return done;
-    }
-    char name[4096];
-    const int length = snprintf(name, sizeof name, "%s.tmp%ld", out, (long)getpid());
-    FILE *file = length > 0 && (size_t)length < sizeof name ? fopen(name, "wb") : NULL;
-    bool done = file && fwrite(text, 1, size, file) == size;
-    if (file)
-        done = fclose(file) == 0 && done;
-    done = done && rename(name, out) == 0;
-    if (!done) {
-        fprintf(stderr, "plim-opt: can't write %s: %s\n", out, strerror(errno));
-        if (file)
-            unlink(name);
-    }
-    return done;
-}
-
 static bool print_output(const Request *r, const Module *m, const PassCtx *cx) {
     char *text = NULL;
     size_t size = 0;
@@ -272,7 +186,7 @@ static bool print_output(const Request *r, const Module *m, const PassCtx *cx) {
         plan_print(cx->plan, memory);
     else
         module_print(m, memory, r->print_flags);
-    const bool done = fclose(memory) == 0 && write_output(r->out, text, size);
+    const bool done = fclose(memory) == 0 && tool_write("plim-opt", r->out, text, size);
     free(text);
     return done;
 }
@@ -284,13 +198,13 @@ static void print_remarks(const PassCtx *cx) {
     }
 }
 
-static bool run(const Request *r, PassCtx *cx, const char *text, size_t bytes, int *status) {
-    const char **name = NULL;
-    const int count = read_passes(cx->arena, r->passes, &name);
-    if (count < 0) {
-        *status = 2;
+static bool run(const Request *r, PassCtx *cx, const char *const *name, int count) {
+    size_t bytes = 0;
+    char *file = tool_read("plim-opt", r->file, INPUT_MAX, &bytes);
+    if (!file)
         return false;
-    }
+    const char *text = arena_text_span(cx->arena, file, bytes);
+    free(file);
     Module *m = NULL;
     if (!read_input(r, cx, text, bytes, &m) || !check_passes(cx, name, count))
         return false;
@@ -315,22 +229,19 @@ int main(int argc, char **argv) {
             print_passes();
         return fflush(stdout) == 0 ? 0 : 1;
     }
-    size_t bytes = 0;
-    char *text = read_file(r.file, &bytes);
-    if (!text)
-        return 1;
     PassCtx cx = {.arena = arena_create(), .scratch = arena_create(), .options = &r.options};
     cx.diag = diag_create(cx.arena);
     cx.plan_memory = plan_memory_new();
-    status = 1;
+    const char **name = NULL;
+    const int count = read_passes(cx.arena, r.passes, &name);
+    status = count < 0 ? 2 : 1;
     if (!cx.plan_memory)
         fprintf(stderr, "plim-opt: out of memory\n");
-    else if (run(&r, &cx, text, bytes, &status))
+    else if (count >= 0 && run(&r, &cx, name, count))
         status = 0;
-    diag_print(cx.diag, stderr, isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
+    diag_print(cx.diag, stderr, tool_color());
     plan_memory_release(cx.plan_memory);
     arena_release(cx.scratch);
     arena_release(cx.arena);
-    free(text);
     return status;
 }
