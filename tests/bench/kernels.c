@@ -1,0 +1,236 @@
+// How fast compiled scalar kernels are: nanoseconds an element and GB/s on one thread, beside
+// memcpy in the same run. Not a test. Prints one line a kernel and size; `cache` sizes fit the
+// second level cache, `memory` ones don't.
+//     kernels [TARGET]      cpu:native unless said
+#include "codegen/codegen.h"
+#include "ir/kernel.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int operand_of(KernelBuilder *kb, DType t, Access access, int64_t row, int64_t column) {
+    const int64_t stride[] = {row, column};
+    return kernel_add_operand(kb, t, access, stride);
+}
+
+static KernelBuilder *rows_of(Arena *a, int64_t rows, int64_t columns) {
+    const int64_t dim[] = {rows, columns};
+    return kernel_builder(a, KERNEL_ROWS, 2, dim);
+}
+
+static KRef mul(KernelBuilder *kb, KRef x, KRef y) {
+    return kb_op2(kb, KOP_MUL, x, y);
+}
+
+static KRef add(KernelBuilder *kb, KRef x, KRef y) {
+    return kb_op2(kb, KOP_ADD, x, y);
+}
+
+static Kernel *make_axpb(Arena *a, DType t, int64_t rows, int64_t columns) {
+    KernelBuilder *kb = rows_of(a, rows, columns);
+    KRef x = kb_load(kb, operand_of(kb, t, ACCESS_READ, columns, 1));
+    x = kb_op3(kb, KOP_FMA, x, kb_float(kb, 1.5), kb_float(kb, 0.25));
+    kb_store(kb, operand_of(kb, t, ACCESS_WRITE, columns, 1), x);
+    return kernel_finish(kb);
+}
+
+// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+static Kernel *make_gelu(Arena *a, DType t, int64_t rows, int64_t columns) {
+    KernelBuilder *kb = rows_of(a, rows, columns);
+    KRef x = kb_load(kb, operand_of(kb, t, ACCESS_READ, columns, 1));
+    KRef inner =
+        kb_op3(kb, KOP_FMA, mul(kb, x, x), kb_float(kb, 0.0356774081), kb_float(kb, 0.7978845608));
+    KRef y = kb_op1(kb, KOP_TANH, mul(kb, x, inner));
+    KRef half = mul(kb, x, kb_float(kb, 0.5));
+    kb_store(kb, operand_of(kb, t, ACCESS_WRITE, columns, 1), kb_op3(kb, KOP_FMA, half, y, half));
+    return kernel_finish(kb);
+}
+
+static Kernel *make_layernorm(Arena *a, DType t, int64_t rows, int64_t columns) {
+    KernelBuilder *kb = rows_of(a, rows, columns);
+    KRef scale = kb_float(kb, 1.0 / (double)columns);
+    KRef x = kb_load(kb, operand_of(kb, t, ACCESS_READ, columns, 1));
+    KRef y = kb_op2(kb, KOP_SUB, x, mul(kb, kb_op1(kb, KOP_SUM, x), scale));
+    KRef variance = mul(kb, kb_op1(kb, KOP_SUM, mul(kb, y, y)), scale);
+    KRef root = kb_op1(kb, KOP_SQRT, add(kb, variance, kb_float(kb, 1e-5)));
+    y = mul(kb, y, kb_op2(kb, KOP_DIV, kb_float(kb, 1), root));
+    KRef g = kb_load(kb, operand_of(kb, DT_F32, ACCESS_READ, 0, 1));
+    KRef shift = kb_load(kb, operand_of(kb, DT_F32, ACCESS_READ, 0, 1));
+    kb_store(kb, operand_of(kb, t, ACCESS_WRITE, columns, 1), kb_op3(kb, KOP_FMA, y, g, shift));
+    return kernel_finish(kb);
+}
+
+static Kernel *make_softmax(Arena *a, DType t, int64_t rows, int64_t columns) {
+    KernelBuilder *kb = rows_of(a, rows, columns);
+    KRef x = kb_load(kb, operand_of(kb, t, ACCESS_READ, columns, 1));
+    KRef e = kb_op1(kb, KOP_EXP, kb_op2(kb, KOP_SUB, x, kb_op1(kb, KOP_MAXIMUM, x)));
+    KRef inverse = kb_op2(kb, KOP_DIV, kb_float(kb, 1), kb_op1(kb, KOP_SUM, e));
+    kb_store(kb, operand_of(kb, t, ACCESS_WRITE, columns, 1), mul(kb, e, inverse));
+    return kernel_finish(kb);
+}
+
+// -log softmax at the target, one number a row.
+static Kernel *make_cross_entropy(Arena *a, DType t, int64_t rows, int64_t columns) {
+    KernelBuilder *kb = rows_of(a, rows, columns);
+    const int logits = operand_of(kb, t, ACCESS_READ, columns, 1);
+    KRef x = kb_load(kb, logits), most = kb_op1(kb, KOP_MAXIMUM, x);
+    KRef sum = kb_op1(kb, KOP_SUM, kb_op1(kb, KOP_EXP, kb_op2(kb, KOP_SUB, x, most)));
+    KRef target = kb_load(kb, operand_of(kb, DT_I32, ACCESS_READ, 1, 0));
+    KRef at = kb_load_at(kb, operand_of(kb, t, ACCESS_READ, columns, 0), target, columns, 1);
+    KRef loss = kb_op2(kb, KOP_SUB, add(kb, kb_op1(kb, KOP_LOG, sum), most), at);
+    kb_store(kb, operand_of(kb, DT_F32, ACCESS_WRITE, 1, 0), loss);
+    return kernel_finish(kb);
+}
+
+static Kernel *make_adamw(Arena *a, DType t, int64_t rows, int64_t columns) {
+    KernelBuilder *kb = rows_of(a, rows, columns);
+    const int parameter = operand_of(kb, DT_F32, ACCESS_UPDATE, columns, 1);
+    const int first = operand_of(kb, DT_F32, ACCESS_UPDATE, columns, 1);
+    const int second = operand_of(kb, DT_F32, ACCESS_UPDATE, columns, 1);
+    KRef rate = kb_load(kb, operand_of(kb, DT_F32, ACCESS_READ, 0, 0));
+    KRef g = kb_load(kb, operand_of(kb, t, ACCESS_READ, columns, 1));
+    KRef w = kb_load(kb, parameter), m = kb_load(kb, first), v = kb_load(kb, second);
+    m = kb_op3(kb, KOP_FMA, kb_op2(kb, KOP_SUB, g, m), kb_float(kb, 0.1), m);
+    v = kb_op3(kb, KOP_FMA, kb_op2(kb, KOP_SUB, mul(kb, g, g), v), kb_float(kb, 0.05), v);
+    KRef step = kb_op2(kb, KOP_DIV, m, add(kb, kb_op1(kb, KOP_SQRT, v), kb_float(kb, 1e-8)));
+    step = kb_op3(kb, KOP_FMA, w, kb_float(kb, 0.01), step);
+    kb_store(kb, parameter, kb_op2(kb, KOP_SUB, w, mul(kb, rate, step)));
+    kb_store(kb, first, m);
+    kb_store(kb, second, v);
+    return kernel_finish(kb);
+}
+
+// A bias gradient: the sum down the rows.
+static Kernel *make_column_sum(Arena *a, DType t, int64_t rows, int64_t columns) {
+    const int64_t dim[] = {rows, columns};
+    KernelBuilder *kb = kernel_builder(a, KERNEL_COLUMNS, 2, dim);
+    KRef x = kb_load(kb, operand_of(kb, t, ACCESS_READ, columns, 1));
+    kb_store(kb, operand_of(kb, DT_F32, ACCESS_WRITE, 0, 1), kb_op1(kb, KOP_SUM, x));
+    return kernel_finish(kb);
+}
+
+static const struct {
+    const char *name;
+    Kernel *(*make)(Arena *a, DType t, int64_t rows, int64_t columns);
+} kernels[] = {
+    {"axpb", make_axpb},
+    {"gelu", make_gelu},
+    {"layernorm", make_layernorm},
+    {"softmax", make_softmax},
+    {"cross_entropy", make_cross_entropy},
+    {"adamw", make_adamw},
+    {"column_sum", make_column_sum},
+};
+
+static void fill(const Kernel *k, void **operand) {
+    for (int o = 0; o < k->operand_count; o++) {
+        const int64_t span = kernel_span(k, o);
+        operand[o] = aligned_alloc(64, ((size_t)span * 4 + 127) / 64 * 64);
+        for (int64_t i = 0; i < span; i++) {
+            const float x = (float)((i * 2654435761u >> 8) % 4096) / 1024.0f - 1.0f;
+            if (k->operand[o].dtype == DT_F32)
+                ((float *)operand[o])[i] = x;
+            else if (k->operand[o].dtype == DT_I32)
+                ((int32_t *)operand[o])[i] = (int32_t)(i % 700);
+            else
+                ((uint16_t *)operand[o])[i] = (uint16_t)(0x3f80 + i % 64);
+        }
+    }
+}
+
+// The best of several runs of about 20 ms each.
+static double best_time(KernelFn fn, void *const *operand, int64_t tiles) {
+    double best = 1e9;
+    int calls = 1;
+    for (int run = 0; run < 8;) {
+        const double start = seconds();
+        for (int i = 0; i < calls; i++)
+            fn(operand, NULL, 0, tiles, NULL);
+        const double spent = seconds() - start;
+        if (spent < 0.01) {
+            calls *= 2;
+            continue;
+        }
+        run++;
+        best = spent / calls < best ? spent / calls : best;
+    }
+    return best;
+}
+
+static void bench_memcpy(int64_t bytes) {
+    char *from = aligned_alloc(64, (size_t)bytes), *to = aligned_alloc(64, (size_t)bytes);
+    memset(from, 1, (size_t)bytes);
+    memset(to, 2, (size_t)bytes);
+    double best = 1e9;
+    for (int run = 0; run < 20; run++) {
+        const int calls = (int)(64000000 / bytes) + 1;
+        const double start = seconds();
+        for (int i = 0; i < calls; i++) {
+            memcpy(to, from, (size_t)bytes);
+            __asm__ volatile("" ::: "memory"); // Keeps every copy
+        }
+        const double spent = (seconds() - start) / calls;
+        best = spent < best ? spent : best;
+    }
+    printf("%-14s %-4s %9lld bytes                 %7.1f GB/s (read + written)\n", "memcpy", "",
+           (long long)bytes, 2 * (double)bytes / best * 1e-9);
+    free(from);
+    free(to);
+}
+
+static int bench(const CpuTarget *target, int which, DType t, int64_t rows, int64_t columns) {
+    Arena *a = arena_create();
+    Diag *d = diag_create(a);
+    const Kernel *k = kernels[which].make(a, t, rows, columns);
+    const char *text = kernel_text(k, a);
+    const double start = seconds();
+    Jit *jit = jit_create(d, target, &text, 1);
+    const double compiled = seconds() - start;
+    if (!jit) {
+        diag_print(d, stderr, false);
+        arena_release(a);
+        return 1;
+    }
+    void *operand[KERNEL_OPERANDS_MAX];
+    fill(k, operand);
+    const double spent = best_time(jit_function(jit, 0), operand, kernel_tiles(k));
+    printf("%-14s %-4s %5lld x %-6lld %8.4f ns/element %7.1f GB/s   compiled in %.1f ms\n",
+           kernels[which].name, dtype_name(t), (long long)rows, (long long)columns,
+           spent * 1e9 / (double)(rows * columns), (double)kernel_bytes(k) / spent * 1e-9,
+           compiled * 1e3);
+    for (int o = 0; o < k->operand_count; o++)
+        free(operand[o]);
+    jit_release(jit);
+    arena_release(a);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    Arena *a = arena_create();
+    Diag *d = diag_create(a);
+    CpuTarget target;
+    int failed = 0;
+    if (!cpu_target(a, d, argc > 1 ? argv[1] : "cpu:native", &target)) {
+        diag_print(d, stderr, false);
+        arena_release(a);
+        return 1;
+    }
+    bench_memcpy(262144);
+    bench_memcpy((int64_t)1 << 28);
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
+        failed |= bench(&target, (int)i, DT_F32, 64, 768);
+        failed |= bench(&target, (int)i, DT_F32, 16384, 768);
+        failed |= bench(&target, (int)i, DT_BF16, 64, 768);
+    }
+    arena_release(a);
+    return failed;
+}
