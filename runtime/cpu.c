@@ -3,6 +3,7 @@
 // SIGILL.
 #include "runtime/cpu.h"
 
+#include "runtime/error.h"
 #include <cpuid.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -78,11 +79,11 @@ PlimStatus cpu_check(const char *isa, const char *target, PlimError *error) {
         const size_t length = strcspn(at, ",");
         const Feature *f = feature_find(at, length);
         if (!f || !has_feature(f)) {
-            snprintf(error->text, sizeof error->text,
-                     "this program was compiled for %s, but this machine has no %.*s; compile it "
-                     "again with --target cpu, or with --target cpu:native on this machine",
-                     target, (int)length, at);
-            return PLIM_MACHINE;
+            return error_set(
+                error, PLIM_MACHINE,
+                "this program was compiled for %s, but this machine has no %.*s; compile it "
+                "again with --target cpu, or with --target cpu:native on this machine",
+                target, (int)length, at);
         }
         at += length + (at[length] == ',');
     }

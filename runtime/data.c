@@ -6,6 +6,7 @@
 // Rogaway 2002). So the position after a resume follows from the step alone.
 #include "runtime/data.h"
 
+#include "runtime/error.h"
 #include "runtime/safetensors.h"
 
 #include <errno.h>
@@ -33,8 +34,7 @@ struct PlimData {
 };
 
 static PlimStatus bad(PlimError *error, const char *path, const char *why) {
-    snprintf(error->text, sizeof error->text, "%s: %s", path, why);
-    return PLIM_BAD_INPUT;
+    return error_set(error, PLIM_BAD_INPUT, "%s: %s", path, why);
 }
 
 static bool read_at(int fd, void *out, uint64_t bytes, uint64_t offset) {
@@ -75,8 +75,7 @@ static PlimStatus open_tokens(PlimData *d, PlimError *error) {
     struct stat info;
     d->fd = open(d->path, O_RDONLY | O_CLOEXEC);
     if (d->fd < 0 || fstat(d->fd, &info) != 0) {
-        snprintf(error->text, sizeof error->text, "can't open %s: %s", d->path, strerror(errno));
-        return PLIM_IO;
+        return error_set(error, PLIM_IO, "can't open %s: %s", d->path, strerror(errno));
     }
     if (!S_ISREG(info.st_mode))
         return bad(error, d->path, "is no regular file");
@@ -90,7 +89,7 @@ static PlimStatus open_tokens(PlimData *d, PlimError *error) {
 
 PlimStatus data_open(const char *path, PlimData **out, PlimError *error) {
     PlimData *d = calloc(1, sizeof *d);
-    snprintf(error->text, sizeof error->text, "out of memory opening %s", path);
+    error_set(error, PLIM_NO_MEMORY, "out of memory opening %s", path);
     if (!d)
         return PLIM_NO_MEMORY;
     d->fd = -1;
@@ -143,9 +142,8 @@ uint64_t data_examples(const PlimData *d, const PlanInput *input) {
 static PlimStatus check_table(PlimData *d, const PlanInput *input, PlimError *error) {
     const SafeTensor *t = safetensors_find(d->table, input->name);
     if (!t) {
-        snprintf(error->text, sizeof error->text,
-                 "%s has no tensor called %s, which the entry reads", d->path, input->name);
-        return PLIM_BAD_INPUT;
+        return error_set(error, PLIM_BAD_INPUT, "%s has no tensor called %s, which the entry reads",
+                         d->path, input->name);
     }
     bool same = t->rank == input->rank;
     for (uint32_t i = 1; i < input->rank && same; i++)
@@ -165,17 +163,17 @@ PlimStatus data_check(PlimData *d, const PlanInput *input, PlimError *error) {
     if (d->table)
         return check_table(d, input, error);
     if (input->dtype != PLAN_I32 || input->rank != 2) {
-        snprintf(error->text, sizeof error->text,
-                 "%s holds tokens, but the model's input %s is no i32[batch, length]; give a "
-                 "safetensors file with a tensor of that name",
-                 d->path, input->name);
-        return PLIM_BAD_INPUT;
+        return error_set(
+            error, PLIM_BAD_INPUT,
+            "%s holds tokens, but the model's input %s is no i32[batch, length]; give a "
+            "safetensors file with a tensor of that name",
+            d->path, input->name);
     }
     if (data_examples(d, input) == 0) {
-        snprintf(error->text, sizeof error->text,
-                 "%s has %llu tokens, fewer than one row of the model's input %s (%lld)", d->path,
-                 (unsigned long long)d->tokens, input->name, (long long)input->dim[1]);
-        return PLIM_BAD_INPUT;
+        return error_set(error, PLIM_BAD_INPUT,
+                         "%s has %llu tokens, fewer than one row of the model's input %s (%lld)",
+                         d->path, (unsigned long long)d->tokens, input->name,
+                         (long long)input->dim[1]);
     }
     return PLIM_OK;
 }
@@ -211,11 +209,11 @@ static PlimStatus check_value(const PlimData *d, const PlanInput *input, int32_t
     const int64_t limit = input->bound < 0 ? -input->bound : input->bound;
     if (limit == 0 || (x < limit && (x >= 0 || input->bound < 0)))
         return PLIM_OK;
-    snprintf(error->text, sizeof error->text,
-             "%s: value %ld is out of range for input %s, which must be below %lld; is this the "
-             "tokenizer the model was compiled for?",
-             d->path, (long)x, input->name, (long long)limit);
-    return PLIM_BAD_INPUT;
+    return error_set(
+        error, PLIM_BAD_INPUT,
+        "%s: value %ld is out of range for input %s, which must be below %lld; is this the "
+        "tokenizer the model was compiled for?",
+        d->path, (long)x, input->name, (long long)limit);
 }
 
 static PlimStatus fill_tokens(const PlimData *d, const PlanInput *input, uint64_t row, int32_t *out,

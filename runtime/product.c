@@ -7,6 +7,7 @@
 // are never used.
 #include "runtime/product.h"
 
+#include "runtime/error.h"
 #include "runtime/product_library.h"
 
 #include <stdio.h>
@@ -20,23 +21,16 @@ struct ProductTable {
     void *library[PRODUCT_LIBRARY_COUNT];
 };
 
-static const ProductLibraryOps *library_ops(uint32_t library) {
-    switch (library) {
-    case PRODUCT_LIBRARY_ONEDNN:
-        return &product_onednn;
-    case PRODUCT_LIBRARY_OPENBLAS:
-        return &product_openblas;
-    default:
-        return NULL;
-    }
-}
+// By PlanProduct.library.
+static const ProductLibraryOps *const library_table[PRODUCT_LIBRARY_COUNT] = {
+    [PRODUCT_LIBRARY_ONEDNN] = &product_onednn, [PRODUCT_LIBRARY_OPENBLAS] = &product_openblas};
 
 static PlimStatus prepare_row(ProductTable *t, uint32_t row, PlimError *error) {
     const PlanProduct *p = &t->plan->product[row];
-    const ProductLibraryOps *ops = library_ops(p->library);
+    const ProductLibraryOps *ops =
+        p->library < PRODUCT_LIBRARY_COUNT ? library_table[p->library] : NULL;
     if (!ops) {
-        snprintf(error->text, sizeof error->text, "damaged plan: product %u names no library", row);
-        return PLIM_BAD_PLAN;
+        return error_set(error, PLIM_BAD_PLAN, "damaged plan: product %u names no library", row);
     }
     if (!t->library[p->library]) {
         const PlimStatus status = ops->open(&t->library[p->library], error);
@@ -60,8 +54,7 @@ PlimStatus product_table_new(const Plan *p, ProductTable **out, PlimError *error
     }
     if (!t || !t->of_kernel || !t->ops || !t->prepared) {
         product_table_release(t);
-        snprintf(error->text, sizeof error->text, "out of memory");
-        return PLIM_NO_MEMORY;
+        return error_set(error, PLIM_NO_MEMORY, "out of memory");
     }
     for (uint32_t i = 0; i < p->kernel_count; i++)
         t->of_kernel[i] = UINT32_MAX;
@@ -82,9 +75,9 @@ void product_table_release(ProductTable *t) {
     for (uint32_t i = 0; t->prepared && i < t->plan->product_count; i++)
         if (t->prepared[i])
             t->ops[i]->release(t->library[t->plan->product[i].library], t->prepared[i]);
-    for (uint32_t i = 0; i < PRODUCT_LIBRARY_COUNT; i++)
+    for (uint32_t i = 1; i < PRODUCT_LIBRARY_COUNT; i++)
         if (t->library[i])
-            library_ops(i)->close(t->library[i]);
+            library_table[i]->close(t->library[i]);
     free(t->prepared);
     free(t->ops);
     free(t->of_kernel);

@@ -5,6 +5,7 @@
 // whose threads we never want: each of our workers asks for a team of one before its first product.
 #include "runtime/product_library.h"
 
+#include "runtime/error.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -106,15 +107,13 @@ static PlimStatus open_library(void **library, PlimError *error) {
     Onednn *d = calloc(1, sizeof *d);
     if (!d) {
         dlclose(handle);
-        snprintf(error->text, sizeof error->text, "out of memory");
-        return PLIM_NO_MEMORY;
+        return error_set(error, PLIM_NO_MEMORY, "out of memory");
     }
     d->handle = handle;
     if (!find_functions(d) || d->dnnl_engine_create(&d->engine, dnnl_cpu, 0) != dnnl_success ||
         d->dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags) != dnnl_success) {
         close_library(d);
-        snprintf(error->text, sizeof error->text, "libdnnl.so.2 was found but can't be used");
-        return PLIM_MACHINE;
+        return error_set(error, PLIM_MACHINE, "libdnnl.so.2 was found but can't be used");
     }
     *library = d;
     return PLIM_OK;
@@ -202,8 +201,7 @@ static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace,
     Onednn *d = library;
     Prepared *made = calloc(1, sizeof *made);
     if (!made) {
-        snprintf(error->text, sizeof error->text, "out of memory");
-        return PLIM_NO_MEMORY;
+        return error_set(error, PLIM_NO_MEMORY, "out of memory");
     }
     made->tile_m = p->tile_m < p->m ? p->tile_m : p->m;
     made->tile_n = p->tile_n < p->n ? p->tile_n : p->n;

@@ -1,6 +1,7 @@
 // Products by OpenBLAS's sgemm, opened at run time: for machines without oneDNN. f32 only.
 #include "runtime/product_library.h"
 
+#include "runtime/error.h"
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
@@ -46,8 +47,7 @@ static PlimStatus open_library(void **library, PlimError *error) {
     *(void **)(&o->set_threads) = dlsym(handle, "openblas_set_num_threads");
     if (!o->sgemm || !o->set_threads) {
         close_library(o);
-        snprintf(error->text, sizeof error->text, "libopenblas.so.0 was found but can't be used");
-        return PLIM_MACHINE;
+        return error_set(error, PLIM_MACHINE, "libopenblas.so.0 was found but can't be used");
     }
     o->set_threads(1);
     *library = o;
@@ -75,8 +75,7 @@ static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace,
     (void)workspace;
     Prepared *made = calloc(1, sizeof *made);
     if (!made) {
-        snprintf(error->text, sizeof error->text, "out of memory");
-        return PLIM_NO_MEMORY;
+        return error_set(error, PLIM_NO_MEMORY, "out of memory");
     }
     int trans_c;
     if (p->a != PLAN_F32 || p->b != PLAN_F32 || p->c != PLAN_F32 || p->k > INT_MAX ||
@@ -84,11 +83,11 @@ static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace,
         !as_blas(p->b_stride + 2, p->k, p->n, &made->trans_b, &made->ldb) ||
         !as_blas(p->c_stride + 2, p->m, p->n, &trans_c, &made->ldc) || trans_c != CBLAS_NO_TRANS) {
         free(made);
-        snprintf(error->text, sizeof error->text,
-                 "OpenBLAS can't compute a product of %lld x %lld x %lld as planned; compile again "
-                 "with --target cpu",
-                 (long long)p->m, (long long)p->n, (long long)p->k);
-        return PLIM_MACHINE;
+        return error_set(
+            error, PLIM_MACHINE,
+            "OpenBLAS can't compute a product of %lld x %lld x %lld as planned; compile again "
+            "with --target cpu",
+            (long long)p->m, (long long)p->n, (long long)p->k);
     }
     made->k = (int)p->k;
     made->beta = p->accumulate ? 1.0F : 0.0F;

@@ -3,6 +3,7 @@
 // whichever comes first.
 #include "runtime/progress.h"
 
+#include "runtime/error.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -46,17 +47,15 @@ uint64_t resident_bytes(void) {
 PlimStatus progress_new(const char *log, bool quiet, PlimProgress **out, PlimError *error) {
     PlimProgress *p = calloc(1, sizeof *p);
     if (!p) {
-        snprintf(error->text, sizeof error->text, "out of memory");
-        return PLIM_NO_MEMORY;
+        return error_set(error, PLIM_NO_MEMORY, "out of memory");
     }
     p->quiet = quiet;
     p->terminal = isatty(STDERR_FILENO) == 1;
     if (log) {
         p->log = fopen(log, "we");
         if (!p->log) {
-            snprintf(error->text, sizeof error->text, "can't write %s: %s", log, strerror(errno));
             free(p);
-            return PLIM_IO;
+            return error_set(error, PLIM_IO, "can't write %s: %s", log, strerror(errno));
         }
     }
     *out = p;
@@ -76,9 +75,7 @@ PlimStatus progress_close(PlimProgress *p, PlimError *error) {
     free(p);
     if (ok)
         return PLIM_OK;
-    snprintf(error->text, sizeof error->text, "the log could not be written whole: %s",
-             strerror(errno));
-    return PLIM_IO;
+    return error_set(error, PLIM_IO, "the log could not be written whole: %s", strerror(errno));
 }
 
 static bool is_due(const PlimProgress *p, const StepReport *r, double now) {

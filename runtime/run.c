@@ -6,6 +6,7 @@
 // follow each other; several streams share the pool, one instruction at a time.
 #include "runtime/run.h"
 
+#include "runtime/error.h"
 #include "runtime/pool.h"
 #include "runtime/product.h"
 #include "runtime/stream.h"
@@ -42,9 +43,8 @@ typedef struct {
 } CallInFlight;
 
 static PlimStatus no_memory(PlimError *error, const char *what, uint64_t bytes) {
-    snprintf(error->text, sizeof error->text, "out of memory: %s needs %llu bytes", what,
-             (unsigned long long)bytes);
-    return PLIM_NO_MEMORY;
+    return error_set(error, PLIM_NO_MEMORY, "out of memory: %s needs %llu bytes", what,
+                     (unsigned long long)bytes);
 }
 
 static PlimStatus map_arenas(PlimRun *r, PlimError *error) {
@@ -91,15 +91,13 @@ PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, int threads, Plim
     if (status == PLIM_OK) {
         r->pool = pool_new(threads);
         if (!r->pool) {
-            snprintf(error->text, sizeof error->text, "can't start %d worker threads", threads);
-            status = PLIM_MACHINE;
+            status = error_set(error, PLIM_MACHINE, "can't start %d worker threads", threads);
         }
     }
     if (status == PLIM_OK && p->stream_count > 1) {
         r->streams = streams_new((int)p->stream_count, (int)most_events(p), stream_body, r);
         if (!r->streams) {
-            snprintf(error->text, sizeof error->text, "can't start %u streams", p->stream_count);
-            status = PLIM_MACHINE;
+            status = error_set(error, PLIM_MACHINE, "can't start %u streams", p->stream_count);
         }
     }
     if (status != PLIM_OK) {
@@ -205,9 +203,8 @@ PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
         r->segment = &r->plan->segment[entry->call[i].segment];
         r->slot = entry->call[i].slot;
         if (r->streams ? !streams_run(r->streams) : !stream_body(r, 0)) {
-            snprintf(error->text, sizeof error->text, "a product failed in %s, segment %s",
-                     entry->name, r->segment->name);
-            return PLIM_MACHINE;
+            return error_set(error, PLIM_MACHINE, "a product failed in %s, segment %s", entry->name,
+                             r->segment->name);
         }
     }
     return PLIM_OK;

@@ -4,6 +4,7 @@
 // file exactly; names are unique.
 #include "runtime/safetensors.h"
 
+#include "runtime/error.h"
 #include "runtime/json_read.h"
 
 #include <errno.h>
@@ -44,14 +45,12 @@ static const DTypeRow *dtype_row(const char *name) {
 }
 
 static PlimStatus damaged(const SafeFile *f, PlimError *error, const char *why, const char *name) {
-    snprintf(error->text, sizeof error->text, "%s is no valid safetensors file: %s%s%s", f->path,
-             why, name ? " " : "", name ? name : "");
-    return PLIM_BAD_INPUT;
+    return error_set(error, PLIM_BAD_INPUT, "%s is no valid safetensors file: %s%s%s", f->path, why,
+                     name ? " " : "", name ? name : "");
 }
 
 static PlimStatus io_error(const char *path, const char *verb, PlimError *error) {
-    snprintf(error->text, sizeof error->text, "can't %s %s: %s", verb, path, strerror(errno));
-    return PLIM_IO;
+    return error_set(error, PLIM_IO, "can't %s %s: %s", verb, path, strerror(errno));
 }
 
 static bool read_fully(int fd, void *out, uint64_t bytes, uint64_t offset) {
@@ -128,12 +127,9 @@ static SafeTensor *add_tensor(SafeFile *f) {
     return t;
 }
 
-// dtype known, and shape x dtype is exactly the stated bytes.
+// Shape x dtype is exactly the stated bytes.
 static bool size_matches(const SafeTensor *t) {
-    const DTypeRow *row = dtype_row(t->dtype);
-    if (!row)
-        return false;
-    uint64_t bytes = row->bytes;
+    uint64_t bytes = t->element_bytes;
     for (uint32_t i = 0; i < t->rank; i++)
         if (__builtin_mul_overflow(bytes, (uint64_t)t->dim[i], &bytes))
             return false;
@@ -158,6 +154,7 @@ static PlimStatus read_entry(SafeFile *f, JsonCursor *j, PlimError *error) {
     if (!row)
         return damaged(f, error, "an unknown dtype in tensor", name);
     t->dtype = row->name;
+    t->element_bytes = row->bytes;
     if (!size_matches(t))
         return damaged(f, error, "shape and bytes disagree in tensor", name);
     return PLIM_OK;
@@ -244,7 +241,7 @@ static PlimStatus open_file(SafeFile *f, PlimError *error) {
 
 PlimStatus safetensors_open(const char *path, SafeFile **out, PlimError *error) {
     SafeFile *f = calloc(1, sizeof *f);
-    snprintf(error->text, sizeof error->text, "out of memory reading %s", path);
+    error_set(error, PLIM_NO_MEMORY, "out of memory reading %s", path);
     if (!f)
         return PLIM_NO_MEMORY;
     f->fd = -1;
@@ -341,7 +338,7 @@ static double element(const SafeTensor *t, const void *chunk, size_t i) {
         memcpy(&x, &bits, 4);
         return (double)x;
     }
-    const uint32_t bytes = dtype_row(name)->bytes;
+    const uint32_t bytes = t->element_bytes;
     uint64_t word = 0;
     memcpy(&word, at + bytes * i, bytes);
     const bool negative = name[0] == 'I' && word >> (8 * bytes - 1) & 1;
@@ -377,11 +374,10 @@ PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t fir
     const bool to_float = to == PLAN_F32 || to == PLAN_BF16;
     const bool boolean = strcmp(t->dtype, "BOOL") == 0;
     if (strncmp(t->dtype, "F8", 2) == 0 || (boolean ? to_float : from_float != to_float)) {
-        snprintf(error->text, sizeof error->text, "%s: tensor %s is %s, which can't become %s",
-                 f->path, t->name, t->dtype, plan_dtype_name(to));
-        return PLIM_BAD_INPUT;
+        return error_set(error, PLIM_BAD_INPUT, "%s: tensor %s is %s, which can't become %s",
+                         f->path, t->name, t->dtype, plan_dtype_name(to));
     }
-    const uint32_t size = dtype_row(t->dtype)->bytes;
+    const uint32_t size = t->element_bytes;
     const size_t to_size = plan_dtype_bytes(to);
     uint8_t chunk[CONVERT_CHUNK];
     for (uint64_t done = 0; done < count;) {
@@ -392,9 +388,9 @@ PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t fir
         for (uint64_t i = 0; i < take; i++) {
             const double x = element(t, chunk, (size_t)i);
             if (!store_element(to, x, (char *)out + (done + i) * to_size, 0)) {
-                snprintf(error->text, sizeof error->text,
-                         "%s: tensor %s holds %g, which does not fit i32", f->path, t->name, x);
-                return PLIM_BAD_INPUT;
+                return error_set(error, PLIM_BAD_INPUT,
+                                 "%s: tensor %s holds %g, which does not fit i32", f->path, t->name,
+                                 x);
             }
         }
         done += take;

@@ -10,9 +10,10 @@ enum { SAFETENSORS_RANK_MAX = 8 };
 typedef struct {
     const char *name;
     const char *dtype; // as in the file: "F32", "BF16", "F16", "I64", ...
+    uint32_t element_bytes;
     uint32_t rank;
     int64_t dim[SAFETENSORS_RANK_MAX];
-    uint64_t offset, bytes; // in the file
+    uint64_t offset, bytes; // in the file, from the first tensor's first byte on
 } SafeTensor;
 
 typedef struct SafeFile SafeFile;

@@ -3,6 +3,7 @@
 // whole new one.
 #include "runtime/safetensors.h"
 
+#include "runtime/error.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -156,11 +157,9 @@ PlimStatus safetensors_write(const char *path, const SafeSource *tensor, uint32_
     const int length = snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid());
     PlimStatus status = PLIM_OK;
     if (header.failed || length >= (int)sizeof temporary) {
-        snprintf(error->text, sizeof error->text, "out of memory writing %s", path);
-        status = PLIM_NO_MEMORY;
+        status = error_set(error, PLIM_NO_MEMORY, "out of memory writing %s", path);
     } else if (!write_file(temporary, path, &header, tensor, count)) {
-        snprintf(error->text, sizeof error->text, "can't write %s: %s", path, strerror(errno));
-        status = PLIM_IO;
+        status = error_set(error, PLIM_IO, "can't write %s: %s", path, strerror(errno));
     }
     free(header.at);
     return status;

@@ -2,6 +2,7 @@
 #include "runtime/session.h"
 
 #include "runtime/cpu.h"
+#include "runtime/error.h"
 #include "runtime/safetensors.h"
 
 #include <errno.h>
@@ -14,15 +15,10 @@
 // Kinds of state, as PlanState.kind.
 enum { STATE_PARAM, STATE_SAVED, STATE_TRANSIENT, STATE_OPTIMIZER };
 
-static PlimStatus fail(PlimError *error, PlimStatus status, const char *text) {
-    snprintf(error->text, sizeof error->text, "%s", text);
-    return status;
-}
-
 PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *error) {
     *out = (PlimSession){.memory = plan_memory_new()};
     if (!out->memory)
-        return fail(error, PLIM_NO_MEMORY, "out of memory reading the plan");
+        return error_set(error, PLIM_NO_MEMORY, "out of memory reading the plan");
     PlimStatus status = plan_decode(image->plan, image->plan_size, out->memory, &out->plan, error);
     if (status == PLIM_OK)
         status = cpu_check(out->plan->isa, out->plan->target, error);
@@ -42,10 +38,10 @@ PlimStatus session_start(PlimSession *s, const PlimImage *image, int threads, Pl
         return status;
     const int most = (int)s->plan->workers;
     if (threads > most) {
-        snprintf(error->text, sizeof error->text,
-                 "the plan has workspace for %d threads; compile with --threads %d for more", most,
-                 threads);
-        return PLIM_BAD_INPUT;
+        return error_set(
+            error, PLIM_BAD_INPUT,
+            "the plan has workspace for %d threads; compile with --threads %d for more", most,
+            threads);
     }
     if (threads == 0) {
         threads = usable_processors();
@@ -99,9 +95,8 @@ static PlimStatus unknown_knob(const PlanEntry *entry, const char *assignment, P
             snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
                      entry->input[i].name);
         }
-    snprintf(error->text, sizeof error->text, "--set %s: entry %s has %s%s", assignment,
-             entry->name, known[0] ? "these knobs: " : "no knobs", known);
-    return PLIM_BAD_INPUT;
+    return error_set(error, PLIM_BAD_INPUT, "--set %s: entry %s has %s%s", assignment, entry->name,
+                     known[0] ? "these knobs: " : "no knobs", known);
 }
 
 PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *assignment,
@@ -115,9 +110,7 @@ PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *
         char *end;
         const double x = strtod(assignment + length + 1, &end);
         if (end == assignment + length + 1 || *end) {
-            snprintf(error->text, sizeof error->text, "--set %s: the value is no number",
-                     assignment);
-            return PLIM_BAD_INPUT;
+            return error_set(error, PLIM_BAD_INPUT, "--set %s: the value is no number", assignment);
         }
         input->fallback = x;
         (void)s;
@@ -186,9 +179,8 @@ PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
         if (s->plan->state[i].kind != STATE_TRANSIENT && !matches(f, &s->plan->state[i], path))
             wrong++;
     if (wrong > 0) {
-        snprintf(error->text, sizeof error->text, "%s does not fit the model: %u of %u states",
-                 path, wrong, s->plan->state_count);
-        status = PLIM_BAD_INPUT;
+        status = error_set(error, PLIM_BAD_INPUT, "%s does not fit the model: %u of %u states",
+                           path, wrong, s->plan->state_count);
     }
     for (uint32_t i = 0; i < s->plan->state_count && status == PLIM_OK; i++) {
         const PlanState *state = &s->plan->state[i];
@@ -203,17 +195,15 @@ PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
 
 PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error) {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
-        snprintf(error->text, sizeof error->text, "can't make folder %s: %s", folder,
-                 strerror(errno));
-        return PLIM_IO;
+        return error_set(error, PLIM_IO, "can't make folder %s: %s", folder, strerror(errno));
     }
     char path[4096], metadata[96];
     if (snprintf(path, sizeof path, "%s/model.safetensors", folder) >= (int)sizeof path)
-        return fail(error, PLIM_BAD_INPUT, "the folder's name is too long");
+        return error_set(error, PLIM_BAD_INPUT, "the folder's name is too long");
     snprintf(metadata, sizeof metadata, "{\"format\":\"pt\",\"step\":\"%lld\"}", (long long)step);
     SafeSource *tensor = calloc((size_t)s->plan->state_count + 1, sizeof *tensor);
     if (!tensor)
-        return fail(error, PLIM_NO_MEMORY, "out of memory saving the state");
+        return error_set(error, PLIM_NO_MEMORY, "out of memory saving the state");
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->plan->state_count; i++) {
         const PlanState *state = &s->plan->state[i];

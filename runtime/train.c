@@ -1,6 +1,7 @@
 // train and eval: one loop, which fills the inputs, runs the entry and reads its first result.
 #include "runtime/train.h"
 
+#include "runtime/error.h"
 #include "runtime/progress.h"
 
 #include <math.h>
@@ -21,8 +22,7 @@ static PlimStatus need_entry(const PlimSession *s, const char *name, const PlanE
     *out = plan_find_entry(s->plan, name);
     if (*out)
         return PLIM_OK;
-    snprintf(error->text, sizeof error->text, "this program has no entry %s", name);
-    return PLIM_BAD_INPUT;
+    return error_set(error, PLIM_BAD_INPUT, "this program has no entry %s", name);
 }
 
 // The file given for a loader: "--data FILE" serves all, "--data NAME=FILE" one.
@@ -40,18 +40,16 @@ static const char *file_of_loader(const TrainOptions *o, const char *loader) {
 static PlimStatus open_input(Loop *l, uint32_t index, PlimError *error) {
     const PlanInput *input = &l->entry->input[index];
     if (input->source == PLAN_FROM_CALLER) {
-        snprintf(error->text, sizeof error->text, "entry %s wants %s from a caller", l->entry->name,
-                 input->name);
-        return PLIM_BAD_INPUT;
+        return error_set(error, PLIM_BAD_INPUT, "entry %s wants %s from a caller", l->entry->name,
+                         input->name);
     }
     if (input->source != PLAN_FROM_DATA)
         return PLIM_OK;
     const char *path = file_of_loader(l->o, input->loader);
     if (!path) {
-        snprintf(error->text, sizeof error->text,
-                 "entry %s reads %s: give --data %s=FILE or --data FILE", l->entry->name,
-                 input->name, input->loader);
-        return PLIM_BAD_INPUT;
+        return error_set(error, PLIM_BAD_INPUT,
+                         "entry %s reads %s: give --data %s=FILE or --data FILE", l->entry->name,
+                         input->name, input->loader);
     }
     for (uint32_t i = 0; i < index && !l->data[index]; i++)
         if (l->data[i] && strcmp(l->entry->input[i].loader, input->loader) == 0)
@@ -150,8 +148,7 @@ PlimStatus train_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
     PlimProgress *progress = NULL;
     PlimStatus status = open_loop(&l, "train", error);
     if (status == PLIM_OK && l.entry->result_count == 0) {
-        snprintf(error->text, sizeof error->text, "entry train returns nothing to report");
-        status = PLIM_BAD_INPUT;
+        status = error_set(error, PLIM_BAD_INPUT, "entry train returns nothing to report");
     }
     if (status == PLIM_OK)
         status = progress_new(o->log, o->quiet, &progress, error);
