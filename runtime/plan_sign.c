@@ -65,7 +65,6 @@ typedef struct {
     Plan *plan;
     Content *content;      // by buffer
     uint64_t *kernel_hash; // by kernel
-    Content copied;        // what a copy carries over
     PlimStatus status;
 } Signer;
 
@@ -130,8 +129,17 @@ static bool content_set(Signer *s, Content *c, Run r) {
     return true;
 }
 
-// Hashes the labels of [low, high); fails where a byte has none.
-static bool content_hash(Signer *s, const Content *c, uint64_t low, uint64_t high, uint64_t *h) {
+// What a range holds, as copies see it.
+typedef struct {
+    uint64_t label, distance; // of the first run
+    uint64_t hash;            // of all, from plan_hash_start()
+    uint32_t runs;
+} Found;
+
+// The content of [low, high); fails where a byte has none.
+static bool content_find_all(Signer *s, const Content *c, uint64_t low, uint64_t high,
+                             Found *found) {
+    Found f = {.hash = plan_hash_start()};
     size_t i = content_find(c, low);
     while (low < high) {
         if (i == c->count || c->run[i].low > low)
@@ -145,9 +153,14 @@ static bool content_hash(Signer *s, const Content *c, uint64_t low, uint64_t hig
             end = c->run[i++].high;
         if (end > high)
             end = high;
-        *h = plan_hash_u64(plan_hash_u64(plan_hash_u64(*h, end - low), label), distance);
+        f.hash = plan_hash_u64(plan_hash_u64(plan_hash_u64(f.hash, end - low), label), distance);
+        if (f.runs++ == 0) {
+            f.label = label;
+            f.distance = distance;
+        }
         low = end;
     }
+    *found = f;
     return true;
 }
 
@@ -195,39 +208,18 @@ static bool operand_fits(const Plan *p, const PlanOperand *o) {
            o->bytes <= p->buffer[o->buffer].bytes - o->offset;
 }
 
-// A copy is (write, read) of equal size in two buffers; what it carries is kept in s->copied.
-static bool copy_begin(Signer *s, const PlanInstr *instr) {
-    const PlanOperand *to = &instr->operand[0], *from = &instr->operand[1];
-    const Content *c = &s->content[from->buffer];
-    if (to->bytes != from->bytes || !content_reserve(s, &s->copied, c->count))
-        return fail(s, PLIM_BAD_PLAN);
-    s->copied.count = 0;
-    const uint64_t end = from->offset + from->bytes;
-    for (size_t i = content_find(c, from->offset); i < c->count && c->run[i].low < end; i++) {
-        Run r = c->run[i];
-        if (r.low < from->offset) {
-            r.distance += from->offset - r.low;
-            r.low = from->offset;
-        }
-        r.high = r.high > end ? end : r.high;
-        r.low = r.low - from->offset + to->offset;
-        r.high = r.high - from->offset + to->offset;
-        s->copied.run[s->copied.count++] = r;
-    }
-    return true;
-}
-
-static bool write_operand(Signer *s, const PlanInstr *instr, uint32_t index) {
+static bool write_operand(Signer *s, const PlanInstr *instr, uint32_t index, const Found *copied) {
     const PlanOperand *o = &instr->operand[index];
-    Content *c = &s->content[o->buffer];
-    if (instr->kind == INSTR_COPY) {
-        for (size_t i = 0; i < s->copied.count; i++)
-            if (!content_set(s, c, s->copied.run[i]))
-                return false;
-        return true;
+    Run r = {.low = o->offset, .high = o->offset + o->bytes};
+    if (instr->kind != INSTR_COPY) {
+        r.label = plan_hash_u64(plan_hash_u64(plan_hash_start(), instr->signature), index);
+    } else if (copied->runs == 1) {
+        r.label = copied->label;
+        r.distance = copied->distance;
+    } else {
+        r.label = copied->hash;
     }
-    const uint64_t label = plan_hash_u64(plan_hash_u64(plan_hash_start(), instr->signature), index);
-    return content_set(s, c, (Run){o->offset, o->offset + o->bytes, label, 0});
+    return content_set(s, &s->content[o->buffer], r);
 }
 
 static bool has_kernel(const PlanInstr *instr) {
@@ -238,6 +230,7 @@ static bool sign_instr(Signer *s, PlanInstr *instr) {
     if (has_kernel(instr) ? instr->kernel >= s->plan->kernel_count
                           : instr->operand_count != (instr->kind == INSTR_COPY ? 2u : 1u))
         return fail(s, PLIM_BAD_PLAN);
+    Found found = {0};
     uint64_t h = plan_hash_u64(plan_hash_start(), (uint64_t)instr->kind);
     if (has_kernel(instr))
         h = plan_hash_u64(h, s->kernel_hash[instr->kernel]);
@@ -251,15 +244,15 @@ static bool sign_instr(Signer *s, PlanInstr *instr) {
         h = plan_hash_u64(h, (uint64_t)o->access);
         h = plan_hash_u64(h, o->bytes);
         h = plan_hash_u64(h, o->slot_bytes);
-        if (o->access != PLAN_WRITE &&
-            !content_hash(s, &s->content[o->buffer], o->offset, o->offset + o->bytes, &h))
+        if (o->access == PLAN_WRITE)
+            continue;
+        if (!content_find_all(s, &s->content[o->buffer], o->offset, o->offset + o->bytes, &found))
             return false;
+        h = plan_hash_u64(h, found.hash);
     }
     instr->signature = h;
-    if (instr->kind == INSTR_COPY && !copy_begin(s, instr))
-        return false;
     for (uint32_t i = 0; i < instr->operand_count; i++)
-        if (instr->operand[i].access != PLAN_READ && !write_operand(s, instr, i))
+        if (instr->operand[i].access != PLAN_READ && !write_operand(s, instr, i, &found))
             return false;
     return true;
 }
@@ -293,15 +286,16 @@ static uint64_t shape_bytes(PlanDType dtype, uint32_t rank, const int64_t *dim) 
 
 static bool sign_outcome(Signer *s, PlanEntry *e) {
     const Plan *p = s->plan;
+    Found found;
     for (uint32_t i = 0; i < e->result_count; i++) {
         PlanResult *r = &e->result[i];
         const uint64_t bytes = shape_bytes(r->dtype, r->rank, r->dim);
         if (!operand_fits(p,
                           &(PlanOperand){.buffer = r->buffer, .offset = r->offset, .bytes = bytes}))
             return fail(s, PLIM_BAD_PLAN);
-        r->signature = plan_hash_start();
-        if (!content_hash(s, &s->content[r->buffer], r->offset, r->offset + bytes, &r->signature))
+        if (!content_find_all(s, &s->content[r->buffer], r->offset, r->offset + bytes, &found))
             return false;
+        r->signature = found.hash;
     }
     for (uint32_t i = 0; i < e->commit_count; i++) {
         PlanCommit *c = &e->commit[i];
@@ -309,9 +303,9 @@ static bool sign_outcome(Signer *s, PlanEntry *e) {
             return fail(s, PLIM_BAD_PLAN);
         const PlanState *state = &p->state[c->state];
         const uint64_t bytes = shape_bytes(state->dtype, state->rank, state->dim);
-        c->signature = plan_hash_start();
-        if (!content_hash(s, &s->content[state->buffer], 0, bytes, &c->signature))
+        if (!content_find_all(s, &s->content[state->buffer], 0, bytes, &found))
             return false;
+        c->signature = found.hash;
     }
     return true;
 }
@@ -364,7 +358,6 @@ PlimStatus plan_sign(Plan *p) {
     for (uint32_t i = 0; s.content && i < p->buffer_count; i++)
         free(s.content[i].run);
     free(s.content);
-    free(s.copied.run);
     free(s.kernel_hash);
     return s.status;
 }
