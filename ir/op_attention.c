@@ -1,1 +1,222 @@
-// Being written.
+// Attention: q [b,h,s,e], k [b,g,t,e], v [b,g,t,f]; g divides h, and head j reads key head j / (h /
+// g).
+//
+// scores = scale q k^T; out = softmax(scores) v [b,h,s,f]; log-sum-exp of the scores [b,h,s], f32,
+// is what the backward pass needs. causal: query i sees keys j <= i + t - s, so the last query sees
+// the last key. window w > 0 (with causal): only keys j > i + t - s - w. A row that sees no key
+// gives out 0 and -inf.
+#include "ir/op_rules.h"
+
+#include "ir/build.h"
+#include "ir/check.h"
+
+#include <math.h>
+
+typedef struct {
+    int64_t batch, heads, groups, queries, keys, dim_qk, dim_v;
+} AttentionShape;
+
+static AttentionShape attention_shape(const Node *n) {
+    const Type *q = &n->input[0]->type, *k = &n->input[1]->type, *v = &n->input[2]->type;
+    return (AttentionShape){.batch = q->dim[0],
+                            .heads = q->dim[1],
+                            .groups = k->dim[1],
+                            .queries = q->dim[2],
+                            .keys = k->dim[2],
+                            .dim_qk = q->dim[3],
+                            .dim_v = v->dim[3]};
+}
+
+// Operands q, k, v and the mask's attributes.
+static bool want_qkv(const Node *n, Diag *d, Arena *scratch) {
+    const char *name = op_info(n->op)->name;
+    const Type *q = &n->input[0]->type, *k = &n->input[1]->type, *v = &n->input[2]->type;
+    if (!infer_want_float(n, 0, d, scratch))
+        return false;
+    if (q->rank != 4 || k->rank != 4 || v->rank != 4)
+        return diag_error(
+            d, n->loc, 314, "%s wants q [b,h,s,e], k [b,g,t,e] and v [b,g,t,f], got %s, %s and %s",
+            name, type_text(scratch, q), type_text(scratch, k), type_text(scratch, v));
+    if (k->dtype != q->dtype || v->dtype != q->dtype)
+        return diag_error(d, n->loc, 301,
+                          "%s wants q, k and v of one element type, got %s, %s and %s", name,
+                          type_text(scratch, q), type_text(scratch, k), type_text(scratch, v));
+    if (k->dim[0] != q->dim[0] || v->dim[0] != q->dim[0])
+        return diag_error(d, n->loc, 314, "%s: batch sizes differ: %s, %s and %s", name,
+                          type_text(scratch, q), type_text(scratch, k), type_text(scratch, v));
+    if (k->dim[3] != q->dim[3])
+        return diag_error(d, n->loc, 314, "%s: head sizes of queries and keys differ: %s and %s",
+                          name, type_text(scratch, q), type_text(scratch, k));
+    if (v->dim[1] != k->dim[1] || v->dim[2] != k->dim[2])
+        return diag_error(d, n->loc, 314,
+                          "%s: keys and values differ in heads or positions: %s and %s", name,
+                          type_text(scratch, k), type_text(scratch, v));
+    if (k->dim[1] < 1 || q->dim[1] % k->dim[1] != 0)
+        return diag_error(d, n->loc, 314, "%s: %lld query heads can't share %lld key heads evenly",
+                          name, (long long)q->dim[1], (long long)k->dim[1]);
+    const int64_t window = node_int(n, "window", 0);
+    if (window < 0 || (window > 0 && node_int(n, "causal", 0) == 0))
+        return diag_error(d, n->loc, 315, "%s: a window of %lld needs causal attention", name,
+                          (long long)window);
+    if (!isfinite(node_float(n, "scale", 0)))
+        return diag_error(d, n->loc, 315, "%s: the scale is not a finite number", name);
+    return true;
+}
+
+static Type out_type(const Node *n) {
+    Type out = n->input[0]->type;
+    out.dim[3] = n->input[2]->type.dim[3];
+    return out;
+}
+
+bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
+    if (!want_qkv(n, d, scratch))
+        return false;
+    result[0] = out_type(n);
+    result[1] = type_rows(&n->input[0]->type, DT_F32);
+    return infer_want_size(n, &result[0], d, scratch);
+}
+
+bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
+    if (!want_qkv(n, d, scratch))
+        return false;
+    const Type out = out_type(n), lse = type_rows(&n->input[0]->type, DT_F32);
+    if (!infer_want(n, 3, "the output", out, WANT_EXACT, d, scratch) ||
+        !infer_want(n, 4, "the log-sum-exp", lse, WANT_EXACT, d, scratch) ||
+        !infer_want(n, 5, "the output's gradient", out, WANT_EXACT, d, scratch))
+        return false;
+    for (int i = 0; i < 3; i++)
+        result[i] = n->input[i]->type;
+    return true;
+}
+
+// Dims: batch, head, query. Keys take part whole, and so do grouped key heads.
+bool map_attention(const Node *n, IndexMap *out) {
+    const Type rows = type_rows(&n->input[0]->type, DT_F32);
+    map_init(n, &rows, out);
+    const bool grouped = n->input[1]->type.dim[1] != rows.dim[1];
+    for (int o = 0; o < out->operand_count; o++) {
+        if (map_operand(n, o)->rank == 4)
+            out->axis_dim[o][3] = -1;
+        if (o == 1 || o == 2) {
+            out->axis_dim[o][1] = (int8_t)(grouped ? -1 : 1);
+            out->axis_dim[o][2] = -1;
+        }
+    }
+    return true;
+}
+
+static Node *attention_grad(Builder *b, const Node *n, Value *v, Value *out, Value *dout) {
+    Value *const in[] = {n->input[0], n->input[1], v, out, &n->result[1], dout};
+    return build_node(b, OP_ATTENTION_GRAD, in, 6, n->attr, n->attr_count);
+}
+
+static Value *add(Builder *b, Value *x, Value *y) {
+    return x ? build_binary(b, OP_ADD, x, y) : y;
+}
+
+// The gradient of the log-sum-exp, l = log sum_j e^(scale q k_j):
+//     dq = dl scale sum_j p_j k_j        which is an attention with v = k
+//     dk_j = sum_i dl_i scale p_ij q_i   which is the dv of that attention for dout = dl scale q
+static void add_lse_gradient(Builder *b, const Node *n, Value *dlse, Value **dinput) {
+    Value *q = n->input[0], *k = n->input[1];
+    Value *const in[] = {q, k, k};
+    Node *mean_key = build_node(b, OP_ATTENTION, in, 3, n->attr, n->attr_count);
+    Value *weight = build_scale(b, dlse, node_float(n, "scale", 1));
+    weight = build_broadcast(b, build_cast(b, weight, q->type.dtype), &q->type, (int[]){0, 1, 2});
+    Value *dout = build_binary(b, OP_MUL, q, weight);
+    const Node *back = attention_grad(b, n, k, &mean_key->result[0], dout);
+    dinput[0] = add(b, dinput[0], build_binary(b, OP_MUL, &mean_key->result[0], weight));
+    dinput[1] = add(b, dinput[1], &back->result[2]);
+}
+
+void grad_attention(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
+    if (dresult[0]) {
+        const Node *back = attention_grad(b, n, n->input[2], &n->result[0], dresult[0]);
+        for (int i = 0; i < 3; i++)
+            dinput[i] = &back->result[i];
+    }
+    if (dresult[1])
+        add_lse_gradient(b, n, dresult[1], dinput);
+}
+
+// Keys first <= j < last are seen.
+typedef struct {
+    int64_t first, last;
+} Seen;
+
+static Seen keys_seen(const Node *n, const AttentionShape *s, int64_t query) {
+    if (node_int(n, "causal", 0) == 0)
+        return (Seen){.first = 0, .last = s->keys};
+    const int64_t end = query + s->keys - s->queries + 1, window = node_int(n, "window", 0);
+    const int64_t first = window > 0 && end > window ? end - window : 0;
+    return (Seen){.first = first, .last = end < 0 ? 0 : end};
+}
+
+static double dot(const double *x, const double *y, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += x[i] * y[i];
+    return sum;
+}
+
+// One query row: its numbers of rows in q-like, k-like and v-like tensors.
+typedef struct {
+    int64_t q, k, query; // row of q, lse and out; first row of its key head; position
+} QueryRow;
+
+static QueryRow query_row(const AttentionShape *s, int64_t row) {
+    const int64_t head = row / s->queries % s->heads, batch = row / s->queries / s->heads;
+    const int64_t group = head / (s->heads / s->groups);
+    return (QueryRow){
+        .q = row, .k = (batch * s->groups + group) * s->keys, .query = row % s->queries};
+}
+
+void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
+    const AttentionShape s = attention_shape(n);
+    const double scale = node_float(n, "scale", 1);
+    double *score = arena_array(cx->arena, double, s.keys);
+    for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
+        const QueryRow at = query_row(&s, row);
+        const Seen seen = keys_seen(n, &s, at.query);
+        double max = -HUGE_VAL, sum = 0;
+        for (int64_t j = seen.first; j < seen.last; j++) {
+            const double *q = in[0].at + at.q * s.dim_qk, *k = in[1].at + (at.k + j) * s.dim_qk;
+            score[j] = scale * dot(q, k, s.dim_qk);
+            max = score[j] > max ? score[j] : max;
+        }
+        for (int64_t j = seen.first; j < seen.last; j++)
+            sum += exp(score[j] - max);
+        out[1].at[row] = seen.first < seen.last ? max + log(sum) : -HUGE_VAL;
+        for (int64_t j = seen.first; j < seen.last; j++)
+            for (int64_t f = 0; f < s.dim_v; f++)
+                out[0].at[at.q * s.dim_v + f] +=
+                    exp(score[j] - max) / sum * in[2].at[(at.k + j) * s.dim_v + f];
+    }
+}
+
+// With p = e^(scale q k - lse) and D = dout out: dv_j += p dout; ds = p (dout v_j - D) scale;
+// dq += ds k_j; dk_j += ds q.
+void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
+    (void)cx;
+    const AttentionShape s = attention_shape(n);
+    const double scale = node_float(n, "scale", 1);
+    for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
+        const QueryRow at = query_row(&s, row);
+        const Seen seen = keys_seen(n, &s, at.query);
+        const double *q = in[0].at + at.q * s.dim_qk, *dout = in[5].at + at.q * s.dim_v;
+        const double whole = dot(dout, in[3].at + at.q * s.dim_v, s.dim_v);
+        for (int64_t j = seen.first; j < seen.last; j++) {
+            const int64_t k_at = (at.k + j) * s.dim_qk, v_at = (at.k + j) * s.dim_v;
+            const double *k = in[1].at + k_at, *v = in[2].at + v_at;
+            const double p = exp(scale * dot(q, k, s.dim_qk) - in[4].at[row]);
+            const double ds = p * (dot(dout, v, s.dim_v) - whole) * scale;
+            for (int64_t f = 0; f < s.dim_v; f++)
+                out[2].at[v_at + f] += p * dout[f];
+            for (int64_t e = 0; e < s.dim_qk; e++) {
+                out[0].at[at.q * s.dim_qk + e] += ds * k[e];
+                out[1].at[k_at + e] += ds * q[e];
+            }
+        }
+    }
+}
