@@ -103,8 +103,17 @@ Test(graph_text, spellings_become_canonical) {
     expect_canonical("graph @f() -> () {\n}", "graph @f() {\n}\n");
 }
 
+static const char *constant_text(Arena *a, const char *value) {
+    return arena_format(a,
+                        "graph @f() {\n"
+                        "  %%0: f32[2] = constant {value = %s, dtype = \"f32\", shape = [2]}\n"
+                        "}\n",
+                        value);
+}
+
 // Floats keep their bits and their kind.
 Test(graph_text, numbers) {
+    Arena *a = arena_create();
     static const char *const spelling[][2] = {
         {"1", "1.0"},
         {"-0.0", "-0.0"},
@@ -120,14 +129,9 @@ Test(graph_text, numbers) {
         {"9007199254740993.0", "9007199254740992.0"},
     };
     for (size_t i = 0; i < sizeof spelling / sizeof spelling[0]; i++) {
-        char text[200], canonical[200];
-        const char *form = "graph @f() {\n"
-                           "  %%0: f32[2] = constant {value = %s, dtype = \"f32\", shape = [2]}\n"
-                           "}\n";
-        snprintf(text, sizeof text, form, spelling[i][0]);
-        snprintf(canonical, sizeof canonical, form, spelling[i][1]);
-        expect_canonical(text, canonical);
+        expect_canonical(constant_text(a, spelling[i][0]), constant_text(a, spelling[i][1]));
     }
+    arena_release(a);
     expect_same("size @a = 9223372036854775807\nsize @b = -9223372036854775808\n", 0);
     expect_diagnostics("size @a = 9223372036854775808\n",
                        "t:1:11: error[P0602]: the number is too large\n"
