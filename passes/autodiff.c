@@ -50,10 +50,47 @@ static Value *sum_gradients(Builder *b, Value *x, Value *y) {
     return sum ? sum : build_binary(b, OP_ADD, x, y);
 }
 
+enum { WIDEN_DEPTH_MAX = 8 };
+
+// The f32 value that d rounds to bf16, computed without that rounding: products and sums are summed
+// in f32 anyway. NULL where d is computed in another way.
+static Value *widen(Builder *b, const Value *d, int depth) {
+    const Node *n = d->def;
+    if (depth == WIDEN_DEPTH_MAX)
+        return NULL;
+    if (n->op == OP_EINSUM) {
+        Value *zero = build_constant(b, type_with_dtype(d->type, DT_F32), 0);
+        Value *in[3] = {zero, n->input[0], n->input[1]};
+        return build_op(b, OP_EINSUM_ADD, in, 3, n->attr, n->attr_count);
+    }
+    if (n->op == OP_REDUCE_SUM) {
+        Value *in = build_cast(b, n->input[0], DT_F32);
+        return build_op(b, n->op, &in, 1, n->attr, n->attr_count);
+    }
+    if (n->op != OP_RESHAPE && n->op != OP_TRANSPOSE && n->op != OP_ADD)
+        return NULL;
+    Value *in[2] = {0};
+    for (int i = 0; i < n->input_count; i++) {
+        in[i] = widen(b, n->input[i], depth + 1);
+        if (!in[i])
+            return NULL;
+    }
+    return build_op(b, n->op, in, n->input_count, n->attr, n->attr_count);
+}
+
+// A parameter's gradient that comes out of bf16 arithmetic: f32 up to the last sum.
+static Value *wide_gradient(Builder *b, const Value *v, Value *d) {
+    const bool narrowed = d->def->op == OP_CAST && d->def->input[0]->type.dtype == DT_BF16;
+    if (v->def->op != OP_STATE || v->type.dtype != DT_F32 || !narrowed)
+        return d;
+    Value *wide = widen(b, d->def->input[0], 0);
+    return wide ? wide : d;
+}
+
 static void add_gradient(Sweep *s, const Value *v, Value *d) {
     if (!d || !s->active[v->id])
         return;
-    d = build_cast(&s->b, d, v->type.dtype);
+    d = wide_gradient(&s->b, v, build_cast(&s->b, d, v->type.dtype));
     CHECK(type_equal(&d->type, &v->type));
     Value *sum = s->gradient[v->id];
     s->gradient[v->id] = sum ? sum_gradients(&s->b, sum, d) : d;

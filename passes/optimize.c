@@ -235,12 +235,7 @@ static bool check_fused(const Update *u, const Node *apply) {
 
 static bool expand_apply(Update *u, const Node *n) {
     const Optimizer by = optimizer_of(n);
-    if (by == BY_UNKNOWN) {
-        diag_error(u->cx->diag, n->loc, 559, "there is no optimizer named %s",
-                   node_text(n, "optimizer", ""));
-        diag_help(u->cx->diag, "the optimizers are sgd, momentum and adamw");
-        return false;
-    }
+    CHECK(by != BY_UNKNOWN); // apply's own row says so
     if (!check_fused(u, n))
         return false;
     Apply a = {.node = n, .count = (n->input_count - 1) / 2, .lr = n->input[0]};

