@@ -93,7 +93,7 @@ bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) 
 // Dims: batch, head, query. Keys take part whole, and so do grouped key heads.
 bool map_attention(const Node *n, IndexMap *out) {
     const Type rows = type_rows(&n->input[0]->type, DT_F32);
-    map_init(n, &rows, out);
+    index_map_init(n, &rows, out);
     const bool grouped = n->input[1]->type.dim[1] != rows.dim[1];
     for (int o = 0; o < out->operand_count; o++) {
         if (map_operand(n, o)->rank == 4)

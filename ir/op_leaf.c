@@ -38,7 +38,7 @@ bool infer_random(const Node *n, Type *result, Diag *d, Arena *scratch) {
 
 // One dim for each axis of the result; seed and step have no axes.
 bool map_leaf(const Node *n, IndexMap *out) {
-    map_init(n, &n->result[0].type, out);
+    index_map_init(n, &n->result[0].type, out);
     return true;
 }
 

@@ -75,7 +75,7 @@ bool infer_select(const Node *n, Type *result, Diag *d, Arena *scratch) {
 
 // Operands have the result's axes; scalars (a learning rate) have none.
 bool map_pointwise(const Node *n, IndexMap *out) {
-    map_init(n, &n->result[0].type, out);
+    index_map_init(n, &n->result[0].type, out);
     return true;
 }
 

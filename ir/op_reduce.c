@@ -59,7 +59,7 @@ static uint32_t axis_bits(const Node *n) {
 // Dims are the operand's axes.
 bool map_reduce(const Node *n, IndexMap *out) {
     const Type *x = &n->input[0]->type;
-    map_init(n, x, out);
+    index_map_init(n, x, out);
     out->reduced = axis_bits(n);
     for (int i = 0, k = 0; i < x->rank; i++)
         if (!(out->reduced >> i & 1))

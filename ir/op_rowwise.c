@@ -143,7 +143,7 @@ static bool is_columns_operand(const Node *n, int o) {
 // Dims are the rows' axes; the row itself takes part whole.
 bool map_rowwise(const Node *n, IndexMap *out) {
     const Type rows = type_rows(&n->input[0]->type, DT_F32);
-    map_init(n, &rows, out);
+    index_map_init(n, &rows, out);
     for (int o = 0; o < out->operand_count; o++) {
         const int rank = map_operand(n, o)->rank;
         for (int i = 0; i < rank; i++)

@@ -81,7 +81,7 @@ const Type *map_operand(const Node *n, int o) {
     return o < n->input_count ? &n->input[o]->type : &n->result[o - n->input_count].type;
 }
 
-void map_init(const Node *n, const Type *t, IndexMap *out) {
+void index_map_init(const Node *n, const Type *t, IndexMap *out) {
     *out = (IndexMap){.dim_count = t->rank, .operand_count = n->input_count + n->result_count};
     CHECK(out->operand_count <= MAP_OPERANDS_MAX);
     for (int i = 0; i < t->rank; i++)

@@ -72,7 +72,7 @@ Type type_columns(const Type *t, DType dtype);
 int node_axes(const Node *n, const char *name, int axes[RANK_MAX]);
 
 // An index map of result-shaped operands, axis i by dim i: dims from t, operands from n.
-void map_init(const Node *n, const Type *t, IndexMap *out);
+void index_map_init(const Node *n, const Type *t, IndexMap *out);
 // The type of operand o of the map: inputs first, then results.
 const Type *map_operand(const Node *n, int o);
 

@@ -195,7 +195,7 @@ bool infer_dynamic_update(const Node *n, Type *result, Diag *d, Arena *scratch) 
 bool map_transpose(const Node *n, IndexMap *out) {
     int perm[RANK_MAX];
     const int rank = node_axes(n, "perm", perm);
-    map_init(n, &n->result[0].type, out);
+    index_map_init(n, &n->result[0].type, out);
     for (int i = 0; i < rank; i++)
         out->axis_dim[0][perm[i]] = (int8_t)i;
     return true;
@@ -206,7 +206,7 @@ bool map_broadcast(const Node *n, IndexMap *out) {
     const Type *x = &n->input[0]->type, *y = &n->result[0].type;
     int axes[RANK_MAX];
     node_axes(n, "axes", axes);
-    map_init(n, y, out);
+    index_map_init(n, y, out);
     for (int i = 0; i < x->rank; i++)
         out->axis_dim[0][i] = (int8_t)(x->dim[i] == y->dim[axes[i]] ? axes[i] : -1);
     return true;
