@@ -7,28 +7,10 @@
 
 #include "ir/check.h"
 
-enum { ROW_BLOCK = 128, COLUMN_REDUCTIONS_MAX = LLVM_CARRY_MAX / SCALAR_VECTORS_MAX };
-
-// The reductions of one stage; each has one accumulator a vector (one in all where it is uniform).
-typedef struct {
-    KRef ref[COLUMN_REDUCTIONS_MAX];
-    int count;
-} Reductions;
+enum { ROW_BLOCK = 128 };
 
 static uint32_t row_bits(const ScalarEmit *se) {
     return se->column_bit - 1; // All dims before the column
-}
-
-static bool reductions_of_stage(const ScalarEmit *se, int stage, Reductions *out) {
-    out->count = 0;
-    for (KRef i = 0; i < se->k->instr_count; i++) {
-        if (!kop_is_reduction(se->k->instr[i].op) || se->depth[i] != stage + 1)
-            continue;
-        if (out->count == COLUMN_REDUCTIONS_MAX)
-            return false;
-        out->ref[out->count++] = i;
-    }
-    return true;
 }
 
 // Values that don't vary along the rows and wait for reductions of this depth only.
@@ -46,22 +28,13 @@ static LLVMTypeRef sum_type(const ScalarEmit *se, KRef i) {
     return llvm_vector(se->b->f32, scalar_is_vector(se, i) ? KERNEL_LANES : 1);
 }
 
-static LLVMValueRef sum_start(const ScalarEmit *se, KRef i) {
-    return llvm_float_like(sum_type(se, i),
-                           se->k->instr[i].op == KOP_SUM ? 0.0 : -__builtin_huge_val());
-}
-
-static LLVMValueRef sum_join(LlvmBuild *b, KOp op, LLVMValueRef sum, LLVMValueRef x) {
-    return op == KOP_SUM ? llvm_fadd(b, sum, x) : llvm_fmax(b, x, sum);
-}
-
 // Accumulators of reduction r stand at r * SCALAR_VECTORS_MAX.
 static int sum_count(const ScalarEmit *se, const ScalarBlock *block, KRef i) {
     return scalar_is_vector(se, i) ? block->vectors : 1;
 }
 
 // One row joined to the sums.
-static void reduce_row(ScalarEmit *se, const Reductions *red, const ScalarBlock *block,
+static void reduce_row(ScalarEmit *se, const ScalarReductions *red, const ScalarBlock *block,
                        LLVMValueRef *sum) {
     for (int r = 0; r < red->count; r++)
         se->todo[red->ref[r]] = true;
@@ -73,7 +46,7 @@ static void reduce_row(ScalarEmit *se, const Reductions *red, const ScalarBlock 
             LLVMValueRef x = scalar_is_vector(se, red->ref[r]) ? scalar_lanes(se, in->arg[0], v)
                                                                : se->uniform[in->arg[0]];
             LLVMValueRef *a = &sum[r * SCALAR_VECTORS_MAX + v];
-            *a = sum_join(se->b, in->op, *a, x);
+            *a = scalar_reduction_join(se, red->ref[r], *a, x);
         }
     }
 }
@@ -97,21 +70,18 @@ static void take_results(const LlvmLoop *loop, LLVMValueRef *sum, int count) {
             sum[i] = loop->result[at++];
 }
 
-static LLVMValueRef smaller(LlvmBuild *b, LLVMValueRef x, int64_t most) {
-    LLVMValueRef limit = llvm_i64(b, most);
-    return llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, limit), x, limit);
-}
-
-static void start_sums(const ScalarEmit *se, const Reductions *red, const ScalarBlock *block,
+static void start_sums(const ScalarEmit *se, const ScalarReductions *red, const ScalarBlock *block,
                        LLVMValueRef *sum) {
     for (int r = 0; r < red->count; r++)
         for (int v = 0; v < SCALAR_VECTORS_MAX; v++)
             sum[r * SCALAR_VECTORS_MAX + v] =
-                v < sum_count(se, block, red->ref[r]) ? sum_start(se, red->ref[r]) : NULL;
+                v < sum_count(se, block, red->ref[r])
+                    ? scalar_reduction_start(se, red->ref[r], sum_type(se, red->ref[r]))
+                    : NULL;
 }
 
 // All rows: a loop over blocks of rows around a loop over a block's rows.
-static void reduce_pass(ScalarEmit *se, const Reductions *red, const ScalarBlock *block) {
+static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const ScalarBlock *block) {
     LlvmBuild *b = se->b;
     const int64_t rows = scalar_rows(se->k);
     const int count = red->count * SCALAR_VECTORS_MAX;
@@ -121,7 +91,7 @@ static void reduce_pass(ScalarEmit *se, const Reductions *red, const ScalarBlock
     start_sums(se, red, block, sum);
     llvm_loop_begin(b, &blocks, llvm_i64(b, 0), llvm_i64(b, rows), ROW_BLOCK);
     carry_sums(b, &blocks, total, count);
-    LLVMValueRef end = smaller(b, llvm_add(b, blocks.index, llvm_i64(b, ROW_BLOCK)), rows);
+    LLVMValueRef end = scalar_at_most(b, llvm_add(b, blocks.index, llvm_i64(b, ROW_BLOCK)), rows);
     llvm_loop_begin(b, &inner, blocks.index, end, 1);
     carry_sums(b, &inner, sum, count);
     scalar_enter_row(se, inner.index);
@@ -133,7 +103,7 @@ static void reduce_pass(ScalarEmit *se, const Reductions *red, const ScalarBlock
     for (int i = 0; i < count; i++)
         if (sum[i])
             total[i] =
-                sum_join(b, se->k->instr[red->ref[i / SCALAR_VECTORS_MAX]].op, total[i], sum[i]);
+                scalar_reduction_join(se, red->ref[i / SCALAR_VECTORS_MAX], total[i], sum[i]);
     next_sums(&blocks, total, count);
     llvm_loop_end(b, &blocks);
     take_results(&blocks, total, count);
@@ -174,11 +144,9 @@ static void store_rows(ScalarEmit *se, const ScalarBlock *block) {
 static void emit_tile(ScalarEmit *se, const ScalarBlock *block) {
     compute_tile_values(se, block, 0);
     for (int stage = 0; stage < se->stages; stage++) {
-        Reductions red;
-        if (!reductions_of_stage(se, stage, &red)) {
-            llvm_unsupported(se->b, "a kernel has more than 32 reductions at one depth");
+        ScalarReductions red;
+        if (!scalar_reductions(se, stage, &red))
             return;
-        }
         for (KRef i = 0; i < se->k->instr_count; i++)
             se->todo[i] = false;
         reduce_pass(se, &red, block);

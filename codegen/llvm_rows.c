@@ -19,24 +19,6 @@ typedef struct {
     bool whole; // the tile spans all columns
 } Columns;
 
-// The reductions of one stage, or none for the last pass.
-typedef struct {
-    KRef ref[LLVM_CARRY_MAX / ROW_ACCUMULATORS];
-    int count;
-} Reductions;
-
-static bool reductions_of_stage(const ScalarEmit *se, int stage, Reductions *out) {
-    out->count = 0;
-    for (KRef i = 0; i < se->k->instr_count; i++) {
-        if (!kop_is_reduction(se->k->instr[i].op) || se->depth[i] != stage + 1)
-            continue;
-        if (out->count == LLVM_CARRY_MAX / ROW_ACCUMULATORS)
-            return false;
-        out->ref[out->count++] = i;
-    }
-    return true;
-}
-
 static void clear_todo(ScalarEmit *se) {
     for (KRef i = 0; i < se->k->instr_count; i++)
         se->todo[i] = false;
@@ -54,7 +36,7 @@ static void compute_row_values(ScalarEmit *se, int depth) {
 }
 
 // What the reductions of a pass (or, with none, the stores along the column) need of each block.
-static void choose_block_values(ScalarEmit *se, const Reductions *red) {
+static void choose_block_values(ScalarEmit *se, const ScalarReductions *red) {
     clear_todo(se);
     for (int r = 0; r < red->count; r++)
         se->todo[red->ref[r]] = true;
@@ -63,17 +45,12 @@ static void choose_block_values(ScalarEmit *se, const Reductions *red) {
     scalar_close_todo(se, se->column_bit);
 }
 
-static LLVMValueRef reduction_start(const ScalarEmit *se, KRef i) {
-    return llvm_float_like(llvm_vector(se->b->f32, KERNEL_LANES),
-                           se->k->instr[i].op == KOP_SUM ? 0.0 : -__builtin_huge_val());
-}
-
-static LLVMValueRef reduction_join(LlvmBuild *b, KOp op, LLVMValueRef sum, LLVMValueRef x) {
-    return op == KOP_SUM ? llvm_fadd(b, sum, x) : llvm_fmax(b, x, sum);
+static LLVMValueRef lanes_start(const ScalarEmit *se, KRef i) {
+    return scalar_reduction_start(se, i, llvm_vector(se->b->f32, KERNEL_LANES));
 }
 
 // Adds a block to the accumulators: sum[r * 4 + v].
-static void reduce_block(ScalarEmit *se, const Reductions *red, const ScalarBlock *block,
+static void reduce_block(ScalarEmit *se, const ScalarReductions *red, const ScalarBlock *block,
                          LLVMValueRef *sum) {
     LlvmBuild *b = se->b;
     scalar_compute(se, block);
@@ -83,9 +60,9 @@ static void reduce_block(ScalarEmit *se, const Reductions *red, const ScalarBloc
             LLVMValueRef x = scalar_lanes(se, in->arg[0], v);
             LLVMValueRef mask = scalar_mask(se, block, v);
             if (mask)
-                x = llvm_select(b, mask, x, reduction_start(se, red->ref[r]));
+                x = llvm_select(b, mask, x, lanes_start(se, red->ref[r]));
             LLVMValueRef *a = &sum[r * ROW_ACCUMULATORS + v];
-            *a = reduction_join(b, in->op, *a, x);
+            *a = scalar_reduction_join(se, red->ref[r], *a, x);
         }
     }
 }
@@ -93,8 +70,9 @@ static void reduce_block(ScalarEmit *se, const Reductions *red, const ScalarBloc
 static void finish_reduction(ScalarEmit *se, KRef i, LLVMValueRef const *sum) {
     LlvmBuild *b = se->b;
     const KOp op = se->k->instr[i].op;
-    LLVMValueRef low = reduction_join(b, op, sum[0], sum[1]);
-    LLVMValueRef all = reduction_join(b, op, low, reduction_join(b, op, sum[2], sum[3]));
+    LLVMValueRef low = scalar_reduction_join(se, i, sum[0], sum[1]);
+    LLVMValueRef high = scalar_reduction_join(se, i, sum[2], sum[3]);
+    LLVMValueRef all = scalar_reduction_join(se, i, low, high);
     se->uniform[i] = op == KOP_SUM ? llvm_lanes_sum(b, all) : llvm_lanes_max(b, all);
 }
 
@@ -109,7 +87,7 @@ static ScalarBlock rest_block(const ScalarEmit *se, int64_t wide) {
     };
 }
 
-static void reduce_pass(ScalarEmit *se, const Reductions *red, const Columns *columns) {
+static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const Columns *columns) {
     LlvmBuild *b = se->b;
     const int64_t wide = ROW_ACCUMULATORS * KERNEL_LANES;
     const int64_t all = se->k->dim[se->k->rank - 1];
@@ -118,7 +96,7 @@ static void reduce_pass(ScalarEmit *se, const Reductions *red, const Columns *co
     choose_block_values(se, red);
     LLVMValueRef sum[LLVM_CARRY_MAX];
     for (int i = 0; i < count; i++)
-        sum[i] = reduction_start(se, red->ref[i / ROW_ACCUMULATORS]);
+        sum[i] = lanes_start(se, red->ref[i / ROW_ACCUMULATORS]);
     if (all >= wide) {
         LlvmLoop loop;
         llvm_loop_begin(b, &loop, llvm_i64(b, 0), llvm_i64(b, all / wide * wide), wide);
@@ -157,7 +135,7 @@ static int vectors_a_trip(const ScalarEmit *se) {
 
 static void store_pass(ScalarEmit *se, const Columns *columns) {
     LlvmBuild *b = se->b;
-    const Reductions none = {.count = 0};
+    const ScalarReductions none = {.count = 0};
     choose_block_values(se, &none);
     bool any = false;
     for (KRef i = 0; i < se->k->instr_count; i++)
@@ -191,11 +169,9 @@ static void store_pass(ScalarEmit *se, const Columns *columns) {
 static void emit_row(ScalarEmit *se, const Columns *columns) {
     compute_row_values(se, 0);
     for (int stage = 0; stage < se->stages; stage++) {
-        Reductions red;
-        if (!reductions_of_stage(se, stage, &red)) {
-            llvm_unsupported(se->b, "a kernel has more than 32 reductions at one depth");
+        ScalarReductions red;
+        if (!scalar_reductions(se, stage, &red))
             return;
-        }
         reduce_pass(se, &red, columns);
         compute_row_values(se, stage + 1);
     }
@@ -206,11 +182,6 @@ static void emit_row(ScalarEmit *se, const Columns *columns) {
     for (KRef i = 0; i < se->k->instr_count; i++)
         if (kop_is_effect(se->k->instr[i].op) && !scalar_is_vector(se, i))
             scalar_effect(se, &block, i);
-}
-
-static LLVMValueRef smaller(LlvmBuild *b, LLVMValueRef x, int64_t most) {
-    LLVMValueRef limit = llvm_i64(b, most);
-    return llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, limit), x, limit);
 }
 
 void llvm_emit_rows(ScalarEmit *se) {
@@ -231,10 +202,10 @@ void llvm_emit_rows(ScalarEmit *se) {
         down = LLVMBuildUDiv(b->builder, tiles.index, count, "");
         columns.first = llvm_mul(b, side, llvm_i64(b, tile_columns));
         columns.end =
-            smaller(b, llvm_add(b, columns.first, llvm_i64(b, tile_columns)), all_columns);
+            scalar_at_most(b, llvm_add(b, columns.first, llvm_i64(b, tile_columns)), all_columns);
     }
     LLVMValueRef first = llvm_mul(b, down, llvm_i64(b, tile_rows));
-    LLVMValueRef end = smaller(b, llvm_add(b, first, llvm_i64(b, tile_rows)), all_rows);
+    LLVMValueRef end = scalar_at_most(b, llvm_add(b, first, llvm_i64(b, tile_rows)), all_rows);
     llvm_loop_begin(b, &rows, first, end, 1);
     scalar_enter_row(se, rows.index);
     emit_row(se, &columns);

@@ -12,6 +12,8 @@
 #include "codegen/llvm_ops.h"
 #include "ir/check.h"
 
+#include <math.h>
+
 int64_t scalar_rows(const Kernel *k) {
     int64_t rows = 1;
     for (int d = 0; d + 1 < k->rank; d++)
@@ -33,6 +35,33 @@ LLVMValueRef scalar_mask(const ScalarEmit *se, const ScalarBlock *block, int v) 
     if (v + 1 < block->vectors || block->tail == KERNEL_LANES)
         return NULL;
     return llvm_mask_first(se->b, KERNEL_LANES, block->tail);
+}
+
+bool scalar_reductions(ScalarEmit *se, int stage, ScalarReductions *out) {
+    out->count = 0;
+    for (KRef i = 0; i < se->k->instr_count; i++) {
+        if (!kop_is_reduction(se->k->instr[i].op) || se->depth[i] != stage + 1)
+            continue;
+        if (out->count == SCALAR_REDUCTIONS_MAX) {
+            llvm_unsupported(se->b, "more than 32 reductions in one walk");
+            return false;
+        }
+        out->ref[out->count++] = i;
+    }
+    return true;
+}
+
+LLVMValueRef scalar_reduction_start(const ScalarEmit *se, KRef i, LLVMTypeRef type) {
+    return llvm_float_like(type, se->k->instr[i].op == KOP_SUM ? 0.0 : -HUGE_VAL);
+}
+
+LLVMValueRef scalar_reduction_join(const ScalarEmit *se, KRef i, LLVMValueRef sum, LLVMValueRef x) {
+    return se->k->instr[i].op == KOP_SUM ? llvm_fadd(se->b, sum, x) : llvm_fmax(se->b, x, sum);
+}
+
+LLVMValueRef scalar_at_most(LlvmBuild *b, LLVMValueRef x, int64_t most) {
+    LLVMValueRef limit = llvm_i64(b, most);
+    return llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, limit), x, limit);
 }
 
 void scalar_enter_row(ScalarEmit *se, LLVMValueRef row) {
@@ -160,8 +189,6 @@ static LLVMValueRef compute_one(const ScalarEmit *se, const ScalarBlock *block, 
     return llvm_op(se->b, in, arity > 0 ? se->k->instr[in->arg[0]].dtype : in->dtype, arg);
 }
 
-// A select's first operand is a bool, but its result's type is the second's: only the types of what
-// a case looks at matter, and select looks at none.
 void scalar_compute(ScalarEmit *se, const ScalarBlock *block) {
     for (KRef i = 0; i < se->k->instr_count; i++) {
         if (!se->todo[i])

@@ -6,7 +6,7 @@
 #include "codegen/llvm_build.h"
 #include "ir/kernel.h"
 
-enum { SCALAR_VECTORS_MAX = 4 };
+enum { SCALAR_VECTORS_MAX = 4, SCALAR_REDUCTIONS_MAX = LLVM_CARRY_MAX / SCALAR_VECTORS_MAX };
 
 // A block of neighbouring columns: vectors x KERNEL_LANES of them.
 typedef struct {
@@ -33,6 +33,12 @@ typedef struct {
     bool *todo;                          // scratch: what the current phase computes
 } ScalarEmit;
 
+// The reductions of one depth, made in one walk; each has SCALAR_VECTORS_MAX accumulators.
+typedef struct {
+    KRef ref[SCALAR_REDUCTIONS_MAX];
+    int count;
+} ScalarReductions;
+
 // Prints the kernel's code into b->fn, all but the return.
 void llvm_emit_scalar(LlvmBuild *b, const Kernel *k);
 void llvm_emit_rows(ScalarEmit *se);
@@ -45,6 +51,14 @@ bool scalar_is_vector(const ScalarEmit *se, KRef i);
 LLVMValueRef scalar_lanes(const ScalarEmit *se, KRef i, int v);
 // The constant mask of vector v, NULL where all lanes count.
 LLVMValueRef scalar_mask(const ScalarEmit *se, const ScalarBlock *block, int v);
+// The reductions whose operands wait for `stage` others. False, with a complaint, where they are
+// too many.
+bool scalar_reductions(ScalarEmit *se, int stage, ScalarReductions *out);
+// What a reduction starts from, of the given type, and one step of it.
+LLVMValueRef scalar_reduction_start(const ScalarEmit *se, KRef i, LLVMTypeRef type);
+LLVMValueRef scalar_reduction_join(const ScalarEmit *se, KRef i, LLVMValueRef sum, LLVMValueRef x);
+// The smaller of x (i64) and a constant.
+LLVMValueRef scalar_at_most(LlvmBuild *b, LLVMValueRef x, int64_t most);
 // Sets index and row_base for row number row (i64), and back to none.
 void scalar_enter_row(ScalarEmit *se, LLVMValueRef row);
 void scalar_leave_row(ScalarEmit *se);
