@@ -108,7 +108,8 @@ static bool run_driver(Diag *d, char *const *argument, const sigset_t *old, char
 
 static bool link_into(Diag *d, const char *object, const char *library, const char *out,
                       const sigset_t *old) {
-    // Words are copied because exec's interface wants them writable.
+    // No build id and no debug information (-S): the program is a function of the object and the
+    // library, and names no folder. Words are copied because exec's interface wants them writable.
     char message[MESSAGE_MAX + 1];
     const char *const word[] = {"cc",
                                 "-pie",
@@ -116,7 +117,7 @@ static bool link_into(Diag *d, const char *object, const char *library, const ch
                                 out,
                                 object,
                                 library,
-                                "-Wl,--build-id=none,-z,relro,-z,now,-z,noexecstack",
+                                "-Wl,--build-id=none,-S,-z,relro,-z,now,-z,noexecstack",
                                 "-lm",
                                 "-lpthread",
                                 "-ldl",
