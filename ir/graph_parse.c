@@ -577,11 +577,32 @@ static bool parse_statement(Parser *p) {
     return true;
 }
 
+// Lines that begin with a value define an operator or an argument, so more than NODES_MAX of them
+// can be refused before any memory is taken.
+static bool check_line_count(Diag *d, const char *file, const char *text, size_t bytes) {
+    const char *end = text + bytes;
+    int count = 0;
+    int32_t line = 1;
+    for (const char *at = text; at < end; line++) {
+        while (at < end && (*at == ' ' || *at == '\t'))
+            at++;
+        if (at < end && *at == '%' && ++count > NODES_MAX)
+            return diag_error(d, (Loc){.file = file, .line = line, .column = 1}, 612,
+                              "more than %d operators and arguments", NODES_MAX);
+        const char *newline = at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+        at = newline ? newline + 1 : end;
+    }
+    return true;
+}
+
 Module *module_parse(Arena *a, Diag *d, const char *file, const char *text, size_t bytes) {
     if (bytes > TEXT_BYTES_MAX) {
         diag_error(d, (Loc){.file = file}, 601, "the text has %zu bytes, more than 64 MiB", bytes);
         return NULL;
     }
+    text = bytes ? text : "";
+    if (!check_line_count(d, file, text, bytes))
+        return NULL;
     const int errors_before = diag_error_count(d);
     Parser *p = arena_new(a, Parser);
     p->arena = a;
@@ -593,7 +614,7 @@ Module *module_parse(Arena *a, Diag *d, const char *file, const char *text, size
     p->entries = name_map_create(p->r.scratch);
     p->r.names = p->module->names;
     file = intern(p->module->names, file);
-    lexer_init(&p->r.lexer, p->r.scratch, d, file, bytes ? text : "", bytes);
+    lexer_init(&p->r.lexer, p->r.scratch, d, file, text, bytes);
     reader_advance(&p->r);
     while (p->r.token.kind != TOKEN_END && !p->stopped)
         if (!parse_statement(p))

@@ -1,5 +1,6 @@
 // The graph text: what prints reads back the same, and what is wrong is told at its place.
 #include "ir/module.h"
+#include "ir/op.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -64,9 +65,10 @@ Test(graph_text, everything_a_module_holds) {
         "  %7: f32[4] = mul %w, %x\n"
         "  %y: f32[4] = accumulate %7 backward group 3\n"
         "  %a: f32[1], %10: f32[3] = split %7 {axis = 0, sizes = [1,3]} group 4294967295\n"
-        "  minimize %7, %lr, %w {optimizer = \"sgd\", decay = [0.0]}\n"
-        "  %11: f32[4] = sgd %w, %y, %lr {decay = 0.25} update\n"
-        "  commit @h.0.w = %11\n"
+        "  %11: f32[] = reduce_sum %7 {axes = [0]}\n"
+        "  minimize %11, %lr, %w {optimizer = \"sgd\", decay = [0.0]}\n"
+        "  %12: f32[4] = sgd %w, %y, %lr {decay = 0.25} update\n"
+        "  commit @h.0.w = %12\n"
         "  return %y, %7\n"
         "}\n"
         "\n"
@@ -347,6 +349,27 @@ Test(graph_text, too_long_a_text_is_refused_unread) {
     Diag *d = diag_create(a);
     cr_assert_null(module_parse(a, d, "t", "", ((size_t)64 << 20) + 1));
     cr_assert_eq(diag_item(d, 0)->code, 601);
+    arena_release(a);
+}
+
+// Every operator has a line in the golden file of operators.
+Test(graph_text, the_golden_file_holds_every_operator) {
+    Arena *a = arena_create();
+    Diag *d = diag_create(a);
+    enum { BYTES_MAX = 1 << 20 };
+    char *text = arena_alloc(a, 1, BYTES_MAX);
+    FILE *file = fopen(PLIM_SOURCE_DIR "/tests/golden/ir/operators.graph", "r");
+    cr_assert_not_null(file);
+    const size_t bytes = fread(text, 1, BYTES_MAX, file);
+    fclose(file);
+    const Module *m = module_parse(a, d, "operators", text, bytes);
+    cr_assert_not_null(m);
+    bool *seen = arena_array(a, bool, OP_COUNT);
+    for (int i = 0; i < m->entry_count; i++)
+        for (int k = 0; k < m->entry[i]->node_count; k++)
+            seen[m->entry[i]->node[k]->op] = true;
+    for (int i = 0; i < OP_COUNT; i++)
+        cr_assert(seen[i], "no line has %s", op_info((Op)i)->name);
     arena_release(a);
 }
 
