@@ -2,8 +2,8 @@
 // parameter.
 //
 // The results of the update nodes are committed to the parameters and to the optimizer's own state,
-// which is added to the module (PARAM.m, PARAM.v, f32) with zeros in the entry "init". Updates work
-// in f32: a parameter stored in another type is widened first and its new value narrowed.
+// which is added to the module (PARAM.m, PARAM.v, f32) with zeros in the entry "init". Gradients
+// are f32 whatever type the parameter is stored in.
 //
 // Clipping by global norm follows PyTorch's clip_grad_norm_: scale = min(1, clip / (norm + 1e-6)).
 // The norm is summed by rows first, then over all rows of all gradients at once, so its value does
@@ -124,7 +124,7 @@ static Value *optimizer_state(Update *u, const State *parameter, const char *suf
 }
 
 static void commit(Update *u, State *state, Value *v) {
-    graph_add_commit(u->g, state, build_cast(&u->b, v, state->type.dtype));
+    graph_add_commit(u->g, state, v);
     u->committed[state->id] = true;
 }
 
@@ -203,7 +203,7 @@ static bool update_parameter(Update *u, const Apply *a, int i, Optimizer by) {
                           "parameter %s would be stored twice in entry %s", parameter->name,
                           u->g->name);
     u->b.origin.scope = def->scope;
-    Value *w = build_cast(&u->b, a->parameter[i], DT_F32);
+    Value *w = a->parameter[i];
     if (by == BY_ADAMW)
         return update_adamw(u, a, i, parameter, w);
     if (by == BY_MOMENTUM)
