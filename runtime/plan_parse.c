@@ -95,7 +95,9 @@ static bool accept(Parser *ps, const char *text) {
     const size_t size = strlen(text);
     if (size > (size_t)(ps->end - ps->at) || memcmp(ps->at, text, size) != 0)
         return false;
-    if (isalpha((unsigned char)*text) && word_length(ps) != size)
+    // A word ends where no letter or digit follows: "max" in "max..7".
+    const char after = size < (size_t)(ps->end - ps->at) ? ps->at[size] : 0;
+    if (isalpha((unsigned char)*text) && (isalnum((unsigned char)after) || after == '_'))
         return false;
     ps->at += size;
     return true;

@@ -21,8 +21,8 @@
 //  9  Operands of one instruction that share bytes, one of them written, are the same range of the
 //  same
 //     buffer, and the instruction is a KERNEL.
-// 10  Live ranges cover every access; those of results reach the end of the entry, those of carried
-//     buffers and inputs with several slots the end of a repeated segment that uses them.
+// 10  Live ranges cover every access; those of results reach the end of the entry; what a repeated segment
+//     uses and begins before it, or is an input, lives to its end, and carried buffers begin before it.
 // Memory
 // 11  Two buffers that share a byte are not live at the same position.
 // 12  The load of each space is the largest sum of live bytes, each buffer's rounded up to its

@@ -23,11 +23,10 @@ static bool check_live(Verifier *v, const Site *s, uint32_t buffer) {
                                    buffer, b->name, s->position);
     if (s->calls == 1 || b->entry == UINT32_MAX)
         return true;
+    // What begins before a repeated segment is there for each of its calls.
     const uint32_t begin = v->segment_first[s->segment];
     const uint32_t end = begin + v->plan->segment[s->segment].instr_count;
-    const uint32_t input = v->input_of[buffer];
-    const bool slots = input != UINT32_MAX && v->plan->entry[s->entry].input[input].slots > 1;
-    if ((slots || b->carried) && b->last < end - 1)
+    if ((b->first < begin || v->input_of[buffer] != UINT32_MAX) && b->last < end - 1)
         return verify_refuse_instr(v, 10, s->segment, s->index,
                                    "buffer %u (%.100s) does not live to the end of the segment",
                                    buffer, b->name);

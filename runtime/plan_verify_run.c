@@ -392,34 +392,47 @@ static bool execute_call(Run *r, uint32_t entry, const PlanCall *call) {
     return !repeated || end_carried(r, entry);
 }
 
-// Rules 17 and 18.
-static bool check_outcome(Run *r, const PlanEntry *e) {
+// Rule 17 for bytes at an address.
+static bool holds_signed(Run *r, uint64_t at, uint64_t bytes, uint64_t signature) {
+    Found f = {.hash = plan_hash_start()};
+    if (bytes) {
+        uint32_t first, end;
+        cut_range(r, at, at + bytes, &first, &end);
+        if (!find_content(r, at, at + bytes, 0, &f))
+            return false;
+    }
+    return f.hash == signature;
+}
+
+static bool check_results(Run *r, const PlanEntry *e) {
+    for (uint32_t i = 0; i < e->result_count; i++) {
+        const PlanResult *res = &e->result[i];
+        uint64_t bytes;
+        if (!verify_shape_bytes(res->dtype, res->rank, res->dim, &bytes) ||
+            !holds_signed(r, buffer_address(r->v, res->buffer) + res->offset, bytes,
+                          res->signature))
+            return verify_refuse(r->v, 17, "result %.100s does not hold what %.100s computes",
+                                 res->name, e->name);
+    }
+    return true;
+}
+
+// Rules 17 and 18 for states.
+static bool check_states(Run *r, const PlanEntry *e) {
     const Plan *p = r->v->plan;
     uint8_t *committed = plan_alloc(r->v->memory, p->state_count, 1);
     if (!committed)
         return verify_no_memory(r->v);
-    for (uint32_t i = 0; i < e->result_count + e->commit_count; i++) {
-        const bool result = i < e->result_count;
-        const PlanResult *res = &e->result[result ? i : 0];
-        const PlanCommit *com = &e->commit[result ? 0 : i - e->result_count];
-        const PlanState *s = result ? NULL : &p->state[com->state];
-        uint64_t bytes = 0;
-        if (result ? !verify_shape_bytes(res->dtype, res->rank, res->dim, &bytes)
-                   : !verify_shape_bytes(s->dtype, s->rank, s->dim, &bytes))
-            return verify_refuse(r->v, 1, "a shape is too large");
-        if (!result && committed[com->state]++)
+    for (uint32_t i = 0; i < e->commit_count; i++) {
+        const PlanCommit *c = &e->commit[i];
+        const PlanState *s = &p->state[c->state];
+        uint64_t bytes;
+        if (committed[c->state]++)
             return verify_refuse(r->v, 17, "state %.100s is committed twice", s->name);
-        const uint64_t at =
-            buffer_address(r->v, result ? res->buffer : s->buffer) + (result ? res->offset : 0);
-        Found f = {.hash = plan_hash_start()};
-        uint32_t first, end;
-        if (bytes)
-            cut_range(r, at, at + bytes, &first, &end);
-        if ((bytes && !find_content(r, at, at + bytes, 0, &f)) ||
-            f.hash != (result ? res->signature : com->signature))
-            return verify_refuse(r->v, 17, "%s %.100s does not hold what %.100s computes",
-                                 result ? "result" : "state", result ? res->name : s->name,
-                                 e->name);
+        if (!verify_shape_bytes(s->dtype, s->rank, s->dim, &bytes) ||
+            !holds_signed(r, buffer_address(r->v, s->buffer), bytes, c->signature))
+            return verify_refuse(r->v, 17, "state %.100s does not hold what %.100s computes",
+                                 s->name, e->name);
     }
     for (uint32_t i = 0; i < p->state_count; i++) {
         const PlanState *s = &p->state[i];
@@ -447,7 +460,7 @@ static bool execute_entry(Run *r, uint32_t entry) {
     for (uint32_t i = 0; i < e->call_count; i++)
         if (e->call[i].slot < 2 && !execute_call(r, entry, &e->call[i]))
             return false;
-    return check_outcome(r, e);
+    return check_results(r, e) && check_states(r, e);
 }
 
 static void add_edges(Run *r, uint64_t at, uint64_t bytes) {

@@ -1,0 +1,17 @@
+// A small plan with one of everything: two streams and events, a repeated segment with accumulators
+// and an input by slot, work in place, views, states, workspace, a product, fills and copies, two
+// entries.
+#ifndef PLIM_TESTS_PLAN_SAMPLE_H
+#define PLIM_TESTS_PLAN_SAMPLE_H
+
+#include "runtime/plan.h"
+
+// Gives a plan live ranges from its accesses, places by first fit, loads and signatures. False
+// without memory or when plan_sign refuses.
+bool plan_complete(Plan *p);
+// The sample (sample.plan), completed. NULL where anything fails.
+Plan *plan_sample(PlanMemory *pm);
+// A chain of count instructions, each reading the two values before and a state: for timing.
+Plan *plan_chain(PlanMemory *pm, uint32_t count);
+
+#endif

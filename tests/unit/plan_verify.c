@@ -1,0 +1,114 @@
+// The verifier accepts the sample and refuses it broken, in every way of plan_corrupt.h. What it
+// accepts all the same must compute the same bytes in every interleaving tried (plan_outcome).
+#include "plan_corrupt.h"
+#include "plan_sample.h"
+#include "runtime/plan_sign.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { SEEDS = 50, TURNS = 8 };
+
+typedef struct {
+    uint8_t *bytes;
+    size_t size;
+} Encoded;
+
+static Encoded encode_sample(void) {
+    PlanMemory *pm = plan_memory_new();
+    const Plan *p = plan_sample(pm);
+    cr_assert_not_null(p);
+    Encoded e = {0};
+    cr_assert_eq(plan_encode(p, &e.bytes, &e.size), PLIM_OK);
+    plan_memory_release(pm);
+    return e;
+}
+
+static Plan *decode(const Encoded *e, PlanMemory *pm) {
+    Plan *p = NULL;
+    PlimError error = {""};
+    cr_assert_eq(plan_decode(e->bytes, e->size, pm, &p, &error), PLIM_OK, "%s", error.text);
+    return p;
+}
+
+Test(plan_verify, accepts_the_sample) {
+    PlanMemory *pm = plan_memory_new();
+    const Plan *p = plan_sample(pm);
+    PlimError error = {""};
+    cr_assert_not_null(p);
+    cr_assert_eq(plan_verify(p, &error), PLIM_OK, "%s", error.text);
+    uint64_t first, other;
+    cr_assert(plan_outcome(p, 0, &first));
+    for (uint64_t seed = 1; seed < 50; seed++) {
+        cr_assert(plan_outcome(p, seed, &other));
+        cr_assert_eq(first, other, "interleaving %u gives other bytes", (unsigned)seed);
+    }
+    plan_memory_release(pm);
+}
+
+// Whether the corrupted plan computes what the sample computes, whatever the interleaving.
+static bool is_harmless(const Plan *p, uint64_t wanted) {
+    for (uint64_t turn = 0; turn < TURNS; turn++) {
+        uint64_t outcome;
+        if (!plan_outcome(p, turn, &outcome) || outcome != wanted)
+            return false;
+    }
+    return true;
+}
+
+static void corrupt_all_seeds(const Encoded *e, PlanCorruption kind, uint64_t wanted) {
+    const char *name = plan_corruption_name(kind);
+    int refused = 0, harmless = 0;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        PlanMemory *pm = plan_memory_new();
+        Plan *p = decode(e, pm);
+        PlimError error = {""};
+        cr_assert(plan_corrupt(p, kind, seed), "the sample has no place for: %s", name);
+        const PlimStatus status = plan_verify(p, &error);
+        if (status == PLIM_OK) {
+            cr_assert(is_harmless(p, wanted), "accepted, and computes something else: %s, seed %u",
+                      name, (unsigned)seed);
+            cr_assert(!plan_corruption_is_strict(kind), "accepted: %s, seed %u", name,
+                      (unsigned)seed);
+            harmless++;
+        } else {
+            cr_assert_eq(status, PLIM_BAD_PLAN);
+            cr_assert_eq(strncmp(error.text, "unsafe plan: rule ", 18), 0, "%s", error.text);
+            refused++;
+        }
+        plan_memory_release(pm);
+    }
+    cr_log_info("%s: %d refused, %d harmless", name, refused, harmless);
+    cr_assert_geq(refused, SEEDS / 2, "%s: only %d of %d refused", name, refused, SEEDS);
+}
+
+Test(plan_verify, refuses_corrupted_plans) {
+    const Encoded e = encode_sample();
+    PlanMemory *pm = plan_memory_new();
+    uint64_t wanted;
+    const Plan *sample = decode(&e, pm);
+    PlimError error = {""};
+    cr_assert_eq(plan_verify(sample, &error), PLIM_OK, "%s", error.text);
+    cr_assert(plan_outcome(sample, 0, &wanted));
+    for (int kind = 0; kind < CORRUPT_COUNT; kind++)
+        corrupt_all_seeds(&e, (PlanCorruption)kind, wanted);
+    plan_memory_release(pm);
+    free(e.bytes);
+}
+
+// 30,000 instructions in at most 100 ms of this process's time when optimised; ten times that
+// otherwise.
+Test(plan_verify, is_fast_on_long_plans) {
+    PlanMemory *pm = plan_memory_new();
+    const Plan *p = plan_chain(pm, 30000);
+    PlimError error = {""};
+    cr_assert_not_null(p);
+    const clock_t begin = clock();
+    cr_assert_eq(plan_verify(p, &error), PLIM_OK, "%s", error.text);
+    const double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    cr_log_info("30,000 instructions verified in %.1f ms", seconds * 1e3);
+    cr_assert_lt(seconds, 1.0);
+    plan_memory_release(pm);
+}
