@@ -27,6 +27,7 @@ struct Arena {
     size_t next_size; // of the next chunk's data
 };
 
+// Exits through atexit, where the tools remove a half-written output.
 static _Noreturn void die(const char *why) {
     fprintf(stderr, "plimsoll: %s\n", why);
     exit(1);
@@ -61,6 +62,7 @@ size_t arena_used(const Arena *a) {
     return a->used;
 }
 
+// A new head with room for bytes. The old head's rest is given up.
 static void chunk_push(Arena *a, size_t bytes) {
 #ifdef PLIM_ARENA_MALLOC
     const size_t capacity = bytes;
@@ -119,6 +121,7 @@ char *arena_text(Arena *a, const char *text) {
 char *arena_vformat(Arena *a, const char *format, va_list args) {
     va_list again;
     va_copy(again, args);
+    // The first pass only measures: formatting twice is cheaper than guessing and growing.
     const int length = vsnprintf(NULL, 0, format, args);
     if (length < 0)
         die("a message could not be formatted");

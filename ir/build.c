@@ -51,6 +51,7 @@ Value *build_reshape(Builder *b, Value *x, int rank, const int64_t *dim) {
     return build_op(b, OP_RESHAPE, &x, 1, &attr, 1);
 }
 
+// perm has x's rank of entries, each axis once.
 Value *build_transpose(Builder *b, Value *x, const int *perm) {
     if (!x)
         return NULL;
@@ -61,6 +62,7 @@ Value *build_transpose(Builder *b, Value *x, const int *perm) {
     return build_op(b, OP_TRANSPOSE, &x, 1, &attr, 1);
 }
 
+// axes has x's rank of entries.
 Value *build_broadcast(Builder *b, Value *x, const Type *to, const int *axes) {
     if (!x)
         return NULL;
@@ -110,6 +112,7 @@ Value *build_reduce_sum(Builder *b, Value *x, const int *axes, int axis_count) {
     return build_op(b, OP_REDUCE_SUM, &x, 1, &attr, 1);
 }
 
+// The other axes stay whole.
 Value *build_slice(Builder *b, Value *x, int axis, int64_t start, int64_t stop) {
     if (!x)
         return NULL;

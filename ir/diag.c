@@ -43,6 +43,7 @@ void diag_add_source(Diag *d, const char *file, const char *text, size_t bytes) 
     d->source = s;
 }
 
+// Keeps the message. Returns its index, to which notes and help are tied.
 static int item_add(Diag *d, DiagLevel level, Loc loc, int code, const char *message) {
     if (d->item_count == d->item_capacity) {
         const int capacity = d->item_capacity ? 2 * d->item_capacity : 16;
@@ -135,6 +136,7 @@ static bool find_line(const Diag *d, Loc loc, const char **line, size_t *bytes) 
     return true;
 }
 
+// Bytes of a UTF-8 character after its first take no column of their own.
 static bool is_continuation(char c) {
     return ((unsigned char)c & 0xc0) == 0x80;
 }
@@ -180,6 +182,7 @@ static void print_visible(const char *text, FILE *out) {
     }
 }
 
+// "file:line:col: ", as far as it is known.
 static void print_place(Loc loc, FILE *out) {
     if (!loc.file)
         return;
@@ -191,6 +194,7 @@ static void print_place(Loc loc, FILE *out) {
     fputs(": ", out);
 }
 
+// The headline of one message, its line and its caret.
 static void print_item(const Diag *d, const DiagItem *item, FILE *out, bool color) {
     const char *off = color ? "\033[0m" : "";
     if (item->level == DIAG_NOTE) {
@@ -213,6 +217,7 @@ static void print_item(const Diag *d, const DiagItem *item, FILE *out, bool colo
         print_line(line, bytes, item->loc.column, out, color);
 }
 
+// What was counted but not kept.
 static void print_more(int total, const char *what, FILE *out) {
     const int more = total - DIAG_ERRORS_MAX;
     if (more > 0)

@@ -33,11 +33,13 @@ static void *array_reserve(Arena *a, void *array, int count, int *capacity, size
     return arena_grow(a, array, (size_t)count, (size_t)larger, size);
 }
 
+// At the end of the execution order.
 static void graph_push(Graph *g, Node *n) {
     g->node = array_reserve(g->arena, g->node, g->node_count, &g->node_capacity, sizeof(Node *));
     g->node[g->node_count++] = n;
 }
 
+// Lists and texts of the caller may live on its stack or in a scratch arena.
 static Attr attr_copy(Arena *a, Attr attr) {
     if (attr.kind == ATTR_TEXT)
         attr.as.text = arena_text(a, attr.as.text);
@@ -69,6 +71,7 @@ static Node *node_create(Graph *g, Op op, Value *const *input, int input_count, 
     return n;
 }
 
+// Untyped results without ids: graph_admit gives both.
 static void node_add_results(Graph *g, Node *n, int count) {
     n->result_count = count;
     n->result = arena_array(g->arena, Value, count);
@@ -165,6 +168,7 @@ static Value *remap_end(Value **by, uint32_t limit, Value *v) {
 }
 
 void graph_remap(Graph *g, Value *const *by) {
+    // The caller's table is const: chains are shortened in a copy.
     Arena *scratch = arena_create();
     Value **end = arena_grow(scratch, by, g->value_limit, g->value_limit, sizeof(Value *));
     for (int i = 0; i < g->node_count; i++)
@@ -184,6 +188,7 @@ typedef struct {
     int count;
 } NeedList;
 
+// Marks before pushing, so that a node is pushed once and the stack never overflows.
 static void need(NeedList *list, Node *n) {
     if (list->needed[n->id])
         return;
@@ -286,6 +291,7 @@ void graph_renumber(Graph *g) {
     arena_release(scratch);
 }
 
+// Operands are looked up in copy_of: definitions come before uses, so they are copied by then.
 static Node *node_copy(Arena *a, const Node *n, Value *const *copy_of) {
     Node *c = arena_new(a, Node);
     *c = *n;

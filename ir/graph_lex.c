@@ -20,6 +20,7 @@ void lexer_init(Lexer *lx, Arena *a, Diag *d, const char *file, const char *text
                   .line = 1};
 }
 
+// Stops at the newline, so that the line's end is still told.
 void lexer_skip_line(Lexer *lx) {
     while (lx->at < lx->end && *lx->at != '\n')
         lx->at++;
@@ -55,12 +56,14 @@ static const char *name_end(const Lexer *lx, const char *at) {
     return at;
 }
 
+// A mistake was reported: one bad token stands for the rest of the line.
 static Token bad(Lexer *lx, Token t) {
     lexer_skip_line(lx);
     t.kind = TOKEN_BAD;
     return t;
 }
 
+// The token ends at stop; reading goes on there.
 static Token finish(Lexer *lx, Token t, const char *stop) {
     t.bytes = (size_t)(stop - t.at);
     lx->at = stop;
@@ -85,6 +88,7 @@ static bool starts_with(const Lexer *lx, const char *word) {
     return (size_t)(lx->end - lx->at) >= bytes && memcmp(lx->at, word, bytes) == 0;
 }
 
+// The only word that a minus may precede.
 static Token lex_infinity(Lexer *lx, Token t) {
     if (!starts_with(lx, "-inf") || name_end(lx, lx->at + 1) != lx->at + 4) {
         diag_error(lx->diag, t.loc, 602, "'-' needs a number after it");
@@ -95,6 +99,7 @@ static Token lex_infinity(Lexer *lx, Token t) {
     return finish(lx, t, lx->at + 4);
 }
 
+// Digits, then perhaps a fraction, then perhaps an exponent; nothing may stick to it.
 static Token lex_number(Lexer *lx, Token t) {
     enum { NUMBER_BYTES_MAX = 400 }; // the longest double written out in full has 330
     if (*lx->at == '-' && !is_digit(peek(lx, 1)))
@@ -170,6 +175,8 @@ static char escape_byte(const char *at, const char *end, int *bytes) {
     return '\0';
 }
 
+// First finds the closing quote, then resolves escapes: the result is never longer than the
+// spelling.
 static Token lex_text(Lexer *lx, Token t) {
     const char *stop = lx->at + 1;
     while (stop < lx->end && *stop != '"' && *stop != '\n')

@@ -25,6 +25,7 @@ typedef struct {
     uint32_t limit; // of number
 } Printer;
 
+// Everything goes through here. At least doubles, so that printing is linear.
 static void put_span(Printer *p, const char *text, size_t bytes) {
     if (p->capacity - p->bytes <= bytes) {
         const size_t larger = 2 * p->capacity + bytes + 4096;
@@ -50,6 +51,7 @@ static void put_format(Printer *p, const char *format, ...) {
     put_span(p, text, (size_t)bytes);
 }
 
+// In quotes. Bytes above 0x7f stay as they are: names are UTF-8.
 static void put_text(Printer *p, const char *text) {
     put(p, "\"");
     for (const char *c = text; *c; c++) {
@@ -104,6 +106,7 @@ static void put_value(Printer *p, const Value *v) {
         put_format(p, "undefined.%u", v->id);
 }
 
+// NAME = VALUE; lists never nest.
 static void put_attr(Printer *p, const Attr *attr) {
     put(p, attr->name);
     put(p, " = ");
@@ -156,6 +159,7 @@ static void put_loc(Printer *p, Loc loc) {
     put_format(p, ":%d:%d", loc.line, loc.column);
 }
 
+// %x: f32[4] from data "text" {bound = 256}; from the caller needs no words.
 static void put_input(Printer *p, const Input *in) {
     put_value(p, in->value);
     put(p, ": ");
@@ -186,6 +190,7 @@ static void put_input(Printer *p, const Input *in) {
     put_loc(p, in->value->def->loc);
 }
 
+// The signature, where arguments and results are named and typed.
 static void put_header(Printer *p, const Graph *g) {
     put(p, "graph @");
     put(p, g->name);
@@ -212,6 +217,7 @@ static void put_header(Printer *p, const Graph *g) {
     put(p, " {\n");
 }
 
+// One line: results, operator, operands, attributes; then only what is not the default.
 static void put_node(Printer *p, const Node *n) {
     put(p, "  ");
     for (int i = 0; i < n->result_count; i++) {
@@ -272,6 +278,7 @@ static void put_graph(Printer *p, const Graph *g) {
     put(p, g->result_count ? "\n}\n" : "}\n");
 }
 
+// What equals its default is left out: file like name, not frozen, no decay.
 static void put_state(Printer *p, const State *s) {
     static const char *const kind_name[] = {"param", "saved", "transient", "optimizer"};
     put(p, "state @");

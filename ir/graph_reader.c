@@ -96,6 +96,7 @@ bool reader_check_name(Reader *r, const Token *t, const char *what) {
            diag_error(r->diag, t->loc, 615, "'%.40s' is no name for %s", t->text, what);
 }
 
+// Limits are checked before the type is used for anything.
 static bool read_dim(Reader *r, Type *out) {
     Token dim;
     if (!reader_expect(r, TOKEN_INT, "a size", &dim))
@@ -169,6 +170,7 @@ static bool read_list(Reader *r, Attr *out) {
     return true;
 }
 
+// The rules, not the spelling, decide the kind: 1 is a float where a float is declared.
 static bool read_attr_value(Reader *r, Attr *out) {
     Token t;
     switch (out->kind) {
@@ -191,6 +193,7 @@ static bool read_attr_value(Reader *r, Attr *out) {
     UNREACHABLE();
 }
 
+// One NAME = VALUE, known to the rules and not there yet.
 static bool read_attr(Reader *r, const char *rules, const char *owner) {
     Token name;
     if (!reader_expect(r, TOKEN_WORD, "an attribute's name", &name))

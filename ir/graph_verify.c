@@ -26,6 +26,7 @@ static bool check_input_count(const Node *n, const OpInfo *info, Diag *d) {
                       plural, n->input_count);
 }
 
+// Operands and attributes only: what must hold before infer may be called.
 bool node_check(const Node *n, Diag *d) {
     const OpInfo *info = op_info(n->op);
     return check_input_count(n, info, d) &&
@@ -111,6 +112,7 @@ static bool check_phase(const Walk *w, const Node *n, const Value *v) {
     return true;
 }
 
+// A stale pointer into a dropped node is not `defined` either.
 static bool check_operands(const Walk *w, const Node *n) {
     for (int i = 0; i < n->input_count; i++) {
         if (!is_defined(w, n->input[i]))
@@ -125,6 +127,7 @@ static bool check_operands(const Walk *w, const Node *n) {
     return true;
 }
 
+// The type of a state node is not inferred but looked up.
 static bool check_state(const Walk *w, const Node *n) {
     const char *name = node_text(n, "name", "");
     const State *s = module_find_state(w->module, name);
@@ -158,6 +161,7 @@ bool node_check_types(const Node *n, Diag *d, Arena *scratch) {
     return true;
 }
 
+// Ids and names are taken as the walk passes.
 static bool check_results(Walk *w, const Node *n) {
     for (int i = 0; i < n->result_count; i++) {
         Value *v = &n->result[i];
@@ -175,6 +179,7 @@ static bool check_results(Walk *w, const Node *n) {
     return true;
 }
 
+// Stops at a node's first mistake: the rest would follow from it.
 static bool check_node(Walk *w, const Node *n) {
     if (n->id >= w->graph->node_limit || w->node_seen[n->id])
         return diag_error(w->diag, n->loc, 618, "the node has a wrong or taken id %u", n->id);
@@ -188,6 +193,7 @@ static bool check_node(Walk *w, const Node *n) {
     return check_results(w, n) && ok;
 }
 
+// What each source can give.
 static bool check_input(const Walk *w, const Input *in) {
     const Value *v = in->value;
     const Loc loc = v->def->loc;
@@ -300,6 +306,7 @@ bool graph_verify(const Module *m, const Graph *g, Diag *d) {
     return w.ok;
 }
 
+// States are checked once for all entries.
 static bool states_verify(const Module *m, Diag *d) {
     bool ok = true;
     for (int i = 0; i < m->state_count; i++) {

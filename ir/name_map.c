@@ -32,6 +32,7 @@ NameMap *name_map_create(Arena *a) {
     return t;
 }
 
+// Fixed seed: lookups are never iterated, and the texts are limited in number.
 static uint64_t hash_text(const char *text, size_t bytes) {
     uint64_t hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < bytes; i++)
@@ -52,6 +53,7 @@ static size_t slot_of(const NameMap *t, const char *name, size_t bytes, uint64_t
     return at;
 }
 
+// Doubles the table; hashes are kept, so no text is read again but to measure it.
 static void grow(NameMap *t) {
     const Slot *old = t->slot;
     const size_t old_capacity = t->capacity;

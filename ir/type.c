@@ -73,6 +73,7 @@ bool type_equal(const Type *a, const Type *b) {
     return a->dtype == b->dtype && type_same_shape(a, b);
 }
 
+// Overflow here means that type_check was forgotten, which is our mistake.
 int64_t type_count(const Type *t) {
     int64_t count = 1;
     for (int i = 0; i < t->rank; i++)
@@ -86,6 +87,7 @@ size_t type_bytes(const Type *t) {
     return bytes;
 }
 
+// The last axis is contiguous.
 void type_strides(const Type *t, int64_t stride[RANK_MAX]) {
     int64_t step = 1;
     for (int i = t->rank - 1; i >= 0; i--) {
