@@ -232,23 +232,33 @@ static void print_done(const Compilation *c) {
             plan_size_text(bytes, arena), (unsigned long long)bytes, now() - c->started);
 }
 
+// --target, or what is given. "cpu:native" is recorded by the name of this CPU, so that the plan
+// says what it was made for. Which library computes products follows from the target and from how
+// plimc was built.
+static bool choose_target(Compilation *c, const char *fallback) {
+    const char *name = c->request->options.target ? c->request->options.target : fallback;
+    if (!cpu_target(c->cx.arena, c->cx.diag, name, &c->cpu))
+        return false;
+    const bool native = strcmp(name, "cpu:native") == 0;
+    const char *known = strcmp(c->cpu.tune, "generic") == 0 ? c->cpu.cpu : c->cpu.tune;
+    c->options.target =
+        native || strcmp(name, "cpu") == 0 ? arena_format(c->cx.arena, "cpu:%s", known) : name;
+    c->options.isa = c->cpu.isa;
+    c->options.onednn = c->cpu.avx512 && PLIM_ONEDNN;
+    c->options.openblas = c->cpu.avx512 && !PLIM_ONEDNN && PLIM_OPENBLAS;
+    c->options.bf16_products = c->options.onednn && c->cpu.bf16;
+    return true;
+}
+
 // Everything after the input's text is at hand.
 static bool compile(Compilation *c, const char *text, size_t bytes) {
     const PlimcRequest *r = c->request;
     diag_add_source(c->cx.diag, r->file, text, bytes);
     enter_phase(c, "read");
-    if (!cpu_target(c->cx.arena, c->cx.diag, r->options.target, &c->cpu))
-        return false;
-    // "cpu:native" is recorded by the name of this CPU, so that the plan says what it was made for.
-    c->options.target = arena_format(c->cx.arena, "cpu:%s", c->cpu.cpu);
-    c->options.isa = c->cpu.isa;
-    c->options.onednn = c->cpu.avx512 && PLIM_ONEDNN;
-    c->options.openblas = c->cpu.avx512 && !PLIM_ONEDNN && PLIM_OPENBLAS;
-    c->options.bf16_products = c->options.onednn && c->cpu.bf16;
     if (ends_with(r->file, ".plan")) {
-        if (!read_plan(c, text, bytes))
+        if (!read_plan(c, text, bytes) || !choose_target(c, c->cx.plan->target))
             return false;
-    } else if (!read_module(c, text, bytes)) {
+    } else if (!choose_target(c, "cpu") || !read_module(c, text, bytes)) {
         return false;
     }
     if (r->check)

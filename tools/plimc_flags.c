@@ -194,7 +194,7 @@ static int refuse_later(int argc, char **argv) {
 }
 
 int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
-    *r = (PlimcRequest){.emit = OUT_EXECUTABLE, .flags = "", .options = {.target = "cpu"}};
+    *r = (PlimcRequest){.emit = OUT_EXECUTABLE, .flags = ""};
     if (refuse_later(argc, argv))
         return EXIT_USAGE;
     FlagCursor cursor = {
