@@ -9,6 +9,7 @@
 
 #include "ir/check.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ static double round_bf16(double x) {
     // bit is set (round to odd), which decides every tie the right way.
     float f = (float)x;
     if (!isfinite(f) && isfinite(x))
-        f = copysignf(3.40282347e38f, (float)(x > 0) - (float)(x < 0));
+        f = x > 0 ? FLT_MAX : -FLT_MAX;
     if (isnan(f) || isinf(f))
         return (double)f;
     uint32_t bits;
