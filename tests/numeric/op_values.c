@@ -270,9 +270,9 @@ static void check_random_draws(void) {
     expect(random_unit(0x80000000u) == 0, "the least unit is 0");
     expect(random_unit(0x7fffffffu) == 1 - 0x1p-24f, "the greatest unit is below 1");
     expect(random_gauss(0) == -random_gauss(0xffffffffu), "gauss is symmetric");
-    enum { DRAWS = 1 << 17 };
+    const int draws = 1 << 17;
     double sum = 0, squares = 0, units = 0;
-    for (int i = 0; i < DRAWS; i++) {
+    for (int i = 0; i < draws; i++) {
         const uint32_t bits = random_bits(1, 2, 3, i);
         const double z = (double)random_gauss(bits), u = (double)random_unit(bits);
         sum += z;
@@ -284,9 +284,9 @@ static void check_random_draws(void) {
             expect(false, "gauss is the inverse of the normal distribution");
     }
     // Four standard errors: 4 / sqrt(2^17) = 0.011, of the variance sqrt(2) times that.
-    expect(fabs(sum / DRAWS) < 0.011, "mean of gauss");
-    expect(fabs(squares / DRAWS - 1) < 0.016, "variance of gauss");
-    expect(fabs(units / DRAWS - 0.5) < 0.0032, "mean of unit");
+    expect(fabs(sum / draws) < 0.011, "mean of gauss");
+    expect(fabs(squares / draws - 1) < 0.016, "variance of gauss");
+    expect(fabs(units / draws - 0.5) < 0.0032, "mean of unit");
 }
 
 // A node draws by (seed, step, key, element), element by element.
