@@ -98,7 +98,7 @@ bool reader_check_name(Reader *r, const Token *t, const char *what) {
 
 // Limits are checked before the type is used for anything.
 static bool read_dim(Reader *r, Type *out) {
-    Token dim;
+    Token dim = {0};
     if (!reader_expect(r, TOKEN_INT, "a size", &dim))
         return false;
     if (out->rank == RANK_MAX)
@@ -112,7 +112,7 @@ static bool read_dim(Reader *r, Type *out) {
 // f32[3,4]
 bool reader_type(Reader *r, Type *out) {
     *out = (Type){0};
-    Token name;
+    Token name = {0};
     if (!reader_expect(r, TOKEN_WORD, "a type", &name))
         return false;
     if (!dtype_find(name.text, &out->dtype)) {
@@ -248,7 +248,7 @@ bool reader_place(Reader *r, Loc *out, bool *stated) {
     *out = (Loc){0};
     if (!*stated || reader_accept_word(r, "none"))
         return true;
-    Token file, line, column;
+    Token file = {0}, line = {0}, column = {0};
     if (!reader_expect(r, TOKEN_TEXT, "a file or none", &file) || !reader_expect_mark(r, ':') ||
         !reader_expect(r, TOKEN_INT, "a line", &line) || !reader_expect_mark(r, ':') ||
         !reader_expect(r, TOKEN_INT, "a column", &column))

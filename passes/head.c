@@ -191,7 +191,8 @@ bool head_find(const HeadFinder *f, Node *entropy, Head *out) {
 
 // r: rows, v: classes, a, b, ...: inner axes
 void head_spec(const Head *h, HeadProduct product, char spec[HEAD_SPEC_MAX]) {
-    char x[RANK_MAX + 1] = "r", w[RANK_MAX + 1] = "";
+    char x[RANK_MAX + 2] = "r", w[RANK_MAX + 2] = "";
+    CHECK(h->inner_rank >= 0 && h->inner_rank < RANK_MAX);
     for (int i = 0; i < h->inner_rank; i++)
         x[1 + i] = (char)('a' + i);
     for (int i = 0; i <= h->inner_rank; i++)
