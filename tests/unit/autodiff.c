@@ -247,6 +247,7 @@ Test(autodiff, micro_batches_are_averaged) {
 static double *step_result(uint64_t seed, const char *optimizer, bool clip, const char *update,
                            const char *passes, Bench *t, int *count) {
     bench_open(t, seed);
+    t->options.precision = "bf16"; // does something only where the pass is in the list
     random_model(t, optimizer, 1, clip, update);
     run_passes(t, passes);
     Tensor *state = new_states(t, 5);
@@ -288,6 +289,28 @@ Test(autodiff, optional_passes_change_nothing) {
                 check_same(seed, optimizer[k], seed % 2,
                            (const char *[]){"autodiff,optimize", with[i]},
                            (const char *[]){NULL, NULL});
+}
+
+static bool has_bf16(const Graph *g) {
+    for (int i = 0; i < g->node_count; i++)
+        if (g->node[i]->result_count && g->node[i]->result[0].type.dtype == DT_BF16)
+            return true;
+    return false;
+}
+
+// Where the evaluator does not round, bf16 computes what f32 does, but for constants that are
+// folded.
+Test(autodiff, bf16_is_the_same_arithmetic) {
+    const char *passes = "simplify,precision,autodiff,optimize,chunk,legalize";
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        check_same(seed, seed % 2 ? "sgd" : "adamw", seed % 3 == 0,
+                   (const char *[]){"autodiff,optimize", passes}, (const char *[]){NULL, NULL});
+        Bench t;
+        int count;
+        step_result(seed, "sgd", false, NULL, passes, &t, &count);
+        cr_assert(has_bf16(t.g));
+        bench_close(&t);
+    }
 }
 
 // Where an update stands changes nothing.
