@@ -56,8 +56,8 @@ void lower_momentum(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out)
 // m' = b1 m + (1 - b1) g', v' = b2 v + (1 - b2) g'^2,
 // w' = w (1 - lr decay) - lr (m' / c1) / (sqrt(v' / c2) + eps)
 void lower_adamw(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
-    const double beta1 = node_float(n, "beta1", 0.9), beta2 = node_float(n, "beta2", 0.999);
-    const double eps = node_float(n, "eps", 1e-8), decay = node_float(n, "decay", 0);
+    const double beta1 = node_float(n, "beta1", 0), beta2 = node_float(n, "beta2", 0);
+    const double eps = node_float(n, "eps", 0), decay = node_float(n, "decay", 0);
     const KRef lr = in[4], g = mul(kb, in[3], in[5]);
     const KRef m = add(kb, scaled(kb, in[1], beta1), scaled(kb, g, 1 - beta1));
     const KRef v = add(kb, scaled(kb, in[2], beta2), scaled(kb, mul(kb, g, g), 1 - beta2));
