@@ -190,11 +190,11 @@ static void join_segments(StorageWork *w) {
     }
 }
 
-// Live ranges. What the body reads before it writes must outlast every micro-batch: it lives to the
-// body's end.
+// Live ranges. What the body finds when it begins must outlast every micro-batch, read or not: it
+// lives to the body's end.
 static void find_ranges(StorageWork *w) {
     StoragePlan *sp = w->sp;
-    const int body_begin = sp->segment_end[STEP_PROLOGUE], body_end = sp->segment_end[STEP_BODY];
+    const int body_end = sp->segment_end[STEP_BODY];
     const int last_step = sp->step_count ? sp->step_count - 1 : 0;
     for (int i = 0; i < sp->step_count; i++)
         for (int k = 0; k < sp->step[i].touch_count; k++) {
@@ -209,7 +209,7 @@ static void find_ranges(StorageWork *w) {
         if (s->input >= 0 && s->last < 0)
             s->last = 0;
         const bool outlasts = s->input >= 0 || s->carried;
-        if (outlasts && w->g->repeat > 1 && s->last >= body_begin && s->last < body_end)
+        if (outlasts && w->g->repeat > 1 && s->last < body_end)
             s->last = body_end - 1;
     }
     for (int i = 0; i < w->g->result_count; i++) {
