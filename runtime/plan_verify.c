@@ -21,8 +21,10 @@
 //  9  Operands of one instruction that share bytes, one of them written, are the same range of the
 //  same
 //     buffer, and the instruction is a KERNEL.
-// 10  Live ranges cover every access; those of results reach the end of the entry; what a repeated segment
-//     uses and begins before it, or is an input, lives to its end, and carried buffers begin before it.
+// 10  Live ranges cover every access; those of results reach the end of the entry; what a repeated
+// segment
+//     uses and begins before it, or is an input, lives to its end, and carried buffers begin before
+//     it.
 // Memory
 // 11  Two buffers that share a byte are not live at the same position.
 // 12  The load of each space is the largest sum of live bytes, each buffer's rounded up to its
@@ -128,8 +130,10 @@ static bool check_buffer(Verifier *v, uint32_t index) {
     if (b->alignment == 0 || (b->alignment & (b->alignment - 1)) || b->offset % b->alignment)
         return verify_refuse(v, 2, "buffer %u (%.100s) at %llu is not aligned to %u", index, name,
                              (unsigned long long)b->offset, b->alignment);
-    const uint64_t space = p->space[b->space].bytes;
-    if (b->bytes > space || b->offset > space - b->bytes)
+    // Padded to its alignment, as it counts in the load.
+    const uint64_t space = p->space[b->space].bytes, mask = (uint64_t)b->alignment - 1;
+    const uint64_t padded = b->bytes > space ? b->bytes : (b->bytes + mask) & ~mask;
+    if (padded > space || b->offset > space - padded)
         return verify_refuse(v, 2, "buffer %u (%.100s) does not fit space %u", index, name,
                              b->space);
     if (!verify_shape_bytes(b->dtype, b->rank, b->dim, &bytes) || bytes > b->bytes)

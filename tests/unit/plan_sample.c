@@ -61,8 +61,9 @@ static void place(Plan *p) {
             b->offset = (o->offset + o->bytes + 63) / 64 * 64;
             j = UINT32_MAX; // Again from the first.
         }
-        if (b->offset + b->bytes > p->space[0].bytes)
-            p->space[0].bytes = b->offset + b->bytes;
+        const uint64_t end = b->offset + (b->bytes + 63) / 64 * 64;
+        if (end > p->space[0].bytes)
+            p->space[0].bytes = end;
     }
 }
 
