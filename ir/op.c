@@ -24,6 +24,7 @@ const OpInfo *op_info(Op op) {
     return &table[op];
 }
 
+// A walk over the table: only texts are looked up, and only once a line.
 bool op_find(const char *name, Op *out) {
     for (int i = 0; i < OP_COUNT; i++)
         if (strcmp(table[i].name, name) == 0) {
@@ -33,6 +34,7 @@ bool op_find(const char *name, Op *out) {
     return false;
 }
 
+// A cost that is too large to say is as good as infinite.
 static int64_t saturating_mul(int64_t a, int64_t b) {
     int64_t out;
     return __builtin_mul_overflow(a, b, &out) ? INT64_MAX : out;
@@ -82,6 +84,7 @@ static int64_t attention_flops(const Node *n) {
     return saturating_mul(pairs, per_pair);
 }
 
+// Transcendental functions count 10 multiply-adds, a norm or softmax 10 an element.
 int64_t node_flops(const Node *n) {
     const OpInfo *op = &table[n->op];
     const int64_t first = n->input_count > 0 ? type_count(&n->input[0]->type) : 0;

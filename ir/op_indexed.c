@@ -8,6 +8,7 @@
 #include "ir/build.h"
 #include "ir/check.h"
 
+// (table [v, ...], index i32): at least one row, so that a clamped index reads something.
 static bool want_table(const Node *n, Diag *d, Arena *scratch) {
     const Type *table = &n->input[0]->type, *index = &n->input[1]->type;
     if (!infer_want_rank(n, 0, 1, d, scratch))
@@ -48,6 +49,7 @@ bool infer_scatter_add(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return infer_want(n, 2, "rows", rows, WANT_FLOAT, d, scratch);
 }
 
+// (x [..., n], index i32 [...]) -> x [...]: one element of each row.
 bool infer_take(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     if (!infer_want_rank(n, 0, 1, d, scratch))
@@ -84,6 +86,7 @@ void grad_take(Builder *b, const Node *n, Value *const *dresult, Value **dinput)
     dinput[0] = build_op(b, OP_SELECT, (Value *[]){hit, dy, zero}, 3, NULL, 0);
 }
 
+// To 0 .. count - 1.
 static int64_t clamp(double index, int64_t count) {
     return index < 0 ? 0 : index >= (double)count ? count - 1 : (int64_t)index;
 }
@@ -106,6 +109,7 @@ void evaluate_gather(const Node *n, const Tensor *in, Tensor *out, const EvalCtx
     }
 }
 
+// In the order of the indices, so that sums of f32 are the same everywhere.
 void evaluate_scatter_add(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)n, (void)cx;
     const int64_t size = row_size(&in[0].type), count = type_count(&in[1].type);

@@ -15,6 +15,7 @@ static bool infer_shape(const Node *n, DType dtype, Type *result, Diag *d, Arena
     return infer_want_size(n, result, d, scratch);
 }
 
+// One value everywhere; numbers that differ by element are state or arithmetic on iota.
 bool infer_constant(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const char *name = node_text(n, "dtype", "");
     DType dtype;
@@ -23,11 +24,13 @@ bool infer_constant(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return infer_shape(n, dtype, result, d, scratch);
 }
 
+// i32, so an axis beyond 2^31 wraps; none is.
 bool infer_iota(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return infer_shape(n, DT_I32, result, d, scratch) &&
            infer_want_axis(n, node_int(n, "axis", 0), result->rank, d);
 }
 
+// (seed, step?): both are data, so that a new run or step is no new kernel.
 bool infer_random(const Node *n, Type *result, Diag *d, Arena *scratch) {
     for (int i = 0; i < n->input_count; i++)
         if (!infer_want(n, i, i == 0 ? "a seed" : "a step", type_scalar(DT_I32), WANT_EXACT, d,
@@ -65,6 +68,7 @@ static uint32_t draw(const Node *n, const Tensor *in, int64_t i) {
     return random_bits((int64_t)in[0].at[0], step, node_int(n, "key", 0), i);
 }
 
+// The draw is f32; scaling it is rounded with the result.
 void evaluate_random_uniform(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const double low = node_float(n, "low", 0), high = node_float(n, "high", 1);

@@ -22,6 +22,7 @@ bool infer_unary(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return (integers && result->dtype == DT_I32) || infer_want_float(n, 0, d, scratch);
 }
 
+// From anything to anything.
 bool infer_cast(const Node *n, Type *result, Diag *d, Arena *scratch) {
     (void)scratch;
     const char *name = node_text(n, "to", "");
@@ -32,6 +33,7 @@ bool infer_cast(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// One or two bools.
 bool infer_logic(const Node *n, Type *result, Diag *d, Arena *scratch) {
     *result = n->input[0]->type;
     if (n->input_count == 2 && !infer_want_equal(n, 0, 1, d, scratch))
@@ -54,6 +56,7 @@ bool infer_binary(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return (arithmetic && result->dtype == DT_I32) || infer_want_float(n, 0, d, scratch);
 }
 
+// Two of one type give bool; bools are equal or not, but have no order.
 bool infer_compare(const Node *n, Type *result, Diag *d, Arena *scratch) {
     if (!infer_want_equal(n, 0, 1, d, scratch))
         return false;
@@ -65,6 +68,8 @@ bool infer_compare(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// The condition has the branches' shape; both branches are evaluated, so there is nothing lazy
+// here.
 bool infer_select(const Node *n, Type *result, Diag *d, Arena *scratch) {
     if (!infer_want_equal(n, 1, 2, d, scratch))
         return false;
@@ -97,11 +102,13 @@ static Value *select(Builder *b, Value *condition, Value *yes, Value *no) {
     return build_op(b, OP_SELECT, (Value *[]){condition, yes, no}, 3, NULL, 0);
 }
 
+// -1
 void grad_neg(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     (void)n;
     dinput[0] = neg(b, dresult[0]);
 }
 
+// sign(x), so 0 at 0
 void grad_abs(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     dinput[0] = mul(b, dresult[0], build_unary(b, OP_SIGN, n->input[0]));
 }
@@ -133,10 +140,12 @@ void grad_rsqrt(Builder *b, const Node *n, Value *const *dresult, Value **dinput
     dinput[0] = mul(b, build_scale(b, dresult[0], -0.5), mul(b, y, mul(b, y, y)));
 }
 
+// cos x
 void grad_sin(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     dinput[0] = mul(b, dresult[0], build_unary(b, OP_COS, n->input[0]));
 }
 
+// -sin x
 void grad_cos(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     dinput[0] = neg(b, mul(b, dresult[0], build_unary(b, OP_SIN, n->input[0])));
 }
@@ -178,6 +187,7 @@ void grad_gelu_erf(Builder *b, const Node *n, Value *const *dresult, Value **din
     dinput[0] = build_binary(b, OP_GELU_ERF_GRAD, n->input[0], dresult[0]);
 }
 
+// Rounding counts as the identity.
 void grad_cast(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     const DType from = n->input[0]->type.dtype;
     if (dtype_is_float(from) && dtype_is_float(dresult[0]->type.dtype))
@@ -195,6 +205,7 @@ void grad_sub(Builder *b, const Node *n, Value *const *dresult, Value **dinput) 
     dinput[1] = neg(b, dresult[0]);
 }
 
+// b and a
 void grad_mul(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     dinput[0] = mul(b, dresult[0], n->input[1]);
     dinput[1] = mul(b, dresult[0], n->input[0]);
@@ -213,11 +224,13 @@ static void choose(Builder *b, Value *condition, Value *dy, Value **da, Value **
     *db = select(b, condition, zero, dy);
 }
 
+// To a where a <= b
 void grad_min(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     Value *first = build_binary(b, OP_LE, n->input[0], n->input[1]);
     choose(b, first, dresult[0], &dinput[0], &dinput[1]);
 }
 
+// To a where b <= a
 void grad_max(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     Value *first = build_binary(b, OP_LE, n->input[1], n->input[0]);
     choose(b, first, dresult[0], &dinput[0], &dinput[1]);
@@ -231,6 +244,7 @@ void grad_select(Builder *b, const Node *n, Value *const *dresult, Value **dinpu
 
 typedef double (*Function)(double a, double b, double c);
 
+// Missing operands read as 0.
 static void run(const Tensor *in, int count, Tensor *out, Function f) {
     const int64_t elements = type_count(&out[0].type);
     for (int64_t i = 0; i < elements; i++)
@@ -268,6 +282,7 @@ static double gelu_erf_grad(double x, double dy) {
     return dy * (normal_cdf(x) + x * density);
 }
 
+// An operator's function from an expression of its operands a, b, c.
 #define EVALUATE(NAME, COUNT, EXPRESSION)                                                          \
     static double at_##NAME(double a, double b, double c) {                                        \
         (void)a, (void)b, (void)c;                                                                 \
@@ -319,6 +334,7 @@ static void run_integers(const Tensor *in, int count, Tensor *out,
     }
 }
 
+// The same with a second expression for i32.
 #define ARITHMETIC(NAME, COUNT, EXPRESSION, INTEGERS)                                              \
     static double at_##NAME(double a, double b, double c) {                                        \
         (void)b, (void)c;                                                                          \

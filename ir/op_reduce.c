@@ -28,6 +28,7 @@ static bool reduced_axes(const Node *n, uint32_t *out, Diag *d, Arena *scratch) 
     return true;
 }
 
+// x [..] -> the axes that are left, in order.
 bool infer_reduce(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     uint32_t axes;
@@ -47,6 +48,7 @@ bool infer_reduce(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// The axes as bits, of a node that has been inferred.
 static uint32_t axis_bits(const Node *n) {
     int axes[RANK_MAX];
     const int count = node_axes(n, "axes", axes);
@@ -78,10 +80,12 @@ static Value *spread(Builder *b, const Node *n, Value *y) {
     return build_broadcast(b, y, x, axes);
 }
 
+// Every summand gets the sum's gradient.
 void grad_reduce_sum(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     dinput[0] = spread(b, n, dresult[0]);
 }
 
+// dx = [x = max] dy / count
 void grad_reduce_max(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     Value *x = n->input[0];
     int axes[RANK_MAX];
@@ -105,6 +109,7 @@ static void result_strides(const Node *n, const Type *y, int64_t stride[RANK_MAX
 
 typedef double (*Join)(double sum, double x);
 
+// One walk over the operand; several elements meet in one result.
 static void reduce(const Node *n, const Tensor *in, Tensor *out, double start, Join join) {
     const Type *x = &in[0].type;
     const int64_t count = type_count(x), results = type_count(&out[0].type);

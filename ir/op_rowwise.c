@@ -13,6 +13,7 @@
 
 // Types.
 
+// x [..., d], floating point: what a row operator works on.
 static bool want_row_operand(const Node *n, int input, Diag *d, Arena *scratch) {
     return infer_want_rank(n, input, 1, d, scratch) && infer_want_float(n, input, d, scratch);
 }
@@ -22,16 +23,19 @@ bool infer_softmax(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return want_row_operand(n, 0, d, scratch);
 }
 
+// [d] for x [..., d]; weights may be f32 where x is bf16.
 static bool want_columns(const Node *n, int input, const char *role, const Type *x, Diag *d,
                          Arena *scratch) {
     return infer_want(n, input, role, type_columns(x, DT_F32), WANT_FLOAT, d, scratch);
 }
 
+// f32 [...] for x [..., d]: statistics are f32 always.
 static bool want_rows(const Node *n, int input, const char *role, const Type *x, Diag *d,
                       Arena *scratch) {
     return infer_want(n, input, role, type_rows(x, DT_F32), WANT_EXACT, d, scratch);
 }
 
+// (x [..., d], weight [d], bias [d]) -> (y like x, mean [...], rstd [...])
 bool infer_layernorm(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     if (!want_row_operand(n, 0, d, scratch) || !want_columns(n, 1, "a weight", x, d, scratch) ||
@@ -42,6 +46,7 @@ bool infer_layernorm(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// (x [..., d], weight [d]) -> (y like x, rstd [...])
 bool infer_rmsnorm(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     if (!want_row_operand(n, 0, d, scratch) || !want_columns(n, 1, "a weight", x, d, scratch))
@@ -56,6 +61,7 @@ static bool want_pair(const Node *n, Diag *d, Arena *scratch) {
     return want_row_operand(n, 0, d, scratch) && infer_want_equal(n, 0, 1, d, scratch);
 }
 
+// (dy, x, weight, mean, rstd) -> dx like x
 bool infer_layernorm_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[1]->type;
     *result = *x;
@@ -63,6 +69,7 @@ bool infer_layernorm_grad(const Node *n, Type *result, Diag *d, Arena *scratch) 
            want_rows(n, 3, "a mean", x, d, scratch) && want_rows(n, 4, "an rstd", x, d, scratch);
 }
 
+// (dy, x, mean, rstd) -> (dweight f32 [d], dbias f32 [d])
 bool infer_layernorm_param_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[1]->type;
     if (!want_pair(n, d, scratch) || !want_rows(n, 2, "a mean", x, d, scratch) ||
@@ -72,6 +79,7 @@ bool infer_layernorm_param_grad(const Node *n, Type *result, Diag *d, Arena *scr
     return true;
 }
 
+// (dy, x, weight, rstd) -> dx like x
 bool infer_rmsnorm_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[1]->type;
     *result = *x;
@@ -79,6 +87,7 @@ bool infer_rmsnorm_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
            want_rows(n, 3, "an rstd", x, d, scratch);
 }
 
+// (dy, x, rstd) -> dweight f32 [d]
 bool infer_rmsnorm_param_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[1]->type;
     if (!want_pair(n, d, scratch) || !want_rows(n, 2, "an rstd", x, d, scratch))
@@ -87,6 +96,7 @@ bool infer_rmsnorm_param_grad(const Node *n, Type *result, Diag *d, Arena *scrat
     return true;
 }
 
+// (logits [..., v], target i32 [...]): the start of both cross entropies.
 static bool want_targets(const Node *n, Diag *d, Arena *scratch) {
     if (!want_row_operand(n, 0, d, scratch))
         return false;
@@ -94,6 +104,7 @@ static bool want_targets(const Node *n, Diag *d, Arena *scratch) {
     return infer_want(n, 1, "targets", rows, WANT_EXACT, d, scratch);
 }
 
+// -> (loss f32 [...], log-sum-exp f32 [...]); the latter is saved for the gradient.
 bool infer_cross_entropy(const Node *n, Type *result, Diag *d, Arena *scratch) {
     if (!want_targets(n, d, scratch))
         return false;
@@ -112,6 +123,7 @@ bool infer_cross_entropy_grad(const Node *n, Type *result, Diag *d, Arena *scrat
            want_rows(n, 3, "a gradient", x, d, scratch);
 }
 
+// (x [..., s, e], cos [s, e/2], sin [s, e/2]): element j is turned with element j + e/2.
 bool infer_rotary(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     *result = *x;
@@ -126,6 +138,8 @@ bool infer_rotary(const Node *n, Type *result, Diag *d, Arena *scratch) {
            infer_want(n, 2, "sines", angles, WANT_FLOAT, d, scratch);
 }
 
+// Operands [d], which no dim of the map indexes. A weight [d] and the means of x [rows, d] look
+// alike, so it takes the operator to tell them apart.
 static bool is_columns_operand(const Node *n, int o) {
     switch (n->op) {
     case OP_LAYERNORM:
@@ -163,6 +177,7 @@ static Value *along_row(Builder *b, Value *y, const Type *x) {
     return build_broadcast(b, build_cast(b, y, x->dtype), x, axes);
 }
 
+// The sum, where either may be missing.
 static Value *add(Builder *b, Value *x, Value *y) {
     return x && y ? build_binary(b, OP_ADD, x, y) : x ? x : y;
 }
@@ -171,6 +186,7 @@ static Value *mul(Builder *b, Value *x, Value *y) {
     return build_binary(b, OP_MUL, x, y);
 }
 
+// From y, not from x: x need not be kept.
 void grad_softmax(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     dinput[0] = build_binary(b, OP_SOFTMAX_GRAD, &n->result[0], dresult[0]);
 }
@@ -184,6 +200,7 @@ static Value *grad_of_rstd(Builder *b, Value *x, Value *mean, Value *rstd, Value
     return mul(b, along_row(b, factor, t), off);
 }
 
+// Any of y, mean and rstd may have a gradient; y's alone is what models need.
 void grad_layernorm(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     Value *x = n->input[0], *weight = n->input[1], *bias = n->input[2];
     Value *mean = &n->result[1], *rstd = &n->result[2], *dy = dresult[0];
@@ -264,6 +281,7 @@ typedef struct {
     int64_t rows, columns;
 } RowShape;
 
+// All leading axes together are the rows.
 static RowShape row_shape(const Type *t) {
     const int64_t columns = t->dim[t->rank - 1];
     const Type rows = type_rows(t, t->dtype);
@@ -301,6 +319,7 @@ static double row_spread(const double *x, int64_t columns, double middle) {
     return sum / (double)columns;
 }
 
+// e^(x - lse) rather than e^x / sum: no overflow, and nothing lost in f64.
 void evaluate_softmax(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)n, (void)cx;
     const RowShape s = row_shape(&in[0].type);
@@ -312,6 +331,7 @@ void evaluate_softmax(const Node *n, const Tensor *in, Tensor *out, const EvalCt
     }
 }
 
+// dx = y (dy - sum y dy)
 void evaluate_softmax_grad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)n, (void)cx;
     const RowShape s = row_shape(&in[0].type);
@@ -325,6 +345,7 @@ void evaluate_softmax_grad(const Node *n, const Tensor *in, Tensor *out, const E
     }
 }
 
+// Population variance, eps inside the root, as PyTorch has it.
 void evaluate_layernorm(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const RowShape s = row_shape(&in[0].type);
@@ -339,6 +360,7 @@ void evaluate_layernorm(const Node *n, const Tensor *in, Tensor *out, const Eval
     }
 }
 
+// The spread around 0 is the mean square.
 void evaluate_rmsnorm(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const RowShape s = row_shape(&in[0].type);
@@ -418,6 +440,7 @@ void evaluate_cross_entropy(const Node *n, const Tensor *in, Tensor *out, const 
     }
 }
 
+// dlogits = (softmax - [column is target]) dloss
 void evaluate_cross_entropy_grad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)n, (void)cx;
     const RowShape s = row_shape(&in[0].type);
@@ -431,6 +454,7 @@ void evaluate_cross_entropy_grad(const Node *n, const Tensor *in, Tensor *out, c
     }
 }
 
+// (a, b) -> (a cos - b sin, b cos + a sin); the inverse turns by minus the angle.
 void evaluate_rotary(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const RowShape s = row_shape(&in[0].type);

@@ -16,6 +16,7 @@ bool infer_want_float(const Node *n, int input, Diag *d, Arena *scratch) {
     return false;
 }
 
+// The one check behind most of the others: wanted against given, both shown.
 bool infer_want(const Node *n, int input, const char *role, Type type, WantDType want, Diag *d,
                 Arena *scratch) {
     const Type *t = &n->input[input]->type;
@@ -48,6 +49,7 @@ bool infer_want_size(const Node *n, const Type *t, Diag *d, Arena *scratch) {
                       op_info(n->op)->name, type_text(scratch, t));
 }
 
+// Says which of the two differs, shape or element type: they are mended differently.
 bool infer_want_equal(const Node *n, int a, int b, Diag *d, Arena *scratch) {
     const Type *left = &n->input[a]->type, *right = &n->input[b]->type;
     if (type_equal(left, right))
@@ -81,6 +83,7 @@ const Type *map_operand(const Node *n, int o) {
     return o < n->input_count ? &n->input[o]->type : &n->result[o - n->input_count].type;
 }
 
+// The plain map; rules with other habits change single entries.
 void index_map_init(const Node *n, const Type *t, IndexMap *out) {
     *out = (IndexMap){.dim_count = t->rank, .operand_count = n->input_count + n->result_count};
     CHECK(out->operand_count <= MAP_OPERANDS_MAX);

@@ -33,6 +33,7 @@ static bool shape_attr(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return infer_want_size(n, result, d, scratch);
 }
 
+// x [..] -> shape: any shape with as many elements.
 bool infer_reshape(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     if (!shape_attr(n, result, d, scratch))
@@ -45,6 +46,7 @@ bool infer_reshape(const Node *n, Type *result, Diag *d, Arena *scratch) {
                       (long long)type_count(result));
 }
 
+// x [d0, d1, ..] -> [d(perm 0), d(perm 1), ..]; perm names every axis once.
 bool infer_transpose(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     const int64_t *perm = axis_ints(n, "perm", d);
@@ -64,6 +66,8 @@ bool infer_transpose(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// Operand axis i becomes result axis axes[i], stretched where its size is 1. Axes rise, so that a
+// broadcast never transposes and its gradient is a sum alone.
 bool infer_broadcast(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     const int64_t *axes = axis_ints(n, "axes", d);
@@ -84,6 +88,7 @@ bool infer_broadcast(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// Empty slices are allowed: start = stop.
 bool infer_slice(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     const int64_t *start = axis_ints(n, "start", d), *stop = axis_ints(n, "stop", d);
@@ -99,6 +104,7 @@ bool infer_slice(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// One result for each size; sizes are at least 1 and add up to the axis.
 bool infer_split(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     const int64_t axis = node_int(n, "axis", 0);
@@ -123,6 +129,7 @@ bool infer_split(const Node *n, Type *result, Diag *d, Arena *scratch) {
                       (long long)left, (long long)axis, type_text(scratch, x));
 }
 
+// Operands agree in type and in every axis but one, whose sizes add up.
 bool infer_concat(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     const int64_t axis = node_int(n, "axis", 0);
@@ -146,6 +153,7 @@ bool infer_concat(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return infer_want_size(n, result, d, scratch);
 }
 
+// Each addend is bounded before they are added, so the sum can't overflow.
 bool infer_pad(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const int64_t *before = axis_ints(n, "before", d), *after = axis_ints(n, "after", d);
     if (!before || !after)
@@ -161,6 +169,7 @@ bool infer_pad(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return infer_want_size(n, result, d, scratch);
 }
 
+// (x, start): the size is an attribute, since shapes are static; only where it starts is data.
 bool infer_dynamic_slice(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     const int64_t axis = node_int(n, "axis", 0), size = node_int(n, "size", 0);
@@ -175,6 +184,7 @@ bool infer_dynamic_slice(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// (x, part, start): part is no longer than x along the axis and equal to it elsewhere.
 bool infer_dynamic_update(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type, *part = &n->input[1]->type;
     const int64_t axis = node_int(n, "axis", 0);
@@ -214,11 +224,13 @@ bool map_broadcast(const Node *n, IndexMap *out) {
 
 // Gradients.
 
+// The same elements, back in the operand's shape.
 void grad_reshape(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     const Type *x = &n->input[0]->type;
     dinput[0] = build_reshape(b, dresult[0], x->rank, x->dim);
 }
 
+// The inverse permutation.
 void grad_transpose(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     int perm[RANK_MAX], inverse[RANK_MAX];
     const int rank = node_axes(n, "perm", perm);
@@ -248,6 +260,7 @@ static Value *pad(Builder *b, Value *x, const int64_t *before, const int64_t *af
     return build_op(b, OP_PAD, &x, 1, attr, 2);
 }
 
+// Zeros where nothing was taken.
 void grad_slice(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     const Type *x = &n->input[0]->type;
     int count;
@@ -258,6 +271,7 @@ void grad_slice(Builder *b, const Node *n, Value *const *dresult, Value **dinput
     dinput[0] = pad(b, dresult[0], start, after);
 }
 
+// What was padded gets no gradient: the middle is cut out again.
 void grad_pad(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     const Type *x = &n->input[0]->type;
     int count;
@@ -277,6 +291,7 @@ void grad_split(Builder *b, const Node *n, Value *const *dresult, Value **dinput
     dinput[0] = build_concat(b, part, n->result_count, (int)node_int(n, "axis", 0));
 }
 
+// Each operand gets its own part.
 void grad_concat(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     const int axis = (int)node_int(n, "axis", 0);
     int64_t at = 0;
@@ -292,11 +307,14 @@ static Value *dynamic_update(Builder *b, Value *x, Value *part, Value *start, in
     return build_op(b, OP_DYNAMIC_UPDATE, (Value *[]){x, part, start}, 3, &attr, 1);
 }
 
+// Zeros with dy stored where the slice was read.
 void grad_dynamic_slice(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     Value *zero = build_constant(b, n->input[0]->type, 0);
     dinput[0] = dynamic_update(b, zero, dresult[0], n->input[1], node_int(n, "axis", 0));
 }
 
+// x gets dy but where it was overwritten, part gets dy from there. Both clamp start as the operator
+// did.
 void grad_dynamic_update(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     const int64_t axis = node_int(n, "axis", 0);
     const Type *part = &n->input[1]->type;
@@ -313,6 +331,7 @@ typedef struct {
     int64_t stride[RANK_MAX];
 } Cursor;
 
+// At the tensor's first element, moving densely.
 static Cursor cursor(const Tensor *t) {
     Cursor out = {.at = t->at};
     type_strides(&t->type, out.stride);
@@ -342,6 +361,7 @@ void evaluate_reshape(const Node *n, const Tensor *in, Tensor *out, const EvalCt
         out[0].at[i] = in[0].at[i];
 }
 
+// The result is walked densely; the operand's strides are permuted.
 void evaluate_transpose(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const Cursor to = cursor(&out[0]), x = cursor(&in[0]);
@@ -353,6 +373,7 @@ void evaluate_transpose(const Node *n, const Tensor *in, Tensor *out, const Eval
     copy_block(&out[0].type, &to, &from);
 }
 
+// A stretched axis doesn't move the operand.
 void evaluate_broadcast(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const Cursor to = cursor(&out[0]), x = cursor(&in[0]);
@@ -364,6 +385,7 @@ void evaluate_broadcast(const Node *n, const Tensor *in, Tensor *out, const Eval
     copy_block(&out[0].type, &to, &from);
 }
 
+// An empty slice may start past the end, so its start is not even computed.
 void evaluate_slice(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     int rank;
@@ -375,6 +397,7 @@ void evaluate_slice(const Node *n, const Tensor *in, Tensor *out, const EvalCtx 
     copy_block(&out[0].type, &to, &from);
 }
 
+// One cursor walks over the parts.
 void evaluate_split(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const int64_t axis = node_int(n, "axis", 0);
@@ -408,6 +431,7 @@ void evaluate_pad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *c
     copy_block(&in[0].type, &to, &from);
 }
 
+// As the kernels do it: a start that is out of range is moved, never an error.
 static int64_t clamp(double index, int64_t low, int64_t high) {
     return index<(double)low ? low : index>(double) high ? high : (int64_t)index;
 }

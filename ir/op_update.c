@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+// The text attribute, where it is given, is one of these.
 static bool want_known(const Node *n, const char *attr, const char *const *known, int count,
                        Diag *d) {
     const char *text = node_text(n, attr, NULL);
@@ -63,6 +64,7 @@ bool infer_minimize(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// Sums of micro-batches are f32 whatever is summed.
 bool infer_accumulate(const Node *n, Type *result, Diag *d, Arena *scratch) {
     *result = type_with_dtype(n->input[0]->type, DT_F32);
     return infer_want_float(n, 0, d, scratch);
@@ -83,6 +85,7 @@ static bool want_update(const Node *n, int states, Diag *d, Arena *scratch) {
     return true;
 }
 
+// Results are w' and the new states, typed like the old.
 static bool infer_update(const Node *n, int states, Type *result, Diag *d, Arena *scratch) {
     for (int i = 0; i <= states; i++)
         result[i] = n->input[i]->type;

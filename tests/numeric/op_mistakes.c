@@ -112,6 +112,7 @@ static const char *first_error(Arena *a, const char *text) {
     return "";
 }
 
+// Everything goes through the text, as a user's graph would.
 int main(void) {
     int failures = 0;
     const int count = (int)(sizeof(cases) / sizeof(cases[0]));

@@ -63,6 +63,7 @@ static void add_weights(Check *c) {
     }
 }
 
+// Results of the node come first, then one for each gradient there is.
 static Tensor *run_gradient(const Check *c) {
     Sample *s = c->s;
     for (int i = 0; i < s->n->input_count; i++)
@@ -96,6 +97,7 @@ static void check_operand(Report *report, const Check *c, int input, const Tenso
     }
 }
 
+// The rule alone, as autodiff would call it for this one node.
 static void check_gradient(Report *report, Sample *s) {
     Check c = {.s = s};
     add_weights(&c);
@@ -173,6 +175,7 @@ static bool changed_elsewhere(const Sample *s, const IndexMap *map, int input, i
     return false;
 }
 
+// One element of each operand is moved; 1 is enough to change any index, flag or number.
 static void check_map(Report *report, Sample *s) {
     IndexMap map;
     if (!op_info(s->n->op)->map)

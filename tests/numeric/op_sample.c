@@ -68,12 +68,10 @@ static void add_attr(Parts *p, Attr attr) {
     p->attr[p->attr_count++] = attr;
 }
 
-static int64_t *copy_ints(Sample *s, const int64_t *ints, int count) {
-    return arena_grow(s->a, ints, (size_t)count, (size_t)count, sizeof(int64_t));
-}
-
+// Nodes copy their attributes, but the parts outlive the arrays they are made of.
 static void add_ints(Sample *s, Parts *p, const char *name, const int64_t *ints, int count) {
-    add_attr(p, attr_ints(name, copy_ints(s, ints, count), count));
+    const size_t n = (size_t)count;
+    add_attr(p, attr_ints(name, arena_grow(s->a, ints, n, n, sizeof(int64_t)), count));
 }
 
 static DType float_type(Sample *s) {
@@ -127,6 +125,7 @@ static void make_leaf(Sample *s, Op op, Parts *p) {
     }
 }
 
+// log, sqrt and rsqrt want positive numbers, a divisor is kept away from 0.
 static void make_pointwise(Sample *s, Op op, Parts *p) {
     const int operands = op_info(op)->input_min;
     const Type t = shape(s, float_type(s), 0, 3);
@@ -147,6 +146,7 @@ static void make_pointwise(Sample *s, Op op, Parts *p) {
         add_attr(p, attr_text("to", sample_int(s, 2) ? "f32" : "bf16"));
 }
 
+// The axes in reverse order, or [1, count].
 static void make_reshape(Sample *s, Parts *p, Type t) {
     const int64_t count = type_count(&t);
     int64_t reversed[RANK_MAX];
@@ -159,6 +159,7 @@ static void make_reshape(Sample *s, Parts *p, Type t) {
         add_ints(s, p, "shape", flat, 2);
 }
 
+// Fisher and Yates' shuffle.
 static void make_transpose(Sample *s, Parts *p, Type t) {
     int64_t perm[RANK_MAX];
     for (int i = 0; i < t.rank; i++)
@@ -171,6 +172,7 @@ static void make_transpose(Sample *s, Parts *p, Type t) {
     add_ints(s, p, "perm", perm, t.rank);
 }
 
+// Each axis of the result is new, stretched or kept.
 static void make_broadcast(Sample *s, Parts *p) {
     const Type to = shape(s, float_type(s), 0, 4);
     Type from = type_scalar(to.dtype);
@@ -185,6 +187,7 @@ static void make_broadcast(Sample *s, Parts *p) {
     add_ints(s, p, "axes", axes, from.rank);
 }
 
+// Never empty: an empty operand has no gradient to check.
 static void make_slice(Sample *s, Parts *p, Type t) {
     int64_t start[RANK_MAX], stop[RANK_MAX];
     for (int i = 0; i < t.rank; i++) {
@@ -263,6 +266,7 @@ static void make_reduce(Sample *s, Parts *p) {
     add_ints(s, p, "axes", axes, count);
 }
 
+// Operands as the rows of ops.def list them; rstd is positive.
 static void make_norm(Sample *s, Op op, Parts *p) {
     const Type t = shape(s, float_type(s), 1, 3);
     const Type rows = rows_of(t, DT_F32);
@@ -296,6 +300,7 @@ static void make_cross_entropy(Sample *s, Op op, Parts *p) {
     }
 }
 
+// Cosines and sines need not lie on a circle for the rule to hold.
 static void make_rotary(Sample *s, Parts *p) {
     Type t = shape(s, float_type(s), 2, 4);
     t.dim[t.rank - 1] = 2 * (1 + sample_int(s, 3));
@@ -357,6 +362,7 @@ static void make_contraction(Sample *s, Op op, Parts *p) {
                                                part[2].letter)));
 }
 
+// More queries than keys happens too: then the first rows see nothing.
 static void make_attention(Sample *s, Op op, Parts *p) {
     const DType dtype = float_type(s);
     const int64_t batch = 1 + sample_int(s, 2), groups = 1 + sample_int(s, 2);
@@ -378,6 +384,8 @@ static void make_attention(Sample *s, Op op, Parts *p) {
     add_attr(p, attr_float("scale", sample_float(s, 0.2, 1)));
 }
 
+// Indices go past the end, where they are clamped. Negative ones have no gradient by design, so
+// gather gets none; take is checked with them since it clamps both ways.
 static void make_indexed(Sample *s, Op op, Parts *p) {
     const Type t = shape(s, float_type(s), 1, 3);
     if (op == OP_TAKE) {
@@ -395,6 +403,7 @@ static void make_indexed(Sample *s, Op op, Parts *p) {
         add_in(p, argument(s, rows));
 }
 
+// Moments are positive: the second one's root is taken.
 static void make_update(Sample *s, Op op, Parts *p) {
     const Type t = shape(s, DT_F32, 0, 2);
     const int states = op == OP_ADAMW ? 2 : op == OP_MOMENTUM ? 1 : 0;

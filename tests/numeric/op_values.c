@@ -202,6 +202,7 @@ static void expect(bool holds, const char *what) {
     }
 }
 
+// f32 keeps 6e-8 of a number; infinities are equal to themselves.
 static bool near(double got, double want) {
     return got == want || fabs(got - want) <= 1e-6 * (1e-3 + fabs(want));
 }
@@ -218,6 +219,7 @@ static Module *parse(Arena *a, const char *text) {
     return m;
 }
 
+// Parses the case as text, so the values pass through the whole path a graph takes.
 static void check_case(const Case *c) {
     Arena *a = arena_create();
     const Module *m = parse(a, op_case_text(a, c->op, c->operands, c->results, c->attrs));
@@ -373,6 +375,7 @@ static void check_entry(void) {
     arena_release(a);
 }
 
+// A product of known size: 2 m n k operations, each matrix moved once.
 static void check_costs(void) {
     Arena *a = arena_create();
     const Module *m = parse(

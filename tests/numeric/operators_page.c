@@ -19,6 +19,7 @@ static const char *const lowering_name[] = {
     [LOWER_EXPANDED] = "other operators",
 };
 
+// "2 -> 1", "1 to 2 -> 1", "1 or more -> many".
 static void print_counts(const OpInfo *info) {
     if (info->input_max < 0)
         printf("%d or more", info->input_min);
