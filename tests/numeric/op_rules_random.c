@@ -45,7 +45,7 @@ static double loss(const Check *c) {
     double sum = 0;
     for (int r = 0; r < c->s->n->result_count; r++)
         for (int64_t i = 0; c->dresult[r] && i < type_count(&out[r].type); i++)
-            if (isfinite(out[r].at[i])) // a row that sees no key has log-sum-exp -inf
+            if (!isinf(out[r].at[i])) // a row that sees no key has log-sum-exp -inf
                 sum += c->weight[r].at[i] * out[r].at[i];
     return sum;
 }
