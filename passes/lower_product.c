@@ -272,14 +272,10 @@ static bool stride_is_plain(int64_t rows, int64_t columns, const int64_t *stride
     return (stride[1] == 1 && stride[0] >= columns) || (stride[0] == 1 && stride[1] >= rows);
 }
 
-// Scratch of a library call on one tile: packed copies of its operands and a block of sums, in f32.
-static size_t library_workspace(const ProductKernel *p) {
-    const size_t m = (size_t)(p->m < p->tile_m ? p->m : p->tile_m) + 64;
-    const size_t n = (size_t)(p->n < p->tile_n ? p->n : p->tile_n) + 64;
-    const size_t k = (size_t)p->k + 64;
-    const size_t bytes = (m * k + k * n + m * n) * sizeof(float);
-    return (bytes + 4095) / 4096 * 4096;
-}
+// Scratch of a oneDNN call on one tile, at most: measured over the shapes of our models it asks for
+// up to 1.6 MB (a transposed and packed in blocks, a block of sums), whatever k. The runtime checks
+// it before the first step.
+enum { ONEDNN_WORKSPACE = 2 << 20 };
 
 void product_choose(ProductKernel *p, ProductLibraries have) {
     const bool plain = stride_is_plain(p->m, p->k, p->a_stride + 2) &&
@@ -294,7 +290,7 @@ void product_choose(ProductKernel *p, ProductLibraries have) {
     else if (plain && have.openblas && f32)
         p->library = PRODUCT_OPENBLAS;
     if (p->library == PRODUCT_ONEDNN)
-        p->workspace = library_workspace(p);
+        p->workspace = ONEDNN_WORKSPACE;
     if (p->library == PRODUCT_OWN)
         p->workspace = kernel_workspace(&(Kernel){.kind = KERNEL_PRODUCT, .product = *p});
 }
