@@ -1,8 +1,306 @@
 // Fusing operators into kernels: sets Node.group.
+//
+// One walk in program order. Elementwise operators, and what else has a scalar program, join the
+// groups that compute their operands; at most one rowwise operator a group, with what leads to it
+// and what follows; sums down columns that read the same values share a kernel. All operators of a
+// group walk one index space.
+//
+// A group runs where its last member stands. So no cycle can arise as long as, for every edge
+// between groups, the reader's last member comes after the writer's: a group is closed as soon as
+// an operator outside reads from it, and only open groups grow (cost: linear). Memory: a value read
+// only inside is never stored; what the early members read must live until the last one, so members
+// stand close together.
+//
+// Not fused: an expensive producer before a rowwise operator of several stages, which would compute
+// it again in each; anything past the operands a kernel can have.
 #include "passes/pass.h"
 
+#include "ir/check.h"
+#include "ir/op_lower.h"
+#include "passes/lower_space.h"
+
+#include <string.h>
+
+enum { DISTANCE_MAX = 16, MEMBERS_MAX = 32 };
+
+typedef struct {
+    const Type *space;
+    int parent; // union-find; itself where it is a group's name
+    int members;
+    int last;           // ordinal of its last member
+    bool closed;        // an operator outside reads it
+    bool expensive;     // has something not worth computing twice
+    bool rows, columns; // has a rowwise operator; sums down columns
+    bool update;        // of the update segment
+    int outputs;        // results read outside, at most
+    int input_count;
+    uint32_t input[KERNEL_OPERANDS_MAX]; // values loaded, by id
+} FuseGroup;
+
+typedef struct {
+    const Graph *g;
+    FuseGroup *group; // 1..group_count
+    int group_count;
+    int *of;            // by node id: group, 0 none
+    const Value **root; // by value id: through views
+    const int *uses;    // by value id
+    int *column_group;  // by root's value id: the last column group that read it
+    int ordinal;        // executable nodes so far
+} Fuse;
+
+static int group_find(const Fuse *f, int group) {
+    while (group && f->group[group].parent != group)
+        group = f->group[group].parent;
+    return group;
+}
+
+static bool is_view(const Node *n) {
+    return n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_BROADCAST ||
+           n->op == OP_SLICE || n->op == OP_SPLIT;
+}
+
+static bool is_constant(const Fuse *f, const Value *v) {
+    return f->root[v->id]->def->op == OP_CONSTANT;
+}
+
+// A reduce over exactly the last axis (rows), or over all but it (columns).
+static bool reduce_is_simple(const Node *n) {
+    const ReduceForm form = reduce_form(n);
+    const int rank = n->input[0]->type.rank;
+    return rank > 0 && form.inner_count == 1 && form.inner[0] == rank - 1;
+}
+
+static bool can_fuse(const Node *n) {
+    const OpInfo *info = op_info(n->op);
+    if (n->op == OP_CONSTANT || n->op == OP_ACCUMULATE || type_count(node_space(n)) == 0)
+        return false;
+    if (info->family == FAMILY_REDUCE)
+        return reduce_is_simple(n);
+    return info->lowering == LOWER_SCALAR || info->lowering == LOWER_ROWS ||
+           info->lowering == LOWER_COLUMNS;
+}
+
+static bool is_columns(const Node *n) {
+    if (op_info(n->op)->family == FAMILY_REDUCE)
+        return reduce_form(n).axis == KERNEL_COLUMNS;
+    return op_info(n->op)->lowering == LOWER_COLUMNS;
+}
+
+static bool is_rows(const Node *n) {
+    return op_info(n->op)->lowering == LOWER_ROWS && !is_columns(n);
+}
+
+static void add_input(FuseGroup *group, const Value *v) {
+    for (int i = 0; i < group->input_count; i++)
+        if (group->input[i] == v->id)
+            return;
+    if (group->input_count < KERNEL_OPERANDS_MAX)
+        group->input[group->input_count++] = v->id;
+}
+
+// A group of one.
+static int group_start(Fuse *f, const Node *n) {
+    const OpInfo *info = op_info(n->op);
+    const int id = ++f->group_count;
+    FuseGroup *group = &f->group[id];
+    *group = (FuseGroup){.space = node_space(n),
+                         .parent = id,
+                         .members = 1,
+                         .last = f->ordinal,
+                         .expensive = info->flags & (OPF_EXPENSIVE | OPF_RANDOM),
+                         .rows = is_rows(n),
+                         .columns = is_columns(n),
+                         .update = f->g->repeat > 1 && n->phase == PHASE_UPDATE};
+    for (int i = 0; i < n->input_count; i++)
+        if (!is_constant(f, n->input[i]))
+            add_input(group, n->input[i]);
+    for (int r = 0; r < n->result_count; r++)
+        group->outputs += f->uses[n->result[r].id] > 0;
+    f->of[n->id] = id;
+    return id;
+}
+
+// Whether every operand of n that comes from the group is one of its values as it is, at n's index.
+static bool reads_directly(const Fuse *f, const Node *n, int id) {
+    const Type *space = node_space(n);
+    for (int i = 0; i < n->input_count; i++) {
+        const Value *root = f->root[n->input[i]->id];
+        if (group_find(f, f->of[root->def->id]) != id)
+            continue;
+        if (root != n->input[i] || op_input_is_source(n->op, i) ||
+            !type_same_shape(&root->type, space))
+            return false;
+    }
+    return true;
+}
+
+static bool merge_fits(const FuseGroup *x, const FuseGroup *y, int saved) {
+    int inputs = x->input_count;
+    for (int i = 0; i < y->input_count; i++) {
+        bool shared = false;
+        for (int k = 0; k < x->input_count && !shared; k++)
+            shared = x->input[k] == y->input[i];
+        inputs += !shared;
+    }
+    return x->members + y->members <= MEMBERS_MAX &&
+           inputs + x->outputs + y->outputs - saved <= KERNEL_OPERANDS_MAX;
+}
+
+// Values of the group that only n reads: they will not be stored.
+static int outputs_saved(const Fuse *f, const Node *n, int id) {
+    int saved = 0;
+    for (int i = 0; i < n->input_count; i++) {
+        const Value *v = n->input[i];
+        int reads = 0;
+        bool first = true;
+        for (int k = 0; k < n->input_count; k++) {
+            reads += n->input[k] == v;
+            first = first && (k >= i || n->input[k] != v);
+        }
+        if (first && group_find(f, f->of[v->def->id]) == id && f->uses[v->id] == reads)
+            saved++;
+    }
+    return saved;
+}
+
+// Whether n, alone in group own so far, may join the group.
+static bool may_join(const Fuse *f, const Node *n, int own, int id) {
+    const FuseGroup *x = &f->group[id], *y = &f->group[own];
+    return !x->closed && !x->columns && !y->columns && x->update == y->update &&
+           type_same_shape(x->space, y->space) && f->ordinal - x->last <= DISTANCE_MAX &&
+           !(x->rows && y->rows) &&
+           !(is_rows(n) && x->expensive && op_info(n->op)->family != FAMILY_REDUCE) &&
+           reads_directly(f, n, id) && merge_fits(x, y, outputs_saved(f, n, id));
+}
+
+static void group_merge(Fuse *f, int from, int into, int saved) {
+    FuseGroup *x = &f->group[into];
+    const FuseGroup *y = &f->group[from];
+    x->members += y->members;
+    x->last = x->last > y->last ? x->last : y->last;
+    x->expensive = x->expensive || y->expensive;
+    x->rows = x->rows || y->rows;
+    x->outputs += y->outputs - saved;
+    for (int i = 0; i < y->input_count; i++) {
+        const uint32_t id = y->input[i];
+        bool shared = false;
+        for (int k = 0; k < x->input_count && !shared; k++)
+            shared = x->input[k] == id;
+        if (!shared)
+            x->input[x->input_count++] = id;
+    }
+    f->group[from].parent = into;
+}
+
+// The values that the group makes itself are not loaded.
+static void drop_own_inputs(const Fuse *f, const Node *n, int id) {
+    FuseGroup *group = &f->group[id];
+    for (int i = 0; i < n->input_count; i++) {
+        if (group_find(f, f->of[n->input[i]->def->id]) != id)
+            continue;
+        for (int k = 0; k < group->input_count; k++)
+            if (group->input[k] == n->input[i]->id)
+                group->input[k--] = group->input[--group->input_count];
+    }
+}
+
+// Sums down columns over a value that another column group reads already.
+static void join_columns(Fuse *f, const Node *n, int own) {
+    for (int i = 0; i < n->input_count; i++) {
+        const Value *root = f->root[n->input[i]->id];
+        const int id = group_find(f, f->column_group[root->id]);
+        if (!id || id == own || !type_same_shape(&n->input[i]->type, node_space(n)))
+            continue;
+        const FuseGroup *x = &f->group[id], *y = &f->group[own];
+        bool reads_it = false;
+        for (int k = 0; k < n->input_count; k++)
+            reads_it = reads_it || group_find(f, f->of[f->root[n->input[k]->id]->def->id]) == id;
+        if (x->closed || reads_it || x->update != y->update ||
+            !type_same_shape(x->space, y->space) || f->ordinal - x->last > DISTANCE_MAX ||
+            !merge_fits(x, y, 0))
+            continue;
+        group_merge(f, own, id, 0);
+        break;
+    }
+    for (int i = 0; i < n->input_count; i++)
+        f->column_group[f->root[n->input[i]->id]->id] = f->of[n->id];
+}
+
+// Groups outside n's that it reads from can't grow any more.
+static void close_others(Fuse *f, const Node *n) {
+    const int own = group_find(f, f->of[n->id]);
+    for (int i = 0; i < n->input_count; i++) {
+        const int id = group_find(f, f->of[f->root[n->input[i]->id]->def->id]);
+        if (id && id != own)
+            f->group[id].closed = true;
+    }
+}
+
+static void visit(Fuse *f, const Node *n) {
+    const bool leaf = n->op == OP_INPUT || n->op == OP_STATE || n->op == OP_CONSTANT;
+    for (int r = 0; r < n->result_count; r++) {
+        const Value *v = &n->result[r];
+        f->root[v->id] = is_view(n) ? f->root[n->input[0]->id] : v;
+    }
+    if (leaf || is_view(n))
+        return;
+    f->ordinal++;
+    if (can_fuse(n)) {
+        const int own = group_start(f, n);
+        if (is_columns(n)) {
+            join_columns(f, n, own);
+        } else {
+            for (int i = 0; i < n->input_count; i++) {
+                const int id = group_find(f, f->of[n->input[i]->def->id]);
+                const int now = group_find(f, own);
+                if (!id || id == now || !may_join(f, n, now, id))
+                    continue;
+                const int saved = outputs_saved(f, n, id);
+                group_merge(f, id, now, saved);
+                drop_own_inputs(f, n, now);
+            }
+        }
+    }
+    close_others(f, n);
+}
+
+// Numbers groups of two and more from 1, in the order of their first members.
+static int set_groups(Fuse *f) {
+    uint32_t *number = arena_array(f->g->arena, uint32_t, f->group_count + 1);
+    uint32_t count = 0;
+    for (int i = 0; i < f->g->node_count; i++) {
+        Node *n = f->g->node[i];
+        const int id = group_find(f, f->of[n->id]);
+        n->group = 0;
+        if (!id || f->group[id].members < 2)
+            continue;
+        if (!number[id])
+            number[id] = ++count;
+        n->group = number[id];
+    }
+    return (int)count;
+}
+
+static void fuse_graph(Graph *g, PassCtx *cx) {
+    Arena *a = cx->scratch;
+    Fuse f = {.g = g,
+              .group = arena_array(a, FuseGroup, g->node_count + 1),
+              .of = arena_array(a, int, g->node_limit + 1),
+              .root = arena_array(a, const Value *, g->value_limit + 1),
+              .uses = graph_use_counts(g, a),
+              .column_group = arena_array(a, int, g->value_limit + 1)};
+    for (int i = 0; i < g->node_count; i++)
+        visit(&f, g->node[i]);
+    const int groups = set_groups(&f);
+    int fused = 0;
+    for (int i = 0; i < g->node_count; i++)
+        fused += g->node[i]->group != 0;
+    remark_add(cx, "fuse", g->name, "%d of %d operators became %d kernels", fused, f.ordinal,
+               groups);
+}
+
 PassResult pass_fuse(Module *m, PassCtx *cx) {
-    (void)m;
-    (void)cx;
-    return PASS_SAME;
+    for (int i = 0; i < m->entry_count; i++)
+        fuse_graph(m->entry[i], cx);
+    return PASS_CHANGED;
 }

@@ -11,48 +11,11 @@
 #include "ir/check.h"
 #include "ir/op_lower.h"
 
-// Operators with a result of the operand's shape that read a row or element before they write it.
+// Kernels whose results may lie over an operand that is read at the same index: all stores of a
+// scalar program come after all its loads, those of a row's last pass included (ir/kernel.h).
 static bool writes_after_reading(const Node *n) {
-    const OpInfo *info = op_info(n->op);
-    switch (info->lowering) {
-    case LOWER_SCALAR:
-        return true;
-    case LOWER_ROWS:
-        return info->flags & OPF_INPLACE;
-    case LOWER_NONE:
-    case LOWER_COLUMNS:
-    case LOWER_VIEW:
-    case LOWER_PRODUCT:
-    case LOWER_ATTENTION:
-    case LOWER_SCATTER:
-    case LOWER_EXPANDED:
-        return false;
-    }
-    return false;
-}
-
-// Whether v needs the result of every operator of the task that reduces: it is stored after the
-// last stage then, when nothing is loaded again.
-static bool follows_reductions(const StorageWork *w, const Task *task, const Value *v) {
-    if (task->count == 1)
-        return true;
-    bool *follows = arena_array(w->a, bool, task->count);
-    for (int i = 0; i < task->count; i++) {
-        if (op_info(task->node[i]->op)->lowering != LOWER_ROWS)
-            continue;
-        // Reached from reduction i: a node of the task with a reached operand.
-        for (int j = 0; j < task->count; j++) {
-            follows[j] = j == i;
-            for (int k = 0; j > i && k < task->node[j]->input_count && !follows[j]; k++)
-                for (int p = i; p < j; p++)
-                    if (follows[p] && task->node[j]->input[k]->def == task->node[p])
-                        follows[j] = true;
-        }
-        for (int j = 0; j < task->count; j++)
-            if (v->def == task->node[j] && !follows[j])
-                return false;
-    }
-    return true;
+    const OpLowering lowering = op_info(n->op)->lowering;
+    return lowering == LOWER_SCALAR || lowering == LOWER_ROWS;
 }
 
 bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const Value *v) {
@@ -74,7 +37,7 @@ bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const
                 return false;
         }
     }
-    return read && follows_reductions(w, t, v);
+    return read;
 }
 
 // Whether every reader of the state's old version has run when v is written, or is v's own task.
