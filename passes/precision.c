@@ -163,9 +163,7 @@ static bool has_inexact_constant(const Node *n) {
 }
 
 static bool reads_parameter(const Node *n) {
-    const Value *v = n->input[0];
-    while (match_view(v->def))
-        v = v->def->input[0];
+    const Value *v = match_viewed(n->input[0]);
     return v->def->op == OP_STATE && v->type.dtype == DT_F32;
 }
 

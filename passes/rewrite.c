@@ -66,9 +66,15 @@ bool match_view(const Node *n) {
            n->op == OP_SLICE || n->op == OP_SPLIT;
 }
 
-bool match_uniform(const Value *v, double *value) {
-    while (match_view(v->def))
+const Value *match_viewed(const Value *v) {
+    enum { VIEWS_MAX = 8 }; // so that a long chain costs no more than its length
+    for (int i = 0; i < VIEWS_MAX && match_view(v->def); i++)
         v = v->def->input[0];
+    return v;
+}
+
+bool match_uniform(const Value *v, double *value) {
+    v = match_viewed(v);
     if (v->def->op != OP_CONSTANT)
         return false;
     *value = node_float(v->def, "value", 0);

@@ -32,6 +32,8 @@ void rewrite_end(Rewrite *rw);
 // A builder whose nodes say they stand for n.
 Builder rewrite_builder(Graph *g, const Node *n);
 
+// What v is a view of, through the last few views; v itself where it is none.
+const Value *match_viewed(const Value *v);
 // The value is the same everywhere: a constant, or a view of one. value gets it.
 bool match_uniform(const Value *v, double *value);
 // An operator that only looks at its first operand another way (reshape, transpose, broadcast,
