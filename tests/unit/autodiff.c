@@ -398,7 +398,8 @@ static int count_op(const Graph *g, Op op) {
     return count;
 }
 
-static void check_chunks(bool train) {
+// The second of the two is chunked, in the given precision.
+static void check_chunks(bool train, const char *precision) {
     Bench t[2];
     double got[2][64];
     int count = 0;
@@ -406,8 +407,9 @@ static void check_chunks(bool train) {
         bench_open(&t[i], 3);
         t[i].options.chunk_bytes = 1; // the fewest rows: 128
         head_model(&t[i], train);
-        run_passes(&t[i],
-                   i ? "simplify,autodiff,optimize,tidy,chunk" : "simplify,autodiff,optimize,tidy");
+        t[i].options.precision = i ? precision : "f32";
+        run_passes(&t[i], i ? "simplify,precision,autodiff,optimize,tidy,chunk"
+                            : "simplify,autodiff,optimize,tidy");
         cr_assert(count_op(t[i].g, OP_CROSS_ENTROPY) == (i ? 4 : 1));
         cr_assert(count_op(t[i].g, OP_CROSS_ENTROPY_GRAD) == (train ? (i ? 4 : 1) : 0));
         Tensor *state = new_states(&t[i], 5);
@@ -425,11 +427,13 @@ static void check_chunks(bool train) {
 }
 
 Test(autodiff, chunks_train_alike) {
-    check_chunks(true);
+    check_chunks(true, "f32");
+    check_chunks(true, "bf16"); // the evaluator does not round
 }
 
 Test(autodiff, chunks_evaluate_alike) {
-    check_chunks(false);
+    check_chunks(false, "f32");
+    check_chunks(false, "bf16");
 }
 
 // A chain of n operators takes time linear in n: ten thousand are no matter.
