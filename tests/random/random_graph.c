@@ -394,7 +394,7 @@ Module *random_module(Arena *a, uint64_t seed, int size, bool training) {
     k.g->input[k.g->input_count - 1].bound = INDEX_BOUND;
     for (int i = 0; i < size; i++)
         make_one(&k);
-    if (training && k.param_count == 0)
+    if (training) // At least one parameter that nothing else reads, so that the loss depends on it.
         make_gather(&k);
     if (training) {
         k.g->repeat = (int32_t)pick(&k, 1, 2);
