@@ -130,6 +130,12 @@ PassResult pass_layout(Module *m, PassCtx *cx) {
     (void)m;
     Plan *p = cx->plan;
     CHECK(p != NULL);
+    if (cx->options->arrange && strcmp(cx->options->arrange, "naive") != 0) {
+        diag_error(cx->diag, (Loc){0}, 803, "there is no arrangement named %s",
+                   cx->options->arrange);
+        diag_help(cx->diag, "the only one to ask for is naive");
+        return PASS_FAILED;
+    }
     const uint64_t base = place_persistent(p);
     uint32_t *begin = arena_array(cx->scratch, uint32_t, p->entry_count + 2);
     uint32_t *buffer = group_by_entry(p, cx->scratch, begin);
