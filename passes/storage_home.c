@@ -32,7 +32,11 @@ bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const
             if (w->root[n->input[k]->id] != w->root[x->id])
                 continue;
             read = true;
-            const bool same = n->input[k] == x || type_equal(&n->input[k]->type, &x->type);
+            // Another view of it would be read at other indices.
+            const Place *p = &w->sp->place[n->input[k]->id], *q = &w->sp->place[x->id];
+            const bool same =
+                n->input[k] == x || (type_equal(&n->input[k]->type, &x->type) &&
+                                     q->storage != STORAGE_NONE && place_equal(p, q, &x->type));
             if (!same || op_input_is_source(n->op, k))
                 return false;
         }

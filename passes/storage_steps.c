@@ -138,6 +138,20 @@ static bool storage_is_free(const StorageWork *w, uint32_t storage, int32_t time
            s->dtype == t->dtype && w->busy[storage] <= time;
 }
 
+// Whether everything the task reads from the storage of p is read at p: parts of a concat share its
+// storage without being views of it.
+static bool reads_only_at(const StorageWork *w, const Task *t, const Place *p, const Type *type) {
+    for (int i = 0; i < t->count; i++)
+        for (int k = 0; k < t->node[i]->input_count; k++) {
+            const Value *x = t->node[i]->input[k];
+            const Place *q = &w->sp->place[x->id];
+            if (q->storage == p->storage &&
+                (!type_equal(&x->type, type) || !place_equal(p, q, type)))
+                return false;
+        }
+    return true;
+}
+
 // The place of an input of the task that v may take over.
 static bool find_overwritten(const StorageWork *w, int task, const Value *v, AxisOrder axes,
                              Place *out) {
@@ -151,7 +165,7 @@ static bool find_overwritten(const StorageWork *w, int task, const Value *v, Axi
             const Place want = place_by_axes(p->storage, &v->type, axes);
             if (storage_is_free(w, p->storage, w->time_of[task], &v->type) &&
                 type_equal(&x->type, &v->type) && place_equal(p, &want, &v->type) &&
-                storage_may_overwrite(w, task, x, v)) {
+                reads_only_at(w, t, p, &v->type) && storage_may_overwrite(w, task, x, v)) {
                 *out = *p;
                 return true;
             }

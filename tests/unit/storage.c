@@ -1,0 +1,148 @@
+// Where values live: places of views, physical layouts, in-place results, homes, live ranges.
+#include "passes/storage.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+typedef struct {
+    Arena *arena;
+    Module *m;
+    Graph *g;
+    StoragePlan *sp;
+} Bench;
+
+static void bench_open(Bench *t, const char *text) {
+    *t = (Bench){.arena = arena_create()};
+    Diag *d = diag_create(t->arena);
+    t->m = module_parse(t->arena, d, "test.graph", text, strlen(text));
+    if (!t->m)
+        diag_print(d, stderr, false);
+    cr_assert(t->m != NULL);
+    t->g = t->m->entry[0];
+    t->sp = storage_plan(t->m, t->g, tasks_create(t->g, t->arena), t->arena);
+}
+
+static const Value *value(const Bench *t, const char *name) {
+    for (int i = 0; i < t->g->node_count; i++)
+        for (int r = 0; r < t->g->node[i]->result_count; r++)
+            if (t->g->node[i]->result[r].name && strcmp(t->g->node[i]->result[r].name, name) == 0)
+                return &t->g->node[i]->result[r];
+    cr_assert_fail("no such value");
+    return NULL;
+}
+
+static Place place(const Bench *t, const char *name) {
+    return t->sp->place[value(t, name)->id];
+}
+
+Test(storage, reshape_by_strides) {
+    const Type from = type_make(DT_F32, 3, (int64_t[]){4, 6, 5});
+    const Type split = type_make(DT_F32, 4, (int64_t[]){4, 2, 3, 5});
+    const Type joined = type_make(DT_F32, 2, (int64_t[]){24, 5});
+    const Type ones = type_make(DT_F32, 5, (int64_t[]){4, 1, 6, 5, 1});
+    Place p = place_dense(3, &from), out;
+    cr_assert(place_reshape(&p, &from, &split, &out));
+    cr_assert_eq(out.stride[0], 30);
+    cr_assert_eq(out.stride[1], 15);
+    cr_assert_eq(out.stride[2], 5);
+    cr_assert(place_reshape(&p, &from, &ones, &out));
+    cr_assert_eq(out.stride[2], 5);
+    // A part of a wider row: axes 0 and 1 still join, 1 and 2 don't.
+    p.stride[0] = 60;
+    p.stride[1] = 10;
+    cr_assert(place_reshape(&p, &from, &joined, &out));
+    cr_assert_eq(out.stride[0], 10);
+    const Type all = type_make(DT_F32, 1, (int64_t[]){120});
+    cr_assert(!place_reshape(&p, &from, &all, &out));
+    // And back: undoing a reshape on the place gives the place.
+    cr_assert(place_reshape(&p, &from, &split, &out));
+    Place back;
+    cr_assert(place_reshape(&out, &split, &from, &back));
+    cr_assert(place_equal(&p, &back, &from));
+}
+
+Test(storage, attention_is_stored_by_position) {
+    Bench t;
+    bench_open(&t,
+               "graph @f(%q: f32[2,3,4,8], %k: f32[2,3,4,8], %v: f32[2,3,4,8]) -> (f32[2,4,24]) {\n"
+               "  %o: f32[2,3,4,8], %l: f32[2,3,4] = attention %q, %k, %v {causal = 0, window = 0, "
+               "scale = 1.0}\n"
+               "  %p: f32[2,4,3,8] = transpose %o {perm = [0,2,1,3]}\n"
+               "  %r: f32[2,4,24] = reshape %p {shape = [2,4,24]}\n"
+               "  return %r\n"
+               "}\n");
+    const Place o = place(&t, "o");
+    cr_assert_eq(o.stride[1], 8);
+    cr_assert_eq(o.stride[2], 24);
+    cr_assert_eq(place(&t, "r").storage, o.storage);
+    cr_assert_eq(t.sp->step_count, 1);
+    arena_release(t.arena);
+}
+
+Test(storage, dying_operands_are_overwritten) {
+    Bench t;
+    bench_open(&t, "graph @f(%x: f32[8]) -> (f32[8], f32[8]) {\n"
+                   "  %a: f32[8] = exp %x\n"
+                   "  %b: f32[8] = neg %a\n"
+                   "  %c: f32[8] = add %b, %a\n"
+                   "  %d: f32[8] = tanh %b\n"
+                   "  return %d, %c\n"
+                   "}\n");
+    cr_assert_neq(place(&t, "a").storage, place(&t, "x").storage); // arguments stay
+    cr_assert_neq(place(&t, "b").storage, place(&t, "a").storage); // a is read again
+    cr_assert_eq(place(&t, "c").storage, place(&t, "a").storage);
+    cr_assert_eq(place(&t, "d").storage, place(&t, "b").storage);
+    arena_release(t.arena);
+}
+
+Test(storage, state_is_written_in_place_when_its_readers_are_done) {
+    Bench t;
+    bench_open(&t, "state @s: f32[8] {kind = \"saved\"}\n"
+                   "state @r: f32[8] {kind = \"saved\"}\n"
+                   "graph @f(%x: f32[8]) -> (f32[8]) {\n"
+                   "  %s: f32[8] = state {name = \"s\"}\n"
+                   "  %r: f32[8] = state {name = \"r\"}\n"
+                   "  %s1: f32[8] = add %s, %x\n"
+                   "  %r1: f32[8] = add %r, %x\n"
+                   "  %late: f32[8] = mul %r, %s1\n"
+                   "  commit @s = %s1\n"
+                   "  commit @r = %r1\n"
+                   "  return %late\n"
+                   "}\n");
+    cr_assert_eq(place(&t, "s1").storage, place(&t, "s").storage);
+    cr_assert_neq(place(&t, "r1").storage, place(&t, "r").storage); // %late reads the old one
+    cr_assert_eq(t.sp->step_count, 4);                              // with a copy at the end
+    cr_assert(t.sp->step[3].kind == STEP_COPY);
+    arena_release(t.arena);
+}
+
+Test(storage, other_strides_are_not_overwritten) {
+    Bench t;
+    bench_open(&t, "graph @f(%x: f32[4,4]) -> (f32[4,4]) {\n"
+                   "  %a: f32[4,4] = exp %x\n"
+                   "  %t: f32[4,4] = transpose %a {perm = [1,0]}\n"
+                   "  %b: f32[4,4] = add %a, %t\n"
+                   "  return %b\n"
+                   "}\n");
+    cr_assert_neq(place(&t, "b").storage, place(&t, "a").storage); // it reads a in two ways
+    arena_release(t.arena);
+}
+
+// The load by definition, and ranges that hold every touch.
+Test(storage, ranges_and_load) {
+    Bench t;
+    bench_open(&t, "graph @f(%x: f32[16]) -> (f32[]) {\n"
+                   "  %a: f32[16] = exp %x\n"
+                   "  %b: f32[16] = softmax %a\n"
+                   "  %c: f32[16] = mul %a, %b\n"
+                   "  %d: f32[] = reduce_sum %c {axes = [0]}\n"
+                   "  return %d\n"
+                   "}\n");
+    for (int i = 0; i < t.sp->step_count; i++)
+        for (int k = 0; k < t.sp->step[i].touch_count; k++) {
+            const Storage *s = &t.sp->storage[t.sp->step[i].touch[k]];
+            cr_assert(s->first <= i && i <= s->last);
+        }
+    cr_assert_eq(storage_load(t.sp), 128); // x and a, a and b, c (over a) and d
+    arena_release(t.arena);
+}
