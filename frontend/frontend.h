@@ -12,17 +12,18 @@ typedef struct {
 } SizeOverride;
 
 typedef struct {
-    const char *file;             // as the user named it; "-" for standard input
-    const char *text;             // its content
+    const char *file; // as the user named it; "-" for standard input
+    const char *text; // its content
     size_t bytes;
-    const char *const *include;   // -I folders
+    const char *const *include; // -I folders
     int include_count;
-    const char *config;           // --config NAME, or NULL
-    SizeOverride *size;           // -D
+    const char *config; // --config NAME, or NULL
+    SizeOverride *size; // -D
     int size_count;
-    const char *const *entry;     // --entry, or all
+    const char *const *entry; // --entry, or all
     int entry_count;
-    const char *model;            // which model of the file, or NULL: the only one (or the last)
+    const char *model; // which model of the file, or NULL: the only one (or the last)
+    bool library_only; // `use` reads no file: only the standard library (fuzzing)
 } FrontendInput;
 
 // Files read on the way (for -MD), in order of first use.
@@ -31,8 +32,8 @@ typedef struct {
     int count;
 } FrontendFiles;
 
-// Parses and elaborates. NULL after diagnostics. The module lives in a. Entries come in the text's order,
-// "init" first; each variant of `for s in (...)` is an entry named NAME_S.
+// Parses and elaborates. NULL after diagnostics. The module lives in a. Entries come in the text's
+// order, "init" first; each variant of `for s in (...)` is an entry named NAME_S.
 Module *frontend_module(Arena *a, Diag *d, FrontendInput *in, FrontendFiles *files);
 
 #endif

@@ -56,6 +56,7 @@ void lower_silu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_gelu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_gelu_erf(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_cast(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_stop(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_not(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_silu_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_gelu_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);

@@ -35,7 +35,7 @@ EvaluateRule evaluate_constant, evaluate_iota, evaluate_random_uniform, evaluate
     evaluate_neg, evaluate_abs, evaluate_sign, evaluate_exp, evaluate_expm1, evaluate_log,
     evaluate_sqrt, evaluate_rsqrt, evaluate_sin, evaluate_cos, evaluate_tanh, evaluate_erf,
     evaluate_sigmoid, evaluate_relu, evaluate_silu, evaluate_gelu, evaluate_gelu_erf, evaluate_cast,
-    evaluate_not, evaluate_silu_grad, evaluate_gelu_grad, evaluate_gelu_erf_grad, evaluate_add,
+    evaluate_stop, evaluate_not, evaluate_silu_grad, evaluate_gelu_grad, evaluate_gelu_erf_grad, evaluate_add,
     evaluate_sub, evaluate_mul, evaluate_div, evaluate_min, evaluate_max, evaluate_eq, evaluate_ne,
     evaluate_lt, evaluate_le, evaluate_and, evaluate_or, evaluate_select, evaluate_reshape,
     evaluate_transpose, evaluate_broadcast, evaluate_slice, evaluate_split, evaluate_concat,

@@ -42,6 +42,7 @@ static const Case cases[] = {
     {OP_SILU, "Fx", "F"},
     {OP_GELU, "Fx", "F"},
     {OP_GELU_ERF, "Fx", "F"},
+    {OP_STOP, "Fx", "F"},
     {OP_NOT, "Fb", "F"},
     {OP_SILU_GRAD, "Fx Fx", "F"},
     {OP_GELU_GRAD, "Fx Fx", "F"},

@@ -1,0 +1,192 @@
+// The table of builtins, and how a call's arguments find their parameters.
+#include "frontend/builtins.h"
+
+#include "ir/check.h"
+
+#include <string.h>
+
+static const struct {
+    const Builtin *at;
+    const int *count;
+} groups[] = {
+    {builtins_pointwise, &builtins_pointwise_count}, {builtins_shape, &builtins_shape_count},
+    {builtins_reduce, &builtins_reduce_count},       {builtins_rowwise, &builtins_rowwise_count},
+    {builtins_training, &builtins_training_count},   {builtins_leaf, &builtins_leaf_count},
+};
+
+enum { GROUPS = sizeof groups / sizeof groups[0] };
+
+const Builtin *builtin_find(const char *name) {
+    for (int g = 0; g < GROUPS; g++)
+        for (int i = 0; i < *groups[g].count; i++)
+            if (strcmp(groups[g].at[i].name, name) == 0)
+                return &groups[g].at[i];
+    return NULL;
+}
+
+int builtin_names(Arena *a, const char ***out) {
+    int count = 0;
+    for (int g = 0; g < GROUPS; g++)
+        count += *groups[g].count;
+    const char **name = arena_array(a, const char *, count);
+    int filled = 0;
+    for (int g = 0; g < GROUPS; g++)
+        for (int i = 0; i < *groups[g].count; i++)
+            name[filled++] = groups[g].at[i].name;
+    *out = name;
+    return count;
+}
+
+// A builtin's declared parameters, read from their text.
+typedef struct {
+    int count;
+    const char *name[BUILTIN_PARAMS_MAX];
+    bool optional[BUILTIN_PARAMS_MAX];
+    bool variadic, open;
+} ParamList;
+
+static ParamList read_params(Elab *e, const Builtin *b) {
+    ParamList out = {0};
+    for (const char *at = b->params; *at;) {
+        const size_t length = strcspn(at, " ");
+        if (length == 2 && memcmp(at, "**", 2) == 0) {
+            out.open = true;
+        } else if (length == 1 && *at == '*') {
+            out.variadic = true;
+        } else {
+            CHECK(out.count < BUILTIN_PARAMS_MAX);
+            out.optional[out.count] = at[length - 1] == '?';
+            out.name[out.count] = intern_span(e->names, at, length - out.optional[out.count]);
+            out.count++;
+        }
+        at += length;
+        at += strspn(at, " ");
+    }
+    return out;
+}
+
+// Which parameter the argument is for; -1: none (a variadic or open one). False after a diagnostic.
+static bool param_of(Elab *e, const Builtin *b, const ParamList *params, const CallArg *arg,
+                     int *position, int *to) {
+    *to = -1;
+    if (!arg->name) {
+        if (params->variadic)
+            return true;
+        *to = (*position)++;
+        if (*to < params->count)
+            return true;
+        elab_fail(e, arg->loc, CODE_ARGUMENT, NULL, "%s takes at most %d arguments", b->name,
+                  params->count);
+        return false;
+    }
+    for (int i = 0; i < params->count; i++)
+        if (params->name[i] == arg->name)
+            *to = i;
+    if (*to >= 0 || params->open)
+        return true;
+    elab_fail(e, arg->loc, CODE_ARGUMENT, elab_suggest(e, arg->name, params->name, params->count),
+              "%s has no argument %s", b->name, arg->name);
+    return false;
+}
+
+Datum builtin_call(Elab *e, Loc loc, const Builtin *b, const CallArg *args, int count) {
+    const ParamList params = read_params(e, b);
+    BuiltinCall call = {.loc = loc, .self = b, .given = args, .given_count = count};
+    for (int i = 0; i < BUILTIN_PARAMS_MAX; i++) {
+        call.arg[i] = datum_absent();
+        call.arg_loc[i] = loc;
+    }
+    int position = 0;
+    for (int i = 0; i < count; i++) {
+        int to;
+        if (args[i].value.kind == DATUM_ERROR || !param_of(e, b, &params, &args[i], &position, &to))
+            return datum_error();
+        if (to < 0)
+            continue;
+        if (call.arg[to].kind != DATUM_ABSENT)
+            return elab_fail(e, args[i].loc, CODE_ARGUMENT, NULL,
+                             "argument %s of %s is given twice", params.name[to], b->name);
+        call.arg[to] = args[i].value;
+        call.arg_loc[to] = args[i].loc;
+    }
+    for (int i = 0; i < params.count; i++)
+        if (!params.optional[i] && call.arg[i].kind == DATUM_ABSENT)
+            return elab_fail(e, loc, CODE_MISSING, NULL, "argument %s of %s is missing",
+                             params.name[i], b->name);
+    return b->run(e, &call);
+}
+
+bool builtin_is_given(const BuiltinCall *call, int index) {
+    return call->arg[index].kind != DATUM_ABSENT && call->arg[index].kind != DATUM_NONE;
+}
+
+Datum builtin_wrong(Elab *e, const BuiltinCall *call, int index, const char *wanted) {
+    return elab_fail(e, call->arg_loc[index], CODE_KIND, NULL, "%s wants %s, got %s",
+                     call->self->name, wanted, datum_describe(e->arena, call->arg[index]));
+}
+
+bool builtin_number(Elab *e, const BuiltinCall *call, int index, double fallback, double *out) {
+    *out = fallback;
+    if (!builtin_is_given(call, index))
+        return true;
+    if (!datum_is_number(call->arg[index])) {
+        builtin_wrong(e, call, index, "a number here");
+        return false;
+    }
+    *out = datum_number(call->arg[index]);
+    return true;
+}
+
+bool builtin_int(Elab *e, const BuiltinCall *call, int index, int64_t fallback, int64_t *out) {
+    *out = fallback;
+    if (!builtin_is_given(call, index))
+        return true;
+    if (call->arg[index].kind != DATUM_INT) {
+        builtin_wrong(e, call, index, "a whole number here");
+        return false;
+    }
+    *out = call->arg[index].as.whole;
+    return true;
+}
+
+bool builtin_bool(Elab *e, const BuiltinCall *call, int index, bool fallback, bool *out) {
+    *out = fallback;
+    if (!builtin_is_given(call, index))
+        return true;
+    if (call->arg[index].kind != DATUM_BOOL) {
+        builtin_wrong(e, call, index, "true or false here");
+        return false;
+    }
+    *out = call->arg[index].as.truth;
+    return true;
+}
+
+const char *builtin_text(Elab *e, const BuiltinCall *call, int index) {
+    if (call->arg[index].kind == DATUM_TEXT)
+        return call->arg[index].as.text;
+    builtin_wrong(e, call, index, "a text here");
+    return NULL;
+}
+
+const Array *builtin_array(Elab *e, const BuiltinCall *call, int index) {
+    return arith_tensor(e, call->arg_loc[index], call->arg[index]);
+}
+
+const Array *builtin_float_array(Elab *e, const BuiltinCall *call, int index) {
+    return arith_float_tensor(e, call->arg_loc[index], call->arg[index]);
+}
+
+bool builtin_axis(Elab *e, const BuiltinCall *call, int index, int rank, int fallback, int *out) {
+    int64_t axis;
+    if (!builtin_int(e, call, index, fallback, &axis))
+        return false;
+    const int64_t at = axis < 0 ? axis + rank : axis;
+    if (at < 0 || at >= rank) {
+        elab_fail(e, call->arg_loc[index], CODE_AXIS, NULL,
+                  "%s: a tensor of %d axes has no axis %lld", call->self->name, rank,
+                  (long long)axis);
+        return false;
+    }
+    *out = (int)at;
+    return true;
+}

@@ -1,0 +1,132 @@
+// Making, asking and describing compile-time values.
+#include "frontend/datum.h"
+
+#include "ir/check.h"
+
+Datum datum_error(void) {
+    return (Datum){.kind = DATUM_ERROR};
+}
+
+Datum datum_absent(void) {
+    return (Datum){.kind = DATUM_ABSENT};
+}
+
+Datum datum_none(void) {
+    return (Datum){.kind = DATUM_NONE};
+}
+
+Datum datum_bool(bool truth) {
+    return (Datum){.kind = DATUM_BOOL, .as.truth = truth};
+}
+
+Datum datum_int(int64_t whole) {
+    return (Datum){.kind = DATUM_INT, .as.whole = whole};
+}
+
+Datum datum_float(double real) {
+    return (Datum){.kind = DATUM_FLOAT, .as.real = real};
+}
+
+Datum datum_text(const char *text) {
+    return (Datum){.kind = DATUM_TEXT, .as.text = text};
+}
+
+Datum datum_items(Arena *a, DatumKind kind, const Datum *at, int count) {
+    CHECK(kind == DATUM_LIST || kind == DATUM_TUPLE);
+    Items *items = arena_new(a, Items);
+    items->count = count;
+    items->at = at;
+    return (Datum){.kind = kind, .as.items = items};
+}
+
+Datum datum_tensor(Arena *a, Value *value) {
+    if (!value)
+        return datum_error();
+    Array *array = arena_new(a, Array);
+    array->value = value;
+    return datum_array(array);
+}
+
+Datum datum_array(const Array *array) {
+    return (Datum){.kind = DATUM_TENSOR, .as.array = array};
+}
+
+bool datum_is_number(Datum d) {
+    return d.kind == DATUM_INT || d.kind == DATUM_FLOAT;
+}
+
+double datum_number(Datum d) {
+    CHECK(datum_is_number(d));
+    return d.kind == DATUM_INT ? (double)d.as.whole : d.as.real;
+}
+
+bool datum_is_items(Datum d) {
+    return d.kind == DATUM_LIST || d.kind == DATUM_TUPLE;
+}
+
+const char *datum_describe(Arena *a, Datum d) {
+    switch (d.kind) {
+    case DATUM_ERROR:
+        return "an error";
+    case DATUM_ABSENT:
+        return "nothing";
+    case DATUM_NONE:
+        return "none";
+    case DATUM_BOOL:
+        return d.as.truth ? "true" : "false";
+    case DATUM_INT:
+        return arena_format(a, "the number %lld", (long long)d.as.whole);
+    case DATUM_FLOAT:
+        return arena_format(a, "the number %g", d.as.real);
+    case DATUM_TEXT:
+        return arena_format(a, "the text \"%s\"", d.as.text);
+    case DATUM_DTYPE:
+        return arena_format(a, "the element type %s", dtype_name(d.as.dtype));
+    case DATUM_LIST:
+        return arena_format(a, "a list of %d", d.as.items->count);
+    case DATUM_TUPLE:
+        return arena_format(a, "%d values", d.as.items->count);
+    case DATUM_RANGE:
+        return "a range";
+    case DATUM_FUNCTION:
+    case DATUM_BUILTIN:
+        return "a function";
+    case DATUM_NAMESPACE:
+        return "a namespace";
+    case DATUM_INSTANCE:
+        return "an instance";
+    case DATUM_TENSOR:
+        return arena_format(a, "a tensor %s", type_text(a, &d.as.array->value->type));
+    case DATUM_STATE:
+        return "state";
+    case DATUM_INIT:
+        return "an initial distribution";
+    case DATUM_OPTIMIZER:
+        return "an optimizer";
+    case DATUM_CLIP:
+        return "a clipping rule";
+    }
+    UNREACHABLE();
+}
+
+static bool factors_append(Factors *out, Datum x, bool flatten) {
+    if (flatten && x.factors) {
+        for (int i = 0; i < x.factors->count; i++) {
+            if (out->count == FACTORS_MAX)
+                return false;
+            out->at[out->count++] = x.factors->at[i];
+        }
+        return true;
+    }
+    if (out->count == FACTORS_MAX)
+        return false;
+    out->at[out->count++] = x.as.whole;
+    return true;
+}
+
+const Factors *factors_multiply(Arena *a, Datum x, bool flatten_x, Datum y, bool flatten_y) {
+    Factors *out = arena_new(a, Factors);
+    if (!factors_append(out, x, flatten_x) || !factors_append(out, y, flatten_y))
+        return NULL;
+    return out;
+}

@@ -1,0 +1,471 @@
+// The model's sizes and body, and its entries: each is one graph.
+//
+// Sizes come from -D, then --config, then the text. An entry with accumulate = N is elaborated for
+// one micro-batch: the leading size of its data, a size of the model, counts an N-th there.
+#include "frontend/elaborate.h"
+
+#include "frontend/builtins.h"
+#include "ir/check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    int count, capacity;
+    const Stmt **at;
+} StmtList;
+
+// --- sizes ---
+
+static SizeOverride *find_override(const Elab *e, const char *name) {
+    for (int i = 0; i < e->in->size_count; i++)
+        if (strcmp(e->in->size[i].name, name) == 0)
+            return &e->in->size[i];
+    return NULL;
+}
+
+// A value on the command line: a number, true, false, or a word.
+static Datum parse_override(Elab *e, const SizeOverride *size) {
+    char *end;
+    errno = 0;
+    const long long whole = strtoll(size->value, &end, 10);
+    if (*size->value && !*end && errno == 0)
+        return datum_int(whole);
+    const double real = strtod(size->value, &end);
+    if (*size->value && !*end)
+        return datum_float(real);
+    if (strcmp(size->value, "true") == 0 || strcmp(size->value, "false") == 0)
+        return datum_bool(size->value[0] == 't');
+    return elab_fail(e, e->model->loc, CODE_SIZE, NULL, "-D %s=%s is no number, true or false",
+                     size->name, size->value);
+}
+
+static const ConfigDecl *find_config(Elab *e) {
+    if (!e->in->config)
+        return NULL;
+    const Body *body = &e->model->body;
+    const char **known = arena_array(e->arena, const char *, body->count + 1);
+    int count = 0;
+    for (int i = 0; i < body->count; i++) {
+        if (body->at[i]->kind != STMT_CONFIG)
+            continue;
+        known[count++] = body->at[i]->config->name;
+        if (strcmp(known[count - 1], e->in->config) == 0)
+            return body->at[i]->config;
+    }
+    elab_fail(e, e->model->loc, CODE_CONFIG, elab_suggest(e, e->in->config, known, count),
+              "model %s has no config %s", e->model->name, e->in->config);
+    return NULL;
+}
+
+static const Param *find_param(const Params *params, const char *name) {
+    for (int i = 0; i < params->count; i++)
+        if (strcmp(params->at[i].name, name) == 0)
+            return &params->at[i];
+    return NULL;
+}
+
+static void unknown_size(Elab *e, Loc loc, const char *name) {
+    const Params *params = &e->model->params;
+    const char **known = arena_array(e->arena, const char *, params->count + 1);
+    for (int i = 0; i < params->count; i++)
+        known[i] = params->at[i].name;
+    elab_fail(e, loc, CODE_SIZE, elab_suggest(e, name, known, params->count),
+              "model %s has no size %s", e->model->name, name);
+}
+
+// Every config, chosen or not, may only name sizes; every -D too.
+static void check_size_names(Elab *e) {
+    const Body *body = &e->model->body;
+    for (int i = 0; i < body->count; i++) {
+        if (body->at[i]->kind != STMT_CONFIG)
+            continue;
+        const Settings *settings = &body->at[i]->config->settings;
+        for (int k = 0; k < settings->count; k++)
+            if (!find_param(&e->model->params, settings->at[k].name))
+                unknown_size(e, settings->at[k].loc, settings->at[k].name);
+        for (int k = 0; k < i; k++)
+            if (body->at[k]->kind == STMT_CONFIG &&
+                body->at[k]->config->name == body->at[i]->config->name)
+                elab_fail(e, body->at[i]->config->loc, CODE_DEFINED_TWICE, NULL,
+                          "config %s is defined twice", body->at[i]->config->name);
+    }
+    for (int i = 0; i < e->in->size_count; i++) {
+        SizeOverride *size = &e->in->size[i];
+        size->used = find_param(&e->model->params, size->name) != NULL;
+        if (!size->used)
+            unknown_size(e, e->model->loc, size->name);
+    }
+}
+
+static Datum size_value(Elab *e, const Param *p, const ConfigDecl *config) {
+    const SizeOverride *override = find_override(e, p->name);
+    if (override)
+        return parse_override(e, override);
+    for (int i = 0; config && i < config->settings.count; i++)
+        if (config->settings.at[i].name == p->name)
+            return elab_expr(e, config->settings.at[i].value);
+    if (p->fallback)
+        return elab_expr(e, p->fallback);
+    return elab_fail(e, p->loc, CODE_MISSING, arena_format(e->arena, "give it by -D %s=1", p->name),
+                     "size %s has no value", p->name);
+}
+
+// Binds all sizes in order, and lists the whole ones in the module.
+static void bind_sizes(Elab *e, Frame *frame, const ConfigDecl *config) {
+    const Params *params = &e->model->params;
+    e->frame = frame;
+    e->module->size = arena_array(e->arena, ModelSize, params->count + 1);
+    for (int i = 0; i < params->count; i++) {
+        const Param *p = &params->at[i];
+        if (frame_find_here(frame, p->name))
+            elab_fail(e, p->loc, CODE_DEFINED_TWICE, NULL, "size %s is defined twice", p->name);
+        const Datum d = size_value(e, p, config);
+        frame_set(frame, e->arena, p->name, d);
+        if (d.kind == DATUM_INT)
+            e->module->size[e->module->size_count++] = (ModelSize){p->name, p->key, d.as.whole};
+    }
+}
+
+// --- the model's body ---
+
+static void collect_rules(Elab *e) {
+    const Body *body = &e->model->body;
+    e->rules.at = arena_array(e->arena, Rule *, body->count + 1);
+    for (int i = 0; i < body->count; i++) {
+        if (body->at[i]->kind != STMT_RULE)
+            continue;
+        Rule *rule = elab_rule(e, body->at[i]->rule[0]);
+        if (rule)
+            e->rules.at[e->rules.count++] = rule;
+    }
+}
+
+// Functions first, since a body may call those that stand below; then the rest in order.
+static void run_model_body(Elab *e) {
+    const Body *body = &e->model->body;
+    Body rest = {.at = arena_array(e->arena, Stmt *, body->count + 1)};
+    Body functions = {.at = arena_array(e->arena, Stmt *, body->count + 1)};
+    for (int i = 0; i < body->count; i++) {
+        Stmt *s = body->at[i];
+        if (s->kind == STMT_FN)
+            functions.at[functions.count++] = s;
+        else if (s->kind != STMT_ENTRY && s->kind != STMT_CONFIG && s->kind != STMT_RULE &&
+                 s->kind != STMT_TOKENIZER)
+            rest.at[rest.count++] = s;
+    }
+    elab_body(e, &functions);
+    elab_body(e, &rest);
+}
+
+// --- arguments of an entry ---
+
+// The size that leads the data's shapes: the one that accumulate divides. NULL after a diagnostic.
+static const char *batch_size_name(Elab *e, const EntryDecl *entry) {
+    const char *name = NULL;
+    for (int i = 0; i < entry->params.count; i++) {
+        const Param *p = &entry->params.at[i];
+        if (!p->loader || !p->type)
+            continue;
+        const Expr *dim = p->type->dims.count ? p->type->dims.at[0].value : NULL;
+        if (!dim || dim->kind != EXPR_NAME || !find_param(&e->model->params, dim->as.text) ||
+            (name && name != dim->as.text)) {
+            elab_fail(e, dim ? dim->loc : p->loc, CODE_ACCUMULATE,
+                      "write the batch first, as a size of the model: i32[batch, 8]",
+                      "accumulate splits the batch, but %s does not begin with %s", p->name,
+                      name ? name : "a size of the model");
+            return NULL;
+        }
+        name = dim->as.text;
+    }
+    if (!name)
+        elab_fail(e, entry->loc, CODE_ACCUMULATE, NULL,
+                  "accumulate splits the batch, but no argument is from data");
+    return name;
+}
+
+// Counts one micro-batch in the model's frame.
+static bool split_batch(Elab *e, Frame *frame, const EntryDecl *entry) {
+    const char *name = batch_size_name(e, entry);
+    const Datum *whole = name ? frame_find_here(frame, name) : NULL;
+    if (!whole || whole->kind != DATUM_INT)
+        return false;
+    if (whole->as.whole % e->accumulate != 0) {
+        elab_fail(e, entry->loc, CODE_ACCUMULATE, NULL,
+                  "%s = %lld does not split into %lld equal parts", name,
+                  (long long)whole->as.whole, (long long)e->accumulate);
+        return false;
+    }
+    frame_set(frame, e->arena, name, datum_int(whole->as.whole / e->accumulate));
+    return true;
+}
+
+static bool input_source(Elab *e, const Param *p, Input *in) {
+    in->source = p->loader ? FROM_DATA : p->fallback ? FROM_KNOB : FROM_CALLER;
+    in->loader = p->loader;
+    if (!p->fallback)
+        return true;
+    const Datum d = elab_expr(e, p->fallback);
+    if (datum_is_number(d) && !p->type->has_shape &&
+        (p->type->dtype == DT_F32 || (p->type->dtype == DT_I32 && d.kind == DATUM_INT))) {
+        in->fallback = datum_number(d);
+        return true;
+    }
+    if (d.kind != DATUM_ERROR)
+        elab_fail(e, p->loc, CODE_ENTRY, "write name: f32 = 0.1 or name: i32 = 2",
+                  "an argument with a default is a scalar knob, f32 or i32, with a number");
+    return false;
+}
+
+static void bind_input(Elab *e, const Param *p) {
+    Shape shape = {0};
+    frame_set(e->frame, e->arena, p->name, datum_error());
+    if (!p->type || !p->type->has_dtype) {
+        elab_fail(e, p->loc, CODE_ENTRY, "write name: f32[sizes] or name: i32[sizes]",
+                  "argument %s of an entry needs an element type", p->name);
+        return;
+    }
+    Input in = {0};
+    if ((p->type->has_shape && !elab_shape(e, &p->type->dims, p->type->loc, &shape)) ||
+        !input_source(e, p, &in))
+        return;
+    const Type type = type_make(p->type->dtype, shape.rank, shape.dim);
+    const NodeOrigin origin = {.loc = p->loc, .scope = ""};
+    Array *array = arena_new(e->arena, Array);
+    array->value =
+        graph_add_typed(e->builder.g, OP_INPUT, NULL, 0, NULL, 0, &type, 1, origin)->result;
+    memcpy(array->factors, shape.factors, sizeof array->factors);
+    Input *made = graph_add_input(e->builder.g, array->value, in.source);
+    made->loader = in.loader;
+    made->fallback = in.fallback;
+    elab_name_value(e, array->value, p->name);
+    frame_set(e->frame, e->arena, p->name, datum_array(array));
+}
+
+// --- results ---
+
+// The mean over the micro-batches.
+static Value *mean_over_batches(Elab *e, Value *v) {
+    Builder *b = elab_at(e, e->entry->loc);
+    b->origin.phase = PHASE_BACKWARD;
+    Value *sum = build_unary(b, OP_ACCUMULATE, build_cast(b, v, DT_F32));
+    b->origin.phase = PHASE_UPDATE;
+    Value *mean = build_scale(b, sum, 1.0 / (double)e->accumulate);
+    b->origin.phase = PHASE_FORWARD;
+    return mean;
+}
+
+static void add_result(Elab *e, const Expr *expr, Datum d) {
+    if (d.kind == DATUM_ERROR)
+        return;
+    const Array *x = arith_tensor(e, expr->loc, d);
+    if (!x)
+        return;
+    Value *v = x->value;
+    const char *name = expr->kind == EXPR_NAME ? expr->as.text : NULL;
+    if (e->accumulate > 1) {
+        if (!dtype_is_float(v->type.dtype)) {
+            elab_fail(e, expr->loc, CODE_ACCUMULATE, NULL,
+                      "with accumulate only floats can be returned: their mean over the parts");
+            return;
+        }
+        v = mean_over_batches(e, v);
+    }
+    if (v)
+        graph_add_result(e->builder.g, name, v);
+}
+
+// The entry's own return statement, for the names of what it returns.
+static const Expr *returned_expr(const Body *body) {
+    for (int i = body->count - 1; i >= 0; i--)
+        if (body->at[i]->kind == STMT_RETURN)
+            return body->at[i]->value;
+    return NULL;
+}
+
+static void add_results(Elab *e, const Frame *frame) {
+    if (!frame->returned || frame->result.kind == DATUM_NONE)
+        return;
+    const Expr none = {.kind = EXPR_NONE, .loc = e->entry->loc};
+    const Expr *expr = returned_expr(&e->entry->body);
+    if (!expr)
+        expr = &none;
+    if (!datum_is_items(frame->result)) {
+        add_result(e, expr, frame->result);
+        return;
+    }
+    const Items *items = frame->result.as.items;
+    for (int i = 0; i < items->count; i++) {
+        const bool written = expr->kind == EXPR_TUPLE && i < expr->args.count;
+        add_result(e, written ? expr->args.at[i].value : &none, items->at[i]);
+    }
+}
+
+static void add_commits(Elab *e) {
+    for (int i = 0; i < e->module->state_count; i++) {
+        const StateSlot *slot = elab_slot(e, e->module->state[i]);
+        if (slot->current)
+            graph_add_commit(e->builder.g, e->module->state[i], slot->current);
+    }
+}
+
+// --- entries ---
+
+static void entry_reset(Elab *e, const EntryDecl *entry, Graph *g) {
+    e->operators_before += e->builder.g ? e->builder.g->node_count : 0;
+    e->builder.g = g;
+    e->builder.origin = (NodeOrigin){.scope = ""};
+    e->entry = entry;
+    e->training = elab_has_minimize(&entry->body);
+    e->step = e->steps = e->seed = NULL;
+    e->value_names = e->label_origin = (Table){0};
+    e->origin_count = 0;
+    e->accumulate = 1;
+    for (int i = 0; i < e->module->state_count; i++) {
+        StateSlot *slot = elab_slot(e, e->module->state[i]);
+        slot->trained = NULL;
+        slot->read = slot->current = NULL;
+    }
+}
+
+// One graph: the sizes, the model's body and the entry's in fresh frames.
+static void elab_entry(Elab *e, const EntryDecl *entry, const Frame *sizes, const char *name,
+                       Datum variant) {
+    Graph *g = graph_create(e->arena, name);
+    entry_reset(e, entry, g);
+    module_add_entry(e->module, g);
+    Application application = {.scope = ""};
+    e->application = &application;
+    Frame *model = frame_create(e->arena, e->file_frame);
+    for (int i = 0; i < sizes->count; i++)
+        frame_set(model, e->arena, sizes->binding[i].name, sizes->binding[i].value);
+    e->frame = model;
+    e->entry_frame = NULL;
+    e->accumulate = elab_find_accumulate(e, &entry->body);
+    g->repeat = (int32_t)e->accumulate;
+    if (e->accumulate == 1 || split_batch(e, model, entry)) {
+        run_model_body(e);
+        e->entry_frame = e->frame = frame_create(e->arena, model);
+        if (entry->variant)
+            frame_set(e->frame, e->arena, entry->variant, variant);
+        for (int i = 0; i < entry->params.count; i++)
+            bind_input(e, &entry->params.at[i]);
+        elab_body(e, &entry->body);
+        add_results(e, e->frame);
+        add_commits(e);
+    }
+    e->frame = model;
+    e->entry_frame = NULL;
+    e->application = NULL;
+}
+
+static void elab_variants(Elab *e, const EntryDecl *entry, Frame *sizes) {
+    if (!entry->variant) {
+        elab_entry(e, entry, sizes, entry->name, datum_absent());
+        return;
+    }
+    e->frame = sizes;
+    Datum over = elab_expr(e, entry->variants);
+    if (over.kind == DATUM_INT)
+        over = datum_items(e->arena, DATUM_LIST, &over, 1);
+    if (over.kind == DATUM_ERROR)
+        return;
+    enum { VARIANTS_MAX = 64 };
+    if (!datum_is_items(over) || over.as.items->count > VARIANTS_MAX) {
+        elab_fail(e, entry->variants->loc, CODE_ENTRY, "for s in (128, context)",
+                  "an entry's variants are at most %d sizes", VARIANTS_MAX);
+        return;
+    }
+    const Datum *at = arena_grow(e->arena, over.as.items->at, (size_t)over.as.items->count,
+                                 (size_t)over.as.items->count, sizeof(Datum));
+    for (int i = 0; i < over.as.items->count; i++) {
+        int64_t size;
+        bool twice = false;
+        for (int k = 0; k < i; k++)
+            twice = twice || (at[k].kind == DATUM_INT && at[k].as.whole == at[i].as.whole);
+        if (!elab_dim(e, entry->variants->loc, at[i], &size) || twice)
+            continue; // equal sizes are one variant
+        elab_entry(
+            e, entry, sizes,
+            intern(e->names, arena_format(e->arena, "%s_%lld", entry->name, (long long)size)),
+            at[i]);
+    }
+}
+
+static bool entry_wanted(const Elab *e, const char *name) {
+    for (int i = 0; i < e->in->entry_count; i++)
+        if (strcmp(e->in->entry[i], name) == 0)
+            return true;
+    return e->in->entry_count == 0;
+}
+
+// Lists the entries asked for; an unknown or doubled name is an error.
+static StmtList choose_entries(Elab *e) {
+    const Body *body = &e->model->body;
+    StmtList out = {.at = arena_array(e->arena, const Stmt *, body->count + 1)};
+    const char **known = arena_array(e->arena, const char *, body->count + 1);
+    int count = 0;
+    for (int i = 0; i < body->count; i++) {
+        const Stmt *s = body->at[i];
+        if (s->kind == STMT_TOKENIZER)
+            e->module->tokenizer = s->text;
+        if (s->kind != STMT_ENTRY)
+            continue;
+        for (int k = 0; k < count; k++)
+            if (known[k] == s->entry->name)
+                elab_fail(e, s->entry->loc, CODE_DEFINED_TWICE, NULL, "entry %s is defined twice",
+                          known[k]);
+        if (strcmp(s->entry->name, "init") == 0)
+            elab_fail(e, s->entry->loc, CODE_ENTRY, NULL,
+                      "the name init is taken: it computes the first values");
+        known[count++] = s->entry->name;
+        if (entry_wanted(e, s->entry->name))
+            out.at[out.count++] = s;
+    }
+    for (int i = 0; i < e->in->entry_count; i++) {
+        bool found = false;
+        for (int k = 0; k < count; k++)
+            found = found || strcmp(known[k], e->in->entry[i]) == 0;
+        if (!found)
+            elab_fail(e, e->model->loc, CODE_ENTRY, elab_suggest(e, e->in->entry[i], known, count),
+                      "model %s has no entry %s", e->model->name, e->in->entry[i]);
+    }
+    return out;
+}
+
+// With every entry seen, a rule of the model that matched nothing is a mistake.
+static void check_rules_matched(Elab *e) {
+    for (int i = 0; e->in->entry_count == 0 && i < e->rules.count; i++) {
+        const Rule *rule = e->rules.at[i];
+        for (int k = 0; k < rule->glob_count; k++)
+            if (!rule->matched[k])
+                elab_fail(e, rule->decl->glob_loc[k], CODE_RULE, NULL,
+                          "\"%s\" matches no parameter", rule->decl->glob[k]);
+    }
+}
+
+void elab_entries(Elab *e) {
+    const int errors = diag_error_count(e->diag);
+    Graph *init = graph_create(e->arena, "init");
+    module_add_entry(e->module, init);
+    e->builder.g = init;
+    Application top = {.scope = ""};
+    e->application = &top;
+    Frame *sizes = frame_create(e->arena, e->file_frame);
+    check_size_names(e);
+    bind_sizes(e, sizes, find_config(e));
+    e->application = NULL;
+    const StmtList entries = choose_entries(e);
+    // A wrong size would echo in every shape.
+    if (diag_error_count(e->diag) > errors)
+        return;
+    e->application = &top;
+    collect_rules(e);
+    for (int i = 0; i < entries.count && !e->stopped; i++)
+        elab_variants(e, entries.at[i]->entry, sizes);
+    if (diag_error_count(e->diag) > errors)
+        return;
+    check_rules_matched(e);
+    elab_init_entry(e, init);
+}
