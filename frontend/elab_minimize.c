@@ -214,7 +214,7 @@ static void check_rules_matched(Elab *e, const Plan *plan) {
 static int optimizer_attrs(const Plan *plan, const double *decay, int params, Attr *out) {
     const Optimizer *o = plan->optimizer;
     int count = 0;
-    out[count++] = attr_text("optimizer", o->name);
+    out[count++] = attr_text("optimizer", o->momentum > 0 ? "momentum" : o->name);
     if (strcmp(o->name, "adamw") == 0) {
         out[count++] = attr_float("beta1", o->beta1);
         out[count++] = attr_float("beta2", o->beta2);
