@@ -330,7 +330,7 @@ static void place_over_base(StorageWork *w, int task, const Node *n) {
     bool alone = !w->sp->constant[base->id] && p->storage != STORAGE_NONE &&
                  storage_is_free(w, p->storage, w->time_of[task], &v->type);
     for (int i = 1; i < n->input_count; i++)
-        alone = alone && w->root[n->input[i]->id] != w->root[base->id];
+        alone = alone && w->sp->place[n->input[i]->id].storage != p->storage;
     if (alone && p->offset == 0 && place_is_dense(p, &v->type) &&
         type_equal(&base->type, &v->type)) {
         set_place(w, v, p);
