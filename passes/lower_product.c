@@ -272,10 +272,18 @@ static bool stride_is_plain(int64_t rows, int64_t columns, const int64_t *stride
     return (stride[1] == 1 && stride[0] >= columns) || (stride[0] == 1 && stride[1] >= rows);
 }
 
-// Scratch of a oneDNN call on one tile, at most: measured over the shapes of our models it asks for
-// up to 1.6 MB (a transposed and packed in blocks, a block of sums), whatever k. The runtime checks
-// it before the first step.
-enum { ONEDNN_WORKSPACE = 2 << 20 };
+// Scratch of a oneDNN call on one tile, at most: packed steps of k of its operands and a block of
+// sums. Twice what it asks for over 240 shapes, layouts and types, capped at what no shape of our
+// models exceeds (1.6 MB). The runtime checks it before the first step.
+enum { ONEDNN_WORKSPACE_MAX = 2 << 20, ONEDNN_DEPTH = 512 };
+
+static size_t onednn_workspace(const ProductKernel *p) {
+    const size_t m = (size_t)(p->m < p->tile_m ? p->m : p->tile_m);
+    const size_t n = (size_t)(p->n < p->tile_n ? p->n : p->tile_n);
+    const size_t k = (size_t)(p->k < ONEDNN_DEPTH ? p->k : ONEDNN_DEPTH) + 64;
+    const size_t bytes = 2 * (k * (m + 128) + m * n) * sizeof(float);
+    return bytes < ONEDNN_WORKSPACE_MAX ? (bytes + 4095) / 4096 * 4096 : ONEDNN_WORKSPACE_MAX;
+}
 
 void product_choose(ProductKernel *p, ProductLibraries have) {
     const bool plain = stride_is_plain(p->m, p->k, p->a_stride + 2) &&
@@ -290,7 +298,7 @@ void product_choose(ProductKernel *p, ProductLibraries have) {
     else if (plain && have.openblas && f32)
         p->library = PRODUCT_OPENBLAS;
     if (p->library == PRODUCT_ONEDNN)
-        p->workspace = ONEDNN_WORKSPACE;
+        p->workspace = onednn_workspace(p);
     if (p->library == PRODUCT_OWN)
         p->workspace = kernel_workspace(&(Kernel){.kind = KERNEL_PRODUCT, .product = *p});
 }
