@@ -139,6 +139,10 @@ static void block_signals(sigset_t *old) {
 
 bool codegen_link(Arena *a, Diag *d, const char *object, size_t size, const char *runtime_library,
                   const char *out) {
+    // The rename would put a file in a device's place.
+    struct stat info;
+    if (stat(out, &info) == 0 && !S_ISREG(info.st_mode))
+        return diag_error(d, (Loc){0}, P_LINK_IO, "can't write '%s': it is no regular file", out);
     // A name that begins with a dash would be an option to the compiler.
     out = *out == '-' ? arena_format(a, "./%s", out) : out;
     const char *object_path = arena_format(a, "%s.%d.o", out, (int)getpid());

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // Everything from the stream, up to one byte more than limit. NULL without memory.
@@ -50,6 +51,20 @@ char *tool_read(const char *tool, const char *path, size_t limit, size_t *bytes)
     return NULL;
 }
 
+// A device or a pipe is written to: a rename would put a file in its place.
+static bool is_special(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+static bool write_through(const char *path, const void *bytes, size_t size) {
+    FILE *out = fopen(path, "wbe");
+    if (!out)
+        return false;
+    const bool good = fwrite(bytes, 1, size, out) == size;
+    return fclose(out) == 0 && good;
+}
+
 static bool write_renamed(const char *path, const void *bytes, size_t size) {
     char temporary[4096];
     const int length = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
@@ -76,6 +91,8 @@ bool tool_write(const char *tool, const char *path, const void *bytes, size_t si
     if (!path || strcmp(path, "-") == 0) {
         path = "standard output";
         good = fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0;
+    } else if (is_special(path)) {
+        good = write_through(path, bytes, size);
     } else {
         sigset_t set, old;
         sigemptyset(&set);

@@ -1,0 +1,23 @@
+"""Plans of real modules, broken on purpose in some 30 ways, 50 of each: refused, or proved harmless."""
+import e2e
+
+
+class BrokenPlans(e2e.TestCase):
+    def check(self, graph, *flags):
+        self.good(e2e.PLIMC, e2e.GRAPHS / graph, "--emit", "plan", "-o", "m.plan", *flags)
+        done = self.good(e2e.BUILD / "tests/e2e/corrupt_plans", e2e.repeats(50), "m.plan")
+        self.assertRegex(done.stdout, r"broken plans of \d+ kinds refused")
+
+    def test_accumulation(self):
+        self.check("micro.graph")
+
+    def test_plain_steps(self):
+        # Products by the library, whose workspace one thread keeps small.
+        self.check("mlp.graph", "--target", "cpu:x86-64-v4", "--threads", "1")
+
+    def test_attention(self):
+        self.check("attention.graph")
+
+
+if __name__ == "__main__":
+    e2e.unittest.main()
