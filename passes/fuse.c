@@ -72,7 +72,7 @@ static bool reduce_is_simple(const Node *n) {
 
 static bool can_fuse(const Node *n) {
     const OpInfo *info = op_info(n->op);
-    if (n->op == OP_CONSTANT || n->op == OP_ACCUMULATE || type_count(node_space(n)) == 0)
+    if (n->op == OP_CONSTANT || n->op == OP_ACCUMULATE)
         return false;
     if (info->family == FAMILY_REDUCE)
         return reduce_is_simple(n);

@@ -144,7 +144,7 @@ static void choose_concat_homes(StorageWork *w) {
     const Graph *g = w->g;
     for (int i = g->node_count - 1; i >= 0; i--) {
         const Node *n = g->node[i];
-        if (n->op != OP_CONCAT || type_count(&n->result[0].type) == 0)
+        if (n->op != OP_CONCAT)
             continue;
         const Value *v = &n->result[0];
         Place whole = w->home[v->id];

@@ -38,8 +38,6 @@ static bool constant_is_zero(const Node *n) {
 // value at `from`, or a constant, is written to `to`.
 static void push_copy(StorageWork *w, const Node *for_node, StepSegment segment, const Value *value,
                       const Place *from, const Place *to) {
-    if (type_count(&value->type) == 0)
-        return;
     const Node *constant = w->sp->constant[value->id];
     Step s = {.kind = STEP_COPY,
               .segment = segment,
@@ -62,8 +60,6 @@ static void push_copy(StorageWork *w, const Node *for_node, StepSegment segment,
 // Zeros in all of a storage.
 static void push_fill(StorageWork *w, const Node *for_node, StepSegment segment, uint32_t storage,
                       const Value *value) {
-    if (w->sp->storage[storage].bytes == 0)
-        return;
     push_step(w, (Step){.kind = STEP_FILL,
                         .segment = segment,
                         .value = value,
@@ -310,6 +306,12 @@ static void push_product(StorageWork *w, Step s, const Node *n) {
         push_copy(w, n, s.segment, &n->result[0], s.out, &result);
 }
 
+// einsum_add(0, a, b)  =>  the product alone (how a product of bf16 gives f32)
+static bool adds_to_zero(const StorageWork *w, const Node *n) {
+    const Node *base = n->op == OP_EINSUM_ADD ? w->sp->constant[n->input[0]->id] : NULL;
+    return base && constant_is_zero(base);
+}
+
 // Adding straight into an accumulator needs the product to reach it by strides.
 static void confirm_direct(StorageWork *w, const Node *n) {
     const Value *v = &n->result[0];
@@ -344,22 +346,8 @@ static void place_over_base(StorageWork *w, int task, const Node *n) {
 static bool anything_to_do(const StorageWork *w, const Task *t) {
     for (int i = 0; i < t->count; i++)
         for (int r = 0; r < t->node[i]->result_count; r++)
-            if (result_is_written(w, t->node[i], r) && type_count(&t->node[i]->result[r].type) > 0)
+            if (result_is_written(w, t->node[i], r))
                 return true;
-    return false;
-}
-
-// Whether the kernel would run over no point at all although it has something to write: a sum of
-// nothing.
-static bool sums_nothing(const Task *t) {
-    const Node *n = t->node[0];
-    const OpInfo *info = op_info(n->op);
-    if (t->count != 1 || (info->lowering != LOWER_PRODUCT && info->lowering != LOWER_ROWS &&
-                          info->lowering != LOWER_COLUMNS && info->lowering != LOWER_SCATTER))
-        return false;
-    for (int i = 0; i < n->input_count; i++)
-        if (type_count(&n->input[i]->type) == 0)
-            return true;
     return false;
 }
 
@@ -368,7 +356,8 @@ static void run_task(StorageWork *w, int task) {
     const Task *t = &w->tasks->task[task];
     const Node *n = t->node[0];
     const OpLowering lowering = op_info(n->op)->lowering;
-    const bool over_base = n->op == OP_EINSUM_ADD || lowering == LOWER_SCATTER;
+    const bool adds = n->op == OP_EINSUM_ADD && !adds_to_zero(w, n);
+    const bool over_base = adds || lowering == LOWER_SCATTER;
     if (lowering == LOWER_PRODUCT)
         confirm_direct(w, n);
     for (int i = 0; i < t->count; i++)
@@ -388,14 +377,7 @@ static void run_task(StorageWork *w, int task) {
               .node = t->node,
               .node_count = t->count,
               .for_node = t->node[t->count - 1]};
-    s.accumulate =
-        n->op == OP_EINSUM_ADD || (lowering == LOWER_PRODUCT && w->direct[n->result[0].id]);
-    if (sums_nothing(t)) {
-        for (int r = 0; r < n->result_count && !over_base && !s.accumulate; r++)
-            if (result_is_written(w, n, r))
-                push_fill(w, n, s.segment, w->sp->place[n->result[r].id].storage, &n->result[r]);
-        return;
-    }
+    s.accumulate = adds || (lowering == LOWER_PRODUCT && w->direct[n->result[0].id]);
     if (lowering == LOWER_PRODUCT) {
         push_product(w, s, n);
         return;
@@ -508,8 +490,9 @@ static void find_direct(StorageWork *w) {
             if (type_same_shape(&n->input[k]->type, &n->result[0].type))
                 w->is_gradient[w->root[n->input[k]->id]->id] = true;
         const Value *x = n->input[0];
-        if (n->op != OP_ACCUMULATE || n->group || x->def->op != OP_EINSUM || uses[x->id] != 1 ||
-            x->type.dtype != DT_F32 || type_count(&x->type) == 0)
+        const bool product = x->def->op == OP_EINSUM || adds_to_zero(w, x->def);
+        if (n->op != OP_ACCUMULATE || n->group || !product || uses[x->id] != 1 ||
+            x->type.dtype != DT_F32)
             continue;
         w->direct[x->id] = true;
         w->accumulator[x->id] = &n->result[0];
