@@ -1,5 +1,6 @@
-// The template kernels (own products, attention forward and backward) against the kernel interpreter, on random
-// shapes, strides and types, compiled for the baseline and for this machine; and that both give the same bits.
+// The template kernels (own products, attention forward and backward) against the kernel
+// interpreter, on random shapes, strides and types, compiled for the baseline and for this machine;
+// and that both give the same bits.
 #include "codegen/codegen.h"
 #include "ir/kernel.h"
 #include "ir/template_layout.h"
@@ -110,7 +111,7 @@ static bool is_written(const Kernel *k, int operand) {
 
 // The kernel on the baseline, on this machine and interpreted, from equal operands.
 static void check_kernel(const Kernel *k, const Memory *start, double tolerance) {
-    Memory base[OPERANDS], native[OPERANDS], oracle[OPERANDS];
+    Memory base[OPERANDS] = {{0}}, native[OPERANDS] = {{0}}, oracle[OPERANDS] = {{0}};
     void *operand[OPERANDS];
     const int count = kernel_operand_count(k);
     for (int i = 0; i < count; i++) {
@@ -125,12 +126,15 @@ static void check_kernel(const Kernel *k, const Memory *start, double tolerance)
     for (int i = 0; i < count; i++) {
         const double difference = memory_difference(&base[i], &oracle[i]);
         Arena *a = arena_create();
-        cr_assert(difference <= tolerance, "operand %d differs by %g: %s", i, difference, kernel_text(k, a));
+        cr_assert(difference <= tolerance, "operand %d differs by %g: %s", i, difference,
+                  kernel_text(k, a));
         arena_release(a);
-        cr_assert_eq(memcmp(base[i].at, native[i].at, (size_t)base[i].count * dtype_bytes(base[i].dtype)), 0,
-                     "operand %d differs between the baseline and this machine", i);
+        cr_assert_eq(
+            memcmp(base[i].at, native[i].at, (size_t)base[i].count * dtype_bytes(base[i].dtype)), 0,
+            "operand %d differs between the baseline and this machine", i);
         cr_assert(is_written(k, i) ||
-                  memcmp(base[i].at, start[i].at, (size_t)base[i].count * dtype_bytes(base[i].dtype)) == 0);
+                  memcmp(base[i].at, start[i].at,
+                         (size_t)base[i].count * dtype_bytes(base[i].dtype)) == 0);
         free(base[i].at);
         free(native[i].at);
         free(oracle[i].at);
@@ -142,7 +146,8 @@ static DType random_float(void) {
 }
 
 // Strides for [batch0, batch1, rows, columns], rows or columns contiguous, with some padding.
-static void random_strides(int64_t stride[4], const int64_t batch[2], int64_t rows, int64_t columns) {
+static void random_strides(int64_t stride[4], const int64_t batch[2], int64_t rows,
+                           int64_t columns) {
     const bool across = random_below(2);
     const int64_t lead = (across ? columns : rows) + random_below(3);
     stride[2] = across ? lead : 1;

@@ -168,7 +168,7 @@ static double from_memory(DType dtype, const void *at, int64_t i) {
 }
 
 static void add_node(Trial *t, Op op, int input_count, const Attr *attr, int attr_count) {
-    Value *value[OPERANDS];
+    Value *value[OPERANDS] = {0};
     const NodeOrigin origin = {.scope = ""};
     for (int i = 0; i < input_count; i++)
         value[i] =
