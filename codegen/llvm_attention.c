@@ -217,26 +217,18 @@ static void finish_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile 
     llvm_loop_end(b, &row);
 }
 
-static LLVMValueRef udiv(LlvmBuild *b, LLVMValueRef x, int64_t y) {
-    return LLVMBuildUDiv(b->builder, x, llvm_i64(b, y), "");
-}
-
-static LLVMValueRef urem(LlvmBuild *b, LLVMValueRef x, int64_t y) {
-    return LLVMBuildURem(b->builder, x, llvm_i64(b, y), "");
-}
-
 static void emit_forward_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) {
     const AttentionKernel *t = c->t;
     const int64_t blocks = (t->queries + BLOCK - 1) / BLOCK;
-    LLVMValueRef pair = udiv(b, tile, blocks);
-    LLVMValueRef batch = udiv(b, pair, t->heads), head = urem(b, pair, t->heads);
-    LLVMValueRef group = udiv(b, head, t->heads / t->groups);
+    LLVMValueRef pair = llvm_udiv(b, tile, blocks);
+    LLVMValueRef batch = llvm_udiv(b, pair, t->heads), head = llvm_urem(b, pair, t->heads);
+    LLVMValueRef group = llvm_udiv(b, head, t->heads / t->groups);
     ForwardTile f = {.score = attention_part(b, c, c->layout.score),
                      .packed_score = attention_part(b, c, c->layout.packed_score),
                      .out = attention_part(b, c, c->layout.out),
                      .maximum = attention_part(b, c, c->layout.maximum),
                      .sum = attention_part(b, c, c->layout.sum)};
-    f.first = llvm_mul(b, urem(b, tile, blocks), llvm_i64(b, BLOCK));
+    f.first = llvm_mul(b, llvm_urem(b, tile, blocks), llvm_i64(b, BLOCK));
     f.rows = tile_min(b, llvm_sub(b, llvm_i64(b, t->queries), f.first), llvm_i64(b, BLOCK));
     LLVMValueRef q = attention_at(b, c, OPERAND_Q, t->q, batch, head, f.first);
     attention_pack(b, c, PACK_LEFT, q, t->q[2], t->dim_qk, c->layout.q, f.rows);

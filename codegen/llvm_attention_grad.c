@@ -193,8 +193,7 @@ static void emit_group(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) 
     const AttentionKernel *t = c->t;
     const AttentionLayout *l = &c->layout;
     const int64_t heads = t->heads / t->groups;
-    GradTile g = {.batch = LLVMBuildUDiv(b->builder, tile, llvm_i64(b, t->groups), ""),
-                  .group = LLVMBuildURem(b->builder, tile, llvm_i64(b, t->groups), "")};
+    GradTile g = {.batch = llvm_udiv(b, tile, t->groups), .group = llvm_urem(b, tile, t->groups)};
     LLVMValueRef dk = attention_part(b, c, l->dk), dv = attention_part(b, c, l->dv);
     clear(b, dk, llvm_i64(b, t->keys * l->qk_cap));
     clear(b, dv, llvm_i64(b, t->keys * l->v_cap));

@@ -335,6 +335,14 @@ LLVMValueRef llvm_mul(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
     return LLVMBuildMul(b->builder, x, y, "");
 }
 
+LLVMValueRef llvm_udiv(LlvmBuild *b, LLVMValueRef x, int64_t y) {
+    return LLVMBuildUDiv(b->builder, x, llvm_i64(b, y), "");
+}
+
+LLVMValueRef llvm_urem(LlvmBuild *b, LLVMValueRef x, int64_t y) {
+    return LLVMBuildURem(b->builder, x, llvm_i64(b, y), "");
+}
+
 LLVMValueRef llvm_cast_bits(LlvmBuild *b, LLVMValueRef x, LLVMTypeRef element) {
     return LLVMBuildBitCast(b->builder, x, llvm_vector(element, llvm_width(LLVMTypeOf(x))), "");
 }

@@ -89,6 +89,9 @@ LLVMValueRef llvm_select(LlvmBuild *b, LLVMValueRef c, LLVMValueRef x, LLVMValue
 LLVMValueRef llvm_add(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef llvm_sub(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef llvm_mul(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y);
+// x / y and x % y of i64 that are not negative; y > 0.
+LLVMValueRef llvm_udiv(LlvmBuild *b, LLVMValueRef x, int64_t y);
+LLVMValueRef llvm_urem(LlvmBuild *b, LLVMValueRef x, int64_t y);
 LLVMValueRef llvm_cast_bits(LlvmBuild *b, LLVMValueRef x,
                             LLVMTypeRef element); // same lanes, other element
 // clamp(x, 0, limit - 1) on integers; limit > 0.

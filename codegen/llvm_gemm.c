@@ -19,14 +19,6 @@ typedef struct {
     LLVMValueRef rows, columns;
 } ProductTileCode;
 
-static LLVMValueRef udiv(LlvmBuild *b, LLVMValueRef x, int64_t y) {
-    return LLVMBuildUDiv(b->builder, x, llvm_i64(b, y), "");
-}
-
-static LLVMValueRef urem(LlvmBuild *b, LLVMValueRef x, int64_t y) {
-    return LLVMBuildURem(b->builder, x, llvm_i64(b, y), "");
-}
-
 // base + the sum of index[i] * stride[i] elements.
 static LLVMValueRef element_at(LlvmBuild *b, DType dtype, LLVMValueRef base,
                                const LLVMValueRef *index, const int64_t *stride, int count) {
@@ -41,11 +33,12 @@ static void locate_tile(LlvmBuild *b, ProductTileCode *t, LLVMValueRef tile) {
     const ProductKernel *p = t->p;
     const int64_t across = (p->n + t->layout.tile_n - 1) / t->layout.tile_n;
     const int64_t down = (p->m + t->layout.tile_m - 1) / t->layout.tile_m;
-    LLVMValueRef batch = udiv(b, tile, across * down);
+    LLVMValueRef batch = llvm_udiv(b, tile, across * down);
     LLVMValueRef m =
-        llvm_mul(b, urem(b, udiv(b, tile, across), down), llvm_i64(b, t->layout.tile_m));
-    LLVMValueRef n = llvm_mul(b, urem(b, tile, across), llvm_i64(b, t->layout.tile_n));
-    LLVMValueRef batch0 = udiv(b, batch, p->batch[1]), batch1 = urem(b, batch, p->batch[1]);
+        llvm_mul(b, llvm_urem(b, llvm_udiv(b, tile, across), down), llvm_i64(b, t->layout.tile_m));
+    LLVMValueRef n = llvm_mul(b, llvm_urem(b, tile, across), llvm_i64(b, t->layout.tile_n));
+    LLVMValueRef batch0 = llvm_udiv(b, batch, p->batch[1]),
+                 batch1 = llvm_urem(b, batch, p->batch[1]);
     t->a = element_at(b, p->a, llvm_operand(b, 0), (LLVMValueRef[]){batch0, batch1, m}, p->a_stride,
                       3);
     const int64_t b_stride[3] = {p->b_stride[0], p->b_stride[1], p->b_stride[3]};

@@ -197,9 +197,8 @@ void llvm_emit_rows(ScalarEmit *se) {
     LLVMValueRef down = tiles.index;
     Columns columns = {llvm_i64(b, 0), llvm_i64(b, all_columns), across == 1};
     if (across > 1) {
-        LLVMValueRef count = llvm_i64(b, across);
-        LLVMValueRef side = LLVMBuildURem(b->builder, tiles.index, count, "");
-        down = LLVMBuildUDiv(b->builder, tiles.index, count, "");
+        LLVMValueRef side = llvm_urem(b, tiles.index, across);
+        down = llvm_udiv(b, tiles.index, across);
         columns.first = llvm_mul(b, side, llvm_i64(b, tile_columns));
         columns.end =
             scalar_at_most(b, llvm_add(b, columns.first, llvm_i64(b, tile_columns)), all_columns);

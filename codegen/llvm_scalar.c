@@ -68,10 +68,9 @@ void scalar_enter_row(ScalarEmit *se, LLVMValueRef row) {
     LlvmBuild *b = se->b;
     const Kernel *k = se->k;
     for (int d = k->rank - 2; d >= 0; d--) {
-        LLVMValueRef extent = llvm_i64(b, k->dim[d]);
         // The slowest dim needs no remainder: row is below the product of all.
-        se->index[d] = d == 0 ? row : LLVMBuildURem(b->builder, row, extent, "");
-        row = d == 0 ? row : LLVMBuildUDiv(b->builder, row, extent, "");
+        se->index[d] = d == 0 ? row : llvm_urem(b, row, k->dim[d]);
+        row = d == 0 ? row : llvm_udiv(b, row, k->dim[d]);
     }
     for (int o = 0; o < k->operand_count; o++) {
         LLVMValueRef offset = llvm_i64(b, 0);

@@ -189,14 +189,13 @@ void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel
     LLVMValueRef fn = pack_function(b, s);
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), count, TILE_LANES);
-    LLVMValueRef width = llvm_i64(b, panel);
-    LLVMValueRef in_panel = LLVMBuildURem(b->builder, loop.index, width, "");
+    LLVMValueRef in_panel = llvm_urem(b, loop.index, panel);
     LLVMValueRef before = llvm_sub(b, loop.index, in_panel);
     LLVMValueRef to = llvm_add(b, llvm_mul(b, before, llvm_i64(b, depth_cap)), in_panel);
     LLVMValueRef from = llvm_mul(b, loop.index, llvm_i64(b, s->lane_stride));
     LLVMValueRef arg[PACK_PARAMETERS] = {
         llvm_at(b, b->f32, packed, to),
-        width,
+        llvm_i64(b, panel),
         llvm_at(b, llvm_memory_type(b, s->dtype), source, from),
         llvm_i64(b, s->lane_stride),
         llvm_i64(b, s->depth_stride),
@@ -289,7 +288,7 @@ static void emit_register_tile(LlvmBuild *b, LLVMValueRef i, LLVMValueRef j, LLV
     LLVMValueRef columns_left = llvm_sub(b, param(b, BLOCK_COLUMNS), j);
     LLVMValueRef in_block = LLVMBuildAnd(b->builder, i, llvm_i64(b, TILE_LANES - 1), "");
     LLVMValueRef block = LLVMBuildLShr(b->builder, i, llvm_i64(b, 4), "");
-    LLVMValueRef panel = LLVMBuildUDiv(b->builder, j, llvm_i64(b, tile_columns(b)), "");
+    LLVMValueRef panel = llvm_udiv(b, j, tile_columns(b));
     LLVMValueRef a = llvm_at(b, b->f32, param(b, BLOCK_A),
                              llvm_add(b, llvm_mul(b, block, param(b, BLOCK_A_STEP)), in_block));
     LLVMValueRef right =

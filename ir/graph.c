@@ -100,15 +100,8 @@ Node *graph_add(Graph *g, Diag *d, Op op, Value *const *input, int input_count, 
     const int result_count = node_result_count(n);
     node_add_results(g, n, result_count);
     Type *type = arena_array(g->arena, Type, result_count);
-    if (!info->infer(n, type, d, g->arena))
+    if (!info->infer(n, type, d, g->arena) || !node_check_sizes(n, type, result_count, d, g->arena))
         return NULL;
-    for (int i = 0; i < result_count; i++)
-        if (!type_check(&type[i])) {
-            diag_error(d, n->loc, 401,
-                       "a result of %s is too large: at most 2^40 an axis and 2^62 bytes",
-                       info->name);
-            return NULL;
-        }
     return graph_admit(g, n, type);
 }
 

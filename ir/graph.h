@@ -163,7 +163,11 @@ Users *graph_users(const Graph *g, Arena *a);
 bool node_check(const Node *n, Diag *d);
 // How many results a node that passed node_check has.
 int node_result_count(const Node *n);
-// Its results against what the operator infers. Errors P0609 and the operator's own, at n->loc.
+// What any node's results must be, whatever the operator: within the limits (P0401) and not empty
+// (P0402), so that nothing after this has to think of either. Errors at n->loc.
+bool node_check_sizes(const Node *n, const Type *result, int result_count, Diag *d, Arena *scratch);
+// Its results against node_check_sizes and what the operator infers. Errors P0609 and the operator's
+// own, at n->loc.
 bool node_check_types(const Node *n, Diag *d, Arena *scratch);
 // Names of values, results, states and graphs: 1 to NAME_BYTES_MAX of [A-Za-z0-9_.-], not digits only,
 // no "..".

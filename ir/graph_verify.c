@@ -139,19 +139,33 @@ static bool check_state(const Walk *w, const Node *n) {
     return true;
 }
 
+bool node_check_sizes(const Node *n, const Type *result, int result_count, Diag *d,
+                      Arena *scratch) {
+    const char *name = op_info(n->op)->name;
+    for (int i = 0; i < result_count; i++) {
+        if (!type_check(&result[i]))
+            return diag_error(d, n->loc, 401,
+                              "a result of %s is too large: at most 2^40 an axis and 2^62 bytes",
+                              name);
+        if (type_is_empty(&result[i]))
+            return diag_error(d, n->loc, 402, "a result of %s has no elements: %s", name,
+                              type_text(scratch, &result[i]));
+    }
+    return true;
+}
+
 bool node_check_types(const Node *n, Diag *d, Arena *scratch) {
     const OpInfo *info = op_info(n->op);
     if (n->result_count != node_result_count(n))
         return diag_error(d, n->loc, 609, "%s has %d results, not %d", info->name,
                           node_result_count(n), n->result_count);
+    Type *type = arena_array(scratch, Type, n->result_count);
     for (int i = 0; i < n->result_count; i++)
-        if (!type_check(&n->result[i].type))
-            return diag_error(d, n->loc, 610,
-                              "result %d of %s is too large: at most 2^40 an axis, 2^62 bytes", i,
-                              info->name);
+        type[i] = n->result[i].type;
+    if (!node_check_sizes(n, type, n->result_count, d, scratch))
+        return false;
     if (!info->infer)
         return true;
-    Type *type = arena_array(scratch, Type, n->result_count);
     if (!info->infer(n, type, d, scratch))
         return false;
     for (int i = 0; i < n->result_count; i++)
@@ -308,9 +322,11 @@ bool graph_verify(const Module *m, const Graph *g, Diag *d) {
 
 // States are checked once for all entries.
 static bool states_verify(const Module *m, Diag *d) {
+    Arena *scratch = arena_create();
+    NameMap *files = name_map_create(scratch);
     bool ok = true;
     for (int i = 0; i < m->state_count; i++) {
-        const State *s = m->state[i];
+        State *s = m->state[i];
         if (s->id != (uint32_t)i || module_find_state(m, s->name) != s)
             ok = diag_error(d, s->loc, 618, "state %s has a wrong id or a taken name", s->name);
         else if (!name_is_valid(s->name))
@@ -318,7 +334,14 @@ static bool states_verify(const Module *m, Diag *d) {
         else if (!type_check(&s->type))
             ok = diag_error(d, s->loc, 610,
                             "state %s is too large: at most 2^40 an axis, 2^62 bytes", s->name);
+        else if (type_is_empty(&s->type))
+            ok = diag_error(d, s->loc, 402, "state %s has no elements: %s", s->name,
+                            type_text(scratch, &s->type));
+        // A weight file with one name twice could be written but never read.
+        else if (name_map_add(files, s->file, s))
+            ok = diag_error(d, s->loc, 606, "two states are called %s in weight files", s->file);
     }
+    arena_release(scratch);
     return ok;
 }
 

@@ -1,15 +1,16 @@
 // What a kernel says about itself: the operation table, variation, tiles, workspace, operands and
-// their spans, costs, equality. Everything is computed from the Kernel alone; nothing is cached.
-// Sizes that don't fit 62 bits come out as SPAN_TOO_LARGE, which the verifier refuses.
+// their spans, equality. Everything is computed from the Kernel alone; nothing is cached. Sizes
+// that don't fit 62 bits come out as SIZE_TOO_LARGE, which the verifier refuses. Costs are in
+// kernel_cost.c.
 #include "ir/kernel.h"
 
 #include "ir/check.h"
+#include "ir/kernel_size.h"
 #include "ir/template_layout.h"
 
 #include <string.h>
 
 enum { TILE_ELEMENTS = 16384, TILE_COLUMNS = 64, WHOLE_ROW_MAX = 65536 };
-#define SPAN_TOO_LARGE ((int64_t)1 << 62)
 
 static const struct {
     const char *name;
@@ -169,20 +170,10 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return a / b + (a % b != 0);
 }
 
-// Saturating: sums and products of non-negative sizes.
-static int64_t span_mul(int64_t a, int64_t b) {
-    int64_t out;
-    return count_mul(a, b, &out) && out < SPAN_TOO_LARGE ? out : SPAN_TOO_LARGE;
-}
-
-static int64_t span_add(int64_t a, int64_t b) {
-    return a + b < SPAN_TOO_LARGE ? a + b : SPAN_TOO_LARGE; // Both at most 2^62: no overflow
-}
-
 static int64_t scalar_rows(const Kernel *k) {
     int64_t rows = 1;
     for (int d = 0; d + 1 < k->rank; d++)
-        rows = span_mul(rows, k->dim[d]);
+        rows = size_times(rows, k->dim[d]);
     return rows;
 }
 
@@ -208,14 +199,14 @@ int64_t kernel_tiles(const Kernel *k) {
     switch (k->kind) {
     case KERNEL_SCALAR:
         kernel_tile_shape(k, &rows, &columns);
-        return span_mul(ceil_div(scalar_rows(k), rows), ceil_div(k->dim[k->rank - 1], columns));
+        return size_times(ceil_div(scalar_rows(k), rows), ceil_div(k->dim[k->rank - 1], columns));
     case KERNEL_PRODUCT:
-        return span_mul(span_mul(p->batch[0], p->batch[1]),
-                        span_mul(ceil_div(p->m, p->tile_m), ceil_div(p->n, p->tile_n)));
+        return size_times(size_times(p->batch[0], p->batch[1]),
+                          size_times(ceil_div(p->m, p->tile_m), ceil_div(p->n, p->tile_n)));
     case KERNEL_ATTENTION:
-        return span_mul(span_mul(t->batch, t->heads), ceil_div(t->queries, KERNEL_QUERY_BLOCK));
+        return size_times(size_times(t->batch, t->heads), ceil_div(t->queries, KERNEL_QUERY_BLOCK));
     case KERNEL_ATTENTION_GRAD:
-        return span_mul(t->batch, t->groups);
+        return size_times(t->batch, t->groups);
     }
     UNREACHABLE();
 }
@@ -284,8 +275,8 @@ DType kernel_dtype(const Kernel *k, int operand) {
 static int64_t box_span(int rank, const int64_t *dim, const int64_t *stride) {
     int64_t last = 0;
     for (int d = 0; d < rank; d++)
-        last = span_add(last, span_mul(dim[d] - 1, stride[d]));
-    return span_add(last, 1);
+        last = size_plus(last, size_times(dim[d] - 1, stride[d]));
+    return size_plus(last, 1);
 }
 
 static int64_t scalar_span(const Kernel *k, int operand) {
@@ -296,10 +287,10 @@ static int64_t scalar_span(const Kernel *k, int operand) {
         if (in->operand != operand)
             continue;
         used = true;
-        const int64_t far = in->limit > 0 ? span_mul(in->limit - 1, in->step) : 0;
+        const int64_t far = in->limit > 0 ? size_times(in->limit - 1, in->step) : 0;
         moved = far > moved ? far : moved;
     }
-    return used ? span_add(box_span(k->rank, k->dim, k->operand[operand].stride), moved) : 0;
+    return used ? size_plus(box_span(k->rank, k->dim, k->operand[operand].stride), moved) : 0;
 }
 
 static int64_t product_span(const ProductKernel *p, int operand) {
@@ -311,41 +302,10 @@ static int64_t product_span(const ProductKernel *p, int operand) {
                           : box_span(4, c, p->c_stride);
 }
 
-// Heads (or groups), positions and width of an operand of the attention templates.
-typedef struct {
-    const int64_t *stride; // NULL for the dense log-sum-exp
-    int64_t heads, positions, width;
-} AttentionOperand;
-
-static AttentionOperand attention_operand(const AttentionKernel *t, int operand) {
-    switch (operand) {
-    case 0:
-        return (AttentionOperand){t->q, t->heads, t->queries, t->dim_qk};
-    case 1:
-        return (AttentionOperand){t->k, t->groups, t->keys, t->dim_qk};
-    case 2:
-        return (AttentionOperand){t->v, t->groups, t->keys, t->dim_v};
-    case 3:
-        return (AttentionOperand){t->out, t->heads, t->queries, t->dim_v};
-    case 4:
-        return (AttentionOperand){NULL, t->heads, t->queries, 1};
-    case 5:
-        return (AttentionOperand){t->dout, t->heads, t->queries, t->dim_v};
-    case 6:
-        return (AttentionOperand){t->dq, t->heads, t->queries, t->dim_qk};
-    case 7:
-        return (AttentionOperand){t->dk, t->groups, t->keys, t->dim_qk};
-    case 8:
-        return (AttentionOperand){t->dv, t->groups, t->keys, t->dim_v};
-    default:
-        UNREACHABLE();
-    }
-}
-
 static int64_t attention_span(const AttentionKernel *t, int operand) {
-    const AttentionOperand o = attention_operand(t, operand);
+    const AttentionOperand o = kernel_attention_operand(t, operand);
     if (!o.stride)
-        return span_mul(span_mul(t->batch, o.heads), o.positions);
+        return size_times(size_times(t->batch, o.heads), o.positions);
     const int64_t dim[4] = {t->batch, o.heads, o.positions, o.width};
     const int64_t stride[4] = {o.stride[0], o.stride[1], o.stride[2], 1};
     return box_span(4, dim, stride);
@@ -365,137 +325,12 @@ int64_t kernel_span(const Kernel *k, int operand) {
     UNREACHABLE();
 }
 
-// Points of the dims in mask.
-static int64_t points(const Kernel *k, uint32_t mask) {
-    int64_t n = 1;
-    for (int d = 0; d < k->rank; d++)
-        n = mask & (1u << d) ? span_mul(n, k->dim[d]) : n;
-    return n;
-}
-
-// Roughly what our polynomials cost; 0 for what moves or compares.
-static int64_t instr_flops(KOp op) {
-    switch (op) {
-    case KOP_ADD:
-    case KOP_SUB:
-    case KOP_MUL:
-    case KOP_DIV:
-    case KOP_SQRT:
-    case KOP_MIN:
-    case KOP_MAX:
-    case KOP_SUM:
-    case KOP_MAXIMUM:
-    case KOP_ADD_AT:
-        return 1;
-    case KOP_FMA:
-        return 2;
-    case KOP_EXP:
-    case KOP_EXPM1:
-    case KOP_LOG:
-    case KOP_SIN:
-    case KOP_COS:
-    case KOP_TANH:
-    case KOP_ERF:
-        return 16;
-    case KOP_RANDOM:
-        return 64;
-    default:
-        return 0;
-    }
-}
-
-static int64_t scalar_flops(const Kernel *k) {
-    CHECK(k->instr_count <= KERNEL_INSTRS_MAX);
-    uint32_t varies[KERNEL_INSTRS_MAX];
-    kernel_variation(k, varies);
-    const uint32_t all = (1u << k->rank) - 1;
-    int64_t flops = 0;
-    for (int i = 0; i < k->instr_count; i++) {
-        const KOp op = k->instr[i].op;
-        const uint32_t mask = kop_is_reduction(op) ? all : varies[i];
-        flops = span_add(flops, span_mul(instr_flops(op), points(k, mask)));
-    }
-    return flops;
-}
-
-// Pairs of a query and a key that see each other, one head. Query i stands beside key i + keys -
-// queries.
-static int64_t attention_pairs(const AttentionKernel *t) {
-    const int64_t most = t->window > 0 && t->window < t->keys ? t->window : t->keys;
-    if (!t->causal) { // All keys but those before the window: none, ..., hidden - 1, hidden of them
-        const int64_t hidden = t->keys - most;
-        const int64_t queries = hidden < t->queries ? hidden : t->queries;
-        return span_mul(t->queries, t->keys) - span_mul(queries, 2 * hidden - queries + 1) / 2;
-    }
-    const int64_t first = t->keys > t->queries ? t->keys - t->queries + 1 : 1;
-    if (first >= most)
-        return span_mul(t->keys - first + 1, most);
-    const int64_t triangle = span_mul(first + most, most - first + 1) / 2;
-    return span_add(triangle, span_mul(t->keys - most, most));
-}
-
-int64_t kernel_flops(const Kernel *k) {
-    const ProductKernel *p = &k->product;
-    const AttentionKernel *t = &k->attention;
-    int64_t width;
-    switch (k->kind) {
-    case KERNEL_SCALAR:
-        return scalar_flops(k);
-    case KERNEL_PRODUCT:
-        return span_mul(span_mul(2 * p->batch[0], p->batch[1]),
-                        span_mul(span_mul(p->m, p->n), p->k));
-    case KERNEL_ATTENTION: // Scores and weighted values
-        width = span_mul(2, t->dim_qk + t->dim_v);
-        return span_mul(span_mul(t->batch, t->heads), span_mul(attention_pairs(t), width));
-    case KERNEL_ATTENTION_GRAD: // Scores again, dq, dk; dp, dv
-        width = span_mul(2, 3 * t->dim_qk + 2 * t->dim_v);
-        return span_mul(span_mul(t->batch, t->heads), span_mul(attention_pairs(t), width));
-    }
-    UNREACHABLE();
-}
-
-// Elements of a scalar kernel's operand that are touched: every point it varies by, but no more
-// than there are.
-static int64_t scalar_touched(const Kernel *k, int operand) {
-    uint32_t mask = 0;
-    bool moved = false;
-    for (int i = 0; i < k->instr_count; i++)
-        moved = moved || (k->instr[i].operand == operand && k->instr[i].limit > 1);
-    for (int d = 0; d < k->rank; d++)
-        mask |= moved || k->operand[operand].stride[d] != 0 ? 1u << d : 0;
-    const int64_t n = points(k, mask);
-    const int64_t span = kernel_span(k, operand);
-    return n < span ? n : span;
-}
-
-int64_t kernel_bytes(const Kernel *k) {
-    int64_t bytes = 0;
-    for (int o = 0; o < kernel_operand_count(k); o++) {
-        int64_t n = 0;
-        if (k->kind == KERNEL_SCALAR) {
-            n = scalar_touched(k, o);
-        } else if (k->kind == KERNEL_PRODUCT) {
-            const ProductKernel *p = &k->product;
-            n = o == 0   ? span_mul(p->m, p->k)
-                : o == 1 ? span_mul(p->k, p->n)
-                         : span_mul(p->m, p->n);
-            n = span_mul(n, span_mul(p->batch[0], p->batch[1]));
-        } else {
-            const AttentionOperand t = attention_operand(&k->attention, o);
-            n = span_mul(span_mul(k->attention.batch, t.heads), span_mul(t.positions, t.width));
-        }
-        const int64_t times = kernel_access(k, o) == ACCESS_UPDATE ? 2 : 1;
-        bytes = span_add(bytes, span_mul(n, times * (int64_t)dtype_bytes(kernel_dtype(k, o))));
-    }
-    return bytes;
-}
-
 static bool operand_equal(const KOperand *a, const KOperand *b) {
     return a->dtype == b->dtype && a->access == b->access &&
            memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
-static bool instr_equal(const KInstr *a, const KInstr *b) {
+bool kinstr_equal(const KInstr *a, const KInstr *b) {
     return a->op == b->op && a->dtype == b->dtype && memcmp(a->arg, b->arg, sizeof a->arg) == 0 &&
            a->operand == b->operand && a->limit == b->limit && a->step == b->step &&
            a->as.i == b->as.i;
@@ -510,7 +345,7 @@ static bool scalar_equal(const Kernel *a, const Kernel *b) {
         if (!operand_equal(&a->operand[o], &b->operand[o]))
             return false;
     for (int i = 0; i < a->instr_count; i++)
-        if (!instr_equal(&a->instr[i], &b->instr[i]))
+        if (!kinstr_equal(&a->instr[i], &b->instr[i]))
             return false;
     return true;
 }

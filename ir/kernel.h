@@ -136,6 +136,9 @@ bool kop_is_effect(KOp op);    // STORE, STORE_AT, ADD_AT
 bool kop_is_reduction(KOp op); // SUM, MAXIMUM
 bool kop_infer(KOp op, const DType arg[4], DType *out);
 
+// The same operation on the same operands, bit for bit.
+bool kinstr_equal(const KInstr *a, const KInstr *b);
+
 // varies[i]: bit d is set where operation i differs along dim d of extent > 1 (for effects: the value's,
 // the index's and the operand's). What doesn't vary along the column is computed once a row.
 void kernel_variation(const Kernel *k, uint32_t *varies);
@@ -162,6 +165,9 @@ int kernel_operand_count(const Kernel *k);
 Access kernel_access(const Kernel *k, int operand);
 DType kernel_dtype(const Kernel *k, int operand);
 int64_t kernel_span(const Kernel *k, int operand);
+// Pairs of a query and a key that see each other, of one head; query i stands beside key i + keys -
+// queries. window 0: all keys.
+int64_t attention_pairs(int64_t queries, int64_t keys, bool causal, int64_t window);
 // Floating point operations and bytes moved by one call: the cost model's view.
 int64_t kernel_flops(const Kernel *k);
 int64_t kernel_bytes(const Kernel *k);

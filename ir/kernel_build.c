@@ -67,12 +67,6 @@ static uint64_t instr_hash(const KInstr *i) {
     return mix(h, (uint64_t)i->as.i);
 }
 
-static bool instr_same(const KInstr *a, const KInstr *b) {
-    return a->op == b->op && a->dtype == b->dtype && memcmp(a->arg, b->arg, sizeof a->arg) == 0 &&
-           a->operand == b->operand && a->limit == b->limit && a->step == b->step &&
-           a->as.i == b->as.i;
-}
-
 static void slots_grow(KernelBuilder *kb) {
     const Kernel *k = kb->kernel;
     kb->slot_count = kb->slot_count ? kb->slot_count * 2 : 64;
@@ -94,7 +88,7 @@ static KRef push(KernelBuilder *kb, KInstr i) {
     const uint64_t mask = (uint64_t)kb->slot_count - 1;
     uint64_t at = instr_hash(&i) & mask;
     for (; kb->slot[at]; at = (at + 1) & mask)
-        if (!kop_is_effect(i.op) && instr_same(&k->instr[kb->slot[at] - 1], &i))
+        if (!kop_is_effect(i.op) && kinstr_equal(&k->instr[kb->slot[at] - 1], &i))
             return kb->slot[at] - 1;
     if (k->instr_count == kb->instr_capacity) {
         const int capacity = kb->instr_capacity ? kb->instr_capacity * 2 : 32;

@@ -5,6 +5,7 @@
 
 #include "ir/check.h"
 #include "ir/evaluate.h"
+#include "ir/random_gauss.h"
 
 void lower_constant(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)in;
@@ -73,15 +74,6 @@ void lower_random_uniform(KernelBuilder *kb, const Node *n, const KRef *in, KRef
     const KRef unit = fused(kb, draw(kb, n, in), kb_float(kb, 0x1p-24), kb_float(kb, 0.5));
     out[0] = fused(kb, kb_float(kb, high - low), unit, kb_float(kb, low));
 }
-
-// The coefficients of random_gauss, the highest power's first.
-enum { GAUSS_TERMS = 9 };
-static const float gauss_middle[GAUSS_TERMS] = {2.81022636e-08f,  3.43273939e-07f, -3.5233877e-06f,
-                                                -4.39150654e-06f, 0.00021858087f,  -0.00125372503f,
-                                                -0.00417768164f,  0.246640727f,    1.50140941f};
-static const float gauss_tail[GAUSS_TERMS] = {-0.000200214257f, 0.000100950558f, 0.00134934322f,
-                                              -0.00367342844f,  0.00573950773f,  -0.0076224613f,
-                                              0.00943887047f,   1.00167406f,     2.83297682f};
 
 // A polynomial by Horner's rule.
 static KRef horner(KernelBuilder *kb, const float coefficient[GAUSS_TERMS], KRef x) {

@@ -57,28 +57,17 @@ static int64_t map_points(const Node *n) {
 }
 
 // Query-key pairs that are visible, all batches and heads.
-static int64_t attention_pairs(const Node *n) {
+static int64_t visible_pairs(const Node *n) {
     const Type *q = &n->input[0]->type, *k = &n->input[1]->type;
-    const int64_t queries = q->dim[2], keys = k->dim[2];
-    const int64_t window = node_int(n, "window", 0);
-    int64_t pairs = saturating_mul(queries, keys);
-    if (node_int(n, "causal", 0) != 0) {
-        pairs = 0;
-        for (int64_t i = 0; i < queries; i++) {
-            const int64_t last = i + keys - queries;
-            int64_t seen = last < 0 ? 0 : last + 1;
-            if (window > 0 && seen > window)
-                seen = window;
-            pairs = saturating_add(pairs, seen);
-        }
-    }
+    const int64_t pairs = attention_pairs(q->dim[2], k->dim[2], node_int(n, "causal", 0) != 0,
+                                          node_int(n, "window", 0));
     return saturating_mul(pairs, saturating_mul(q->dim[0], q->dim[1]));
 }
 
 // Multiply-adds count two; forward is two products, backward five (the scores again, dv, dp, dq,
 // dk).
 static int64_t attention_flops(const Node *n) {
-    const int64_t pairs = attention_pairs(n);
+    const int64_t pairs = visible_pairs(n);
     const int64_t e = n->input[0]->type.dim[3], f = n->input[2]->type.dim[3];
     const int64_t per_pair = n->op == OP_ATTENTION ? 2 * (e + f) + 5 : 2 * (3 * e + 2 * f) + 8;
     return saturating_mul(pairs, per_pair);

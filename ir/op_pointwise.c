@@ -304,7 +304,7 @@ EVALUATE(cos, 1, cos(a))
 EVALUATE(tanh, 1, tanh(a))
 EVALUATE(erf, 1, erf(a))
 EVALUATE(sigmoid, 1, sigmoid(a))
-EVALUATE(relu, 1, a > 0 ? a : 0)
+EVALUATE(relu, 1, 0 > a ? 0 : a) // NaN stays NaN, as in kernels
 EVALUATE(silu, 1, a *sigmoid(a))
 EVALUATE(gelu, 1, 0.5 * a * (1 + tanh(gelu_inner(a))))
 EVALUATE(gelu_erf, 1, a *normal_cdf(a))

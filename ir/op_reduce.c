@@ -28,23 +28,18 @@ static bool reduced_axes(const Node *n, uint32_t *out, Diag *d, Arena *scratch) 
     return true;
 }
 
-// x [..] -> the axes that are left, in order.
+// x [..], floating point -> the axes that are left, in order.
 bool infer_reduce(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     uint32_t axes;
     if (!reduced_axes(n, &axes, d, scratch))
         return false;
-    if (x->dtype == DT_BOOL)
-        return diag_error(d, n->loc, 302, "%s wants numbers, got %s", op_info(n->op)->name,
-                          type_text(scratch, x));
+    if (!infer_want_float(n, 0, d, scratch)) // Kernels reduce in f32
+        return false;
     *result = type_scalar(x->dtype);
-    for (int i = 0; i < x->rank; i++) {
+    for (int i = 0; i < x->rank; i++)
         if (!(axes >> i & 1))
             result->dim[result->rank++] = x->dim[i];
-        else if (n->op == OP_REDUCE_MAX && x->dim[i] == 0)
-            return diag_error(d, n->loc, 311, "there is no maximum over the empty axis %d of %s", i,
-                              type_text(scratch, x));
-    }
     return true;
 }
 
@@ -130,18 +125,13 @@ static double join_sum(double sum, double x) {
     return sum + x;
 }
 
-// i32 wraps.
-static double join_integers(double sum, double x) {
-    return (double)(int32_t)((uint32_t)(int64_t)sum + (uint32_t)(int64_t)x);
-}
-
 static double join_max(double sum, double x) {
     return x > sum ? x : sum;
 }
 
 void evaluate_reduce_sum(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
-    reduce(n, in, out, 0, in[0].type.dtype == DT_I32 ? join_integers : join_sum);
+    reduce(n, in, out, 0, join_sum);
 }
 
 void evaluate_reduce_max(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {

@@ -88,7 +88,7 @@ bool infer_broadcast(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
-// Empty slices are allowed: start = stop.
+// An empty slice is inside; that its result is empty is refused as everywhere (node_check_sizes).
 bool infer_slice(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     const int64_t *start = axis_ints(n, "start", d), *stop = axis_ints(n, "stop", d);
@@ -385,14 +385,14 @@ void evaluate_broadcast(const Node *n, const Tensor *in, Tensor *out, const Eval
     copy_block(&out[0].type, &to, &from);
 }
 
-// An empty slice may start past the end, so its start is not even computed.
+// From the first element of the slice on.
 void evaluate_slice(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     int rank;
     const int64_t *start = node_ints(n, "start", &rank);
     const Cursor to = cursor(&out[0]);
     Cursor from = cursor(&in[0]);
-    for (int i = 0; i < rank && type_count(&out[0].type) > 0; i++)
+    for (int i = 0; i < rank; i++)
         from.at += start[i] * from.stride[i];
     copy_block(&out[0].type, &to, &from);
 }
@@ -426,7 +426,7 @@ void evaluate_pad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *c
     const int64_t *before = node_ints(n, "before", &rank);
     const Cursor from = cursor(&in[0]);
     Cursor to = cursor(&out[0]);
-    for (int i = 0; i < rank && type_count(&in[0].type) > 0; i++)
+    for (int i = 0; i < rank; i++)
         to.at += before[i] * to.stride[i];
     copy_block(&in[0].type, &to, &from);
 }

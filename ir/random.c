@@ -15,6 +15,8 @@
 // function", GPU Computing Gems 2, 2011), error about 3e-7 of the value.
 #include "ir/evaluate.h"
 
+#include "ir/random_gauss.h"
+
 #include <math.h>
 
 typedef struct {
@@ -56,22 +58,16 @@ float random_unit(uint32_t bits) {
 }
 
 // A polynomial by Horner's rule, the highest power's coefficient first.
-static float horner(const float *coefficient, int count, float x) {
+static float horner(const float coefficient[GAUSS_TERMS], float x) {
     float sum = coefficient[0];
-    for (int i = 1; i < count; i++)
+    for (int i = 1; i < GAUSS_TERMS; i++)
         sum = fmaf(sum, x, coefficient[i]);
     return sum;
 }
 
 float random_gauss(uint32_t bits) {
-    static const float middle[] = {2.81022636e-08f,  3.43273939e-07f, -3.5233877e-06f,
-                                   -4.39150654e-06f, 0.00021858087f,  -0.00125372503f,
-                                   -0.00417768164f,  0.246640727f,    1.50140941f};
-    static const float tail[] = {-0.000200214257f, 0.000100950558f, 0.00134934322f,
-                                 -0.00367342844f,  0.00573950773f,  -0.0076224613f,
-                                 0.00943887047f,   1.00167406f,     2.83297682f};
     const float x = fmaf((float)top_bits(bits), 0x1p-23f, 0x1p-24f);
     const float w = -logf((1.0f - x) * (1.0f + x));
-    const float p = w < 5.0f ? horner(middle, 9, w - 2.5f) : horner(tail, 9, sqrtf(w) - 3.0f);
+    const float p = w < 5.0f ? horner(gauss_middle, w - 2.5f) : horner(gauss_tail, sqrtf(w) - 3.0f);
     return p * x * 1.41421356237309505f;
 }

@@ -112,6 +112,13 @@ bool type_check(const Type *t) {
     return true;
 }
 
+bool type_is_empty(const Type *t) {
+    for (int i = 0; i < t->rank; i++)
+        if (t->dim[i] == 0)
+            return true;
+    return false;
+}
+
 const char *type_text(Arena *a, const Type *t) {
     // "bool[" and at most 20 digits and a comma for each dim.
     char text[16 + RANK_MAX * 21];

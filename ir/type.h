@@ -38,6 +38,8 @@ size_t type_bytes(const Type *t);
 void type_strides(const Type *t, int64_t stride[RANK_MAX]);
 // Rank at most RANK_MAX, dims in 0..DIM_MAX, bytes below 2^62.
 bool type_check(const Type *t);
+// Whether an axis has size 0. Graphs hold no such value: see node_check_types.
+bool type_is_empty(const Type *t);
 // "f32[3,4]"; a scalar is "f32[]".
 const char *type_text(Arena *a, const Type *t);
 

@@ -54,7 +54,7 @@ Test(graph_text, everything_a_module_holds) {
         "size @layers = 12 {key = \"n_layer\"}\n"
         "size @d = -3\n"
         "state @h.0.w: f32[4] {kind = \"param\", file = \"f \\\"w\\\"\", frozen = 1, decay = 0.0}\n"
-        "state @m: bf16[0,2] {kind = \"optimizer\"}\n"
+        "state @m: bf16[1,2] {kind = \"optimizer\"}\n"
         "state @c: i32[] {kind = \"transient\", decay = 0.1}\n"
         "state @s: bool[1] {kind = \"saved\"}\n"
         "\n"

@@ -1,0 +1,23 @@
+// Arithmetic on sizes of kernels that can't overflow, and the shapes of attention's operands: what
+// spans (kernel.c) and costs (kernel_cost.c) are computed with.
+#ifndef PLIM_IR_KERNEL_SIZE_H
+#define PLIM_IR_KERNEL_SIZE_H
+
+#include "ir/kernel.h"
+
+// What everything from 2^62 on counts as.
+#define SIZE_TOO_LARGE ((int64_t)1 << 62)
+
+// Saturating sum and product of sizes in 0 .. SIZE_TOO_LARGE.
+int64_t size_times(int64_t a, int64_t b);
+int64_t size_plus(int64_t a, int64_t b);
+
+// Heads (or groups), positions and width of an operand of the attention templates.
+typedef struct {
+    const int64_t *stride; // NULL for the dense log-sum-exp
+    int64_t heads, positions, width;
+} AttentionOperand;
+// operand as in ir/kernel.h: q, k, v, out, lse, dout, dq, dk, dv.
+AttentionOperand kernel_attention_operand(const AttentionKernel *t, int operand);
+
+#endif
