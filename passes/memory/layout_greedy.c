@@ -14,37 +14,67 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ORDER_FIRST_USE, ORDER_SIZE_DURATION, ORDER_SIZE, ORDER_DURATION, ORDER_COUNT };
+enum { ORDER_FIRST_USE, ORDER_PEAK, ORDER_SIZE_DURATION, ORDER_SIZE, ORDER_DURATION, ORDER_COUNT };
 // Comparisons spent at most, over all orders (the first order always runs).
 #define PACK_WORK_MAX 400000000LL
 
-static const char *const order_name[ORDER_COUNT] = {"first use", "size x duration", "size",
+static const char *const order_name[ORDER_COUNT] = {"first use", "peak", "size x duration", "size",
                                                     "duration"};
 
-uint64_t pack_load(const PackItem *item, int count, Arena *scratch, uint32_t *at) {
-    uint32_t end = 0;
+// Live bytes at every time; *end gets the number of times.
+static uint64_t *load_profile(const PackItem *item, int count, Arena *scratch, uint32_t *end) {
+    *end = 0;
     for (int i = 0; i < count; i++)
-        end = item[i].last >= end ? item[i].last + 1 : end;
-    int64_t *change = arena_array(scratch, int64_t, (size_t)end + 2);
+        *end = item[i].last >= *end ? item[i].last + 1 : *end;
+    uint64_t *live = arena_array(scratch, uint64_t, (size_t)*end + 2);
     for (int i = 0; i < count; i++) {
-        change[item[i].first] += (int64_t)item[i].size;
-        change[item[i].last + 1] -= (int64_t)item[i].size;
+        live[item[i].first] += item[i].size;
+        live[item[i].last + 1] -= item[i].size; // Wraps; the sums below don't
     }
-    int64_t live = 0, most = 0;
-    *at = 0;
-    for (uint32_t t = 0; t < end; t++) {
-        live += change[t];
-        if (live > most) {
-            most = live;
-            *at = t;
-        }
-    }
-    return (uint64_t)most;
+    for (uint32_t t = 1; t < *end; t++)
+        live[t] += live[t - 1];
+    return live;
 }
 
-// What is sorted: larger key first, then earlier first use, then the item's number.
+uint64_t pack_load(const PackItem *item, int count, Arena *scratch, uint32_t *at) {
+    uint32_t end;
+    const uint64_t *live = load_profile(item, count, scratch, &end);
+    *at = 0;
+    for (uint32_t t = 1; t < end; t++)
+        if (live[t] > live[*at])
+            *at = t;
+    return end ? live[*at] : 0;
+}
+
+// The largest load each item lives through: maxima over windows of 2^k times, two of which cover
+// any range.
+static uint64_t *peaks_of(const PackItem *item, int count, Arena *scratch) {
+    enum { LEVELS = 32 };
+    uint32_t end;
+    uint64_t *level[LEVELS] = {load_profile(item, count, scratch, &end)};
+    int levels = 1;
+    for (; (uint64_t)1 << levels <= end; levels++) {
+        const uint32_t half = 1u << (levels - 1);
+        level[levels] = arena_array(scratch, uint64_t, end);
+        for (uint32_t t = 0; t + 2 * half <= end; t++) {
+            const uint64_t *below = level[levels - 1];
+            level[levels][t] = below[t] > below[t + half] ? below[t] : below[t + half];
+        }
+    }
+    uint64_t *peak = arena_array(scratch, uint64_t, (size_t)count + 1);
+    for (int i = 0; i < count; i++) {
+        const uint32_t times = item[i].last - item[i].first + 1;
+        const int k = 31 - __builtin_clz(times);
+        const uint64_t x = level[k][item[i].first], y = level[k][item[i].last + 1 - (1u << k)];
+        peak[i] = x > y ? x : y;
+    }
+    return peak;
+}
+
+// What is sorted: larger key first, then the larger item, then earlier first use, then the item's
+// number.
 typedef struct {
-    uint64_t key;
+    uint64_t key, size;
     uint32_t first, index;
 } PackKey;
 
@@ -52,17 +82,21 @@ static int compare_keys(const void *a, const void *b) {
     const PackKey *x = a, *y = b;
     if (x->key != y->key)
         return x->key > y->key ? -1 : 1;
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
     if (x->first != y->first)
         return x->first < y->first ? -1 : 1;
     return (x->index > y->index) - (x->index < y->index);
 }
 
-static uint64_t key_of(const PackItem *item, int order) {
+static uint64_t key_of(const PackItem *item, uint64_t peak, int order) {
     const uint64_t duration = (uint64_t)(item->last - item->first) + 1;
     uint64_t product;
     switch (order) {
     case ORDER_FIRST_USE:
         return UINT32_MAX - item->first;
+    case ORDER_PEAK:
+        return peak;
     case ORDER_SIZE_DURATION:
         return __builtin_mul_overflow(item->size, duration, &product) ? UINT64_MAX : product;
     case ORDER_SIZE:
@@ -114,6 +148,7 @@ static uint64_t pack_in_order(const PackItem *item, const PackKey *key, int coun
 uint64_t pack_greedy(PackItem *item, int count, Arena *scratch, const char **order) {
     uint32_t at;
     const uint64_t load = pack_load(item, count, scratch, &at);
+    const uint64_t *peak = peaks_of(item, count, scratch);
     PackKey *key = arena_array(scratch, PackKey, count + 1);
     Placed *placed = arena_array(scratch, Placed, count + 1);
     uint64_t *offset = arena_array(scratch, uint64_t, count + 1);
@@ -124,7 +159,8 @@ uint64_t pack_greedy(PackItem *item, int count, Arena *scratch, const char **ord
         if (o > 0 && (best == load || work * (o + 1) > PACK_WORK_MAX))
             break;
         for (int i = 0; i < count; i++)
-            key[i] = (PackKey){key_of(&item[i], o), item[i].first, (uint32_t)i};
+            key[i] =
+                (PackKey){key_of(&item[i], peak[i], o), item[i].size, item[i].first, (uint32_t)i};
         qsort(key, (size_t)count, sizeof *key, compare_keys);
         const uint64_t height = pack_in_order(item, key, count, placed, offset);
         if (height >= best)
