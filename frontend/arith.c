@@ -160,8 +160,8 @@ const Array *arith_float_tensor(Elab *e, Loc loc, Datum d) {
         d = datum_float((double)d.as.whole);
     const Array *x = arith_tensor(e, loc, d);
     if (x && !dtype_is_float(x->value->type.dtype)) {
-        elab_fail(e, loc, CODE_DTYPE, "cast(x, f32) makes one",
-                  "a float tensor is needed here, got %s", type_text(e->arena, &x->value->type));
+        elab_fail(e, loc, CODE_DTYPE, "f32(x) makes one", "a float tensor is needed here, got %s",
+                  type_text(e->arena, &x->value->type));
         return NULL;
     }
     return x;
@@ -228,7 +228,7 @@ static bool common_dtype(Elab *e, Loc loc, const char *what, Datum x, Datum y, D
         else
             *out = a == DT_F32 || b == DT_F32 ? DT_F32 : DT_BF16;
         if (a != b && (a == DT_BOOL || b == DT_BOOL)) {
-            elab_fail(e, loc, CODE_DTYPE, "cast(x, f32) makes numbers of a bool tensor",
+            elab_fail(e, loc, CODE_DTYPE, "f32(x) makes numbers of a bool tensor",
                       "%s of %s and %s", what, dtype_name(a), dtype_name(b));
             return false;
         }
@@ -239,7 +239,7 @@ static bool common_dtype(Elab *e, Loc loc, const char *what, Datum x, Datum y, D
     const bool fits = dtype == DT_BOOL ? other.kind == DATUM_BOOL : datum_is_number(other);
     if (!fits) {
         elab_fail(e, loc, dtype == DT_BOOL && datum_is_number(other) ? CODE_DTYPE : CODE_KIND,
-                  dtype == DT_BOOL ? "cast(x, f32) makes numbers of a bool tensor" : NULL,
+                  dtype == DT_BOOL ? "f32(x) makes numbers of a bool tensor" : NULL,
                   "%s of %s and %s", what, datum_describe(e->arena, x),
                   datum_describe(e->arena, y));
         return false;
@@ -281,7 +281,7 @@ static Datum pointwise_typed(Elab *e, Loc loc, const char *what, Op op, Datum x,
     const bool logic = op == OP_AND || op == OP_OR;
     if (logic != (dtype == DT_BOOL) && !((op == OP_EQ || op == OP_NE) && dtype == DT_BOOL))
         return elab_fail(e, loc, CODE_DTYPE,
-                         logic ? "compare first, as in x > 0" : "cast(x, f32) makes numbers",
+                         logic ? "compare first, as in x > 0" : "f32(x) makes numbers",
                          "%s does not work on %s tensors", what, dtype_name(dtype));
     if (op == OP_DIV && dtype == DT_I32)
         dtype = DT_F32;
@@ -376,7 +376,7 @@ Datum arith_negate(Elab *e, Loc loc, Datum x) {
                                      : elab_fail(e, loc, CODE_KIND, NULL, "- does not work on %s",
                                                  datum_describe(e->arena, x));
     if (x.as.array->value->type.dtype == DT_BOOL)
-        return elab_fail(e, loc, CODE_DTYPE, "cast(x, f32) makes numbers",
+        return elab_fail(e, loc, CODE_DTYPE, "f32(x) makes numbers",
                          "- does not work on bool tensors");
     Array *out = arena_new(e->arena, Array);
     *out = *x.as.array;

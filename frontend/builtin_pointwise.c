@@ -93,14 +93,12 @@ static Datum run_extreme(Elab *e, const BuiltinCall *call) {
 static Datum run_max(Elab *e, const BuiltinCall *call) {
     if (builtin_is_given(call, 1))
         return run_extreme(e, call);
-    const Array *x = builtin_array(e, call, 0);
+    const Array *x = builtin_float_array(e, call, 0);
     if (!x)
         return datum_error();
     const int rank = x->value->type.rank;
     unsigned axes = (1u << rank) - 1;
     int axis;
-    if (x->value->type.dtype == DT_BOOL)
-        return builtin_wrong(e, call, 0, "numbers");
     if (builtin_is_given(call, 2)) {
         if (!builtin_axis(e, call, 2, rank, 0, &axis))
             return datum_error();

@@ -116,12 +116,10 @@ static Datum reduced(Elab *e, Loc loc, const Array *x, unsigned axes, double sca
 
 static Datum run_sum(Elab *e, const BuiltinCall *call) {
     const bool is_mean = strcmp(call->self->name, "mean") == 0;
-    const Array *x = is_mean ? builtin_float_array(e, call, 0) : builtin_array(e, call, 0);
+    const Array *x = builtin_float_array(e, call, 0);
     unsigned axes;
     if (!x || !read_axes(e, call, 1, &x->value->type, &axes))
         return datum_error();
-    if (x->value->type.dtype == DT_BOOL)
-        return builtin_wrong(e, call, 0, "numbers");
     const double scale = is_mean ? 1 / (double)reduced_count(&x->value->type, axes) : 1;
     return reduced(e, call->loc, x, axes, scale);
 }

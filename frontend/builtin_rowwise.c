@@ -200,6 +200,9 @@ static Datum run_attend(Elab *e, const BuiltinCall *call) {
     if (window < 0)
         return elab_fail(e, call->arg_loc[WINDOW], CODE_VALUE, NULL, "a window of %lld keys",
                          (long long)window);
+    if (window > 0 && !causal)
+        return elab_fail(e, call->arg_loc[WINDOW], CODE_VALUE, "write causal = true",
+                         "a window counts back from the last key that a causal query sees");
     if (builtin_is_given(call, OFFSET) || builtin_is_given(call, BIAS))
         return elab_fail(e, call->loc, CODE_UNSUPPORTED, NULL, "%s in attend is not supported yet",
                          builtin_is_given(call, OFFSET) ? "offset (caches and generation)"

@@ -75,8 +75,8 @@ static bool param_of(Elab *e, const Builtin *b, const ParamList *params, const C
         *to = (*position)++;
         if (*to < params->count)
             return true;
-        elab_fail(e, arg->loc, CODE_ARGUMENT, NULL, "%s takes at most %d arguments", b->name,
-                  params->count);
+        elab_fail(e, arg->loc, CODE_ARGUMENT, NULL, "%s takes at most %d argument%s", b->name,
+                  params->count, params->count == 1 ? "" : "s");
         return false;
     }
     for (int i = 0; i < params->count; i++)

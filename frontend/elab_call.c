@@ -78,47 +78,53 @@ static const char *label_path(Elab *e, const Label *label) {
     return intern(e->names, path);
 }
 
-static bool matches_shape(Elab *e, const Param *p, const Args *dims, const Array *x, Frame *frame) {
-    const Type *type = &x->value->type;
+// ...name in a signature: binds the sizes of count axes.
+static void bind_rest(Elab *e, const char *name, const Array *x, int axis, int count) {
+    Datum *sizes = arena_array(e->arena, Datum, count + 1);
+    for (int i = 0; i < count; i++) {
+        sizes[i] = datum_int(x->value->type.dim[axis + i]);
+        sizes[i].factors = x->factors[axis + i];
+    }
+    if (name)
+        frame_set(e->frame, e->arena, name, datum_items(e->arena, DATUM_LIST, sizes, count));
+}
+
+// A name in a signature: binds the size, or checks it where the name has one.
+static void bind_dim(Elab *e, Loc loc, const FnDecl *fn, const Param *p, const char *name,
+                     const Array *x, int axis) {
+    const int64_t size = x->value->type.dim[axis];
+    const Datum *bound = frame_find(e->frame, name);
+    if (!bound || bound->kind != DATUM_INT) {
+        Datum d = datum_int(size);
+        d.factors = x->factors[axis];
+        frame_set(e->frame, e->arena, name, d);
+    } else if (bound->as.whole != size) {
+        elab_fail(e, loc, CODE_SHAPE, NULL, "argument %s of %s: axis %d is %lld, but %s is %lld",
+                  p->name, fn->name, axis, (long long)size, name, (long long)bound->as.whole);
+    }
+}
+
+// Binds the sizes of a signature's shape. False where the number of axes is wrong.
+static bool bind_dims(Elab *e, Loc loc, const FnDecl *fn, const Param *p, const Args *dims,
+                      const Array *x) {
     int rest = -1;
-    for (int i = 0; i < dims->count; i++)
+    for (int i = 0; i < dims->count; i++) {
+        if (dims->at[i].value->kind == EXPR_ELLIPSIS && rest >= 0)
+            return false; // which of the two takes how many?
         if (dims->at[i].value->kind == EXPR_ELLIPSIS)
-            rest = rest < 0 ? i : RANK_MAX + 1;
-    const int fixed = dims->count - (rest >= 0);
-    if (rest > RANK_MAX || (rest < 0 ? type->rank != fixed : type->rank < fixed))
+            rest = i;
+    }
+    const int rank = x->value->type.rank, fixed = dims->count - (rest >= 0);
+    if (rest < 0 ? rank != fixed : rank < fixed)
         return false;
     int axis = 0;
     for (int i = 0; i < dims->count; i++) {
         const Expr *dim = dims->at[i].value;
-        if (i == rest) {
-            const int count = type->rank - fixed;
-            Datum *sizes = arena_array(e->arena, Datum, count + 1);
-            for (int k = 0; k < count; k++, axis++) {
-                sizes[k] = datum_int(type->dim[axis]);
-                sizes[k].factors = x->factors[axis];
-            }
-            if (dim->as.text)
-                frame_set(frame, e->arena, dim->as.text,
-                          datum_items(e->arena, DATUM_LIST, sizes, count));
-            continue;
-        }
-        const int64_t size = type->dim[axis];
-        if (dim->kind == EXPR_NAME) {
-            const Datum *bound = frame_find(frame, dim->as.text);
-            if (bound && bound->kind == DATUM_INT && bound->as.whole != size) {
-                elab_fail(e, e->call->loc, CODE_SHAPE, NULL,
-                          "argument %s of %s: axis %d is %lld, but %s is %lld", p->name,
-                          e->call->decl->name, axis, (long long)size, dim->as.text,
-                          (long long)bound->as.whole);
-                return true; // reported
-            }
-            if (!bound || bound->kind != DATUM_INT) {
-                Datum d = datum_int(size);
-                d.factors = x->factors[axis];
-                frame_set(frame, e->arena, dim->as.text, d);
-            }
-        }
-        axis++;
+        if (i == rest)
+            bind_rest(e, dim->as.text, x, axis, rank - fixed);
+        else if (dim->kind == EXPR_NAME)
+            bind_dim(e, loc, fn, p, dim->as.text, x, axis);
+        axis += i == rest ? rank - fixed : 1;
     }
     return true;
 }
@@ -141,55 +147,46 @@ static const char *dims_text(Elab *e, const Args *dims) {
 }
 
 // An argument against its declared type; binds the sizes that the signature names.
-static void bind_type(Elab *e, const Param *p, Datum value, Frame *frame) {
+static void bind_type(Elab *e, Loc loc, const FnDecl *fn, const Param *p, Datum value) {
     const TypeExpr *type = p->type;
     if (!type || value.kind == DATUM_ERROR || value.kind == DATUM_NONE)
         return;
     if (!type->has_shape && datum_is_number(value))
         return;
     if (value.kind != DATUM_TENSOR) {
-        elab_fail(e, e->call->loc, CODE_KIND, NULL, "argument %s of %s must be a tensor, got %s",
-                  p->name, e->call->decl->name, datum_describe(e->arena, value));
+        elab_fail(e, loc, CODE_KIND, NULL, "argument %s of %s must be a tensor, got %s", p->name,
+                  fn->name, datum_describe(e->arena, value));
         return;
     }
     const Array *x = value.as.array;
     const Type *have = &x->value->type;
     if (type->has_dtype && have->dtype != type->dtype)
-        elab_fail(e, e->call->loc, CODE_DTYPE, "cast(x, dtype) converts",
-                  "argument %s of %s must be %s, got %s", p->name, e->call->decl->name,
+        elab_fail(e, loc, CODE_DTYPE, "f32(x), bf16(x) and i32(x) convert",
+                  "argument %s of %s must be %s, got %s", p->name, fn->name,
                   dtype_name(type->dtype), type_text(e->arena, have));
     const Args none = {0};
     const Args *dims = type->has_shape ? &type->dims : &none;
-    if (!matches_shape(e, p, dims, x, frame))
-        elab_fail(e, e->call->loc, CODE_SHAPE, NULL, "argument %s of %s must be %s, got %s",
-                  p->name, e->call->decl->name, dims_text(e, dims), type_text(e->arena, have));
+    if (!bind_dims(e, loc, fn, p, dims, x))
+        elab_fail(e, loc, CODE_SHAPE, NULL, "argument %s of %s must be %s, got %s", p->name,
+                  fn->name, dims_text(e, dims), type_text(e->arena, have));
 }
 
-// Sizes of a signature that are expressions (2 * d) are checked once all names are bound.
-static void check_computed_dims(Elab *e, const FnDecl *fn, const Frame *frame) {
-    for (int i = 0; i < fn->params.count; i++) {
-        const Param *p = &fn->params.at[i];
-        const Datum *value = frame_find_here(frame, p->name);
-        if (!p->type || !p->type->has_shape || !value || value->kind != DATUM_TENSOR)
+// The sizes of one argument that its signature computes (2 * d).
+static void check_computed(Elab *e, Loc loc, const FnDecl *fn, const Param *p, const Type *have) {
+    const Args *dims = &p->type->dims;
+    int axis = 0;
+    for (int i = 0; i < dims->count; i++) {
+        const Expr *dim = dims->at[i].value;
+        int64_t size;
+        if (dim->kind == EXPR_ELLIPSIS) {
+            axis = have->rank - (dims->count - 1 - i);
             continue;
-        const Type *have = &value->as.array->value->type;
-        int axis = 0;
-        for (int k = 0; k < p->type->dims.count; k++) {
-            const Expr *dim = p->type->dims.at[k].value;
-            if (dim->kind == EXPR_ELLIPSIS) {
-                axis = have->rank - (p->type->dims.count - 1 - k);
-                continue;
-            }
-            int64_t size;
-            if (axis >= have->rank || axis < 0)
-                break;
-            if (dim->kind != EXPR_NAME && elab_dim(e, dim->loc, elab_expr(e, dim), &size) &&
-                size != have->dim[axis])
-                elab_fail(e, e->call->loc, CODE_SHAPE, NULL,
-                          "argument %s of %s: axis %d must be %lld, got %s", p->name, fn->name,
-                          axis, (long long)size, type_text(e->arena, have));
-            axis++;
         }
+        if (dim->kind != EXPR_NAME && elab_dim(e, dim->loc, elab_expr(e, dim), &size) &&
+            size != have->dim[axis])
+            elab_fail(e, loc, CODE_SHAPE, NULL, "argument %s of %s: axis %d must be %lld, got %s",
+                      p->name, fn->name, axis, (long long)size, type_text(e->arena, have));
+        axis++;
     }
 }
 
@@ -234,20 +231,37 @@ static bool sort_arguments(Elab *e, Loc loc, const FnDecl *fn, const CallArg *ar
     return true;
 }
 
-// Binds in order, so that a default can use the sizes bound before it.
-static bool bind_arguments(Elab *e, const FnDecl *fn, const CallArg *const *by_param,
-                           Frame *frame) {
+// Binds in order, so that a default can use the sizes bound before it. Sizes that are expressions
+// are checked once all names are bound. Messages about arguments are at the caller's line.
+static bool bind_arguments(Elab *e, Loc loc, const FnDecl *fn, const CallArg *const *by_param,
+                           CallSite *site) {
     const int errors = diag_error_count(e->diag);
+    const Source *const caller = e->source;
     bool poisoned = false;
     for (int i = 0; i < fn->params.count; i++) {
         const Param *p = &fn->params.at[i];
-        const Datum value = by_param[i] ? by_param[i]->value : elab_expr(e, p->fallback);
+        Datum value = datum_error();
+        if (by_param[i]) {
+            value = by_param[i]->value;
+        } else {
+            e->call = site;
+            e->source = fn->source;
+            value = elab_expr(e, p->fallback);
+            e->source = caller;
+            e->call = site->up;
+        }
         poisoned = poisoned || value.kind == DATUM_ERROR;
-        frame_set(frame, e->arena, p->name, value);
-        bind_type(e, p, value, frame);
+        frame_set(e->frame, e->arena, p->name, value);
+        bind_type(e, by_param[i] ? by_param[i]->loc : loc, fn, p, value);
     }
-    if (diag_error_count(e->diag) == errors && !poisoned)
-        check_computed_dims(e, fn, frame);
+    for (int i = 0; i < fn->params.count; i++) {
+        const Param *p = &fn->params.at[i];
+        const Datum *value = frame_find_here(e->frame, p->name);
+        if (!poisoned && diag_error_count(e->diag) == errors && p->type && p->type->has_shape &&
+            value->kind == DATUM_TENSOR)
+            check_computed(e, by_param[i] ? by_param[i]->loc : loc, fn, p,
+                           &value->as.array->value->type);
+    }
     return diag_error_count(e->diag) == errors && !poisoned;
 }
 
@@ -273,10 +287,9 @@ static Datum call_function(Elab *e, Loc loc, const Function *f, const CallArg *a
     const Loc outer_user = e->user_loc;
     if (!e->source->library)
         e->user_loc = loc;
-    e->call = &site;
     e->frame = frame_create(e->arena, f->around);
-    // Messages about arguments speak of the caller's line; defaults belong to the function.
-    bool bound = bind_arguments(e, fn, by_param, e->frame);
+    const bool bound = bind_arguments(e, loc, fn, by_param, &site);
+    e->call = &site;
     e->source = fn->source;
     if (bound)
         elab_body(e, &fn->body);
@@ -328,6 +341,13 @@ Datum elab_apply(Elab *e, Loc loc, Datum callee, const CallArg *args, int count)
         return builtin_call(e, loc, callee.as.builtin, args, count);
     case DATUM_INSTANCE:
         return call_instance(e, loc, callee.as.instance, args, count);
+    case DATUM_DTYPE: // f32(x)
+        if (count == 1 && !args[0].name) {
+            const CallArg cast[] = {args[0], {.loc = loc, .value = callee}};
+            return builtin_call(e, loc, builtin_find("cast"), cast, 2);
+        }
+        return elab_fail(e, loc, CODE_ARGUMENT, NULL, "%s(x) converts one tensor",
+                         dtype_name(callee.as.dtype));
     case DATUM_ERROR:
         return callee;
     default:

@@ -298,8 +298,8 @@ Value *elab_update_part(Elab *e, const Expr *target, Value *old, Datum value) {
     }
     Value *part = arith_shaped(e, target->loc, value, &shown);
     if (part && part->type.dtype != old->type.dtype) {
-        elab_fail(e, target->loc, CODE_STORE, "cast(x, dtype) converts", "%s is stored to %s",
-                  dtype_name(part->type.dtype), dtype_name(old->type.dtype));
+        elab_fail(e, target->loc, CODE_STORE, "f32(x), bf16(x) and i32(x) convert",
+                  "%s is stored to %s", dtype_name(part->type.dtype), dtype_name(old->type.dtype));
         return NULL;
     }
     if (part && shown.rank != whole.rank)

@@ -199,7 +199,7 @@ void elab_store(Elab *e, const Stmt *s) {
     } else {
         next = arith_shaped(e, s->loc, value, &state->type);
         if (next && next->type.dtype != state->type.dtype) {
-            elab_fail(e, s->loc, CODE_STORE, "cast(x, dtype) converts",
+            elab_fail(e, s->loc, CODE_STORE, "f32(x), bf16(x) and i32(x) convert",
                       "%s is stored to %s, which is %s", dtype_name(next->type.dtype), state->name,
                       dtype_name(state->type.dtype));
             return;

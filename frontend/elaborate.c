@@ -40,12 +40,12 @@ static void note_place(Elab *e, Loc loc) {
     if (e->source && e->source->library && e->user_loc.line)
         diag_note(e->diag, loc, "inside %s of the standard library",
                   e->call ? e->call->decl->name : "nn");
-    else if (e->call && !e->call->in_library)
+    else if (e->call && !e->call->in_library && !same_loc(e->call->loc, loc))
         diag_note(e->diag, e->call->loc, "in this call of %s", e->call->decl->name);
 }
 
 Datum elab_vfail(Elab *e, Loc loc, int code, const char *help, const char *format, va_list args) {
-    if (!report_once(e, loc, code))
+    if (!report_once(e, elab_user_loc(e, loc), code))
         return datum_error();
     diag_error(e->diag, elab_user_loc(e, loc), code, "%s", arena_vformat(e->arena, format, args));
     note_place(e, loc);

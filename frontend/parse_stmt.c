@@ -71,6 +71,7 @@ static bool parse_block(Parser *p, void (*item)(Parser *p, void *out), void *out
     if (p->token.kind == TOKEN_END) {
         parser_fail(p, "`}`");
         diag_note(p->diag, open, "to match this");
+        p->stopped = true; // the blocks around it would only say the same
         return false;
     }
     parser_advance(p);
