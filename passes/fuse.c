@@ -48,6 +48,7 @@ typedef struct {
     int ordinal;        // executable nodes so far
 } Fuse;
 
+// No path compression: chains are as long as a kernel has members.
 static int group_find(const Fuse *f, int group) {
     while (group && f->group[group].parent != group)
         group = f->group[group].parent;
@@ -134,6 +135,7 @@ static bool reads_directly(const Fuse *f, const Node *n, int id) {
     return true;
 }
 
+// Loads of both, less those shared, and stores of both.
 static bool merge_fits(const FuseGroup *x, const FuseGroup *y, int saved) {
     int inputs = x->input_count;
     for (int i = 0; i < y->input_count; i++) {
@@ -173,6 +175,7 @@ static bool may_join(const Fuse *f, const Node *n, int own, int id) {
            reads_directly(f, n, id) && merge_fits(x, y, outputs_saved(f, n, id));
 }
 
+// The caller has checked that the operands fit.
 static void group_merge(Fuse *f, int from, int into, int saved) {
     FuseGroup *x = &f->group[into];
     const FuseGroup *y = &f->group[from];
@@ -236,6 +239,7 @@ static void close_others(Fuse *f, const Node *n) {
     }
 }
 
+// Views and leaves run nowhere: they neither join nor close.
 static void visit(Fuse *f, const Node *n) {
     const bool leaf = n->op == OP_INPUT || n->op == OP_STATE || n->op == OP_CONSTANT;
     for (int r = 0; r < n->result_count; r++) {

@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+// Buffers grow by doubling: their number is known only when the last workspace is.
 uint32_t lower_add_buffer(Lower *lw, PlanBuffer b) {
     Plan *p = lw->plan;
     if ((int)p->buffer_count == lw->buffer_capacity) {
@@ -41,6 +42,7 @@ static PlanDType plan_dtype(DType t) {
     UNREACHABLE();
 }
 
+// Shapes as the plan has them.
 static void copy_dims(const Type *t, uint32_t *rank, int64_t dim[PLAN_RANK_MAX]) {
     *rank = (uint32_t)t->rank;
     for (int i = 0; i < t->rank; i++)
@@ -78,6 +80,7 @@ static void lower_states(Lower *lw) {
     }
 }
 
+// What people see: the value's own name, else where and by which operator it is made.
 static const char *storage_name(const Lower *lw, const Storage *s) {
     const Value *v = s->owner;
     if (v->name)
@@ -87,6 +90,7 @@ static const char *storage_name(const Lower *lw, const Storage *s) {
     return scope && *scope ? arena_format(lw->cx->arena, "%s.%s", scope, op) : op;
 }
 
+// Storages become buffers: states are there already, and what nothing touches is left out.
 static void lower_buffers(Lower *lw) {
     const StoragePlan *sp = lw->sp;
     lw->buffer_of = arena_array(lw->cx->arena, uint32_t, sp->storage_count + 1);
@@ -115,6 +119,7 @@ static void lower_buffers(Lower *lw) {
     }
 }
 
+// The same list twice: runtime/ knows nothing of ir/.
 static PlanSource plan_source(InputSource s) {
     switch (s) {
     case FROM_DATA:
@@ -133,6 +138,7 @@ static PlanSource plan_source(InputSource s) {
     UNREACHABLE();
 }
 
+// Inputs keep their order: the runtime fills them by position.
 static void lower_inputs(Lower *lw, PlanEntry *e) {
     const Graph *g = lw->g;
     Arena *a = lw->cx->arena;
@@ -154,6 +160,7 @@ static void lower_inputs(Lower *lw, PlanEntry *e) {
     }
 }
 
+// Results are dense by now (storage.c); commits have nothing to say but which state changes.
 static void lower_results(Lower *lw, PlanEntry *e) {
     const Graph *g = lw->g;
     Arena *a = lw->cx->arena;
@@ -190,6 +197,7 @@ static uint32_t lower_segment(Lower *lw, StepSegment segment) {
     return p->segment_count++;
 }
 
+// The program of the entry: see docs/plan.md for what each segment is.
 static void lower_calls(Lower *lw, PlanEntry *e) {
     const uint32_t repeat = (uint32_t)lw->g->repeat;
     e->call = arena_array(lw->cx->arena, PlanCall, repeat + 2);
@@ -202,6 +210,7 @@ static void lower_calls(Lower *lw, PlanEntry *e) {
         e->call[e->call_count++].segment = lower_segment(lw, STEP_UPDATE);
 }
 
+// Scratch holds the storage plan: only what the plan points to is kept.
 static void lower_entry(Lower *lw, const Graph *g) {
     const Tasks *tasks = tasks_create(g, lw->cx->scratch);
     lw->g = g;
@@ -217,6 +226,7 @@ static void lower_entry(Lower *lw, const Graph *g) {
                g->node_count, lw->sp->step_count, lw->sp->storage_count);
 }
 
+// Once all entries are lowered: kernels are shared between them.
 static void lower_kernels(Lower *lw) {
     Plan *p = lw->plan;
     Arena *a = lw->cx->arena;
@@ -255,6 +265,7 @@ static const char *or_empty(const char *text) {
     return text ? text : "";
 }
 
+// isa is left to the driver, who knows the target's instruction sets.
 static Plan *plan_begin(const Module *m, PassCtx *cx) {
     Plan *p = arena_new(cx->arena, Plan);
     const PassOptions *o = cx->options;

@@ -31,6 +31,7 @@ int product_first_input(const Node *n) {
     return n->op == OP_EINSUM_ADD ? 1 : 0;
 }
 
+// Every letter once, in the order of its first appearance: the same order in every operand's copy.
 static Spec spec_read(const Node *n) {
     Spec s = {0};
     int operand = 0, at = 0;
@@ -63,6 +64,7 @@ static Spec spec_read(const Node *n) {
     return s;
 }
 
+// -1 where the operand has no such letter.
 static int axis_of(const Spec *s, int operand, char letter) {
     const char *at = strchr(s->text[operand], letter);
     return at ? (int)(at - s->text[operand]) : -1;
@@ -137,6 +139,7 @@ static void tidy_strides(ProductKernel *p) {
         p->c_stride[2] = p->n * p->c_stride[3];
 }
 
+// The kernel, with a and b exchanged where swapped.
 static ProductKernel product_fill(const Spec *s, const Group *batch, int batch_count,
                                   const Group *m, const Group *n, const Group *k, bool swapped) {
     const int a = swapped ? 1 : 0, b = swapped ? 0 : 1;
@@ -161,6 +164,7 @@ static ProductKernel product_fill(const Spec *s, const Group *batch, int batch_c
     return p;
 }
 
+// Cost: a few dozen steps, whatever the sizes.
 bool product_form(const Node *n, const Place *a, const Place *b, const Place *c, ProductForm *out) {
     const Spec s = spec_read(n);
     const Place *const place[3] = {a, b, c};
@@ -208,6 +212,7 @@ void product_copy_order(const Node *n, int operand, int *order) {
     }
 }
 
+// Eight possibilities are few enough to try; no copy at all is the usual answer.
 unsigned product_copies(const Node *n, const Place *a, const Place *b, const Place *c) {
     const Spec s = spec_read(n);
     Place dense[3];
@@ -244,6 +249,7 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
+// Halving, so that few different tile shapes exist: each is a primitive of the library.
 static void choose_tiles(ProductKernel *p) {
     int64_t tile_m = TILE_M_MAX, tile_n = TILE_N_MAX;
     for (;;) {
@@ -285,6 +291,7 @@ static size_t onednn_workspace(const ProductKernel *p) {
     return bytes < ONEDNN_WORKSPACE_MAX ? (bytes + 4095) / 4096 * 4096 : ONEDNN_WORKSPACE_MAX;
 }
 
+// A library only where it can read the strides: never a silent copy.
 void product_choose(ProductKernel *p, ProductLibraries have) {
     const bool plain = stride_is_plain(p->m, p->k, p->a_stride + 2) &&
                        stride_is_plain(p->k, p->n, p->b_stride + 2) && p->c_stride[3] == 1 &&

@@ -40,6 +40,7 @@ typedef struct {
     const Node *node; // being lowered: whose inputs kb_source means
 } ScalarBuild;
 
+// One dim an axis, in the given order (NULL: as they stand).
 static KernelSpace space_in_order(const Type *t, const int *order) {
     KernelSpace s = {.space = t, .axis = KERNEL_ROWS, .rank = t->rank};
     for (int i = 0; i < t->rank; i++) {
@@ -49,6 +50,7 @@ static KernelSpace space_in_order(const Type *t, const int *order) {
     return s;
 }
 
+// The inner axes are one dim: the column that is summed along, or the columns that are summed down.
 static KernelSpace space_of_reduce(const Node *n) {
     const ReduceForm form = reduce_form(n);
     KernelSpace s = {.space = &n->input[0]->type, .axis = form.axis};
@@ -78,6 +80,7 @@ static KernelSpace space_of_elementwise(const StoragePlan *sp, const Step *s, co
     return space_in_order(t, NULL);
 }
 
+// One operator leads: a rowwise or column one where there is one, for the others follow its axes.
 static KernelSpace space_of_step(const StoragePlan *sp, const Step *s) {
     bool elementwise = true;
     const Node *leader = s->node[0];
@@ -115,6 +118,7 @@ static void build_begin(ScalarBuild *b) {
     b->kb = kernel_builder(b->a, b->space.axis, b->space.rank, dim);
 }
 
+// stride NULL: by source, whose strides the operator sets.
 static int add_operand(ScalarBuild *b, DType dtype, Access access, const Place *p,
                        const int64_t *stride) {
     const int o = kernel_add_operand(b->kb, dtype, access, stride);
@@ -151,6 +155,7 @@ static int find_operand(ScalarBuild *b, const Type *t, Access access, const Plac
     return add_operand(b, t->dtype, access, p, stride);
 }
 
+// The operand for input or result number `operand` of n.
 static int node_operand(ScalarBuild *b, const Node *n, int operand, Access access, const Place *p) {
     const Value *v =
         operand < n->input_count ? n->input[operand] : &n->result[operand - n->input_count];
@@ -160,6 +165,7 @@ static int node_operand(ScalarBuild *b, const Node *n, int operand, Access acces
     return find_operand(b, &v->type, access, p, axis);
 }
 
+// The constant's own program: a number of its dtype.
 static KRef constant_ref(ScalarBuild *b, const Node *constant) {
     KRef out = -1;
     op_info(constant->op)->lower(b->kb, constant, NULL, &out);
@@ -180,6 +186,8 @@ static KRef input_ref(ScalarBuild *b, const Node *n, int i) {
     return kb_load(b->kb, node_operand(b, n, i, ACCESS_READ, &p));
 }
 
+// Called back by operators that move through an operand by themselves; never shared with other
+// loads.
 static KSource source_of(void *user, int input) {
     ScalarBuild *b = user;
     const Node *n = b->node;
@@ -194,6 +202,7 @@ static KSource source_of(void *user, int input) {
     return out;
 }
 
+// Loads or finds the inputs, adds the operator's program, stores what is read outside.
 static void lower_node(ScalarBuild *b, const Node *n) {
     const OpInfo *info = op_info(n->op);
     KRef *in = arena_array(b->a, KRef, n->input_count + 2);

@@ -45,6 +45,7 @@ int node_space_axis(const Node *n, int operand, int axis) {
     return axis;
 }
 
+// pass_legalize has seen to it that the axes lead or trail; all of them count as trailing.
 ReduceForm reduce_form(const Node *n) {
     int count;
     const int64_t *axes = node_ints(n, "axes", &count);
@@ -62,6 +63,7 @@ ReduceForm reduce_form(const Node *n) {
     return form;
 }
 
+// Dense in this order, the inner axes are neighbours.
 void reduce_copy_order(const ReduceForm *form, int *order) {
     int at = 0;
     for (int i = 0; i < form->outer_count; i++)

@@ -9,6 +9,7 @@
 
 enum { COPY_BYTES_MAX = 1 << 20 }; // longer copies are shared by the workers
 
+// Half full at most, so that probing stays short.
 static void table_grow(KernelTable *t) {
     t->slot_count = t->slot_count ? 2 * t->slot_count : 64;
     t->slot = arena_array(t->a, uint32_t, t->slot_count);
@@ -64,6 +65,7 @@ static const char *step_name(Arena *a, const Step *s) {
     return scope && *scope ? arena_format(a, "%s %s", ops, scope) : ops;
 }
 
+// The same list twice: runtime/ knows nothing of ir/.
 static PlanAccess plan_access(Access a) {
     switch (a) {
     case ACCESS_READ:
@@ -76,10 +78,12 @@ static PlanAccess plan_access(Access a) {
     UNREACHABLE();
 }
 
+// Workspaces are for this many; the runtime starts no more.
 static uint32_t workers(const PassCtx *cx) {
     return cx->options->workers > 0 ? (uint32_t)cx->options->workers : 16;
 }
 
+// The bytes a call may touch: from the operand's first element, over its whole span.
 static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DType dtype,
                               int64_t elements, PlanAccess access) {
     const Storage *storage = &lw->sp->storage[p->storage];
@@ -94,6 +98,7 @@ static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DT
     return o;
 }
 
+// A buffer for one instruction: layout puts others over it before and after.
 static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *k, PlanInstr *out) {
     const size_t bytes = kernel_workspace(k);
     if (bytes == 0)
@@ -113,6 +118,7 @@ static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *
     out->workspace = lower_add_buffer(lw, b);
 }
 
+// Costs are the kernel's own view of one call: shown to people, used by the cost model.
 static void add_call(Lower *lw, const Step *s, int position, const KernelCall *call,
                      PlanInstr *out) {
     const Kernel *k = call->kernel;
@@ -144,6 +150,7 @@ static void add_fill(Lower *lw, const Step *s, PlanInstr *out) {
     out->bytes = out->operand[0].bytes;
 }
 
+// Bytes one after another on both sides: no kernel is needed.
 static bool is_plain_copy(const Step *s) {
     return s->from.storage != STORAGE_NONE && type_bytes(s->type) <= COPY_BYTES_MAX &&
            place_is_dense(&s->from, s->type) && place_is_dense(&s->to, s->type);
@@ -159,6 +166,7 @@ static void add_plain_copy(Lower *lw, const Step *s, PlanInstr *out) {
     out->bytes = 2 * out->operand[0].bytes;
 }
 
+// Templates know their operands by position; scalar programs collect theirs.
 static void lower_nodes(Lower *lw, const Step *s, KernelCall *call) {
     Arena *a = lw->cx->arena;
     const OpLowering lowering = op_info(s->node[0]->op)->lowering;

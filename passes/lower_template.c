@@ -4,6 +4,7 @@
 #include "ir/check.h"
 #include "passes/lower_product.h"
 
+// Storage has made the copies that product_form needs: it can't fail here.
 void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *options, Arena *a,
                    KernelCall *out) {
     const Node *n = s->node[0];
@@ -28,6 +29,7 @@ static void take_strides(int64_t out[3], const Place *p, const Type *t) {
         out[i] = t->dim[i] > 1 ? p->stride[i] : 0;
 }
 
+// Operands are inputs, then results, as the kernel lists them; lse is dense and has no strides.
 void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out) {
     const Node *n = s->node[0];
     const bool grad = n->op == OP_ATTENTION_GRAD;

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+// Extents of 1 take no step, so that they fit anywhere in the order.
 Place place_ordered(uint32_t storage, const Type *t, const int *order) {
     Place p = {.storage = storage};
     int64_t step = 1;
@@ -26,6 +27,7 @@ Place place_dense(uint32_t storage, const Type *t) {
     return place_ordered(storage, t, order);
 }
 
+// Axes of extent 1 are never walked, so their strides say nothing.
 bool place_is_dense(const Place *p, const Type *t) {
     const Place dense = place_dense(p->storage, t);
     for (int i = 0; i < t->rank; i++)
@@ -43,6 +45,7 @@ bool place_equal(const Place *a, const Place *b, const Type *t) {
     return true;
 }
 
+// Strides are never negative, so the last element is the farthest.
 int64_t place_span(const Place *p, const Type *t) {
     int64_t last = 0;
     for (int i = 0; i < t->rank; i++) {
@@ -53,6 +56,7 @@ int64_t place_span(const Place *p, const Type *t) {
     return last + 1;
 }
 
+// From the fastest axis outward, each stride must be the one inside it times its extent.
 bool place_join(const Place *p, const Type *t, const int *axis, int count, int64_t *stride) {
     int64_t next = -1; // stride the next slower axis must have; -1: any
     *stride = 1;
@@ -102,6 +106,7 @@ bool place_reshape(const Place *p, const Type *from, const Type *to, Place *out)
     return true;
 }
 
+// Result axis i walks as operand axis perm[i] does.
 static Place view_transpose(const Node *n, const Place *in) {
     Place out = *in;
     int count;
@@ -111,6 +116,7 @@ static Place view_transpose(const Node *n, const Place *in) {
     return out;
 }
 
+// New and stretched axes stand still: stride 0.
 static Place view_broadcast(const Node *n, const Place *in) {
     Place out = {.storage = in->storage, .offset = in->offset};
     const Type *from = &n->input[0]->type;
@@ -122,6 +128,7 @@ static Place view_broadcast(const Node *n, const Place *in) {
     return out;
 }
 
+// Only the beginning moves: strides are as before.
 static Place view_slice(const Node *n, const Place *in) {
     Place out = *in;
     int count;
@@ -131,6 +138,7 @@ static Place view_slice(const Node *n, const Place *in) {
     return out;
 }
 
+// Part number result begins after the parts before it.
 static Place view_split(const Node *n, int result, const Place *in) {
     Place out = *in;
     const int64_t axis = node_int(n, "axis", 0);
@@ -185,6 +193,7 @@ Place place_pad_inside(const Node *pad, const Place *whole) {
     return p;
 }
 
+// Insertion sort: at most RANK_MAX axes.
 void place_axis_order(const Place *p, const Type *t, int *order) {
     for (int i = 0; i < t->rank; i++) {
         int at = i;

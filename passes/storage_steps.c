@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+// Steps are collected by segment and joined at the end.
 static Step *push_step(StorageWork *w, Step step) {
     StepList *l = &w->list[step.segment];
     if (l->count == l->capacity) {
@@ -83,6 +84,7 @@ static AxisOrder axes_of_place(const Place *p, const Type *t) {
     return out;
 }
 
+// A place is taken: its storage is busy until the last reader of the value.
 static void set_place(StorageWork *w, const Value *v, const Place *p) {
     w->sp->place[v->id] = *p;
     w->axes[v->id] = axes_of_place(p, &v->type);
@@ -169,6 +171,7 @@ static bool find_overwritten(const StorageWork *w, int task, const Value *v, Axi
     return false;
 }
 
+// Gradients are told apart for people: plans show memory by kind.
 static uint32_t new_storage(StorageWork *w, const Value *v) {
     return storage_add(w, &v->type, w->is_gradient[v->id] ? BUFFER_GRADIENTS : BUFFER_ACTIVATIONS,
                        v);
@@ -184,6 +187,7 @@ static Place accumulator_place(StorageWork *w, const Value *v) {
     return place_dense(storage, &v->type);
 }
 
+// Accumulator, home, a dying operand's place, or fresh memory: in this order.
 static void choose_place(StorageWork *w, int task, const Node *n, int result) {
     const Value *v = &n->result[result];
     const AxisOrder axes = storage_axes(w, n, result);
@@ -343,6 +347,7 @@ static void place_over_base(StorageWork *w, int task, const Node *n) {
     set_place(w, v, &fresh);
 }
 
+// Dead operators leave nothing behind.
 static bool anything_to_do(const StorageWork *w, const Task *t) {
     for (int i = 0; i < t->count; i++)
         for (int r = 0; r < t->node[i]->result_count; r++)
@@ -388,6 +393,7 @@ static void run_task(StorageWork *w, int task) {
     push_step(w, s);
 }
 
+// All results of a split at once.
 static void place_views(StorageWork *w, int task, const Node *n) {
     const Place *in = &w->sp->place[n->input[0]->id];
     if (in->storage == STORAGE_NONE) // a constant: kernels have it as a number
@@ -406,6 +412,7 @@ static void place_views(StorageWork *w, int task, const Node *n) {
     }
 }
 
+// Parts that are at home already need nothing.
 static void run_concat(StorageWork *w, int task, const Node *n) {
     const Value *v = &n->result[0];
     Place whole = w->home[v->id];
@@ -420,6 +427,7 @@ static void run_concat(StorageWork *w, int task, const Node *n) {
     }
 }
 
+// Zeros everywhere, then the operand inside.
 static void run_pad(StorageWork *w, int task, const Node *n) {
     const Value *v = &n->result[0];
     const Place whole = place_dense(new_storage(w, v), &v->type);
@@ -429,6 +437,7 @@ static void run_pad(StorageWork *w, int task, const Node *n) {
     push_copy(w, n, task_segment(w, task), n->input[0], &w->sp->place[n->input[0]->id], &inside);
 }
 
+// Inputs have their place; states get theirs; constants only where a template needs them.
 static void place_leaf(StorageWork *w, int task, const Node *n) {
     const Value *v = &n->result[0];
     if (n->op == OP_STATE) {
@@ -442,6 +451,7 @@ static void place_leaf(StorageWork *w, int task, const Node *n) {
     }
 }
 
+// Which of the few kinds of task this is.
 static void visit_task(StorageWork *w, int task) {
     const Task *t = &w->tasks->task[task];
     const Node *n = t->node[0];
@@ -544,6 +554,7 @@ static void finish_commits(StorageWork *w, StepSegment segment) {
     }
 }
 
+// What remains at the end belongs to the last segment that runs.
 void storage_make_steps(StorageWork *w) {
     find_direct(w);
     place_inputs(w);

@@ -38,6 +38,7 @@ typedef struct {
     int count;
 } TaskHeap;
 
+// Sift up.
 static void heap_push(TaskHeap *h, uint32_t task) {
     int i = h->count++;
     while (i > 0 && h->at[(i - 1) / 2] > task) {
@@ -47,6 +48,7 @@ static void heap_push(TaskHeap *h, uint32_t task) {
     h->at[i] = task;
 }
 
+// Sift down from the top.
 static uint32_t heap_pop(TaskHeap *h) {
     const uint32_t top = h->at[0];
     const uint32_t moved = h->at[--h->count];

@@ -23,6 +23,7 @@ typedef struct {
     uint32_t peak;         // a position where the load is reached
 } EntryLayout;
 
+// In the module's order, so that a state has the same address in plans that differ only above.
 static uint64_t place_persistent(Plan *p) {
     uint64_t at = 0;
     for (uint32_t i = 0; i < p->buffer_count; i++) {
@@ -52,6 +53,7 @@ static uint32_t *group_by_entry(const Plan *p, Arena *a, uint32_t *begin) {
     return buffer;
 }
 
+// Every buffer has bytes of its own: what optimised layouts are compared with.
 static uint64_t pack_naive(PackItem *item, int count) {
     uint64_t at = 0;
     for (int i = 0; i < count; i++) {
@@ -61,6 +63,7 @@ static uint64_t pack_naive(PackItem *item, int count) {
     return at;
 }
 
+// The load is taken first: packing stops where it is reached.
 static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, uint64_t base) {
     for (int i = 0; i < e->count; i++) {
         const PlanBuffer *b = &p->buffer[e->buffer[i]];
@@ -117,6 +120,7 @@ static bool report_budget(const Plan *p, PassCtx *cx, uint32_t entry, const Entr
     return false;
 }
 
+// layout is the last pass: all remarks are there.
 static void take_remarks(Plan *p, PassCtx *cx) {
     p->remark_count = (uint32_t)cx->remarks.count;
     p->remark = arena_array(cx->arena, PlanRemark, cx->remarks.count + 1);

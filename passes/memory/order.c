@@ -17,6 +17,7 @@ enum { ORDER_PROGRAM, ORDER_DEPTH_FIRST, ORDER_LIST, ORDER_EAGER, ORDER_COUNT };
 
 static const char *const order_name[ORDER_COUNT] = {"program", "depth-first", "list", "eager"};
 
+// -1 where no order has the name.
 static int order_find(const char *name) {
     for (int i = 0; name && i < ORDER_COUNT; i++)
         if (strcmp(name, order_name[i]) == 0)
@@ -59,6 +60,7 @@ static void nodes_in_order(const Graph *g, const Tasks *tasks, const int *order,
     CHECK(count == g->node_count);
 }
 
+// Leaves the graph in that order.
 static uint64_t load_of(const Module *m, Graph *g, Node *const *nodes, Arena *a) {
     memcpy(g->node, nodes, (size_t)g->node_count * sizeof *nodes);
     const Tasks *tasks = tasks_create(g, a);

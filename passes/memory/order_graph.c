@@ -17,6 +17,7 @@ typedef struct {
     int count, capacity;
 } PairList;
 
+// Doubling: linear in all.
 static void add_pair(PairList *l, int owner, int item) {
     if (l->count == l->capacity) {
         const int capacity = l->capacity ? 2 * l->capacity : 256;

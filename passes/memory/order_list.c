@@ -49,6 +49,7 @@ typedef struct {
     int count, capacity;
 } ReadyHeap;
 
+// Ties: the task that stands first in program order.
 static bool before(Ready x, Ready y) {
     return x.key != y.key ? x.key < y.key : x.task < y.task;
 }
@@ -112,6 +113,7 @@ static void credit_last_reader(ListWork *w, int object) {
         push_ready(w, task);
 }
 
+// Objects that nobody reads are never freed by a reader; they count as made.
 static void list_begin(ListWork *w) {
     const OrderGraph *og = w->og;
     for (int t = 0; t < og->task_count; t++) {
@@ -130,6 +132,7 @@ static void list_begin(ListWork *w) {
             push_ready(w, t);
 }
 
+// What the task was the last but one to read now has a last reader.
 static void list_run(ListWork *w, int task) {
     const OrderGraph *og = w->og;
     w->done[task] = true;
