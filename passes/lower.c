@@ -87,6 +87,9 @@ static const char *storage_name(const Lower *lw, const Storage *s) {
         return v->name;
     const char *op = op_info(v->def->op)->name;
     const char *scope = v->def->scope;
+    // Signatures know accumulators by name; the value's number tells them apart in any order.
+    if (s->carried)
+        op = arena_format(lw->cx->arena, "%s.%u", op, v->id);
     return scope && *scope ? arena_format(lw->cx->arena, "%s.%s", scope, op) : op;
 }
 
