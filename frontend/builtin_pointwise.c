@@ -22,7 +22,7 @@ static double fold_unary(Op op, double x) {
     case OP_TANH:
         return tanh(x);
     default:
-        return NAN;
+        return (double)NAN;
     }
 }
 
