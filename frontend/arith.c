@@ -248,7 +248,8 @@ static bool common_dtype(Elab *e, Loc loc, const char *what, Datum x, Datum y, D
     return true;
 }
 
-static const Array *typed_operand(Elab *e, Loc loc, Datum d, DType dtype) {
+// The operand in that element type; a number fills the other operand's shape.
+static const Array *typed_operand(Elab *e, Loc loc, Datum d, Datum other, DType dtype) {
     if (is_tensor(d)) {
         if (d.as.array->value->type.dtype == dtype)
             return d.as.array;
@@ -258,8 +259,8 @@ static const Array *typed_operand(Elab *e, Loc loc, Datum d, DType dtype) {
         return cast->value ? cast : NULL;
     }
     const double value = d.kind == DATUM_BOOL ? d.as.truth : datum_number(d);
-    const Datum made =
-        elab_made(e, loc, build_constant(elab_at(e, loc), type_scalar(dtype), value));
+    const Type type = type_with_dtype(other.as.array->value->type, dtype);
+    const Datum made = elab_made(e, loc, build_constant(elab_at(e, loc), type, value));
     return made.kind == DATUM_TENSOR ? made.as.array : NULL;
 }
 
@@ -285,7 +286,9 @@ static Datum pointwise_typed(Elab *e, Loc loc, const char *what, Op op, Datum x,
                          "%s does not work on %s tensors", what, dtype_name(dtype));
     if (op == OP_DIV && dtype == DT_I32)
         dtype = DT_F32;
-    return pointwise(e, loc, op, typed_operand(e, loc, x, dtype), typed_operand(e, loc, y, dtype));
+    const Array *a = typed_operand(e, loc, x, y, dtype);
+    const Array *b = typed_operand(e, loc, y, x, dtype);
+    return pointwise(e, loc, op, a, b);
 }
 
 Datum arith_pointwise(Elab *e, Loc loc, Op op, Datum x, Datum y) {
@@ -326,7 +329,7 @@ static Datum matmul(Elab *e, Loc loc, Datum x, Datum y) {
     }
     right[b->rank - 2] = left[a->rank - 1];
     right[b->rank - 1] = out[a->rank - 1] = 'z';
-    const Array *p = typed_operand(e, loc, x, dtype), *q = typed_operand(e, loc, y, dtype);
+    const Array *p = typed_operand(e, loc, x, y, dtype), *q = typed_operand(e, loc, y, x, dtype);
     if (!p || !q)
         return datum_error();
     Array *made = arena_new(e->arena, Array);

@@ -34,7 +34,8 @@ static Datum draw(Elab *e, const BuiltinCall *call, Op op, const char *first, co
     const int64_t key = elab_key(e->application->scope, 1 + e->application->draws++);
     const Attr attr[] = {attr_ints("shape", type.dim, type.rank), attr_int("key", key),
                          attr_float(first, a), attr_float(second, b)};
-    Value *const in[] = {elab_seed(e), elab_step(e)};
+    Value *seed = elab_seed(e), *step = elab_step(e);
+    Value *const in[] = {seed, step};
     return elab_made(e, call->loc, build_op(elab_at(e, call->loc), op, in, 2, attr, 4));
 }
 

@@ -304,9 +304,13 @@ static Datum run_rotary(Elab *e, const BuiltinCall *call) {
         return datum_error();
     Builder *b = elab_at(e, call->loc);
     Value *f = frequencies(e, call, half, base, scaled ? scaling : NULL);
-    Value *angle = build_binary(b, OP_MUL, build_broadcast(b, at, &table, (int[]){0}),
-                                build_broadcast(b, f, &table, (int[]){1}));
-    Value *const in[] = {x->value, build_unary(b, OP_COS, angle), build_unary(b, OP_SIN, angle)};
+    // One node a statement: in which order C evaluates arguments is open, and the graph's order
+    // must not be.
+    Value *wide = build_broadcast(b, at, &table, (int[]){0});
+    Value *turn = build_broadcast(b, f, &table, (int[]){1});
+    Value *angle = build_binary(b, OP_MUL, wide, turn);
+    Value *cosine = build_unary(b, OP_COS, angle), *sine = build_unary(b, OP_SIN, angle);
+    Value *const in[] = {x->value, cosine, sine};
     const Attr attr = attr_int("inverse", 0);
     return same_factors(e, call->loc, x, build_op(b, OP_ROTARY, in, 3, &attr, 1));
 }

@@ -55,7 +55,8 @@ static Value *progress(Elab *e, const BuiltinCall *call, Value *warmup) {
 // floor + (1 - floor) shape
 static Value *above_floor(Elab *e, const BuiltinCall *call, double floor, Value *shape) {
     Builder *b = elab_at(e, call->loc);
-    return build_binary(b, OP_ADD, build_scale(b, shape, 1 - floor), scalar(e, call, floor));
+    Value *scaled = build_scale(b, shape, 1 - floor);
+    return build_binary(b, OP_ADD, scaled, scalar(e, call, floor));
 }
 
 // (1 + cos(pi progress)) / 2

@@ -220,8 +220,9 @@ static bool multiply(const Einsum *w, Term *x, Term *y, int from) {
     Value *a = x->array.value, *b = y->array.value;
     const DType dtype = a->type.dtype == b->type.dtype ? a->type.dtype : DT_F32;
     Builder *builder = elab_at(w->e, w->loc);
-    out.array.value = build_einsum(builder, build_cast(builder, a, dtype),
-                                   build_cast(builder, b, dtype), arena_text(w->e->arena, spec));
+    a = build_cast(builder, a, dtype);
+    b = build_cast(builder, b, dtype);
+    out.array.value = build_einsum(builder, a, b, arena_text(w->e->arena, spec));
     *x = out;
     return x->array.value != NULL;
 }
