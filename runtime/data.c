@@ -7,6 +7,7 @@
 #include "runtime/data.h"
 
 #include "runtime/error.h"
+#include "runtime/file_read.h"
 #include "runtime/safetensors.h"
 
 #include <errno.h>
@@ -37,19 +38,6 @@ static PlimStatus bad(PlimError *error, const char *path, const char *why) {
     return error_set(error, PLIM_BAD_INPUT, "%s: %s", path, why);
 }
 
-static bool read_at(int fd, void *out, uint64_t bytes, uint64_t offset) {
-    for (uint64_t done = 0; done < bytes;) {
-        const ssize_t got =
-            pread(fd, (char *)out + done, (size_t)(bytes - done), (off_t)(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        done += (uint64_t)got;
-    }
-    return true;
-}
-
 // A token file's header, or text.
 static PlimStatus read_token_header(PlimData *d, uint64_t size, PlimError *error) {
     int32_t header[3];
@@ -57,7 +45,7 @@ static PlimStatus read_token_header(PlimData *d, uint64_t size, PlimError *error
     d->tokens = size;
     if (size < LLMC_HEADER_BYTES)
         return PLIM_OK;
-    if (!read_at(d->fd, header, sizeof header, 0))
+    if (!file_read_at(d->fd, header, sizeof header, 0))
         return bad(error, d->path, "can't be read");
     const bool u16 = header[0] == LLMC_MAGIC_U16 && header[1] == 1;
     const bool u32 = header[0] == LLMC_MAGIC_U32 && header[1] == 7;
@@ -81,7 +69,7 @@ static PlimStatus open_tokens(PlimData *d, PlimError *error) {
         return bad(error, d->path, "is no regular file");
     uint8_t first[9];
     const uint64_t size = (uint64_t)info.st_size;
-    if (size >= sizeof first && read_at(d->fd, first, sizeof first, 0) &&
+    if (size >= sizeof first && file_read_at(d->fd, first, sizeof first, 0) &&
         safetensors_probe(first, size))
         return safetensors_open(d->path, &d->table, error);
     return read_token_header(d, size, error);
@@ -205,7 +193,8 @@ static uint64_t permute(uint64_t index, uint64_t n, uint64_t key) {
 
 static PlimStatus check_value(const PlimData *d, const PlanInput *input, int32_t x,
                               PlimError *error) {
-    // A negative bound allows negative values, which mean "ignore".
+    // A negative bound allows negative values, which mean "ignore". (No bound is INT64_MIN:
+    // rule 1.)
     const int64_t limit = input->bound < 0 ? -input->bound : input->bound;
     if (limit == 0 || (x < limit && (x >= 0 || input->bound < 0)))
         return PLIM_OK;
@@ -223,7 +212,7 @@ static PlimStatus fill_tokens(const PlimData *d, const PlanInput *input, uint64_
     const uint64_t first = row * window_stride(input);
     for (uint64_t done = 0; done < length;) {
         const uint64_t take = length - done < room ? length - done : room;
-        if (!read_at(d->fd, bytes, take * d->width, d->start + (first + done) * d->width))
+        if (!file_read_at(d->fd, bytes, take * d->width, d->start + (first + done) * d->width))
             return bad(error, d->path, "can't be read; was it shortened while in use?");
         for (uint64_t i = 0; i < take; i++) {
             uint32_t token = 0;

@@ -1,6 +1,8 @@
 // Strict JSON (RFC 8259) over a bounded text; never reads past end. A failed cursor stays failed.
 #include "runtime/json_read.h"
 
+#include "runtime/plan_fields.h"
+
 #include <string.h>
 
 enum { NESTING_MAX = 64 };
@@ -85,25 +87,12 @@ static size_t utf8_encode(uint32_t point, char out[4]) {
     return length;
 }
 
-// Length of the valid UTF-8 sequence at p (RFC 3629: shortest form, no surrogates), or 0.
-static size_t utf8_length(const unsigned char *p, size_t left) {
-    if (p[0] < 0x80)
-        return p[0] >= 0x20;
-    const size_t length = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || left < length)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    const bool bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-                     (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return bad ? 0 : length;
-}
-
 // One character of a string, escaped or not, as UTF-8. Length 0 after a failure.
 static size_t read_character(JsonCursor *j, char out[4]) {
     if (*j->at != '\\') {
-        const size_t length = utf8_length((const unsigned char *)j->at, (size_t)(j->end - j->at));
+        // Control characters must be escaped.
+        const bool control = (unsigned char)*j->at < 0x20;
+        const size_t length = control ? 0 : plan_utf8_character(j->at, (size_t)(j->end - j->at));
         memcpy(out, j->at, length);
         j->at += length;
         return length;

@@ -1,4 +1,7 @@
 // The command line of a compiled program: train, eval, info.
+//
+// Exit status: 0 done; 1 an input, a file or the machine is at fault, told in one sentence on
+// stderr; 2 usage. Flags of one command are accepted and mean nothing with the others.
 #include "runtime/main.h"
 
 #include "runtime/flags.h"
@@ -165,6 +168,8 @@ int plim_main(int argc, char **argv, const PlimImage *image) {
         return EXIT_USAGE;
     }
     static const char *const command[] = {"train", "eval", "info"};
+    if (c.train.save_every > 0 && !c.train.save)
+        return usage(argv[0], "--save-every needs --save DIR");
     for (int i = 0; i < 3; i++)
         if (strcmp(c.command, command[i]) == 0)
             return run_command(&c, argv[0], image);

@@ -83,6 +83,10 @@ const char *plan_string(PlanMemory *pm, const char *text) {
     return plan_string_new(pm, text, strlen(text));
 }
 
+const char *plan_state_file(const PlanState *s) {
+    return s->file && *s->file ? s->file : s->name;
+}
+
 const PlanEntry *plan_find_entry(const Plan *p, const char *name) {
     for (uint32_t i = 0; i < p->entry_count; i++)
         if (strcmp(p->entry[i].name, name) == 0)
@@ -90,9 +94,9 @@ const PlanEntry *plan_find_entry(const Plan *p, const char *name) {
     return NULL;
 }
 
-// Bytes of the UTF-8 character at text, 0 where there is none: overlong forms, surrogates and what
-// lies above U+10FFFF are none.
-static size_t utf8_character(const unsigned char *text, size_t size) {
+// RFC 3629: shortest forms only, no surrogates, nothing above U+10FFFF.
+size_t plan_utf8_character(const char *at, size_t size) {
+    const unsigned char *text = (const unsigned char *)at;
     const unsigned char c = text[0];
     if (c < 0x80)
         return c != 0;
@@ -111,7 +115,7 @@ static size_t utf8_character(const unsigned char *text, size_t size) {
 size_t plan_utf8_prefix(const char *text, size_t size) {
     size_t at = 0;
     while (at < size) {
-        const size_t length = utf8_character((const unsigned char *)text + at, size - at);
+        const size_t length = plan_utf8_character(text + at, size - at);
         if (length == 0)
             break;
         at += length;

@@ -17,6 +17,8 @@
 #include <stdio.h>
 
 enum { PLAN_VERSION = 1, PLAN_STREAMS_MAX = 16, PLAN_RANK_MAX = 8 };
+// Every entry is checked against every buffer and state: bounded, so that no text or file takes long.
+enum { PLAN_ENTRIES_MAX = 1024, PLAN_REPEATS_MAX = 64 /* repeated segments of one entry */ };
 
 typedef enum { PLAN_F32, PLAN_BF16, PLAN_I32, PLAN_BOOL, PLAN_DTYPE_COUNT } PlanDType;
 // Memory spaces. device is where kernels work (the CPU's own memory for the CPU target).
@@ -212,6 +214,7 @@ size_t plan_dtype_bytes(PlanDType t);
 const char *plan_dtype_name(PlanDType t);
 const char *plan_buffer_kind_name(PlanBufferKind k);
 const char *plan_space_name(PlanSpaceKind k);
+const char *plan_state_file(const PlanState *s); // its name in weight files: file, or name where that is empty
 const PlanEntry *plan_find_entry(const Plan *p, const char *name); // NULL where there is none
 
 #endif

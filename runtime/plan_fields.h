@@ -90,6 +90,8 @@ uint32_t field_ref_limit(const Plan *p, const PlanSegment *segment, FieldRef ref
 
 // Every index in range, for a plan read from outside. error names the field.
 PlimStatus plan_check_refs(const Plan *p, PlimError *error);
+// Bytes of the UTF-8 character at text (size >= 1); 0 where there is none, or NUL.
+size_t plan_utf8_character(const char *text, size_t size);
 // Length of the longest valid UTF-8 prefix without NUL.
 size_t plan_utf8_prefix(const char *text, size_t size);
 // A new string of size bytes. NULL when there is no memory.

@@ -73,5 +73,10 @@ PlimStatus plan_check_refs(const Plan *p, PlimError *error) {
                  PLAN_STREAMS_MAX);
         return PLIM_BAD_PLAN;
     }
+    if (p->entry_count > PLAN_ENTRIES_MAX) {
+        snprintf(error->text, sizeof error->text, "%u entries are more than %d", p->entry_count,
+                 PLAN_ENTRIES_MAX);
+        return PLIM_BAD_PLAN;
+    }
     return check_struct(&w, plan_fields(), p, 0) ? PLIM_OK : PLIM_BAD_PLAN;
 }

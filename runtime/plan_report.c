@@ -13,10 +13,9 @@
 static uint32_t entry_positions(const Plan *p, const PlanEntry *entry) {
     uint64_t count = 0;
     for (uint32_t i = 0; i < entry->call_count; i++) {
-        bool seen = false;
-        for (uint32_t j = 0; j < i && !seen; j++)
-            seen = entry->call[j].segment == entry->call[i].segment;
-        count += seen ? 0 : p->segment[entry->call[i].segment].instr_count;
+        // Calls of one segment follow each other (rule 4 of the verifier).
+        const bool again = i > 0 && entry->call[i - 1].segment == entry->call[i].segment;
+        count += again ? 0 : p->segment[entry->call[i].segment].instr_count;
     }
     return count > UINT32_MAX - 2 ? UINT32_MAX - 2 : (uint32_t)count;
 }
@@ -36,7 +35,8 @@ static uint64_t persistent_bytes(const Plan *p) {
 // The largest load of one entry and the first position that has it.
 static void entry_peak(const Plan *p, uint32_t entry, uint64_t *load, uint32_t *position) {
     const uint32_t count = entry_positions(p, &p->entry[entry]);
-    int64_t *change = calloc((size_t)count + 2, sizeof *change);
+    // Unsigned, so that figures of a plan nobody has verified wrap instead of overflowing.
+    uint64_t *change = calloc((size_t)count + 2, sizeof *change);
     *load = 0;
     *position = 0;
     if (!change)
@@ -45,14 +45,14 @@ static void entry_peak(const Plan *p, uint32_t entry, uint64_t *load, uint32_t *
         const PlanBuffer *b = &p->buffer[i];
         if (b->entry != entry || !in_device(p, b) || b->first > count)
             continue;
-        change[b->first] += (int64_t)b->bytes;
-        change[(b->last < count ? b->last : count) + 1] -= (int64_t)b->bytes;
+        change[b->first] += b->bytes;
+        change[(b->last < count ? b->last : count) + 1] -= b->bytes;
     }
-    int64_t live = 0;
+    uint64_t live = 0;
     for (uint32_t i = 0; i <= count; i++) {
         live += change[i];
-        if ((uint64_t)live > *load) {
-            *load = (uint64_t)live;
+        if (live > *load) {
+            *load = live;
             *position = i;
         }
     }

@@ -47,8 +47,8 @@ uint64_t plan_label_input(const char *entry, const char *name) {
     return label_text("input", entry, name);
 }
 
-uint64_t plan_label_carried(const char *buffer) {
-    return label_text("carried", buffer, "");
+uint64_t plan_label_carried(const char *buffer, uint32_t index) {
+    return plan_hash_u64(label_text("carried", buffer, ""), index);
 }
 
 // Bytes [low, high) of a buffer; the byte at low has this distance.
@@ -336,7 +336,7 @@ static bool sign_entry(Signer *s, uint32_t index) {
             continue;
         for (uint32_t b = 0; repeated && b < p->buffer_count; b++)
             if (p->buffer[b].carried && p->buffer[b].entry == index &&
-                !label_buffer(s, b, plan_label_carried(p->buffer[b].name)))
+                !label_buffer(s, b, plan_label_carried(p->buffer[b].name, b)))
                 return false;
         PlanSegment *segment = &s->plan->segment[e->call[i].segment];
         for (uint32_t j = 0; j < segment->instr_count; j++)

@@ -41,7 +41,8 @@ uint64_t plan_hash_bytes(uint64_t h, const void *bytes, size_t size);
 // Labels of memory that no instruction wrote.
 uint64_t plan_label_state(const char *name);
 uint64_t plan_label_input(const char *entry, const char *name);
-// What a carried buffer holds when a micro-batch begins: the same for every one of them.
-uint64_t plan_label_carried(const char *buffer);
+// What a carried buffer holds when a micro-batch begins: the same for every one of them. By index too,
+// since names of buffers are for people: two of a kind must not stand for each other.
+uint64_t plan_label_carried(const char *buffer, uint32_t index);
 
 #endif

@@ -2,44 +2,43 @@
 // shares with the planner the struct, and with plan_sign the hash functions.
 //
 // Structure
-//  1  Every index, kind and count is in range.
+//  1  Every index, kind and count is in range; no value is empty.
 //  2  A buffer is aligned, inside its space, and holds its shape. Persistent buffers are live
-//  always. 3  A state has a persistent buffer, an input one of its entry, no other state or input
-//  has it, and it
-//     holds the value: every slot of it. Inputs are live from position 0.
+//     always.
+//  3  A state has a persistent buffer, an input one of its entry, no other state or input has it,
+//     and it holds the value: every slot of it. Inputs are live from position 0. What is no data
+//     is one number. No two states, inputs of an entry or names in weight files are called alike.
 //  4  Every segment is called, by one entry, in calls that follow each other with slots 0, 1, 2,
-//  ... 5  A carried buffer belongs to an entry that repeats a segment, and to no state or input.
+//     ...
+//  5  A carried buffer is used by a repeated segment of its entry, and belongs to no state or
+//  input.
 // Instructions
 //  6  Operands lie inside their buffer for every slot; the buffer is persistent or of the entry.
-//  Only what
-//     reads an input moves by slot: by one slot exactly, with as many calls as slots.
-//  7  Instructions with one kernel agree in operands, access, sizes and immediates; fills and
-//  copies have
-//     their form; a product has one row, whose matrices fit its operands and whose tiles are its
-//     kernel's.
+//     Only what reads an input moves by slot: by one slot exactly, with as many calls as slots.
+//  7  Instructions with one kernel agree in operands, access, sizes and number of immediates; fills
+//  and
+//     copies have their form; a product has one row, whose matrices fit its operands and whose
+//     tiles are its kernel's.
 //  8  A kernel that needs workspace has it for every worker.
 //  9  Operands of one instruction that share bytes, one of them written, are the same range of the
-//  same
-//     buffer, and the instruction is a KERNEL.
+//     same buffer, and the instruction is a KERNEL.
 // 10  Live ranges cover every access; those of results reach the end of the entry; what a repeated
-// segment
-//     uses and begins before it, or is an input, lives to its end, and carried buffers begin before
-//     it.
+//     segment uses and begins before it, or is an input, lives to its end, and carried buffers
+//     begin before it.
 // Memory
 // 11  Two buffers that share a byte are not live at the same position.
 // 12  The load of each space is the largest sum of live bytes, each buffer's rounded up to its
-// alignment. Execution, of each entry, instruction by instruction in the order of the list 13  An
-// event is signalled exactly once a call, and waited for only further down the list. So no stream
-//     waits for ever, and the list is one of the orders the streams can run in.
+//     alignment.
+// Execution, of each entry, instruction by instruction in the order of the list
+// 13  An event is signalled exactly once a call, and waited for only further down the list. So no
+//     stream waits for ever, and the list is one of the orders the streams can run in.
 // 14  Accesses to one byte, one of them a write, are ordered: same stream, or through events
-// (vector
-//     clocks). So all orders the streams can run in give what the list gives.
-// 15  Every byte read has been written, in this call of a repeated segment or before its first one;
-// the
-//     signature of what is read, on physical addresses, is the instruction's. See plan_sign.h.
-// 16  A carried buffer holds zeros before the first call of a repeated segment, and after each call
-// what
-//     an instruction of that call made from its content.
+//     (vector clocks). So all orders the streams can run in give what the list gives.
+// 15  Every byte read has been written, in this call of a repeated segment or before its first
+//     one; the signature of what is read, on physical addresses, is the instruction's. See
+//     plan_sign.h.
+// 16  A carried buffer holds zeros before the first call of a repeated segment, and after each
+//     call what an instruction of that call made from its content.
 // 17  Results and committed states hold the content signed for them when the entry ends.
 // 18  States that are not committed still hold their own content then.
 //
@@ -54,6 +53,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 bool verify_refuse(Verifier *v, int rule, const char *format, ...) {
     if (v->status != PLIM_OK)
@@ -92,7 +93,7 @@ bool verify_no_memory(Verifier *v) {
 bool verify_shape_bytes(PlanDType dtype, uint32_t rank, const int64_t *dim, uint64_t *out) {
     *out = plan_dtype_bytes(dtype);
     for (uint32_t i = 0; i < rank; i++)
-        if (dim[i] < 0 || __builtin_mul_overflow(*out, (uint64_t)dim[i], out))
+        if (dim[i] < 1 || __builtin_mul_overflow(*out, (uint64_t)dim[i], out))
             return false;
     return true;
 }
@@ -103,8 +104,11 @@ static bool check_head(Verifier *v) {
     if (p->stream_count < 1 || p->stream_count > PLAN_STREAMS_MAX)
         return verify_refuse(v, 1, "%u streams, but there may be 1 to %d", p->stream_count,
                              PLAN_STREAMS_MAX);
-    if (p->workers < 1)
-        return verify_refuse(v, 1, "there are no workers");
+    if (p->workers < 1 || p->workers > INT32_MAX)
+        return verify_refuse(v, 1, "%u workers, but there may be 1 to %d", p->workers, INT32_MAX);
+    if (p->entry_count > PLAN_ENTRIES_MAX)
+        return verify_refuse(v, 1, "%u entries, but there may be %d", p->entry_count,
+                             PLAN_ENTRIES_MAX);
     uint64_t base = 0;
     for (uint32_t i = 0; i < p->space_count; i++) {
         if ((uint32_t)p->space[i].kind >= SPACE_COUNT)
@@ -172,6 +176,11 @@ static bool check_states(Verifier *v) {
     return true;
 }
 
+// The runtime stores knobs, steps and seeds itself, as one f32 or i32.
+static bool is_scalar(const PlanInput *in) {
+    return in->rank == 0 && in->slots == 1 && (in->dtype == PLAN_F32 || in->dtype == PLAN_I32);
+}
+
 static bool check_inputs(Verifier *v, uint32_t entry) {
     const Plan *p = v->plan;
     const PlanEntry *e = &p->entry[entry];
@@ -180,10 +189,14 @@ static bool check_inputs(Verifier *v, uint32_t entry) {
         uint64_t bytes;
         if (!in->name || in->buffer >= p->buffer_count || in->slots < 1 ||
             in->rank > PLAN_RANK_MAX || (uint32_t)in->source > PLAN_FROM_CALLER ||
-            (uint32_t)in->dtype >= PLAN_DTYPE_COUNT ||
+            (uint32_t)in->dtype >= PLAN_DTYPE_COUNT || in->bound == INT64_MIN ||
             !verify_shape_bytes(in->dtype, in->rank, in->dim, &bytes) ||
             __builtin_mul_overflow(bytes, in->slots, &bytes))
             return verify_refuse(v, 1, "input %u of %.100s has a field out of range", i, e->name);
+        const bool data = in->source == PLAN_FROM_DATA || in->source == PLAN_FROM_CALLER;
+        if (!data && !is_scalar(in))
+            return verify_refuse(v, 3, "input %.100s is no data, so it must be one number",
+                                 in->name);
         const PlanBuffer *b = &p->buffer[in->buffer];
         if (b->entry != entry || b->first != 0)
             return verify_refuse(v, 3,
@@ -245,26 +258,65 @@ static bool check_program(Verifier *v, uint32_t entry) {
     return true;
 }
 
-static bool repeats_a_segment(const Verifier *v, uint32_t entry) {
-    for (uint32_t i = 0; i < v->plan->segment_count; i++)
-        if (v->segment_entry[i] == entry && v->segment_calls[i] > 1)
-            return true;
-    return false;
-}
-
 static bool check_carried(Verifier *v) {
     const Plan *p = v->plan;
-    bool *repeats = plan_alloc(v->memory, p->entry_count, sizeof *repeats);
+    uint32_t *repeats = plan_alloc(v->memory, p->entry_count, sizeof *repeats);
     if (!repeats)
         return verify_no_memory(v);
-    for (uint32_t i = 0; i < p->entry_count; i++)
-        repeats[i] = repeats_a_segment(v, i);
+    for (uint32_t i = 0; i < p->segment_count; i++)
+        if (v->segment_calls[i] > 1 && ++repeats[v->segment_entry[i]] > PLAN_REPEATS_MAX)
+            return verify_refuse(v, 1, "%.100s repeats more than %d segments",
+                                 p->entry[v->segment_entry[i]].name, PLAN_REPEATS_MAX);
     for (uint32_t i = 0; i < p->buffer_count; i++) {
         const PlanBuffer *b = &p->buffer[i];
         if (b->carried &&
             (b->entry == UINT32_MAX || !repeats[b->entry] || v->input_of[i] != UINT32_MAX))
             return verify_refuse(v, 5, "buffer %u (%.100s) is carried, but nothing repeats", i,
                                  b->name);
+    }
+    return true;
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// Labels of memory are made of names (plan_sign.h): with two alike, one could stand for the other.
+static bool names_differ(Verifier *v, const char *what, const char **name, uint32_t count) {
+    qsort(name, count, sizeof *name, compare_names);
+    for (uint32_t i = 1; i < count; i++)
+        if (strcmp(name[i - 1], name[i]) == 0)
+            return verify_refuse(v, 3, "two %s are called %.100s", what, name[i]);
+    return true;
+}
+
+static bool check_state_names(Verifier *v, const char **name) {
+    const Plan *p = v->plan;
+    for (uint32_t i = 0; i < p->state_count; i++)
+        name[i] = p->state[i].name;
+    if (!names_differ(v, "states", name, p->state_count))
+        return false;
+    for (uint32_t i = 0; i < p->state_count; i++)
+        name[i] = plan_state_file(&p->state[i]);
+    return names_differ(v, "states in weight files", name, p->state_count);
+}
+
+static bool check_names(Verifier *v) {
+    const Plan *p = v->plan;
+    uint32_t most = p->state_count;
+    for (uint32_t i = 0; i < p->entry_count; i++)
+        most = p->entry[i].input_count > most ? p->entry[i].input_count : most;
+    const char **name = plan_alloc(v->memory, most, sizeof *name);
+    if (!name)
+        return verify_no_memory(v);
+    if (!check_state_names(v, name))
+        return false;
+    for (uint32_t i = 0; i < p->entry_count; i++) {
+        const PlanEntry *e = &p->entry[i];
+        for (uint32_t j = 0; j < e->input_count; j++)
+            name[j] = e->input[j].name;
+        if (!names_differ(v, "inputs of an entry", name, e->input_count))
+            return false;
     }
     return true;
 }
@@ -298,7 +350,7 @@ bool verify_structure(Verifier *v) {
     for (uint32_t i = 0; i < p->segment_count; i++)
         if (v->segment_calls[i] == 0)
             return verify_refuse(v, 4, "segment %.100s is never called", p->segment[i].name);
-    return check_carried(v);
+    return check_carried(v) && check_names(v);
 }
 
 // A table of count words, all UINT32_MAX.

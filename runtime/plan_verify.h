@@ -27,7 +27,7 @@ bool verify_refuse_instr(Verifier *v, int rule, uint32_t segment, uint32_t instr
                          const char *format, ...) __attribute__((format(printf, 5, 6)));
 bool verify_no_memory(Verifier *v);
 
-// Bytes of a shape; false where a dim is negative or the product overflows.
+// Bytes of a shape; false where a dim is below 1 or the product overflows.
 bool verify_shape_bytes(PlanDType dtype, uint32_t rank, const int64_t *dim, uint64_t *out);
 
 // The parts, in order; each needs those before it. plan_verify.c lists the rules.

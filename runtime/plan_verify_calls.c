@@ -1,4 +1,4 @@
-// The verifier's rules 6 to 10: each instruction by itself.
+// The verifier's rules 6 to 10, each instruction by itself, and what rule 5 says of their accesses.
 #include "runtime/plan_verify.h"
 
 enum { OPERANDS_MAX = 64 }; // the interpreter's limit
@@ -257,6 +257,17 @@ static bool check_results_live(Verifier *v) {
     return true;
 }
 
+// Rule 5's other half: what nothing adds to is no accumulator.
+static bool check_carried_used(Verifier *v) {
+    const Plan *p = v->plan;
+    for (uint32_t i = 0; i < p->buffer_count; i++)
+        if (p->buffer[i].carried && v->carried_extent[i] == 0)
+            return verify_refuse(v, 5,
+                                 "buffer %u (%.100s) is carried, but nothing repeated uses it", i,
+                                 p->buffer[i].name);
+    return true;
+}
+
 bool verify_calls(Verifier *v) {
     const Plan *p = v->plan;
     const PlanInstr **first = plan_alloc(v->memory, p->kernel_count, sizeof *first);
@@ -275,5 +286,5 @@ bool verify_calls(Verifier *v) {
             if (!check_instr(v, &site, first))
                 return false;
         }
-    return check_results_live(v);
+    return check_carried_used(v) && check_results_live(v);
 }

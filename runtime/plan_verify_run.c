@@ -328,7 +328,7 @@ static bool begin_carried(Run *r, uint32_t entry) {
         if (r->slot == 0 && !all_content(r, i, r->v->carried_extent[i], is_zero))
             return verify_refuse(r->v, 16, "buffer %u (%.100s) is not zero before the first call",
                                  i, b->name);
-        set_buffer(r, i, b->bytes, plan_label_carried(b->name));
+        set_buffer(r, i, b->bytes, plan_label_carried(b->name, i));
     }
     return true;
 }

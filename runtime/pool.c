@@ -6,6 +6,12 @@
 // variable after that, so that a waiting program costs nothing and a machine with other work isn't
 // starved. Claims take a fixed fraction of what is left (guided self-scheduling, Polychronopoulos
 // and Kuck 1987): few claims, and little idle time at the end when one worker was held up.
+//
+// Who sees what: the caller writes task, context, tiles and next before it adds to generation
+// (release); a worker reads them after it saw the new number (acquire). A worker's results come
+// before it takes itself off busy (release); the caller returns after it read 0 there (acquire, and
+// the decrements of the others are one release sequence). No worker misses a generation, since the
+// caller waits for all of them before it publishes the next.
 #include "runtime/pool.h"
 
 #include <pthread.h>
@@ -147,9 +153,11 @@ void pool_run(PlimPool *pool, PoolTask task, void *context, int64_t tiles) {
     atomic_store(&pool->busy, pool->started);
     publish(pool);
     work(pool, 0);
-    for (int i = 0; atomic_load_explicit(&pool->busy, memory_order_acquire) > 0; i++) {
+    for (int i = 0; atomic_load_explicit(&pool->busy, memory_order_acquire) > 0;) {
         pause_briefly();
-        if (i > SPIN_ROUNDS) // A worker lost its processor: lend it ours.
+        if (i < SPIN_ROUNDS)
+            i++;
+        else // A worker lost its processor: lend it ours.
             sched_yield();
     }
 }

@@ -33,7 +33,8 @@ static PlimStatus prepare_row(ProductTable *t, uint32_t row, PlimError *error) {
         return error_set(error, PLIM_BAD_PLAN, "damaged plan: product %u names no library", row);
     }
     if (!t->library[p->library]) {
-        const PlimStatus status = ops->open(&t->library[p->library], error);
+        const PlimStatus status =
+            ops->open(t->plan->isa ? t->plan->isa : "", &t->library[p->library], error);
         if (status != PLIM_OK)
             return status;
     }

@@ -3,20 +3,23 @@
 // A tile has at most four shapes (inner, last row, last column, corner): one primitive each, made
 // before the first step with the scratchpad in the caller's hands. oneDNN was built with OpenMP,
 // whose threads we never want: each of our workers asks for a team of one before its first product.
+// It chooses its code by the machine, and other instructions sum in another order: so it is held to
+// the instruction sets the plan was made for, and a plan gives the same numbers on every machine
+// that has them.
 #include "runtime/product_library.h"
 
 #include "runtime/error.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifndef PLIM_HAVE_ONEDNN
 
-static PlimStatus open_library(void **library, PlimError *error) {
-    (void)library;
-    snprintf(
-        error->text, sizeof error->text,
+static PlimStatus open_library(const char *isa, void **library, PlimError *error) {
+    (void)isa, (void)library;
+    return error_set(
+        error, PLIM_MACHINE,
         "this program needs oneDNN, but its runtime was built without it (package libdnnl-dev)");
-    return PLIM_MACHINE;
 }
 
 const ProductLibraryOps product_onednn = {.open = open_library};
@@ -28,6 +31,8 @@ const ProductLibraryOps product_onednn = {.open = open_library};
 
 // The functions used, found by name: name, as in dnnl.h.
 #define DNNL_FUNCTIONS(F)                                                                          \
+    F(dnnl_set_max_cpu_isa)                                                                        \
+    F(dnnl_get_effective_cpu_isa)                                                                  \
     F(dnnl_engine_create)                                                                          \
     F(dnnl_engine_destroy)                                                                         \
     F(dnnl_stream_create)                                                                          \
@@ -95,25 +100,47 @@ static bool find_functions(Onednn *d) {
     return true;
 }
 
-static PlimStatus open_library(void **library, PlimError *error) {
+// The most oneDNN may use. Its products want AVX-512; of what is beyond that only bf16 matters.
+static dnnl_cpu_isa_t allowed_isa(const char *isa) {
+    return strstr(isa, "avx512bf16") ? dnnl_cpu_isa_avx512_core_bf16 : dnnl_cpu_isa_avx512_core;
+}
+
+// The library takes a limit only as the first call of a process; later it must have the same one.
+static bool limit_isa(const Onednn *d, const char *isa) {
+    const dnnl_cpu_isa_t allowed = allowed_isa(isa);
+    return d->dnnl_set_max_cpu_isa(allowed) == dnnl_success ||
+           d->dnnl_get_effective_cpu_isa() == allowed;
+}
+
+static PlimStatus start_library(Onednn *d, const char *isa, PlimError *error) {
+    const bool found = find_functions(d);
+    if (found && !limit_isa(d, isa))
+        return error_set(error, PLIM_MACHINE,
+                         "oneDNN is in use with other instruction sets than this plan's; run one "
+                         "plan a process");
+    if (!found || d->dnnl_engine_create(&d->engine, dnnl_cpu, 0) != dnnl_success ||
+        d->dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags) != dnnl_success)
+        return error_set(error, PLIM_MACHINE, "libdnnl.so.2 was found but can't be used");
+    return PLIM_OK;
+}
+
+static PlimStatus open_library(const char *isa, void **library, PlimError *error) {
     void *handle = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
-    if (!handle) {
-        snprintf(
-            error->text, sizeof error->text,
+    if (!handle)
+        return error_set(
+            error, PLIM_MACHINE,
             "this program needs oneDNN (libdnnl.so.2, Debian's package libdnnl2), which was not "
             "found; install it, or compile with --target cpu, which needs no library");
-        return PLIM_MACHINE;
-    }
     Onednn *d = calloc(1, sizeof *d);
     if (!d) {
         dlclose(handle);
         return error_set(error, PLIM_NO_MEMORY, "out of memory");
     }
     d->handle = handle;
-    if (!find_functions(d) || d->dnnl_engine_create(&d->engine, dnnl_cpu, 0) != dnnl_success ||
-        d->dnnl_stream_create(&d->stream, d->engine, dnnl_stream_default_flags) != dnnl_success) {
+    const PlimStatus status = start_library(d, isa, error);
+    if (status != PLIM_OK) {
         close_library(d);
-        return error_set(error, PLIM_MACHINE, "libdnnl.so.2 was found but can't be used");
+        return status;
     }
     *library = d;
     return PLIM_OK;
@@ -187,22 +214,20 @@ static int shape_index(const Prepared *p, int64_t rows, int64_t columns) {
 
 static PlimStatus refuse(Onednn *d, Prepared *out, PlimError *error, const PlanProduct *p,
                          const char *why) {
-    snprintf(
-        error->text, sizeof error->text,
+    release(d, out);
+    return error_set(
+        error, PLIM_MACHINE,
         "oneDNN can't compute a product of %lld x %lld x %lld as planned: %s; compile again on "
         "this machine, or with --target cpu",
         (long long)p->m, (long long)p->n, (long long)p->k, why);
-    release(d, out);
-    return PLIM_MACHINE;
 }
 
 static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace, void **out,
                           PlimError *error) {
     Onednn *d = library;
     Prepared *made = calloc(1, sizeof *made);
-    if (!made) {
+    if (!made)
         return error_set(error, PLIM_NO_MEMORY, "out of memory");
-    }
     made->tile_m = p->tile_m < p->m ? p->tile_m : p->m;
     made->tile_n = p->tile_n < p->n ? p->tile_n : p->n;
     const int64_t rows[2] = {made->tile_m, p->m % made->tile_m};

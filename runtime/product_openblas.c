@@ -1,4 +1,8 @@
 // Products by OpenBLAS's sgemm, opened at run time: for machines without oneDNN. f32 only.
+//
+// A tile is one call on the calling worker's thread: OpenBLAS's own threads are switched off, and
+// sgemm may then be called from many threads at once. Strides that BLAS has no words for (neither
+// axis contiguous) are refused before the first step.
 #include "runtime/product_library.h"
 
 #include "runtime/error.h"
@@ -30,17 +34,18 @@ static void close_library(void *library) {
     free(o);
 }
 
-static PlimStatus open_library(void **library, PlimError *error) {
+// OpenBLAS can't be held to instruction sets: it chooses its kernels as it is loaded.
+static PlimStatus open_library(const char *isa, void **library, PlimError *error) {
+    (void)isa;
     void *handle = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
     Openblas *o = handle ? calloc(1, sizeof *o) : NULL;
     if (!o) {
         if (handle)
             dlclose(handle);
-        snprintf(
-            error->text, sizeof error->text,
+        return error_set(
+            error, PLIM_MACHINE,
             "this program needs OpenBLAS (libopenblas.so.0, Debian's package libopenblas0), which "
             "was not found; install it, or compile with --target cpu, which needs no library");
-        return PLIM_MACHINE;
     }
     o->handle = handle;
     *(void **)(&o->sgemm) = dlsym(handle, "cblas_sgemm");
@@ -64,9 +69,11 @@ static bool as_blas(const int64_t stride[2], int64_t rows, int64_t columns, int 
     int64_t lead = plain ? stride[0] : stride[1];
     if (lead < across)
         lead = across; // A single row: any leading dimension is right.
+    if (lead > INT_MAX)
+        return false;
     *trans = plain ? CBLAS_NO_TRANS : CBLAS_TRANS;
     *leading = (int)lead;
-    return lead <= INT_MAX;
+    return true;
 }
 
 static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace, void **out,
@@ -74,11 +81,14 @@ static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace,
     (void)library;
     (void)workspace;
     Prepared *made = calloc(1, sizeof *made);
-    if (!made) {
+    if (!made)
         return error_set(error, PLIM_NO_MEMORY, "out of memory");
-    }
     int trans_c;
+    // A tile's rows and columns, and the depth, go through int.
+    const int64_t rows = p->m < p->tile_m ? p->m : p->tile_m;
+    const int64_t columns = p->n < p->tile_n ? p->n : p->tile_n;
     if (p->a != PLAN_F32 || p->b != PLAN_F32 || p->c != PLAN_F32 || p->k > INT_MAX ||
+        rows > INT_MAX || columns > INT_MAX ||
         !as_blas(p->a_stride + 2, p->m, p->k, &made->trans_a, &made->lda) ||
         !as_blas(p->b_stride + 2, p->k, p->n, &made->trans_b, &made->ldb) ||
         !as_blas(p->c_stride + 2, p->m, p->n, &trans_c, &made->ldc) || trans_c != CBLAS_NO_TRANS) {

@@ -108,7 +108,8 @@ void progress_step(PlimProgress *p, const StepReport *r) {
         return;
     p->shown = now;
     p->shown_step = r->step;
-    const double left = (double)(r->steps - r->step) * r->step_ms * 1e-3;
+    const double most = 99 * 3600.0; // More says nothing, and must fit an int
+    const double left = fmin((double)(r->steps - r->step) * r->step_ms * 1e-3, most);
     fprintf(stderr,
             "%sstep %" PRIu64 "/%" PRIu64
             "  loss %.4f  %.0f tokens/s  %.1f ms/step  %02d:%02d left%s",

@@ -5,6 +5,7 @@
 #include "runtime/safetensors.h"
 
 #include "runtime/error.h"
+#include "runtime/file_read.h"
 #include "runtime/json_read.h"
 
 #include <errno.h>
@@ -51,19 +52,6 @@ static PlimStatus damaged(const SafeFile *f, PlimError *error, const char *why, 
 
 static PlimStatus io_error(const char *path, const char *verb, PlimError *error) {
     return error_set(error, PLIM_IO, "can't %s %s: %s", verb, path, strerror(errno));
-}
-
-static bool read_fully(int fd, void *out, uint64_t bytes, uint64_t offset) {
-    for (uint64_t done = 0; done < bytes;) {
-        const ssize_t got =
-            pread(fd, (char *)out + done, (size_t)(bytes - done), (off_t)(offset + done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        done += (uint64_t)got;
-    }
-    return true;
 }
 
 static bool read_counts(JsonCursor *j, uint64_t *out, uint32_t limit, uint32_t *count) {
@@ -195,7 +183,7 @@ static PlimStatus read_header(SafeFile *f, uint64_t length, PlimError *error) {
     f->header = malloc((size_t)length + 1);
     if (!f->header)
         return PLIM_NO_MEMORY;
-    if (!read_fully(f->fd, f->header, length, 8))
+    if (!file_read_at(f->fd, f->header, length, 8))
         return io_error(f->path, "read", error);
     JsonCursor j = {.at = f->header, .end = f->header + length};
     if (f->header[0] != '{' || !json_expect(&j, '{'))
@@ -227,7 +215,7 @@ static PlimStatus open_file(SafeFile *f, PlimError *error) {
         return io_error(f->path, "open", error);
     uint8_t first[9];
     const uint64_t size = info.st_size > 0 ? (uint64_t)info.st_size : 0;
-    if (size < 10 || !read_fully(f->fd, first, sizeof first, 0))
+    if (size < 10 || !file_read_at(f->fd, first, sizeof first, 0))
         return damaged(f, error, "it is too short", NULL);
     if (!safetensors_probe(first, size))
         return damaged(f, error, "its header's length is impossible", NULL);
@@ -383,7 +371,7 @@ PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t fir
     for (uint64_t done = 0; done < count;) {
         const uint64_t left = count - done, room = CONVERT_CHUNK / size;
         const uint64_t take = left < room ? left : room;
-        if (!read_fully(f->fd, chunk, take * size, f->data + t->offset + (first + done) * size))
+        if (!file_read_at(f->fd, chunk, take * size, f->data + t->offset + (first + done) * size))
             return io_error(f->path, "read", error);
         for (uint64_t i = 0; i < take; i++) {
             const double x = element(t, chunk, (size_t)i);

@@ -1,4 +1,7 @@
-// Opening a program and everything in it that has a name.
+// Opening a program and everything in it that has a name: inputs, knobs, states, results.
+//
+// Opening has two steps, so that `info` needs no memory for the model: decoding with the machine's
+// check first, then the proof of the plan and the arenas. Whatever fails, session_close is safe.
 #include "runtime/session.h"
 
 #include "runtime/cpu.h"
@@ -6,6 +9,7 @@
 #include "runtime/safetensors.h"
 
 #include <errno.h>
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +31,7 @@ PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *err
     return status;
 }
 
+// Those the process may run on: a container or taskset may allow fewer than there are.
 static int usable_processors(void) {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
@@ -36,7 +41,7 @@ PlimStatus session_start(PlimSession *s, const PlimImage *image, int threads, Pl
     const PlimStatus status = plan_verify(s->plan, error);
     if (status != PLIM_OK)
         return status;
-    const int most = (int)s->plan->workers;
+    const int most = (int)s->plan->workers; // Each worker has its own workspace in the arena
     if (threads > most) {
         return error_set(
             error, PLIM_BAD_INPUT,
@@ -56,12 +61,24 @@ void session_close(PlimSession *s) {
     *s = (PlimSession){0};
 }
 
-static void store_scalar(PlimSession *s, const PlanInput *input, double x) {
+// The verifier lets only f32[] and i32[] take these (rule 3). Counts and seeds beyond 32 bits keep
+// their low ones.
+static void store_count(const PlimSession *s, const PlanInput *input, int64_t x) {
     void *at = run_buffer(s->run, input->buffer);
     if (input->dtype == PLAN_F32)
         *(float *)at = (float)x;
     else
-        *(int32_t *)at = (int32_t)(int64_t)x;
+        *(int32_t *)at = (int32_t)(uint32_t)(uint64_t)x;
+}
+
+// An i32 knob truncates and saturates, as casts in the model do.
+static void store_knob(const PlimSession *s, const PlanInput *input) {
+    void *at = run_buffer(s->run, input->buffer);
+    const double x = input->fallback;
+    if (input->dtype == PLAN_F32)
+        *(float *)at = (float)x;
+    else
+        *(int32_t *)at = x <= INT32_MIN ? INT32_MIN : x >= INT32_MAX ? INT32_MAX : (int32_t)x;
 }
 
 void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScalars *scalars) {
@@ -69,16 +86,16 @@ void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScala
         const PlanInput *input = &entry->input[i];
         switch (input->source) {
         case PLAN_FROM_STEP:
-            store_scalar(s, input, (double)scalars->step);
+            store_count(s, input, scalars->step);
             break;
         case PLAN_FROM_STEPS:
-            store_scalar(s, input, (double)scalars->steps);
+            store_count(s, input, scalars->steps);
             break;
         case PLAN_FROM_SEED:
-            store_scalar(s, input, (double)scalars->seed);
+            store_count(s, input, scalars->seed);
             break;
         case PLAN_FROM_KNOB:
-            store_scalar(s, input, input->fallback);
+            store_knob(s, input);
             break;
         case PLAN_FROM_DATA:
         case PLAN_FROM_CALLER:
@@ -109,9 +126,9 @@ PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *
             continue;
         char *end;
         const double x = strtod(assignment + length + 1, &end);
-        if (end == assignment + length + 1 || *end) {
-            return error_set(error, PLIM_BAD_INPUT, "--set %s: the value is no number", assignment);
-        }
+        if (end == assignment + length + 1 || *end || !isfinite(x))
+            return error_set(error, PLIM_BAD_INPUT, "--set %s: the value is no finite number",
+                             assignment);
         input->fallback = x;
         (void)s;
         return PLIM_OK;
@@ -152,11 +169,11 @@ static void print_shape(FILE *out, uint32_t rank, const int64_t *dim) {
 
 // Whether the file has the state as the model wants it; says why not.
 static bool matches(const SafeFile *f, const PlanState *state, const char *path) {
-    const SafeTensor *t = safetensors_find(f, state->file);
+    const SafeTensor *t = safetensors_find(f, plan_state_file(state));
     if (!t) {
         if (state->kind == STATE_OPTIMIZER)
             return true;
-        fprintf(stderr, "%s: no tensor %s\n", path, state->file);
+        fprintf(stderr, "%s: no tensor %s\n", path, plan_state_file(state));
         return false;
     }
     if (same_shape(state, t))
@@ -174,6 +191,7 @@ PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
     PlimStatus status = safetensors_open(path, &f, error);
     if (status != PLIM_OK)
         return status;
+    // All mismatches are told before anything is overwritten.
     uint32_t wrong = 0;
     for (uint32_t i = 0; i < s->plan->state_count; i++)
         if (s->plan->state[i].kind != STATE_TRANSIENT && !matches(f, &s->plan->state[i], path))
@@ -184,7 +202,7 @@ PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
     }
     for (uint32_t i = 0; i < s->plan->state_count && status == PLIM_OK; i++) {
         const PlanState *state = &s->plan->state[i];
-        const SafeTensor *t = safetensors_find(f, state->file);
+        const SafeTensor *t = safetensors_find(f, plan_state_file(state));
         if (t && state->kind != STATE_TRANSIENT)
             status = safetensors_read(f, t, 0, state_elements(state), state->dtype,
                                       run_buffer(s->run, state->buffer), error);
@@ -209,7 +227,7 @@ PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, 
         const PlanState *state = &s->plan->state[i];
         if (state->kind == STATE_TRANSIENT)
             continue;
-        tensor[count++] = (SafeSource){.name = state->file,
+        tensor[count++] = (SafeSource){.name = plan_state_file(state),
                                        .dtype = state->dtype,
                                        .rank = state->rank,
                                        .dim = state->dim,
@@ -223,7 +241,24 @@ PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, 
 double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index) {
     const PlanResult *r = &entry->result[index];
     const char *at = (const char *)run_buffer(s->run, r->buffer) + r->offset;
-    if (r->dtype == PLAN_F32)
-        return (double)*(const float *)(const void *)at;
-    return r->dtype == PLAN_I32 ? (double)*(const int32_t *)(const void *)at : 0;
+    uint32_t bits = 0; // memcpy: a result may stand at any offset
+    float x;
+    switch (r->dtype) {
+    case PLAN_F32:
+        memcpy(&x, at, sizeof x);
+        return (double)x;
+    case PLAN_BF16:
+        memcpy(&bits, at, 2);
+        bits <<= 16;
+        memcpy(&x, &bits, sizeof x);
+        return (double)x;
+    case PLAN_I32:
+        memcpy(&bits, at, 4);
+        return (double)(int32_t)bits;
+    case PLAN_BOOL:
+        return *at != 0;
+    case PLAN_DTYPE_COUNT:
+        break;
+    }
+    return (double)NAN;
 }

@@ -45,7 +45,7 @@ PlimStatus session_load(PlimSession *s, const char *path, PlimError *error);
 // if need be.
 PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error);
 
-// Result of a scalar f32 result (the loss), by index.
+// The first element of a result (the loss), by index, as a double.
 double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index);
 
 #endif

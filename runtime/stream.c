@@ -1,6 +1,11 @@
 // Streams on the CPU: one thread each, one lock for all, because events are rare next to the work
 // between them. An event is the number of the run in which it was last signalled, so that nothing
-// needs clearing.
+// needs clearing: what the last run signalled has a smaller number.
+//
+// The lock is also what makes one stream's writes visible to another: a signal releases it after
+// the work before, a wait takes it before the work after. A stream that fails wakes all that wait,
+// so no run hangs. body, context and stream never change; the caller's own data for a run must be
+// written before streams_run.
 #include "runtime/stream.h"
 
 #include <pthread.h>

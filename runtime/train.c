@@ -1,4 +1,8 @@
 // train and eval: one loop, which fills the inputs, runs the entry and reads its first result.
+//
+// Everything that can fail for the user's sake (files, shapes, knobs, weights) is checked before
+// the first step. Which rows a step reads follows from its number and the seed alone, so a run can
+// be repeated or gone on with. train shuffles; eval walks the file once in its order.
 #include "runtime/train.h"
 
 #include "runtime/error.h"
@@ -58,6 +62,7 @@ static PlimStatus open_input(Loop *l, uint32_t index, PlimError *error) {
     return status == PLIM_OK ? data_check(l->data[index], input, error) : status;
 }
 
+// Inputs of one loader share its file, which is closed once.
 static void close_inputs(Loop *l) {
     for (uint32_t i = 0; l->data && i < l->entry->input_count; i++) {
         bool shared = false;
@@ -76,8 +81,8 @@ static PlimStatus open_loop(Loop *l, const char *entry, PlimError *error) {
     for (int i = 0; i < l->o->set_count && status == PLIM_OK; i++)
         status = session_set_knob(l->s, l->entry, l->o->set[i], error);
     l->data = calloc((size_t)l->entry->input_count + 1, sizeof *l->data);
-    if (!l->data)
-        status = PLIM_NO_MEMORY;
+    if (!l->data && status == PLIM_OK)
+        status = error_set(error, PLIM_NO_MEMORY, "out of memory opening the data");
     for (uint32_t i = 0; i < l->entry->input_count && status == PLIM_OK; i++)
         status = open_input(l, i, error);
     if (status == PLIM_OK)
@@ -121,6 +126,7 @@ static uint64_t planned_bytes(const Plan *p) {
 static PlimStatus train_steps(Loop *l, PlimProgress *progress, PlimError *error) {
     const int64_t steps = l->o->steps ? l->o->steps : 100;
     const double tokens = (double)step_tokens(l);
+    // Saving counts as no part of a step's time.
     for (int64_t i = 0; i < steps; i++) {
         const double start = clock_seconds();
         PlimStatus status = one_step(l, i, steps, error);
@@ -147,9 +153,8 @@ PlimStatus train_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
     Loop l = {.s = s, .o = o, .shuffle = true};
     PlimProgress *progress = NULL;
     PlimStatus status = open_loop(&l, "train", error);
-    if (status == PLIM_OK && l.entry->result_count == 0) {
+    if (status == PLIM_OK && l.entry->result_count == 0)
         status = error_set(error, PLIM_BAD_INPUT, "entry train returns nothing to report");
-    }
     if (status == PLIM_OK)
         status = progress_new(o->log, o->quiet, &progress, error);
     if (status == PLIM_OK)
@@ -182,13 +187,15 @@ static int64_t whole_pass(const Loop *l) {
 PlimStatus eval_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
     Loop l = {.s = s, .o = o};
     PlimStatus status = open_loop(&l, "eval", error);
+    if (status == PLIM_OK && l.entry->result_count == 0)
+        status = error_set(error, PLIM_BAD_INPUT, "entry eval returns nothing to report");
     double sum = 0;
     int64_t steps = 0;
     if (status == PLIM_OK) {
         steps = o->steps ? o->steps : whole_pass(&l);
         for (int64_t i = 0; i < steps && status == PLIM_OK; i++) {
             status = one_step(&l, i, steps, error);
-            if (status == PLIM_OK && l.entry->result_count > 0)
+            if (status == PLIM_OK)
                 sum += session_result(s, l.entry, 0);
         }
     }

@@ -16,8 +16,10 @@ typedef struct {
     bool quiet;
 } TrainOptions;
 
+// Runs the entry "train": progress to stderr, one JSON line a step to log, weights to save. A file
+// that was written stays when a later step fails.
 PlimStatus train_run(PlimSession *s, const TrainOptions *o, PlimError *error);
-// Prints the mean of the first result over the steps.
+// Runs the entry "eval" and prints the mean of its first result over the steps to stdout.
 PlimStatus eval_run(PlimSession *s, const TrainOptions *o, PlimError *error);
 
 #endif

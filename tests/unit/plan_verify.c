@@ -98,6 +98,68 @@ Test(plan_verify, refuses_corrupted_plans) {
     free(e.bytes);
 }
 
+static void name_states_alike(Plan *p) {
+    p->state[1].name = p->state[0].name;
+}
+
+// The second state has no file of its own: its name stands for one.
+static void name_files_alike(Plan *p) {
+    p->state[0].file = p->state[1].name;
+}
+
+// The first input of any entry from the source.
+static PlanInput *input_from(Plan *p, PlanSource source) {
+    for (uint32_t e = 0; e < p->entry_count; e++)
+        for (uint32_t i = 0; i < p->entry[e].input_count; i++)
+            if (p->entry[e].input[i].source == source)
+                return &p->entry[e].input[i];
+    cr_assert_fail("the sample has no such input");
+    return NULL;
+}
+
+// The runtime would store four bytes.
+static void make_knob_bool(Plan *p) {
+    input_from(p, PLAN_FROM_KNOB)->dtype = PLAN_BOOL;
+}
+
+// The loader divides by the rows of a step.
+static void empty_data(Plan *p) {
+    input_from(p, PLAN_FROM_DATA)->dim[0] = 0;
+}
+
+static void bound_data_endlessly(Plan *p) {
+    input_from(p, PLAN_FROM_DATA)->bound = INT64_MIN;
+}
+
+Test(plan_verify, refuses_what_the_runtime_relies_on) {
+    static const struct {
+        void (*change)(Plan *p);
+        const char *says;
+    } mistake[] = {
+        {name_states_alike, "unsafe plan: rule 3: two states are called w"},
+        {name_files_alike, "unsafe plan: rule 3: two states in weight files are called w.m"},
+        {make_knob_bool, "unsafe plan: rule 3: input lr is no data, so it must be one number"},
+        {empty_data, "unsafe plan: rule 1: input 0 of train has a field out of range"},
+        {bound_data_endlessly, "unsafe plan: rule 1: input 0 of train has a field out of range"},
+    };
+    const Encoded e = encode_sample();
+    for (size_t i = 0; i < sizeof mistake / sizeof mistake[0]; i++) {
+        PlanMemory *pm = plan_memory_new();
+        Plan *p = decode(&e, pm);
+        PlimError error = {""};
+        mistake[i].change(p);
+        cr_assert_eq(plan_verify(p, &error), PLIM_BAD_PLAN);
+        cr_assert_str_eq(error.text, mistake[i].says);
+        plan_memory_release(pm);
+    }
+    free(e.bytes);
+}
+
+// Accumulators of one name and size must not stand for each other.
+Test(plan_verify, carried_labels_differ) {
+    cr_assert_neq(plan_label_carried("accumulate", 1), plan_label_carried("accumulate", 2));
+}
+
 // 30,000 instructions in at most 100 ms of this process's time when optimised; ten times that
 // otherwise.
 Test(plan_verify, is_fast_on_long_plans) {
