@@ -279,7 +279,9 @@ static bool may_call(Elab *e, Loc loc, const FnDecl *fn) {
 static Datum call_function(Elab *e, Loc loc, const Function *f, const CallArg *args, int count) {
     const FnDecl *fn = f->decl;
     const CallArg **by_param = arena_array(e->arena, const CallArg *, fn->params.count + 1);
-    if (!may_call(e, loc, fn) || !sort_arguments(e, loc, fn, args, count, by_param))
+    enum { CALL_STEPS = 4 }; // a frame and its names cost more than an expression
+    if (!elab_spend(e, loc, CALL_STEPS) || !may_call(e, loc, fn) ||
+        !sort_arguments(e, loc, fn, args, count, by_param))
         return datum_error();
     CallSite site = {fn, loc, e->source->library, e->call};
     Frame *const outer_frame = e->frame;

@@ -93,7 +93,9 @@ static Datum eval_binary(Elab *e, const Expr *expr) {
     const Expr *first = expr;
     for (; first->kind == EXPR_BINARY; first = first->left)
         length++;
-    const Expr **chain = arena_array(e->arena, const Expr *, length);
+    enum { SHORT = 8 }; // most chains need no memory of their own
+    const Expr *few[SHORT];
+    const Expr **chain = length <= SHORT ? few : arena_array(e->arena, const Expr *, length);
     for (int i = length; i > 0; expr = expr->left)
         chain[--i] = expr;
     Datum x = elab_expr(e, first);

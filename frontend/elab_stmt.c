@@ -31,12 +31,14 @@ static bool split_rows(Elab *e, const Stmt *s, const Array *x, Datum *part) {
 }
 
 void elab_unpack(Elab *e, const Stmt *s, Datum value) {
+    if (s->name_count == 1) {
+        frame_set(e->frame, e->arena, s->name[0], value);
+        return;
+    }
     Datum *part = arena_array(e->arena, Datum, s->name_count);
     for (int i = 0; i < s->name_count; i++)
         part[i] = datum_error();
-    if (s->name_count == 1) {
-        part[0] = value;
-    } else if (value.kind == DATUM_TENSOR) {
+    if (value.kind == DATUM_TENSOR) {
         split_rows(e, s, value.as.array, part);
     } else if (datum_is_items(value) && value.as.items->count == s->name_count) {
         for (int i = 0; i < s->name_count; i++)

@@ -10,7 +10,7 @@
 // Limits on what a text may unfold to; checked while counting, before memory is taken.
 enum {
     OPERATORS_MAX = 1000000,
-    STEPS_MAX = 8000000, // expressions evaluated and list elements copied
+    STEPS_MAX = 4000000, // expressions evaluated and list elements copied
     NESTING_MAX = 512,   // expressions inside expressions, through calls
     LOOP_MAX = 1000000,  // rounds of one loop
     ITEMS_MAX = 1000000  // elements of one list
