@@ -216,6 +216,8 @@ int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
             r->flags = arena_format(a, "%s%s%s%s%s", r->flags, r->flags[0] ? " " : "", flag->name,
                                     value ? " " : "", value ? value : "");
     }
+    if (r->emit == OUT_EXECUTABLE && r->out && strcmp(r->out, "-") == 0)
+        return wrong("a program can't go to standard output: name a file with -o", NULL);
     if (!r->file && !r->help && !r->version && !r->explain)
         return wrong("which file? a .plim, a .graph, a .plan, or - for standard input", NULL);
     return 0;

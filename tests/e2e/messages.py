@@ -1,5 +1,6 @@
 """Wrong usage and wrong input: the exit status says whose fault it is, and a sentence says what to do."""
 import json
+import re
 import struct
 
 import e2e
@@ -32,6 +33,7 @@ class Usage(e2e.TestCase):
         self.usage(e2e.PLIMC, "m.graph", "--check=yes", says="takes no value")
         self.usage(e2e.PLIMC, "m.graph", "--mesh", "dp=2", says="not supported yet")
         self.usage(e2e.PLIMC, "m.graph", "-D", "=4", says="=4")
+        self.usage(e2e.PLIMC, "m.graph", "-o", "-", says="name a file with -o")
 
     def test_plim_dump(self):
         self.usage(e2e.PLIM_DUMP, says="which file")
@@ -93,6 +95,34 @@ class Input(e2e.TestCase):
         self.assertGreater(len(self.good(e2e.PLIMC, "--explain", code).stdout), 20)
         self.refused(e2e.PLIMC, "--explain", "P9999")
         self.refused(e2e.PLIMC, "--explain", "nonsense")
+
+    def test_over_budget(self):
+        graph = e2e.GRAPHS / "attention.graph"
+        done = self.refused(e2e.PLIMC, graph, "--budget", "1MiB", "-o", "out", says=r"the budget is 1048576")
+        named = re.findall(r"^note: .*: (\d+) bytes of .*, from \S*attention\.graph:\d+", done.stderr, re.M)
+        self.assertEqual(len(named), 5, done.stderr)
+        self.assertEqual(named, sorted(named, key=int, reverse=True))
+        self.assertFalse((self.folder / "out").exists())
+        # What is said to fit does, to the byte, and one byte less doesn't.
+        least = int(re.search(r"smallest budget that fits is (\d+) bytes", done.stderr)[1])
+        self.refused(e2e.PLIMC, graph, "--budget", least - 1, "-o", "out")
+        program = self.compile(graph, "--budget", str(least), out="out")
+        info = json.loads(self.good(program, "info", "--json").stdout)
+        self.assertEqual(info["spaces"]["device"]["bytes"], least)
+
+    def test_texts_go_to_standard_output(self):
+        graph = e2e.GRAPHS / "micro.graph"
+        for emit in ("graph", "plan", "llvm"):
+            self.good(e2e.PLIMC, graph, "--emit", emit, "-o", "text")
+            for where in ((), ("-o", "-")):
+                done = self.good(e2e.PLIMC, graph, "--emit", emit, *where)
+                self.assertEqual(done.stdout, (self.folder / "text").read_text())
+        self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["text"])
+
+    def test_dependencies_are_a_make_rule(self):
+        model = e2e.SOURCE / "models" / "mlp.plim"
+        self.good(e2e.PLIMC, model, "--config", "tiny", "-o", "program", "-MD", "program.d", "--quiet")
+        self.assertEqual((self.folder / "program.d").read_text(), f"program: {model}\n")
 
     def test_odd_inputs(self):
         cases = {"zeros.graph": bytes(1000), "binary.graph": bytes(range(256)) * 40,
