@@ -6,6 +6,7 @@
 
 #include "codegen/llvm_module.h"
 #include "codegen/object_merge.h"
+#include "codegen/plan_kernels.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -119,24 +120,6 @@ static void compile_all(Part *part, int count, int threads) {
     pthread_mutex_destroy(&queue.lock);
 }
 
-// The plan's kernels, parsed and verified, named by index: a name in a plan's text could be any
-// symbol.
-static Kernel **read_kernels(Arena *a, Diag *d, const Plan *p) {
-    Kernel **kernel = arena_array(a, Kernel *, p->kernel_count + 1);
-    for (uint32_t i = 0; i < p->kernel_count; i++) {
-        const char *text = p->kernel[i].text;
-        size_t at = 0;
-        kernel[i] = kernel_parse(a, d, p->kernel[i].name, text, strlen(text), &at);
-        if (!kernel[i]) {
-            if (diag_error_count(d) == 0)
-                diag_error(d, (Loc){0}, P_KERNEL, "kernel %u of the plan has no text", i);
-            return NULL;
-        }
-        kernel[i]->name = arena_format(a, "k%u", i);
-    }
-    return kernel;
-}
-
 static bool no_memory(Diag *d) {
     return diag_error(d, (Loc){0}, P_MEMORY, "no memory for the program's object");
 }
@@ -215,7 +198,7 @@ static bool emit_object(Diag *d, const Part *whole, int threads, char **bytes, s
 
 bool codegen_emit(Arena *a, Diag *d, const Plan *p, const CpuTarget *target, EmitKind kind,
                   int threads, char **bytes, size_t *size) {
-    Kernel **kernel = read_kernels(a, d, p);
+    Kernel **kernel = plan_kernels(a, d, p);
     if (!kernel)
         return false;
     llvm_build_start();

@@ -17,10 +17,13 @@ typedef struct {
 
 // "cpu", "cpu:x86-64-v4", "cpu:znver4", "cpu:native". False after a diagnostic for an unknown name.
 bool cpu_target(Arena *a, Diag *d, const char *target, CpuTarget *out);
+// What code for a plan may use: no more than its isa, which its program checks at start. The timings
+// follow from its target. False after a diagnostic where that is too little.
+bool cpu_target_of_plan(Arena *a, Diag *d, const Plan *p, CpuTarget *out);
 
 typedef enum { EMIT_LLVM, EMIT_ASM, EMIT_OBJECT } EmitKind;
 
-// All kernels of the plan and the symbols the runtime looks for (plim_plan, plim_plan_size,
+// All kernels of the plan (which has passed plan_verify) and the symbols the runtime looks for (plim_plan, plim_plan_size,
 // plim_kernels: an array of function pointers by kernel index). The text or object bytes are put
 // into *bytes (malloc'ed). threads: LLVM contexts run in parallel; the result does not depend on
 // it.
@@ -36,6 +39,7 @@ bool codegen_link(Arena *a, Diag *d, const char *object, size_t size, const char
 typedef struct Jit Jit;
 typedef void (*KernelFn)(void *const *operand, const int64_t *imm, int64_t begin, int64_t end,
                          void *workspace);
+// NULL after a diagnostic; jit_release otherwise.
 Jit *jit_create(Diag *d, const CpuTarget *target, const char *const *kernel_text, int count);
 KernelFn jit_function(Jit *jit, int index);
 void jit_release(Jit *jit);

@@ -104,14 +104,27 @@ static const char *const extra_table[] = {
     "avx512vpopcntdq", "avx512bf16", "avx512fp16", "avxvnni",
 };
 
-static bool has_all(const char *host, const char *needed, Arena *a) {
+static bool has_all(const char *list, const char *needed, const char *sign, Arena *a) {
     for (const char *at = needed; *at;) {
         const size_t span = strcspn(at, ",");
-        if (!list_has(host, arena_text_span(a, at, span), "+"))
+        if (!list_has(list, arena_text_span(a, at, span), sign))
             return false;
         at += span + (at[span] == ',');
     }
     return true;
+}
+
+// Everything but tune from a list of features, each after the sign. False where it is below v3.
+static bool describe_list(Arena *a, const char *list, const char *sign, CpuTarget *out) {
+    const bool v4 = has_all(list, ISA_V4, sign, a);
+    const char *extra = "";
+    for (size_t i = 0; i < sizeof extra_table / sizeof extra_table[0]; i++) {
+        const bool wide = strncmp(extra_table[i], "avx512", 6) == 0;
+        if (list_has(list, extra_table[i], sign) && (v4 || !wide))
+            extra = arena_format(a, "%s%s%s", extra, *extra ? "," : "", extra_table[i]);
+    }
+    describe(a, v4 ? 4 : 3, extra, out);
+    return has_all(list, ISA_V3, sign, a);
 }
 
 // This machine: the CPU's name for timings, its features as LLVM reads them from CPUID.
@@ -119,20 +132,25 @@ static bool native_target(Arena *a, Diag *d, CpuTarget *out) {
     char *name = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
     const CpuRow *row = cpu_find(name);
     out->tune = row ? row->name : "generic";
-    const bool v3 = has_all(features, ISA_V3, a), v4 = has_all(features, ISA_V4, a);
-    const char *extra = "";
-    for (size_t i = 0; i < sizeof extra_table / sizeof extra_table[0]; i++) {
-        const bool wide = strncmp(extra_table[i], "avx512", 6) == 0;
-        if (list_has(features, extra_table[i], "+") && (v4 || !wide))
-            extra = arena_format(a, "%s%s%s", extra, *extra ? "," : "", extra_table[i]);
-    }
-    describe(a, v4 ? 4 : 3, extra, out);
+    const bool v3 = describe_list(a, features, "+", out);
     LLVMDisposeMessage(name);
     LLVMDisposeMessage(features);
     if (!v3)
         return diag_error(d, (Loc){0}, P_TARGET_OLD,
                           "this machine lacks AVX2 or fused multiply-add, which programs need");
     return true;
+}
+
+bool cpu_target_of_plan(Arena *a, Diag *d, const Plan *p, CpuTarget *out) {
+    *out = (CpuTarget){.tune = "generic"};
+    const CpuRow *row = strncmp(p->target, "cpu:", 4) == 0 ? cpu_find(p->target + 4) : NULL;
+    if (row && strncmp(row->name, "x86-64", 6) != 0)
+        out->tune = row->name;
+    return describe_list(a, p->isa, "", out) ||
+           diag_error(
+               d, (Loc){0}, P_TARGET_OLD,
+               "the plan's instruction sets (%s) lack some of x86-64-v3, which programs need",
+               p->isa);
 }
 
 static bool unknown_target(Diag *d, const char *target, const char *name) {

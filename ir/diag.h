@@ -31,6 +31,7 @@ typedef struct Diag Diag;
 
 enum { DIAG_ERRORS_MAX = 20 }; // after this many errors the rest is counted, not kept
 
+// An empty collection; messages are copied into the arena.
 Diag *diag_create(Arena *a);
 // Lets messages about file show its lines. The text must outlive the Diag.
 void diag_add_source(Diag *d, const char *file, const char *text, size_t bytes);
@@ -47,8 +48,9 @@ void diag_note(Diag *d, Loc loc, const char *format, ...) __attribute__((format(
 // What to do about the last error or warning, printed as "help: ...".
 void diag_help(Diag *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-int diag_error_count(const Diag *d);
-int diag_item_count(const Diag *d);
+int diag_error_count(const Diag *d); // those beyond DIAG_ERRORS_MAX included
+int diag_item_count(const Diag *d);  // messages kept, of all levels
+// By number, in the order they were found; 0 <= index < diag_item_count.
 const DiagItem *diag_item(const Diag *d, int index);
 // Prints all items in order: file:line:col: error[P0123]: ..., the line, a caret, notes, help.
 // Colour only when color is true.

@@ -6,9 +6,11 @@
 
 typedef struct Intern Intern;
 
+// An empty table in the arena.
 Intern *intern_create(Arena *a);
 // The one copy of the text. Lives as long as the table's arena.
 const char *intern(Intern *t, const char *text);
+// The same for bytes of text without NUL.
 const char *intern_span(Intern *t, const char *text, size_t bytes);
 
 #endif

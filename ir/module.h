@@ -40,11 +40,14 @@ typedef struct {
     Graph **entry;    // "init" computes every state's first value (random leaves and constants)
 } Module;
 
+// An empty module in the arena, with everything it will hold. name may be NULL: no module line.
 Module *module_create(Arena *a, const char *name);
+// Adds a state that is not there yet; file is its name, decay is not said. The caller may change both.
 State *module_add_state(Module *m, const char *name, Type type, StateKind kind, Loc loc);
 State *module_find_state(const Module *m, const char *name); // NULL where there is none
+// Adds an entry under its graph's name. The module does not copy it.
 void module_add_entry(Module *m, Graph *g);
-Graph *module_find_entry(const Module *m, const char *name);
+Graph *module_find_entry(const Module *m, const char *name); // NULL where there is none
 
 // Text: the whole module, or reads it back. print(parse(print(m))) == print(m). GRAPH_PRINT_LOCS adds
 // each node's place in the model text. module_parse returns NULL after adding diagnostics.

@@ -99,8 +99,10 @@ typedef struct {
 
 // The row of op. Never NULL.
 const OpInfo *op_info(Op op);
+// The operator of that name in text; false where there is none.
 bool op_find(const char *name, Op *out);
-// Floating point operations of the node, and bytes it must at least move.
+// Floating point operations of the node (each counts one), and bytes it must at least move. At most
+// INT64_MAX.
 int64_t node_flops(const Node *n);
 int64_t node_bytes(const Node *n);
 

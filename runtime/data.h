@@ -13,8 +13,10 @@ typedef struct PlimData PlimData;
 //  - anything else: text, a token a byte.
 // Tokens are cut into windows: an input [batch, n] gets rows of n tokens that begin n - 1 apart, so
 // that each row's last token is the next one's first.
+// The caller releases *out. PLIM_IO where the file can't be opened, PLIM_BAD_INPUT where it is
+// broken.
 PlimStatus data_open(const char *path, PlimData **out, PlimError *error);
-void data_release(PlimData *d);
+void data_release(PlimData *d); // NULL is allowed
 
 // Checks that the file can feed the input: kind, shape, at least one example.
 PlimStatus data_check(PlimData *d, const PlanInput *input, PlimError *error);

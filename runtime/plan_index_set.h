@@ -14,6 +14,7 @@ typedef struct {
 
 // An empty set. False when there is no memory.
 bool index_set_init(IndexSet *s, uint32_t limit, PlanMemory *pm);
+// member < limit, here and below.
 void index_set_add(IndexSet *s, uint32_t member);
 void index_set_remove(IndexSet *s, uint32_t member);
 bool index_set_has(const IndexSet *s, uint32_t member);

@@ -14,7 +14,7 @@ typedef struct ProductTable ProductTable;
 // workspace than the plan states. An empty table where the plan has no library product. The plan
 // must outlive the table.
 PlimStatus product_table_new(const Plan *p, ProductTable **out, PlimError *error);
-void product_table_release(ProductTable *t);
+void product_table_release(ProductTable *t); // NULL is allowed
 
 // The Plan.product row of a kernel, or UINT32_MAX.
 uint32_t product_of_kernel(const ProductTable *t, uint32_t kernel);

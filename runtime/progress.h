@@ -21,10 +21,11 @@ PlimStatus progress_new(const char *log, bool quiet, PlimProgress **out, PlimErr
 // Ends the line on the terminal and closes the log; PLIM_IO where the log could not be written
 // whole.
 PlimStatus progress_close(PlimProgress *p, PlimError *error);
+// Tells of one step: to stderr when it is time to, to the log always.
 void progress_step(PlimProgress *p, const StepReport *r);
 
-double clock_seconds(void);    // monotonic
-uint64_t resident_bytes(void); // now
-uint64_t resident_peak_bytes(void);
+double clock_seconds(void);         // monotonic
+uint64_t resident_bytes(void);      // of this process, now; 0 where the system does not say
+uint64_t resident_peak_bytes(void); // since it began
 
 #endif

@@ -15,9 +15,11 @@ typedef struct PlimRun PlimRun;
 // products). threads is at least 1 and at most plan->workers.
 PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, int threads, PlimRun **out,
                    PlimError *error);
+// Gives everything back. NULL is allowed.
 void run_release(PlimRun *r);
 
-// Runs one entry's program to its end. Inputs have been written to their buffers.
+// Runs one entry's program to its end. Inputs have been written to their buffers. PLIM_MACHINE
+// where a library's product failed; contents are then undefined.
 PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error);
 
 // The bytes of a buffer.

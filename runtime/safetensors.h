@@ -20,13 +20,16 @@ typedef struct SafeFile SafeFile;
 
 // Whether the first bytes look like a safetensors header (a length and an opening brace).
 bool safetensors_probe(const uint8_t first[9], uint64_t file_bytes);
+// Reads and checks the header; the data stays in the file, which is kept open. PLIM_IO where it
+// can't be read, PLIM_BAD_INPUT where it is no valid safetensors file.
 PlimStatus safetensors_open(const char *path, SafeFile **out, PlimError *error);
-void safetensors_close(SafeFile *f);
+void safetensors_close(SafeFile *f); // NULL is allowed
 uint32_t safetensors_count(const SafeFile *f);
-const SafeTensor *safetensors_at(const SafeFile *f, uint32_t index); // sorted by name
-const SafeTensor *safetensors_find(const SafeFile *f, const char *name);
-// Reads count elements from element first on, converted to the plan's dtype (floats among floats,
-// integers to i32 with a range check).
+const SafeTensor *safetensors_at(const SafeFile *f, uint32_t index);     // sorted by name
+const SafeTensor *safetensors_find(const SafeFile *f, const char *name); // NULL where there is none
+// Reads count elements from element first on into out, converted to the plan's dtype (floats among
+// floats, integers to i32 with a range check). PLIM_BAD_INPUT where that can't be; out may be
+// partly written then.
 PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t first, uint64_t count,
                             PlanDType to, void *out, PlimError *error);
 

@@ -24,12 +24,14 @@ typedef struct {
 PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *error);
 // Verifies the plan and takes the arenas; threads 0: all processors this process may use.
 PlimStatus session_start(PlimSession *s, const PlimImage *image, int threads, PlimError *error);
+// Gives everything back; *s is empty afterwards, so closing twice is harmless.
 void session_close(PlimSession *s);
 
 // Scalars of an entry that are no data: knobs, step, steps, seed.
 typedef struct {
     int64_t step, steps, seed;
 } StepScalars;
+// Stores them, and the knobs' values, into the entry's inputs.
 void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScalars *scalars);
 // name=value for a knob of the entry; the error names the knobs there are.
 PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *assignment,

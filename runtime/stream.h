@@ -15,6 +15,7 @@ typedef bool (*StreamBody)(void *context, int stream);
 // count >= 1 streams and room for events. The calling thread is stream 0. NULL without threads or
 // memory.
 PlimStreams *streams_new(int count, int events, StreamBody body, void *context);
+// Ends and joins the threads. NULL is allowed. Not while a run is under way.
 void streams_release(PlimStreams *s);
 // Runs body on every stream and returns when all are done; all events start unsignalled. False
 // where one failed.

@@ -12,11 +12,13 @@
 #include "tools/plimc_flags.h"
 #include "tools/tool_io.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+enum { P_TARGET = 852, P_PASS = 891, P_PLAN_TEXT = 901, P_PLAN_UNSAFE = 902, P_RUNTIME = 952 };
 enum { EXIT_INPUT = 1, INPUT_MAX = 64 << 20, PATH_ROOM = 4096 };
 
 // One compilation under way.
@@ -89,13 +91,18 @@ static bool read_module(Compilation *c, const char *text, size_t bytes) {
     return c->module && module_verify(c->module, c->cx.diag);
 }
 
+// The parser's sentence begins with line:column, which belong into the place.
 static bool read_plan(Compilation *c, const char *text, size_t bytes) {
     PlimError error;
-    if (plan_parse(text, bytes, c->cx.plan_memory, &c->cx.plan, &error) == PLIM_OK &&
-        plan_verify(c->cx.plan, &error) == PLIM_OK)
-        return true;
-    fprintf(stderr, "%s:%s\n", c->request->file, error.text);
-    return false;
+    Loc loc = {.file = c->request->file};
+    if (plan_parse(text, bytes, c->cx.plan_memory, &c->cx.plan, &error) != PLIM_OK) {
+        int used = 0;
+        if (sscanf(error.text, "%" SCNd32 ":%" SCNd32 ": %n", &loc.line, &loc.column, &used) < 2)
+            loc = (Loc){.file = c->request->file};
+        return diag_error(c->cx.diag, loc, P_PLAN_TEXT, "%s", error.text + used);
+    }
+    return plan_verify(c->cx.plan, &error) == PLIM_OK ||
+           diag_error(c->cx.diag, loc, P_PLAN_UNSAFE, "%s", error.text);
 }
 
 static void print_module(const Compilation *c, FILE *out) {
@@ -110,8 +117,10 @@ static bool write_text(Compilation *c) {
     char *text = NULL;
     size_t size = 0;
     FILE *memory = open_memstream(&text, &size);
-    if (!memory)
+    if (!memory) {
+        fprintf(stderr, "plimc: error: out of memory\n");
         return false;
+    }
     print_module(c, memory);
     const bool good = fclose(memory) == 0 && tool_write("plimc", c->request->out, text, size);
     free(text);
@@ -138,7 +147,7 @@ static bool run_passes(Compilation *c) {
             break;
     }
     if (last && !pass_find(last))
-        return diag_error(c->cx.diag, (Loc){0}, 801, "there is no pass called %s", last);
+        return diag_error(c->cx.diag, (Loc){0}, P_PASS, "there is no pass named %s", last);
     return pipeline_run(c->module, &c->cx, name, count, last ? dump_pass : NULL, c);
 }
 
@@ -171,7 +180,7 @@ static const char *find_runtime(Arena *a) {
 static bool write_program(Compilation *c, const char *object, size_t size) {
     const char *library = find_runtime(c->cx.arena);
     if (!library)
-        return diag_error(c->cx.diag, (Loc){0}, 952,
+        return diag_error(c->cx.diag, (Loc){0}, P_RUNTIME,
                           "the runtime library libplim_runtime.a is not beside plimc");
     const char *out = c->request->out ? c->request->out : base_name(c->cx.arena, c->request->file);
     enter_phase(c, "link");
@@ -232,11 +241,11 @@ static void print_done(const Compilation *c) {
             plan_size_text(bytes, arena), (unsigned long long)bytes, now() - c->started);
 }
 
-// --target, or what is given. "cpu:native" is recorded by the name of this CPU, so that the plan
+// --target, or cpu. "cpu:native" is recorded by the name of this CPU, so that the plan
 // says what it was made for. Which library computes products follows from the target and from how
 // plimc was built.
-static bool choose_target(Compilation *c, const char *fallback) {
-    const char *name = c->request->options.target ? c->request->options.target : fallback;
+static bool choose_target(Compilation *c) {
+    const char *name = c->request->options.target ? c->request->options.target : "cpu";
     if (!cpu_target(c->cx.arena, c->cx.diag, name, &c->cpu))
         return false;
     const bool native = strcmp(name, "cpu:native") == 0;
@@ -250,15 +259,32 @@ static bool choose_target(Compilation *c, const char *fallback) {
     return true;
 }
 
+// A plan's code may use what the plan says it needs, which the program checks at start: any other
+// target would compile to instructions that nobody checks for.
+static bool choose_plan_target(Compilation *c) {
+    const Plan *p = c->cx.plan;
+    CpuTarget asked;
+    const char *name = c->request->options.target;
+    if (!cpu_target_of_plan(c->cx.arena, c->cx.diag, p, &c->cpu))
+        return false;
+    if (!name || strcmp(name, p->target) == 0)
+        return true;
+    if (!cpu_target(c->cx.arena, c->cx.diag, name, &asked))
+        return false;
+    return strcmp(asked.isa, p->isa) == 0 ||
+           diag_error(c->cx.diag, (Loc){.file = c->request->file}, P_TARGET,
+                      "the plan was made for %s, which is not %s", p->target, name);
+}
+
 // Everything after the input's text is at hand.
 static bool compile(Compilation *c, const char *text, size_t bytes) {
     const PlimcRequest *r = c->request;
     diag_add_source(c->cx.diag, r->file, text, bytes);
     enter_phase(c, "read");
     if (ends_with(r->file, ".plan")) {
-        if (!read_plan(c, text, bytes) || !choose_target(c, c->cx.plan->target))
+        if (!read_plan(c, text, bytes) || !choose_plan_target(c))
             return false;
-    } else if (!choose_target(c, "cpu") || !read_module(c, text, bytes)) {
+    } else if (!choose_target(c) || !read_module(c, text, bytes)) {
         return false;
     }
     if (r->check)
@@ -290,6 +316,8 @@ static int run(Arena *a, const PlimcRequest *r) {
                      .diag = diag_create(a),
                      .options = &c.options,
                      .plan_memory = plan_memory_new()};
+    if (!c.cx.plan_memory)
+        fprintf(stderr, "plimc: error: out of memory\n");
     const bool good = c.cx.plan_memory && compile(&c, text, bytes) && write_dependencies(&c);
     enter_phase(&c, NULL);
     if (r->json_errors)

@@ -66,10 +66,10 @@ class Damaged(e2e.TestCase):
 
 
 class WrongMachine(e2e.TestCase):
-    def plan_for(self, isa):
+    def plan_for(self, more):
         program = self.compile(e2e.GRAPHS / "mlp.graph", out="here")
         text = self.good(e2e.PLIM_DUMP, program, "--plan").stdout.splitlines(keepends=True)
-        lines = [f'isa "{isa}"\n' if line.startswith("isa ") else line for line in text]
+        lines = [f'{line.rstrip()[:-1]},{more}"\n' if line.startswith("isa ") else line for line in text]
         self.assertNotEqual(lines, text)
         (self.folder / "there.plan").write_text("".join(lines))
 
@@ -87,11 +87,11 @@ class WrongMachine(e2e.TestCase):
                    if theirs not in flags]
         if not lacking:
             self.skipTest("this machine has every instruction set we know of")
-        self.plan_for("avx,avx2," + ",".join(lacking))
+        self.plan_for(",".join(lacking))
         self.check_refused(lacking[0])
 
     def test_sets_nobody_knows(self):
-        self.plan_for("avx,avx9000")
+        self.plan_for("avx9000")
         self.check_refused("avx9000")
 
 

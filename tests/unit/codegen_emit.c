@@ -95,6 +95,77 @@ Test(codegen_emit, a_broken_kernel_is_a_diagnostic) {
     arena_release(a);
 }
 
+// A plan with one kernel, of 8 rows of 10 f32, and one call of it that fits.
+static Plan plan_with_call(Arena *a) {
+    Plan p = plan_of(a, 1);
+    p.segment_count = 1;
+    p.segment = arena_new(a, PlanSegment);
+    p.segment[0].instr_count = 1;
+    p.segment[0].instr = arena_new(a, PlanInstr);
+    PlanInstr *instr = p.segment[0].instr;
+    instr->kind = INSTR_KERNEL;
+    instr->operand_count = 2;
+    instr->operand = arena_array(a, PlanOperand, 2);
+    instr->operand[0] = (PlanOperand){.bytes = 8 * 10 * 4, .access = PLAN_READ};
+    instr->operand[1] = (PlanOperand){.bytes = 8 * 10 * 4, .access = PLAN_WRITE};
+    return p;
+}
+
+// Diagnostics of compiling the plan: 0, or the code of the first.
+static int first_code(Arena *a, const Plan *p) {
+    Diag *d = diag_create(a);
+    CpuTarget cpu;
+    char *bytes = NULL;
+    size_t size;
+    cr_assert(cpu_target(a, d, "cpu", &cpu));
+    const bool good = codegen_emit(a, d, p, &cpu, EMIT_OBJECT, 1, &bytes, &size);
+    cr_assert_eq(good, diag_error_count(d) == 0);
+    cr_assert_eq(good, bytes != NULL);
+    free(bytes);
+    return good ? 0 : diag_item(d, 0)->code;
+}
+
+// Code of a plan that was edited must not leave the bytes that the plan was verified with.
+Test(codegen_emit, kernels_fit_their_calls) {
+    Arena *a = arena_create();
+    Plan p = plan_with_call(a);
+    PlanInstr *instr = p.segment[0].instr;
+    cr_assert_eq(first_code(a, &p), 0);
+    p.kernel[0].tiles = 2;
+    cr_assert_eq(first_code(a, &p), 857);
+    p.kernel[0].tiles = 1;
+    instr->operand[1].bytes -= 4;
+    cr_assert_eq(first_code(a, &p), 857);
+    instr->operand[1].bytes += 4;
+    instr->operand[0].access = PLAN_WRITE;
+    cr_assert_eq(first_code(a, &p), 857);
+    instr->operand[0].access = PLAN_READ;
+    instr->operand_count = 1;
+    cr_assert_eq(first_code(a, &p), 857);
+    instr->operand_count = 2;
+    instr->kind = INSTR_PRODUCT;
+    cr_assert_eq(first_code(a, &p), 857);
+    arena_release(a);
+}
+
+// A plan's code uses what its program checks for at start, whatever the target's name promises.
+Test(codegen_emit, target_of_a_plan) {
+    Arena *a = arena_create();
+    Plan p = plan_of(a, 0);
+    CpuTarget cpu;
+    Diag *d = diag_create(a);
+    p.target = "cpu:znver4";
+    p.isa = "avx2,fma,f16c,bmi,bmi2,lzcnt,movbe";
+    cr_assert(cpu_target_of_plan(a, d, &p, &cpu));
+    cr_assert_str_eq(cpu.isa, p.isa);
+    cr_assert_str_eq(cpu.tune, "znver4");
+    cr_assert_not(cpu.avx512);
+    p.isa = "avx2";
+    cr_assert_not(cpu_target_of_plan(a, d, &p, &cpu));
+    cr_assert_eq(diag_item(d, 0)->code, 851);
+    arena_release(a);
+}
+
 Test(codegen_emit, targets_by_name) {
     static const struct {
         const char *name;
