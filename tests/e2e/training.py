@@ -1,5 +1,7 @@
 """A graph becomes a program that learns, says what it uses, and computes the same on any number of threads."""
 import re
+import subprocess
+import time
 
 import e2e
 
@@ -56,6 +58,25 @@ class Training(e2e.TestCase):
             lines = self.train(program, "text", steps=100)
             self.assertLess(lines[-1]["loss"], 1.0)
             self.check_resident(lines, None)
+
+    def test_killed_while_saving(self):
+        program = self.compile(e2e.GRAPHS / "attention.graph")
+        (self.folder / "text").write_text(e2e.grammar_text(500))
+        whole = None
+        for moment in range(e2e.repeats(20)):
+            child = subprocess.Popen([program, "train", "--data", "text", "--steps", "1000000", "--save", "out",
+                                      "--save-every", "1", "--quiet"], cwd=self.folder)
+            while child.poll() is None and not (self.folder / "out/model.safetensors").exists():
+                time.sleep(0.001)
+            time.sleep(0.0137 * moment)
+            child.kill()
+            self.assertEqual(child.wait(), -9)
+            saved = e2e.read_safetensors(self.folder / "out/model.safetensors")
+            sizes = {name: (dtype, shape, len(data)) for name, (dtype, shape, data) in saved.items()}
+            whole = whole or sizes
+            self.assertEqual(sizes, whole)
+            self.assertEqual(sizes["wte"], ("F32", [256, 32], 4 * 256 * 32))
+        self.good(program, "train", "--data", "text", "--steps", "1", "--weights", "out/model.safetensors")
 
     def test_knobs_change_training(self):
         program = self.compile(e2e.GRAPHS / "mlp.graph")
