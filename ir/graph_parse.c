@@ -247,8 +247,9 @@ static bool parse_input(Parser *p) {
         !reader_place(&p->r, &place, &relocated) || !count_node(p, name.loc))
         return false;
     const Attr *bound = reader_attr(&p->r, "bound");
-    if (bound && bound->as.i < 1)
-        return diag_error(p->r.diag, name.loc, 619, "a bound is positive");
+    // Below zero: negative values are allowed too (graph.h), so its opposite must exist.
+    if (bound && (bound->as.i == 0 || bound->as.i == INT64_MIN))
+        return diag_error(p->r.diag, name.loc, 619, "a bound is neither 0 nor -2^63");
     Node *n = graph_add_typed(p->graph, OP_INPUT, NULL, 0, NULL, 0, &type, 1,
                               (NodeOrigin){.loc = name.loc});
     in.value = n->result;
