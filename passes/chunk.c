@@ -1,20 +1,21 @@
 // Projection and cross entropy in row chunks, so that the logits are never held.
 //
-//   logits = einsum(x, w)                     for each chunk of rows:
+//   logits = einsum(x, w) + bias              for each chunk of rows:
 //   loss, lse = cross_entropy(logits, t)        logits, loss, lse of these rows
 //   ...                                =>       dlogits of these rows, in place
 //   dlogits = cross_entropy_grad(...)           dx = einsum(dlogits, w), a part of the whole dx
 //   dx = einsum(dlogits, w)                     dw = einsum(dlogits, x), added to the chunk's
-//   before dw = einsum(dlogits, x)
+//   dw = einsum(dlogits, x)                       before
+//   dbias = sum of dlogits over rows            dbias = sum of dlogits, added likewise
 //
 // The logits of a language model are its largest activation by far (rows x vocabulary), are read
 // twice and then gone. The gradient of each row's loss does not depend on the loss, so each chunk's
 // backward can follow its forward at once. Entries without gradients are chunked too.
 //
 // A head is chunked when nobody else reads its logits, its log-sum-exp or the gradient of its
-// logits, and its dloss does not depend on the loss. Rows are all dims but the classes. dw is
-// summed in chunk order, which may round otherwise than one product. Cost: O(nodes), and O(nodes)
-// for each head chunked.
+// logits, and its dloss does not depend on the loss. Rows are all dims but the classes. dw and
+// dbias are summed in chunk order, which may round otherwise than one sum. Cost: O(nodes), and
+// O(nodes) for each head chunked.
 #include "passes/head.h"
 
 #include "ir/check.h"
@@ -46,8 +47,8 @@ static int64_t chunk_rows(int64_t rows, int64_t classes, uint64_t bytes) {
 // The chunk's version of each of the head's values.
 typedef struct {
     Value *x, *target, *dloss; // with all rows, rows flattened
-    Value *w;
-    Value *dw;          // summed so far
+    Value *w, *bias;
+    Value *dw, *dbias;  // summed so far
     Value **loss, **dx; // by chunk
 } Chunks;
 
@@ -59,31 +60,47 @@ static Value *flat_rows(Builder *b, Value *v, int64_t rows, int row_rank) {
     return build_reshape(b, v, 1 + kept, dim);
 }
 
+// This chunk's share of dw, added to those before.
+static void add_dw(Chunker *c, const Head *h, Chunks *parts, Value *dlogits, Value *x) {
+    Builder b = rewrite_builder(c->g, h->dw);
+    char spec[HEAD_SPEC_MAX];
+    head_spec(h, HEAD_DW, spec);
+    if (!parts->dw) {
+        parts->dw = build_einsum(&b, dlogits, x, spec);
+        return;
+    }
+    Value *sum[3] = {parts->dw, dlogits, x};
+    const Attr attr = attr_text("spec", spec);
+    parts->dw = build_op(&b, OP_EINSUM_ADD, sum, 3, &attr, 1);
+}
+
+static void add_dbias(Chunker *c, const Head *h, Chunks *parts, Value *dlogits) {
+    Builder b = rewrite_builder(c->g, h->dbias);
+    dlogits = build_cast(&b, dlogits, h->dbias->input[0]->type.dtype);
+    Value *sum = build_reduce_sum(&b, dlogits, (const int[]){0}, 1);
+    parts->dbias = parts->dbias ? build_binary(&b, OP_ADD, parts->dbias, sum) : sum;
+}
+
 static void chunk_backward(Chunker *c, const Head *h, Chunks *parts, int i, const int64_t range[2],
                            Value *const forward[3]) {
     // logits, log-sum-exp and the rows of x, as the forward of this chunk left them
     Builder b = rewrite_builder(c->g, h->grad);
     Value *in[4] = {forward[0], build_slice(&b, parts->target, 0, range[0], range[1]), forward[1],
                     build_slice(&b, parts->dloss, 0, range[0], range[1])};
-    Value *dlogits = build_op(&b, OP_CROSS_ENTROPY_GRAD, in, 4, NULL, 0);
-    dlogits = build_cast(&b, dlogits, h->dlogits->type.dtype);
-    char spec[HEAD_SPEC_MAX];
+    Value *gradient = build_op(&b, OP_CROSS_ENTROPY_GRAD, in, 4, NULL, 0);
+    if (h->dbias)
+        add_dbias(c, h, parts, gradient);
+    if (!h->dlogits)
+        return;
+    Value *dlogits = build_cast(&b, gradient, h->dlogits->type.dtype);
     if (h->dx) {
         b.origin = node_origin(h->dx);
+        char spec[HEAD_SPEC_MAX];
         head_spec(h, HEAD_DX, spec);
         parts->dx[i] = build_einsum(&b, dlogits, parts->w, spec);
     }
-    if (!h->dw)
-        return;
-    b.origin = node_origin(h->dw);
-    head_spec(h, HEAD_DW, spec);
-    if (!parts->dw) {
-        parts->dw = build_einsum(&b, dlogits, forward[2], spec);
-        return;
-    }
-    Value *sum[3] = {parts->dw, dlogits, forward[2]};
-    const Attr attr = attr_text("spec", spec);
-    parts->dw = build_op(&b, OP_EINSUM_ADD, sum, 3, &attr, 1);
+    if (h->dw)
+        add_dw(c, h, parts, dlogits, forward[2]);
 }
 
 static void chunk_one(Chunker *c, const Head *h, Chunks *parts, int i, const int64_t range[2]) {
@@ -92,6 +109,10 @@ static void chunk_one(Chunker *c, const Head *h, Chunks *parts, int i, const int
     char spec[HEAD_SPEC_MAX];
     head_spec(h, HEAD_LOGITS, spec);
     Value *logits = build_einsum(&b, x, parts->w, spec);
+    if (parts->bias) {
+        logits = build_cast(&b, logits, h->sum);
+        logits = build_binary(&b, OP_ADD, logits, build_broadcast_like(&b, parts->bias, logits));
+    }
     logits = build_cast(&b, logits, h->entropy->input[0]->type.dtype);
     b.origin = node_origin(h->entropy);
     Value *in[2] = {logits, build_slice(&b, parts->target, 0, range[0], range[1])};
@@ -109,11 +130,25 @@ static void replace_by_parts(Chunker *c, const Node *n, Value *const *part, int 
     rewrite_replace(&c->rw, &n->result[0], build_reshape(&b, whole, t->rank, t->dim));
 }
 
+static void remark_head(Chunker *c, const Head *h, int count, int64_t size) {
+    const char *scope = h->product->scope;
+    const char *subject =
+        scope && *scope ? arena_format(c->cx->scratch, "%s.%s", c->g->name, scope) : c->g->name;
+    const Value *logits = h->entropy->input[0];
+    const int64_t row_bytes = h->classes * (int64_t)dtype_bytes(logits->type.dtype);
+    remark_add(c->cx, "chunk", subject,
+               "logits of %lld rows x %lld classes in %d chunks of %lld rows: %lld bytes are never "
+               "held",
+               (long long)h->rows, (long long)h->classes, count, (long long)size,
+               (long long)((h->rows - size) * row_bytes));
+}
+
 static void chunk_head(Chunker *c, const Head *h, int64_t size) {
     const int count = (int)((h->rows + size - 1) / size);
     Chunks parts = {.loss = arena_array(c->cx->scratch, Value *, count),
                     .dx = arena_array(c->cx->scratch, Value *, count),
-                    .w = rewrite_resolve(&c->rw, h->w)};
+                    .w = rewrite_resolve(&c->rw, h->w),
+                    .bias = h->bias ? rewrite_resolve(&c->rw, h->bias) : NULL};
     Builder b = rewrite_builder(c->g, h->product);
     parts.x = flat_rows(&b, rewrite_resolve(&c->rw, h->x), h->rows, h->row_rank);
     Value *target = rewrite_resolve(&c->rw, h->entropy->input[1]);
@@ -134,13 +169,9 @@ static void chunk_head(Chunker *c, const Head *h, int64_t size) {
         replace_by_parts(c, h->dx, parts.dx, count);
     if (h->dw)
         rewrite_replace(&c->rw, &h->dw->result[0], parts.dw);
-    const Value *logits = h->entropy->input[0];
-    const int64_t row_bytes = h->classes * (int64_t)dtype_bytes(logits->type.dtype);
-    remark_add(c->cx, "chunk", h->product->scope,
-               "logits of %lld rows x %lld classes in %d chunks of %lld rows: %lld bytes are never "
-               "held",
-               (long long)h->rows, (long long)h->classes, count, (long long)size,
-               (long long)((h->rows - size) * row_bytes));
+    if (h->dbias)
+        rewrite_replace(&c->rw, &h->dbias->result[0], parts.dbias);
+    remark_head(c, h, count, size);
 }
 
 static bool is_replaced(const Rewrite *rw, const Node *n) {

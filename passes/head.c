@@ -114,36 +114,87 @@ static bool keeps_rows(const Node *n) {
     return from->rank > 1 && to->rank > 1 && from->dim[from->rank - 1] == to->dim[to->rank - 1];
 }
 
-// Through casts and reshapes of rows that nobody else reads, up from the logits to their product.
+// broadcast(v [classes]) over all rows  =>  v, else NULL
+static Value *repeated_in_rows(const Value *v) {
+    const Node *n = v->def;
+    int count;
+    if (n->op != OP_BROADCAST || n->input[0]->type.rank != 1 ||
+        n->input[0]->type.dim[0] != v->type.dim[v->type.rank - 1])
+        return NULL;
+    const int64_t *axes = node_ints(n, "axes", &count);
+    return axes && count == 1 && axes[0] == v->type.rank - 1 ? n->input[0] : NULL;
+}
+
+// Notes the bias that n adds and returns what it is added to; NULL where n adds none.
+static const Value *step_over_bias(Head *h, const Node *n) {
+    if (n->op != OP_ADD || h->bias)
+        return NULL;
+    const int side = repeated_in_rows(n->input[1]) ? 1 : 0;
+    h->bias = repeated_in_rows(n->input[side]);
+    h->sum = n->result[0].type.dtype;
+    return h->bias ? n->input[1 - side] : NULL;
+}
+
+// Through a bias, and casts and reshapes of rows, that nobody else reads, up from the logits to
+// their product.
 static bool find_product(const HeadFinder *f, Head *h) {
     const Value *v = h->entropy->input[0];
-    while (keeps_rows(v->def)) {
-        v = v->def->input[0];
-        if (v->id >= f->value_limit || f->uses[v->id] != 1) // made since, or read elsewhere
+    while (v->def->op != OP_EINSUM) {
+        v = keeps_rows(v->def) ? v->def->input[0] : step_over_bias(h, v->def);
+        if (!v || v->id >= f->value_limit || f->uses[v->id] != 1) // made since, or read elsewhere
             return false;
     }
     h->product = v->def;
-    return h->product->op == OP_EINSUM && read_product(h);
+    return read_product(h);
 }
 
-// The gradients of the logits, down from cross_entropy_grad.
-static bool find_gradients(const HeadFinder *f, Head *h) {
-    const Value *v = &h->grad->result[0];
-    while (f->uses[v->id] == 1 && f->users[v->id].count == 1 && keeps_rows(f->users[v->id].node[0]))
-        v = &f->users[v->id].node[0]->result[0];
-    h->dlogits = v;
+// dbias: dlogits [rows, classes] summed over all rows
+static bool is_dbias(const Node *n) {
+    int count = 0;
+    const int64_t *axes = n->op == OP_REDUCE_SUM ? node_ints(n, "axes", &count) : NULL;
+    const int last = n->input[0]->type.rank - 1;
+    if (!axes || count == 0 || count != last)
+        return false;
+    for (int i = 0; i < count; i++)
+        if (axes[i] == last)
+            return false;
+    return true;
+}
+
+// dx and dw read the same gradient, but for the shape of its rows.
+static bool same_dlogits(Head *h, const Value *v) {
+    if (!h->dlogits)
+        h->dlogits = v;
+    return h->dlogits->type.dtype == v->type.dtype;
+}
+
+// More casts and reshapes in a row than simplification leaves.
+enum { CHAIN_MAX = 8 };
+
+// The gradients that read v, a gradient of the logits, straight or through casts and reshapes of
+// rows. False where anything else reads it.
+static bool find_readers(const HeadFinder *f, Head *h, const Value *v, int depth) {
     const Users *users = &f->users[v->id];
-    if (f->uses[v->id] != users->count)
+    if (f->uses[v->id] != users->count || depth > CHAIN_MAX)
         return false;
     for (int i = 0; i < users->count; i++) {
         Node *n = users->node[i];
-        if (!h->dx && is_dx(h, n))
+        if (!h->dbias && is_dbias(n))
+            h->dbias = n;
+        else if (!h->dx && is_dx(h, n) && same_dlogits(h, v))
             h->dx = n;
-        else if (!h->dw && is_dw(h, n))
+        else if (!h->dw && is_dw(h, n) && same_dlogits(h, v))
             h->dw = n;
-        else
+        else if (!keeps_rows(n) || !find_readers(f, h, &n->result[0], depth + 1))
             return false;
     }
+    return true;
+}
+
+// The gradients of the head, down from cross_entropy_grad.
+static bool find_gradients(const HeadFinder *f, Head *h) {
+    if (!find_readers(f, h, &h->grad->result[0], 0))
+        return false;
     if (h->dw && h->dw->op == OP_EINSUM_ADD)
         h->dw_base = h->dw->input[0];
     return true;

@@ -1,5 +1,5 @@
-// A head: the projection to classes, its cross entropy, and their gradients where the entry has
-// them.
+// A head: the projection to classes, its bias if it has one, its cross entropy, and their gradients
+// where the entry has them.
 #ifndef PLIM_PASSES_HEAD_H
 #define PLIM_PASSES_HEAD_H
 
@@ -12,9 +12,12 @@ typedef struct {
     Node *product;        // einsum(x [rows..., inner...], w) -> logits [rows..., classes]
     Node *entropy;        // cross_entropy(logits, target)
     Node *grad;           // cross_entropy_grad of it, or NULL
-    const Value *dlogits; // its result as the products below read it
+    const Value *dlogits; // its result as dx and dw read it; NULL where there is neither
     Node *dx, *dw;        // einsum or, for dw, einsum_add; NULL where nobody wants them
+    Node *dbias;          // reduce_sum of the gradient over all rows, or NULL
     Value *x, *w;
+    Value *bias;    // [classes], added to the product in every row, or NULL
+    DType sum;      // type of product + bias, valid with bias
     Value *dw_base; // what dw is added to, or NULL
     int64_t rows, classes;
     int row_rank;         // leading axes of x that are rows

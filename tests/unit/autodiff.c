@@ -357,8 +357,9 @@ Test(autodiff, fused_updates_refuse_what_they_cannot_do) {
     bench_close(&t);
 }
 
-// Projection and cross entropy over 512 rows in chunks, forward alone and with gradients.
-static void head_model(Bench *t, bool train) {
+// Projection, with or without a bias, and cross entropy over 512 rows in chunks, forward alone and
+// with gradients.
+static void head_model(Bench *t, bool train, bool biased) {
     const int64_t data[3] = {4, 128, 8}, rows[2] = {4, 128}, table[2] = {5, 8};
     t->g = graph_create(t->arena, train ? "train" : "eval");
     Builder b = {.g = t->g, .origin = {.scope = ""}};
@@ -376,17 +377,25 @@ static void head_model(Bench *t, bool train) {
     Value *c = read_state(&b, module_add_state(t->m, "c", c_type, STATE_PARAM, (Loc){0}));
     Value *x = build_binary(&b, OP_ADD, input[0], build_broadcast_like(&b, c, input[0]));
     Value *logits = build_einsum(&b, x, w, "bsd,vd->bsv");
-    Value *in[4] = {logits, input[1]};
+    Value *in[5] = {0};
+    if (biased) {
+        const Type by_class = type_make(DT_F32, 1, table);
+        in[4] = read_state(&b, module_add_state(t->m, "bias", by_class, STATE_PARAM, (Loc){0}));
+        logits = build_binary(&b, OP_ADD, logits, build_broadcast_like(&b, in[4], logits));
+    }
+    in[0] = logits;
+    in[1] = input[1];
     const Node *entropy = build_node(&b, OP_CROSS_ENTROPY, in, 2, NULL, 0);
     Value *sum = build_reduce_sum(&b, &entropy->result[0], (const int[]){0, 1}, 2);
     in[0] = build_scale(&b, sum, 1.0 / 512);
     in[1] = build_constant(&b, type_scalar(DT_F32), 1);
     in[2] = w;
     in[3] = c;
-    const double decay[2] = {0, 0};
-    const Attr attr[2] = {attr_text("optimizer", "sgd"), attr_floats("decay", decay, 2)};
+    const double decay[3] = {0};
+    const int params = biased ? 3 : 2;
+    const Attr attr[2] = {attr_text("optimizer", "sgd"), attr_floats("decay", decay, params)};
     if (train)
-        build_node(&b, OP_MINIMIZE, in, 4, attr, 2);
+        build_node(&b, OP_MINIMIZE, in, 2 + params, attr, 2);
     graph_add_result(t->g, "loss", in[0]);
     module_add_entry(t->m, t->g);
 }
@@ -399,14 +408,14 @@ static int count_op(const Graph *g, Op op) {
 }
 
 // The second of the two is chunked, in the given precision.
-static void check_chunks(bool train, const char *precision) {
+static void check_chunks(bool train, bool biased, const char *precision) {
     Bench t[2];
     double got[2][64];
     int count = 0;
     for (int i = 0; i < 2; i++) {
         bench_open(&t[i], 3);
         t[i].options.chunk_bytes = 1; // the fewest rows: 128
-        head_model(&t[i], train);
+        head_model(&t[i], train, biased);
         t[i].options.precision = i ? precision : "f32";
         run_passes(&t[i], i ? "simplify,precision,autodiff,optimize,tidy,chunk"
                             : "simplify,autodiff,optimize,tidy");
@@ -427,13 +436,17 @@ static void check_chunks(bool train, const char *precision) {
 }
 
 Test(autodiff, chunks_train_alike) {
-    check_chunks(true, "f32");
-    check_chunks(true, "bf16"); // the evaluator does not round
+    for (int biased = 0; biased < 2; biased++) {
+        check_chunks(true, biased, "f32");
+        check_chunks(true, biased, "bf16"); // the evaluator does not round
+    }
 }
 
 Test(autodiff, chunks_evaluate_alike) {
-    check_chunks(false, "f32");
-    check_chunks(false, "bf16");
+    for (int biased = 0; biased < 2; biased++) {
+        check_chunks(false, biased, "f32");
+        check_chunks(false, biased, "bf16");
+    }
 }
 
 // A chain of n operators takes time linear in n: ten thousand are no matter.
