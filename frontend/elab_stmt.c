@@ -66,11 +66,14 @@ static void exec_assign(Elab *e, const Stmt *s) {
 static bool loop_round(Elab *e, const Stmt *s, Datum value) {
     if (!elab_spend(e, s->loc, 1))
         return false;
+    const int errors = diag_error_count(e->diag);
     frame_set(e->frame, e->arena, s->name[0], value);
     elab_body(e, &s->body);
-    return !e->frame->returned && !e->stopped;
+    // The rounds after a wrong one would say the same again.
+    return !e->frame->returned && !e->stopped && diag_error_count(e->diag) == errors;
 }
 
+// The rounds are counted before the first.
 static void exec_range_loop(Elab *e, const Stmt *s, const RangeEnds *ends) {
     if (ends->lo.kind != DATUM_INT || ends->hi.kind != DATUM_INT) {
         elab_fail(e, s->value->loc, CODE_KIND, NULL, "a loop runs over whole numbers: 0 .. n");
@@ -104,6 +107,7 @@ static void exec_for(Elab *e, const Stmt *s) {
                   "a loop can't run over %s", datum_describe(e->arena, over));
 }
 
+// Only the branch taken is evaluated, so the other may speak of what does not exist.
 static void exec_if(Elab *e, const Stmt *s) {
     const Datum cond = elab_expr(e, s->value);
     if (cond.kind == DATUM_ERROR)
@@ -119,6 +123,7 @@ static void exec_if(Elab *e, const Stmt *s) {
     elab_body(e, cond.as.truth ? &s->body : &s->other);
 }
 
+// Marks the frame; the loops and blocks on the way out see it and stop.
 static void exec_return(Elab *e, const Stmt *s) {
     const Datum value = s->value ? elab_expr(e, s->value) : datum_none();
     if (!e->frame->parent || (!e->call && e->frame != e->entry_frame)) {
@@ -187,6 +192,7 @@ static void exec_stmt(Elab *e, const Stmt *s) {
     UNREACHABLE();
 }
 
+// In order, until a return or a limit.
 void elab_body(Elab *e, const Body *body) {
     for (int i = 0; i < body->count && !e->frame->returned && !e->stopped; i++)
         exec_stmt(e, body->at[i]);
