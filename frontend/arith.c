@@ -5,6 +5,17 @@
 // Element types: i32 with a float gives the float; bf16 with f32 gives f32; a plain number takes
 // the tensor's type, except that a fraction makes an i32 tensor f32. i32 / i32 is f32, as 1 / 2 is
 // 0.5.
+//
+// On entry: two evaluated operands, of which DATUM_ERROR has been reported. On exit: a number, a
+// list, a bool or a tensor; or DATUM_ERROR after one message at the operator.
+//
+//     2 * heads                =>  8, folded
+//     x: f32[2,4] + 1          =>  add x, constant f32[2,4]: a number fills the shape
+//     x: f32[2,4] + w: f32[4]  =>  add x, broadcast w {axes = [1]}
+//     x > 0                    =>  lt constant 0, x
+//
+// Sizes keep their factors through broadcasts: the result's axis is known by the side that has the
+// axis. What it does not do: simplify. x * 1 makes an operator; pass_simplify removes it.
 #include "frontend/elaborate.h"
 
 #include "ir/check.h"
@@ -16,6 +27,8 @@ static bool is_tensor(Datum d) {
     return d.kind == DATUM_TENSOR;
 }
 
+// Whole numbers: checked in 64 bits. An exact quotient stays whole, any other becomes a fraction: 6
+// / 2 is 3 and 7 / 2 is 3.5, so a size that does not divide is caught where it is used as a size.
 static Datum fold_int(Elab *e, Loc loc, BinaryOp op, int64_t x, int64_t y) {
     int64_t out = 0;
     bool overflow = false;
@@ -70,6 +83,7 @@ static bool is_comparison(BinaryOp op) {
     return op >= BINARY_EQ && op <= BINARY_GE;
 }
 
+// Two compile-time numbers, at least one of them a fraction unless handed on to fold_int.
 static Datum fold_number(Elab *e, Loc loc, BinaryOp op, Datum x, Datum y) {
     if (op == BINARY_MATMUL || op == BINARY_OR || op == BINARY_AND)
         return elab_fail(e, loc, CODE_KIND, NULL, "%s does not work on numbers", binary_text[op]);
@@ -119,6 +133,7 @@ static bool same_datum(Datum x, Datum y) {
     }
 }
 
+// [a] + [b]. Copies, so that lists never change; the copying is counted as work.
 static Datum join_lists(Elab *e, Loc loc, Datum x, Datum y) {
     const int64_t count = (int64_t)x.as.items->count + y.as.items->count;
     if (!elab_spend(e, loc, count / 4))
@@ -167,6 +182,8 @@ const Array *arith_float_tensor(Elab *e, Loc loc, Datum d) {
     return x;
 }
 
+// Aligned at the last axes. A size of 1 stretches, and an axis keeps the factors of the side it
+// came from.
 bool arith_common_shape(Elab *e, Loc loc, const Array *x, const Array *y, Type *out,
                         const Factors **factors) {
     const Type *a = &x->value->type, *b = &y->value->type;
@@ -275,6 +292,7 @@ static Datum pointwise(Elab *e, Loc loc, Op op, const Array *x, const Array *y) 
     return out->value ? datum_array(out) : elab_made(e, loc, NULL);
 }
 
+// Brings both sides to one element type and makes the operator. `what` is how the user wrote it.
 static Datum pointwise_typed(Elab *e, Loc loc, const char *what, Op op, Datum x, Datum y) {
     DType dtype;
     if (!common_dtype(e, loc, what, x, y, &dtype))
@@ -351,6 +369,8 @@ static Datum tensor_binary(Elab *e, Loc loc, BinaryOp op, Datum x, Datum y) {
     return pointwise_typed(e, loc, binary_text[op], by_op[op], x, y);
 }
 
+// Sorts by what the sides are: numbers fold, none and texts compare, lists join, tensors make
+// operators.
 Datum arith_binary(Elab *e, Loc loc, BinaryOp op, Datum x, Datum y) {
     if (x.kind == DATUM_ERROR || y.kind == DATUM_ERROR)
         return datum_error();

@@ -4,6 +4,16 @@
 // Sizes inside a group come from literals, from named arguments (h = heads), from other axes of the
 // same name, from how the size was multiplied together, or from what is left of the product. A name
 // only on the right repeats the tensor along a new axis and needs a size.
+//
+// On entry: a tensor and a pattern. On exit: at most reshape, transpose, broadcast, reshape, each
+// left out where it changes nothing; all are views to later passes.
+//
+//     x: f32[5,24], "s (3 h e) -> 3 h s e", h = 2
+//       =>  reshape [5,3,2,4]; transpose {perm = [1,2,0,3]}
+//
+// The left side becomes a list of atoms (elementary axes with sizes), the right side a list of
+// atoms and new axes with marks where they merge. Cost: proportional to the pattern. It does not
+// reduce: an axis that is missing on the right is an error unless its size is 1.
 #include "frontend/builtins.h"
 
 #include "ir/check.h"
@@ -89,6 +99,7 @@ static bool solve_group(Arrange *w, int first, int end, int64_t dim, const Facto
     return true;
 }
 
+// The axes that ... stands for are ordinary atoms with names no pattern can write.
 static const char *rest_name(const Arrange *w, int k) {
     return intern(w->e->names, arena_format(w->e->arena, "...%d", k));
 }
@@ -150,6 +161,7 @@ typedef struct {
     Shape out;
 } Right;
 
+// One elementary axis of the right side: an atom of the left, or new with a size of its own.
 static bool read_right_axis(Arrange *w, const PatternAxis *axis, Right *out) {
     const int at = out->count++;
     out->atom[at] = right_atom(w, axis, &out->size[at]);
@@ -162,6 +174,7 @@ static bool read_right_axis(Arrange *w, const PatternAxis *axis, Right *out) {
     return false;
 }
 
+// The axes from `first` on become one axis of the result, whose size remembers them as factors.
 static bool push_axis(Arrange *w, Right *out, int first) {
     Shape *shape = &out->out;
     if (shape->rank == RANK_MAX) {
@@ -190,6 +203,7 @@ static bool push_axis(Arrange *w, Right *out, int first) {
     return true;
 }
 
+// Lays out the result. Every atom of the left must be used, but for axes of size 1.
 static bool read_right(Arrange *w, const Pattern *right, Right *out) {
     for (int i = 0; i < right->count;) {
         if (pattern_is_rest(&right->axis[i])) {
@@ -285,6 +299,8 @@ static bool check_given(const Arrange *w, const Pattern *left, const Pattern *ri
     return true;
 }
 
+// [5, 24] by "s (3 h e) -> 3 h s e" with h = 2: atoms s=5 3 h=2 e=4; reshape [5,3,2,4]; transpose
+// [3,2,5,4].
 Datum run_arrange(Elab *e, const BuiltinCall *call) {
     Arrange *w = arena_new(e->arena, Arrange);
     w->e = e;

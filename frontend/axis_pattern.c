@@ -1,5 +1,9 @@
 // Patterns of named axes: "b s (3 h e) -> 3 b h s e". Names and literal sizes by blanks, ( ) groups
 // what is one axis of the tensor, `...` stands for all other axes.
+//
+// Used by arrange, einsum and the reductions, which give the axes their meaning. A pattern holds at
+// most PATTERN_AXES_MAX axes, so that everything here works in fixed memory; names are interned and
+// compare by ==.
 #include "frontend/builtins.h"
 
 #include <string.h>
@@ -53,6 +57,8 @@ static bool is_doubled(const Pattern *p) {
     return false;
 }
 
+// One pass over the words. Axes between ( and ) share a group number; each plain axis has its own,
+// so that group_count is the number of axes the tensor has.
 bool pattern_parse(Elab *e, Loc loc, const char *text, size_t bytes, Pattern *out) {
     *out = (Pattern){0};
     bool open = false;

@@ -1,5 +1,9 @@
 // First values of leaves (after `~`), which are also random draws when their first argument is a
 // shape: normal(0.02) says how a parameter starts, normal([b, z]) draws numbers in every step.
+//
+// On exit: an Init, which elab_leaf takes; or a tensor from a random leaf of the graph. A draw's
+// key is a hash of the scope and of how many draws the scope made before it, so an edit elsewhere
+// changes no draw; seed and step are operands, so that each step draws anew.
 #include "frontend/builtins.h"
 
 static Datum init_datum(Elab *e, InitKind kind, double a, double b) {
@@ -39,6 +43,7 @@ static Datum draw(Elab *e, const BuiltinCall *call, Op op, const char *first, co
     return elab_made(e, call->loc, build_op(elab_at(e, call->loc), op, in, 2, attr, 4));
 }
 
+// normal([b, z]) draws; normal(0.02) describes.
 static bool is_shape(const BuiltinCall *call) {
     return datum_is_items(call->arg[0]) || call->arg[0].kind == DATUM_TENSOR;
 }

@@ -1,10 +1,15 @@
 // Builtins that work element by element. On compile-time numbers exp, log, sqrt, ... give numbers.
+//
+// Each function takes its arguments as builtin_call has sorted them. Operands of different shapes
+// are broadcast by arith.c; sizes keep their factors. A number where a tensor is meant becomes a
+// constant.
 #include "frontend/builtins.h"
 
 #include "ir/check.h"
 
 #include <math.h>
 
+// On numbers. NaN for functions that exist on tensors only, which the caller reports.
 static double fold_unary(Op op, double x) {
     switch ((int)op) {
     case OP_EXP:
@@ -26,6 +31,7 @@ static double fold_unary(Op op, double x) {
     }
 }
 
+// exp, sqrt, gelu, ...: a number gives a number, a float tensor one operator.
 static Datum run_unary(Elab *e, const BuiltinCall *call) {
     const Datum d = call->arg[0];
     if (datum_is_number(d)) {
@@ -90,6 +96,7 @@ static Datum run_extreme(Elab *e, const BuiltinCall *call) {
     return arith_pointwise(e, call->loc, call->self->op, x, y);
 }
 
+// max(x, y) by element; max(x) over all axes; max(x, axis = i) over one.
 static Datum run_max(Elab *e, const BuiltinCall *call) {
     if (builtin_is_given(call, 1))
         return run_extreme(e, call);
@@ -107,6 +114,7 @@ static Datum run_max(Elab *e, const BuiltinCall *call) {
     return elab_made(e, call->loc, reduce_axes(e, call->loc, OP_REDUCE_MAX, x->value, axes));
 }
 
+// min(max(x, low), high)
 static Datum run_clamp(Elab *e, const BuiltinCall *call) {
     const Datum low = arith_pointwise(e, call->loc, OP_MAX, call->arg[0], call->arg[1]);
     return arith_pointwise(e, call->loc, OP_MIN, low, call->arg[2]);

@@ -1,5 +1,11 @@
 // Builtins that reduce axes: sum and mean by axis numbers or by a pattern ("b s e -> e"), moments,
 // unbiased.
+//
+// Axes are a set of bits here. The graph's reduce drops its axes, so a mean that must be broadcast
+// again is given the axes it kept. Any set of axes may be asked for: pass_legalize makes them what
+// kernels can do.
+//
+//     mean(x: f32[2,3,4], "b s d -> d")  =>  reduce_sum {axes = [0,1]}; mul 1/6
 #include "frontend/builtins.h"
 
 #include <string.h>
@@ -102,6 +108,7 @@ static int64_t reduced_count(const Type *type, unsigned axes) {
     return count;
 }
 
+// sum over the axes, times scale. The axes that stay keep their factors.
 static Datum reduced(Elab *e, Loc loc, const Array *x, unsigned axes, double scale) {
     Array *out = arena_new(e->arena, Array);
     out->value = reduce_axes(e, loc, OP_REDUCE_SUM, x->value, axes);
@@ -114,6 +121,7 @@ static Datum reduced(Elab *e, Loc loc, const Array *x, unsigned axes, double sca
     return out->value ? datum_array(out) : elab_made(e, loc, NULL);
 }
 
+// sum, and mean as sum times 1 / n.
 static Datum run_sum(Elab *e, const BuiltinCall *call) {
     const bool is_mean = strcmp(call->self->name, "mean") == 0;
     const Array *x = builtin_float_array(e, call, 0);

@@ -1,4 +1,14 @@
 // Builtins that work along rows, and attention: softmax, norms, cross entropy, attend, rotary.
+//
+// Norms, softmax, cross entropy, rotary and attention are whole operators of the graph, since what
+// they save for the backward pass is what memory planning is about. What has no operator
+// (log_softmax, normalize with statistics) is made of pointwise operators and reductions.
+//
+//     rotary(x: f32[.., s, e])  =>  tables cos, sin: f32[s, e/2] from iota; one `rotary`
+//
+// Equal tables of several layers are shared by pass_simplify. Statements make one node each: C
+// leaves open in which order arguments of a call are evaluated, and the graph's order must not
+// depend on the compiler.
 #include "frontend/builtins.h"
 
 #include <math.h>
@@ -15,6 +25,7 @@ static Value *swap_last(Elab *e, Loc loc, Value *x, int axis) {
     return build_transpose(elab_at(e, loc), x, perm);
 }
 
+// v as a tensor whose sizes were multiplied together like those of x.
 static Datum same_factors(Elab *e, Loc loc, const Array *x, Value *v) {
     if (!v)
         return elab_made(e, loc, NULL);
@@ -24,6 +35,7 @@ static Datum same_factors(Elab *e, Loc loc, const Array *x, Value *v) {
     return datum_array(out);
 }
 
+// The operator works along the last axis: another axis is swapped there and back.
 static Datum run_softmax(Elab *e, const BuiltinCall *call) {
     const Array *x = builtin_float_array(e, call, 0);
     int axis;
@@ -165,6 +177,7 @@ static Datum run_cross_entropy(Elab *e, const BuiltinCall *call) {
                      build_scale(elab_at(e, call->loc), sum, 1 / (double)type_count(want)));
 }
 
+// Checked here, so that the message speaks of q, k and v and not of operands.
 static bool attend_shapes(Elab *e, const BuiltinCall *call, const Array *const *qkv) {
     const Type *q = &qkv[0]->value->type, *k = &qkv[1]->value->type, *v = &qkv[2]->value->type;
     const bool fits = q->rank == 4 && k->rank == 4 && v->rank == 4 && q->dim[0] == k->dim[0] &&
@@ -249,6 +262,7 @@ static Value *frequencies(Elab *e, const BuiltinCall *call, int64_t half, double
     return build_binary(b, OP_MUL, f, kept);
 }
 
+// (factor, low, high, context)
 static bool read_scaling(Elab *e, const BuiltinCall *call, int index, double *out) {
     const Datum d = call->arg[index];
     bool fits = datum_is_items(d) && d.as.items->count == 4;

@@ -1,5 +1,9 @@
 // Builtins that move elements: concat, stack, split, pad, take, filled tensors; and those on lists
 // and none.
+//
+// Most are views to later passes. Shapes are checked here, so that messages speak of the function
+// called; sizes that come from the user pass elab_dim before any product of them is taken. The last
+// rows of the table are names the language has and this version does not build.
 #include "frontend/builtins.h"
 
 #include "ir/check.h"
@@ -41,6 +45,7 @@ static const Array **tensors(Elab *e, const BuiltinCall *call, int *count) {
     return out;
 }
 
+// All axes but the one are equal, and keep their factors.
 static Datum run_concat(Elab *e, const BuiltinCall *call) {
     int count, axis;
     const Array **x = tensors(e, call, &count);
@@ -67,6 +72,7 @@ static Datum run_concat(Elab *e, const BuiltinCall *call) {
     return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
 }
 
+// Each operand gets an axis of size 1, along which they are joined.
 static Datum run_stack(Elab *e, const BuiltinCall *call) {
     int count, axis;
     const Array **x = tensors(e, call, &count);
@@ -197,6 +203,7 @@ static bool read_shape(Elab *e, const BuiltinCall *call, int index, Shape *out) 
     return false;
 }
 
+// zeros, ones, full: one constant of that shape, which costs no memory.
 static Datum filled(Elab *e, const BuiltinCall *call, int dtype_index, double value) {
     Shape shape;
     DType dtype = DT_F32;
@@ -244,6 +251,7 @@ static Datum run_len(Elab *e, const BuiltinCall *call) {
     return datum_int(call->arg[0].as.items->count);
 }
 
+// In the table so that the name is known: a clear refusal is better than "not defined".
 static Datum run_unsupported(Elab *e, const BuiltinCall *call) {
     return elab_fail(e, call->loc, CODE_UNSUPPORTED, NULL, "%s is not supported yet",
                      call->self->name);

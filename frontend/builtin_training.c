@@ -3,6 +3,16 @@
 // A schedule is a factor computed from the step (updates done) and the steps of the run, so it
 // multiplies: adamw(lr * warmup_cosine(2000)). `constant(x)` is a first value after `~` and a fixed
 // rate elsewhere.
+//
+// With t updates done of T, a warmup of w and a floor f:
+//
+//     ramp      min((t + 1) / max(w, 1), 1)
+//     progress  p = clamp((t - w) / max(T - w, 1), 0, 1)
+//     cosine    (f + (1 - f) (1 + cos(pi p)) / 2) ramp
+//     linear    (f + (1 - f) (1 - p)) ramp
+//
+// All of it is f32 scalar arithmetic of the graph on the inputs step and steps: nothing that
+// changes by step is baked into a kernel.
 #include "frontend/builtins.h"
 
 #include <string.h>
@@ -19,6 +29,7 @@ static Value *maximum(Elab *e, const BuiltinCall *call, Value *x, Value *y) {
     return build_binary(elab_at(e, call->loc), OP_MAX, x, y);
 }
 
+// A number, or a knob of the entry, as an f32 scalar of the graph.
 static Value *as_scalar(Elab *e, const BuiltinCall *call, int index, double fallback) {
     if (!builtin_is_given(call, index))
         return scalar(e, call, fallback);
@@ -66,6 +77,7 @@ static Value *cosine_shape(Elab *e, const BuiltinCall *call, Value *done) {
     return build_scale(b, build_binary(b, OP_ADD, wave, scalar(e, call, 1)), 0.5);
 }
 
+// warmup_cosine, warmup_linear, cosine, linear: the falling shape above its floor, times the ramp.
 static Datum run_schedule(Elab *e, const BuiltinCall *call) {
     const bool warm = strncmp(call->self->name, "warmup", 6) == 0;
     const bool is_cosine = strstr(call->self->name, "cosine") != NULL;
@@ -90,6 +102,7 @@ static Datum run_schedule(Elab *e, const BuiltinCall *call) {
     return elab_made(e, call->loc, factor);
 }
 
+// As a first value and as a rate: both are just a number.
 static Datum run_constant(Elab *e, const BuiltinCall *call) {
     double value;
     Init *init = arena_new(e->arena, Init);
@@ -123,6 +136,7 @@ static Datum optimizer_datum(const Optimizer *o) {
     return (Datum){.kind = DATUM_OPTIMIZER, .as.optimizer = o};
 }
 
+// The rate is a value of the graph, the other numbers are attributes of the minimize.
 static Datum run_adamw(Elab *e, const BuiltinCall *call) {
     enum { RATE, BETAS, EPS, DECAY };
     Optimizer *o = arena_new(e->arena, Optimizer);

@@ -1,4 +1,9 @@
 // The table of builtins, and how a call's arguments find their parameters.
+//
+// A builtin is one row: its name, its parameters as text, its function. The groups are tables of
+// their own, one a file; a search goes through about seventy names, which is less than the work of
+// the smallest of them. On entry the arguments are evaluated; a builtin is run only when each fits
+// a parameter and none that must be given is missing.
 #include "frontend/builtins.h"
 
 #include "ir/check.h"
@@ -45,6 +50,7 @@ typedef struct {
     bool variadic, open;
 } ParamList;
 
+// Read anew for each call: a dozen words, next to which interning the names is the cost.
 static ParamList read_params(Elab *e, const Builtin *b) {
     ParamList out = {0};
     for (const char *at = b->params; *at;) {
@@ -89,6 +95,8 @@ static bool param_of(Elab *e, const Builtin *b, const ParamList *params, const C
     return false;
 }
 
+// Positional arguments in order, then by name; a missing or doubled one is an error before the
+// builtin runs.
 Datum builtin_call(Elab *e, Loc loc, const Builtin *b, const CallArg *args, int count) {
     const ParamList params = read_params(e, b);
     BuiltinCall call = {.loc = loc, .self = b, .given = args, .given_count = count};
@@ -116,6 +124,7 @@ Datum builtin_call(Elab *e, Loc loc, const Builtin *b, const CallArg *args, int 
     return b->run(e, &call);
 }
 
+// none counts as not given, so that f(x, scale = none) can pass a default on.
 bool builtin_is_given(const BuiltinCall *call, int index) {
     return call->arg[index].kind != DATUM_ABSENT && call->arg[index].kind != DATUM_NONE;
 }

@@ -1,4 +1,7 @@
 // Making, asking and describing compile-time values.
+//
+// A Datum is passed by value. What it points to is never changed after it was made, so copies may
+// share it; it lives as long as the module's arena.
 #include "frontend/datum.h"
 
 #include "ir/check.h"
@@ -64,6 +67,7 @@ bool datum_is_items(Datum d) {
     return d.kind == DATUM_LIST || d.kind == DATUM_TUPLE;
 }
 
+// Reads well behind "got": got a tensor f32[3,4], got the number 3.
 const char *datum_describe(Arena *a, Datum d) {
     switch (d.kind) {
     case DATUM_ERROR:
@@ -109,6 +113,7 @@ const char *datum_describe(Arena *a, Datum d) {
     UNREACHABLE();
 }
 
+// x as one factor, or as its own factors where it was written as a product.
 static bool factors_append(Factors *out, Datum x, bool flatten) {
     if (flatten && x.factors) {
         for (int i = 0; i < x.factors->count; i++) {

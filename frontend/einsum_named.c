@@ -1,6 +1,15 @@
 // einsum(x, y, ..., "b s d, v d -> b s v"): products by named axes. Each name becomes a letter of
 // the binary operator; more operands are taken from the left, two at a time; an axis that only one
 // operand has and nobody needs later is summed before the product.
+//
+//     einsum(x, w, "... i, o i -> ... o")  of f32[2,3,4], f32[5,4]
+//       =>  einsum {spec = "abc,dc->abd"}: f32[2,3,5]
+//
+// On entry: evaluated operands. On exit: one product less than there are operands, with reduce_sums
+// before them and, for a single operand, a transpose behind. `...` is named from its last axis, so
+// that operands with fewer leading axes line up as broadcasts do. An intermediate product keeps the
+// axes that the result or a later operand has. It does not choose the order of several products:
+// they are taken from the left, as written.
 #include "frontend/builtins.h"
 
 #include <string.h>
@@ -64,6 +73,8 @@ static bool has_rest(const Pattern *p) {
     return false;
 }
 
+// One operand and its names. A name has one size in all operands; rest grows to the most axes that
+// ... takes.
 static bool read_term(Einsum *w, const char *text, size_t bytes, const Array *array, int *rest) {
     Pattern p;
     if (!pattern_parse(w->e, w->loc, text, bytes, &p))
@@ -96,6 +107,7 @@ static bool read_term(Einsum *w, const char *text, size_t bytes, const Array *ar
     return true;
 }
 
+// All operands, then the result, whose names must stand in some operand.
 static bool read_spec(Einsum *w, const Array *const *operand, int count) {
     size_t left_bytes;
     const char *right;
@@ -246,6 +258,7 @@ static bool finish_single(const Einsum *w, Term *t) {
     return t->array.value != NULL;
 }
 
+// "b s i, o i, u o -> b s u": (x, w) -> [b, s, o], then with v -> [b, s, u].
 Datum einsum_named(Elab *e, Loc loc, const char *spec, const Array *const *operand, int count) {
     Einsum *w = arena_new(e->arena, Einsum);
     w->e = e;
@@ -266,6 +279,7 @@ Datum einsum_named(Elab *e, Loc loc, const char *spec, const Array *const *opera
     return datum_array(out);
 }
 
+// The pattern is the last positional argument, behind any number of tensors.
 Datum run_einsum(Elab *e, const BuiltinCall *call) {
     const Array *operand[EINSUM_OPERANDS_MAX];
     int count = 0;

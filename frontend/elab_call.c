@@ -4,6 +4,14 @@
 // shares the caller's scope. Reaching a path twice in one application would share parameters by
 // accident, so it is an error; an instance (a labelled call with open arguments) shares them on
 // purpose: each of its calls is an application of its own over the same paths.
+//
+//     x = x + attn: attention(ln_1: nn.layernorm(x), heads)
+//       scope "h.0": ln_1 is evaluated, scope "h.0.ln_1"; then attention runs in scope "h.0.attn"
+//
+// A call: arguments are evaluated in the caller's scope; each is given its parameter; signatures
+// bind or check sizes; the body runs in a frame of its own. Messages about arguments are at the
+// caller's line. Cost: proportional to the arguments and the body; recursion is refused, so
+// unfolding ends.
 #include "frontend/elaborate.h"
 
 #include "frontend/builtins.h"
@@ -21,6 +29,9 @@ struct Instance {
 
 enum { PATH_BYTES_MAX = 1024 };
 
+// Two checks. In one application a path is reached once. In one entry a path comes from one place
+// of the text: `a: f(x)` with a `b:` inside, and `a.b: g(x)` elsewhere, would share by accident
+// too.
 bool elab_reach(Elab *e, Loc loc, int code, const char *path, const void *syntax) {
     const char *what = code == CODE_PARAM_TWICE ? "leaf" : "label";
     if (table_find(&e->application->used, path) >= 0) {
@@ -265,6 +276,7 @@ static bool bind_arguments(Elab *e, Loc loc, const FnDecl *fn, const CallArg *co
     return diag_error_count(e->diag) == errors && !poisoned;
 }
 
+// The chain of calls under way is short (the nesting limit), so it is searched.
 static bool may_call(Elab *e, Loc loc, const FnDecl *fn) {
     int depth = 0;
     for (const CallSite *c = e->call; c; c = c->up, depth++)
@@ -276,6 +288,8 @@ static bool may_call(Elab *e, Loc loc, const FnDecl *fn) {
     return true;
 }
 
+// A fresh frame inside the function's own surroundings. What the frame returned is the value; none
+// where it did not.
 static Datum call_function(Elab *e, Loc loc, const Function *f, const CallArg *args, int count) {
     const FnDecl *fn = f->decl;
     const CallArg **by_param = arena_array(e->arena, const CallArg *, fn->params.count + 1);
@@ -332,6 +346,7 @@ static Datum call_instance(Elab *e, Loc loc, const Instance *in, const CallArg *
     return out;
 }
 
+// An argument that failed has been reported: the call is not made.
 Datum elab_apply(Elab *e, Loc loc, Datum callee, const CallArg *args, int count) {
     for (int i = 0; i < count; i++)
         if (args[i].value.kind == DATUM_ERROR)
@@ -380,6 +395,8 @@ static Datum call_method(Elab *e, const Expr *expr, const Array *x) {
     return out;
 }
 
+// In the caller's scope, before the label opens its own: h: f(ln: norm(x)) puts ln beside h, not
+// inside.
 static CallArg *eval_arguments(Elab *e, const Args *args, int *holes) {
     CallArg *out = arena_array(e->arena, CallArg, args->count + 1);
     for (int i = 0; i < args->count; i++) {
@@ -403,6 +420,7 @@ static Datum make_instance(Elab *e, const Expr *expr, const char *scope, Datum c
     return (Datum){.kind = DATUM_INSTANCE, .as.instance = in};
 }
 
+// The label's path becomes the scope of a new application.
 static Datum call_labelled(Elab *e, const Expr *expr, Datum callee, const CallArg *args,
                            int holes) {
     const Label *label = expr->as.label;
@@ -419,6 +437,7 @@ static Datum call_labelled(Elab *e, const Expr *expr, Datum callee, const CallAr
     return out;
 }
 
+// x.dim(i) is the one method; everything else is a callee and arguments.
 Datum elab_call(Elab *e, const Expr *expr) {
     Datum callee = datum_error();
     if (is_method(expr->left)) {

@@ -2,6 +2,16 @@
 //
 // Sizes come from -D, then --config, then the text. An entry with accumulate = N is elaborated for
 // one micro-batch: the leading size of its data, a size of the model, counts an N-th there.
+//
+// On entry: a parsed model without syntax errors. On exit: Module.entry holds "init" and the wanted
+// entries in the text's order, each with inputs, results and commits; or diagnostics were added.
+//
+// The model's body is run once for each entry, in a fresh frame and graph. That makes leaves and
+// instances of the model ordinary values of the entry, and lets `accumulate` count a smaller batch
+// there:
+//
+//     batch = 32, accumulate = 4  =>  Graph.repeat = 4, and batch is 8 in everything the entry
+//     evaluates
 #include "frontend/elaborate.h"
 
 #include "frontend/builtins.h"
@@ -41,6 +51,7 @@ static Datum parse_override(Elab *e, const SizeOverride *size) {
                      size->name, size->value);
 }
 
+// The config asked for by --config; NULL where none was, or after a diagnostic.
 static const ConfigDecl *find_config(Elab *e) {
     if (!e->in->config)
         return NULL;
@@ -99,6 +110,7 @@ static void check_size_names(Elab *e) {
     }
 }
 
+// -D beats --config beats the text.
 static Datum size_value(Elab *e, const Param *p, const ConfigDecl *config) {
     const SizeOverride *override = find_override(e, p->name);
     if (override)
@@ -130,6 +142,7 @@ static void bind_sizes(Elab *e, Frame *frame, const ConfigDecl *config) {
 
 // --- the model's body ---
 
+// Rules hold wherever they stand in the model, so they are read before its leaves are made.
 static void collect_rules(Elab *e) {
     const Body *body = &e->model->body;
     e->rules.at = arena_array(e->arena, Rule *, body->count + 1);
@@ -201,6 +214,7 @@ static bool split_batch(Elab *e, Frame *frame, const EntryDecl *entry) {
     return true;
 }
 
+// From a loader, a knob with its default, or from the caller.
 static bool input_source(Elab *e, const Param *p, Input *in) {
     in->source = p->loader ? FROM_DATA : p->fallback ? FROM_KNOB : FROM_CALLER;
     in->loader = p->loader;
@@ -218,6 +232,7 @@ static bool input_source(Elab *e, const Param *p, Input *in) {
     return false;
 }
 
+// The name is bound to an error first: what uses a broken argument stays silent.
 static void bind_input(Elab *e, const Param *p) {
     Shape shape = {0};
     frame_set(e->frame, e->arena, p->name, datum_error());
@@ -256,6 +271,7 @@ static Value *mean_over_batches(Elab *e, Value *v) {
     return mean;
 }
 
+// A result keeps the name it is returned by: return loss.
 static void add_result(Elab *e, const Expr *expr, Datum d) {
     if (d.kind == DATUM_ERROR)
         return;
@@ -302,6 +318,7 @@ static void add_results(Elab *e, const Frame *frame) {
     }
 }
 
+// In the order of states, not of stores: the same text gives the same graph.
 static void add_commits(Elab *e) {
     for (int i = 0; i < e->module->state_count; i++) {
         const StateSlot *slot = elab_slot(e, e->module->state[i]);
@@ -312,6 +329,7 @@ static void add_commits(Elab *e) {
 
 // --- entries ---
 
+// Nothing of the entry before is left: its values belong to another graph.
 static void entry_reset(Elab *e, const EntryDecl *entry, Graph *g) {
     e->operators_before += e->builder.g ? e->builder.g->node_count : 0;
     e->builder.g = g;
@@ -360,6 +378,7 @@ static void elab_entry(Elab *e, const EntryDecl *entry, const Frame *sizes, cons
     e->application = NULL;
 }
 
+// `for s in (128, context)` makes NAME_128, NAME_1024.
 static void elab_variants(Elab *e, const EntryDecl *entry, Frame *sizes) {
     if (!entry->variant) {
         elab_entry(e, entry, sizes, entry->name, datum_absent());
@@ -445,6 +464,8 @@ static void check_rules_matched(Elab *e) {
     }
 }
 
+// Sizes once, then each entry with a model frame of its own; "init" stands first and is filled
+// last, when all states are known.
 void elab_entries(Elab *e) {
     const int errors = diag_error_count(e->diag);
     Graph *init = graph_create(e->arena, "init");

@@ -1,6 +1,10 @@
 // Expressions: names, literals, operators, fields. Chains of binary operators are walked in a loop,
 // since they may be long; everything else nests at most as deep as the parser and the call limit
 // allow.
+//
+// An expression is worth a Datum. Errors have been reported when DATUM_ERROR comes back, and
+// whatever is computed from it stays silent. Names are looked up from the innermost frame outward;
+// a name bound to state gives the tensor it is worth at this point of the entry.
 #include "frontend/elaborate.h"
 
 #include "frontend/builtins.h"
@@ -29,6 +33,8 @@ static Datum unknown_name(Elab *e, const Expr *expr) {
                      "%s is not defined", expr->as.text);
 }
 
+// Names around first, then builtins, element types, and `training`: a model may use any of these
+// for itself.
 static Datum eval_name(Elab *e, const Expr *expr) {
     const Datum *found = frame_find(e->frame, expr->as.text);
     if (found && found->kind == DATUM_STATE)
@@ -46,6 +52,7 @@ static Datum eval_name(Elab *e, const Expr *expr) {
     return unknown_name(e, expr);
 }
 
+// All elements are evaluated even where one fails, so that each mistake is told.
 static Datum eval_items(Elab *e, const Expr *expr, DatumKind kind) {
     Datum *at = arena_array(e->arena, Datum, expr->args.count + 1);
     bool failed = false;
@@ -88,6 +95,7 @@ static Datum eval_logic(Elab *e, const Expr *expr, Datum x, Datum y) {
     return datum_bool(expr->op == BINARY_OR ? x.as.truth || y.as.truth : x.as.truth && y.as.truth);
 }
 
+// ((a + b) + c) + d is walked from a outward.
 static Datum eval_binary(Elab *e, const Expr *expr) {
     int length = 0;
     const Expr *first = expr;
@@ -197,6 +205,7 @@ static Datum eval_kind(Elab *e, const Expr *expr) {
     UNREACHABLE();
 }
 
+// Counts the work and the nesting of everything that is evaluated.
 Datum elab_expr(Elab *e, const Expr *expr) {
     if (!elab_spend(e, expr->loc, 1))
         return datum_error();
@@ -233,6 +242,7 @@ bool elab_dim(Elab *e, Loc loc, Datum d, int64_t *out) {
     return true;
 }
 
+// Rank and every size are checked before the product, which type_check makes without overflow.
 bool elab_shape(Elab *e, const Args *dims, Loc loc, Shape *out) {
     *out = (Shape){0};
     for (int i = 0; i < dims->count; i++) {

@@ -1,5 +1,14 @@
 // x[...]: elements of lists; slices, single positions, runtime positions and gathers of tensors;
 // and the same on the left of `<-`.
+//
+//     x[1 .. 3, -1]      =>  slice, reshape            fixed positions
+//     x[.., n .. n + 4]  =>  dynamic_slice {size = 4}  a start known at run time, a length known
+//     now table[tokens]      =>  gather                    an i32 tensor alone s[a .. b] <- y =>
+//     dynamic_update of s       functional: the state's next version
+//
+// Fixed positions are checked against the axis; runtime ones are clamped by the operators. A
+// runtime range must be written start .. start + n, which is compared as text, so that its length
+// is certain.
 #include "frontend/elaborate.h"
 
 #include "ir/check.h"
@@ -12,6 +21,7 @@ typedef struct {
     bool drop;        // a single position: the axis vanishes
 } AxisIndex;
 
+// -1 is the last.
 static bool resolve_position(Elab *e, Loc loc, int64_t at, int64_t dim, int64_t *out) {
     *out = at < 0 ? at + dim : at;
     if (*out >= 0 && *out < dim)
@@ -21,6 +31,7 @@ static bool resolve_position(Elab *e, Loc loc, int64_t at, int64_t dim, int64_t 
     return false;
 }
 
+// An end of a range: absent, from the start, or from the end where negative. dim itself is allowed.
 static bool end_position(Elab *e, Loc loc, Datum d, int64_t dim, int64_t fallback, int64_t *out) {
     if (d.kind == DATUM_ABSENT) {
         *out = fallback;
@@ -66,6 +77,7 @@ static bool runtime_range(Elab *e, const Expr *expr, int64_t dim, AxisIndex *out
     return true;
 }
 
+// a .. b, with either end left out; or a start known at run time.
 static bool range_index(Elab *e, const Expr *expr, int64_t dim, AxisIndex *out) {
     const Datum lo = expr->left ? elab_expr(e, expr->left) : datum_absent();
     if (lo.kind == DATUM_ERROR)
@@ -141,6 +153,7 @@ static int axis_indices(Elab *e, const Expr *expr, const Type *type, AxisIndex *
     return axis;
 }
 
+// All axes with fixed positions in one slice; none where the whole tensor is meant.
 static Value *static_slice(Elab *e, Loc loc, Value *x, const AxisIndex *index) {
     int64_t start[RANK_MAX], stop[RANK_MAX];
     bool whole = true;
@@ -156,6 +169,7 @@ static Value *static_slice(Elab *e, Loc loc, Value *x, const AxisIndex *index) {
     return build_op(elab_at(e, loc), OP_SLICE, &x, 1, attr, 2);
 }
 
+// One operator for each axis with a runtime start.
 static Value *runtime_slices(Elab *e, Loc loc, Value *x, const AxisIndex *index) {
     for (int i = 0; x && i < x->type.rank; i++) {
         if (!index[i].start)
@@ -166,6 +180,7 @@ static Value *runtime_slices(Elab *e, Loc loc, Value *x, const AxisIndex *index)
     return x;
 }
 
+// x[2, .., n]: slice [1, d, rows], dynamic_slice [1, d, 1], reshape [d].
 static Datum tensor_slice(Elab *e, const Expr *expr, const Array *x) {
     AxisIndex index[RANK_MAX];
     const Type type = x->value->type;
@@ -235,6 +250,7 @@ static Datum list_index(Elab *e, const Expr *expr, Datum list) {
     return datum_items(e->arena, list.kind, items->at + start, count);
 }
 
+// Lists, tensors by positions and ranges, tensors by an i32 tensor.
 Datum elab_index(Elab *e, const Expr *expr) {
     const Datum left = elab_expr(e, expr->left);
     if (left.kind == DATUM_ERROR)
@@ -286,6 +302,7 @@ static Value *update_axes(Elab *e, const AxisIndex *index, int axis, Value *x, V
     return build_op(elab_at(e, loc), OP_DYNAMIC_UPDATE, (Value *[]){x, part, start}, 3, &attr, 1);
 }
 
+// The stored value may be broadcast to the part; dropped axes come back as size 1.
 Value *elab_update_part(Elab *e, const Expr *target, Value *old, Datum value) {
     AxisIndex index[RANK_MAX];
     if (axis_indices(e, target, &old->type, index) < 0)

@@ -4,6 +4,11 @@
 // A state is known by its path (scope and name), so that entries and the calls of an instance share
 // it. In an entry it is read by one `state` node; after `target <- value` its name gives the new
 // value, and the last one is committed when the entry ends.
+//
+// On entry: a leaf's declaration and the scope it is reached in. On exit: a State of the module,
+// new or shared, with its type, published name, first value and the model's rules applied. The
+// factors of its sizes are kept in its slot, so that a product with a weight [d, 3 * heads * e] has
+// a result that splits.
 #include "frontend/elaborate.h"
 
 #include "frontend/builtins.h"
@@ -80,6 +85,7 @@ static const char *published_name(Elab *e, const LeafDecl *leaf, const char *pat
                   arena_format(e->arena, "%s%s%s", scope, scope[0] ? "." : "", leaf->key));
 }
 
+// In the text's order: later rules win.
 static void apply_rules(Elab *e, State *s) {
     for (int i = 0; i < e->rules.count; i++) {
         Rule *rule = e->rules.at[i];
@@ -92,6 +98,7 @@ static void apply_rules(Elab *e, State *s) {
     }
 }
 
+// The first entry that reaches a path makes the state; its first value and rules hold for all.
 static State *add_state(Elab *e, const LeafDecl *leaf, const char *path, const Shape *shape,
                         Type type) {
     StateKind kind = STATE_PARAM;
@@ -110,6 +117,7 @@ static State *add_state(Elab *e, const LeafDecl *leaf, const char *path, const S
     return s;
 }
 
+// path = scope.name; the same path in another entry or application is the same state.
 Datum elab_leaf(Elab *e, const LeafDecl *leaf, const char *name) {
     Shape shape = {0};
     if (leaf->type->has_shape && !elab_shape(e, &leaf->type->dims, leaf->loc, &shape))
@@ -138,6 +146,7 @@ Datum elab_leaf(Elab *e, const LeafDecl *leaf, const char *name) {
     return (Datum){.kind = DATUM_STATE, .as.state = s};
 }
 
+// What was stored last in this entry, else the version at its start, read once.
 Datum elab_state_value(Elab *e, State *s) {
     StateSlot *slot = elab_slot(e, s);
     Array *out = arena_new(e->arena, Array);
@@ -180,6 +189,7 @@ static State *store_target(Elab *e, const Expr *target) {
     return NULL;
 }
 
+// Later reads of the name give `next`; the entry's end commits it.
 void elab_store(Elab *e, const Stmt *s) {
     const bool part = s->left->kind == EXPR_INDEX;
     const Expr *target = part ? s->left->left : s->left;
@@ -259,6 +269,7 @@ static Value *first_value(Elab *e, const State *s, const Init *init) {
     UNREACHABLE();
 }
 
+// One leaf for each state, keyed by the state's path: an edit elsewhere changes no weight.
 void elab_init_entry(Elab *e, Graph *init) {
     e->builder.g = init;
     e->entry = NULL;

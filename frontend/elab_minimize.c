@@ -1,6 +1,11 @@
 // minimize: the loss, the learning rate and the parameters that the loss reaches become one
 // operator, with the optimizer's numbers as attributes. Autodiff and the update passes make
 // gradients and updates of it.
+//
+// On entry: the entry's graph so far. On exit: one `minimize` node more, and the parameters it
+// trains are marked, so that a second minimize or a store of them in this entry is refused. Which
+// parameters: those of the module that the loss is computed from, that `only` names, and that no
+// rule froze. Cost: one walk over the graph for each minimize.
 #include "frontend/elaborate.h"
 
 #include "ir/check.h"
@@ -90,6 +95,7 @@ static void read_setting(Elab *e, const Setting *s, Plan *out) {
     } // accumulate was read before the entry began
 }
 
+// All settings are read before any complaint about what is missing.
 static bool read_settings(Elab *e, const Stmt *s, Plan *out) {
     const int errors = diag_error_count(e->diag);
     for (int i = 0; i < s->settings.count; i++) {
@@ -139,6 +145,7 @@ static bool *mark_reached(Elab *e, const Value *v) {
     return reached;
 }
 
+// The update runs once a step, behind all micro-batches, and must not see the data of one.
 static bool check_rate(Elab *e, const Stmt *s, const Value *rate) {
     const bool *reached = mark_reached(e, rate);
     for (int i = 0; i < e->builder.g->input_count; i++) {
@@ -211,6 +218,7 @@ static void check_rules_matched(Elab *e, const Plan *plan) {
                           "\"%s\" matches no parameter", plan->rule[i]->decl->glob[k]);
 }
 
+// As ops.def has them: sgd with a momentum is the optimizer "momentum".
 static int optimizer_attrs(const Plan *plan, const double *decay, int params, Attr *out) {
     const Optimizer *o = plan->optimizer;
     int count = 0;
@@ -233,6 +241,7 @@ static int optimizer_attrs(const Plan *plan, const double *decay, int params, At
     return count;
 }
 
+// minimize(loss, rate, parameters...). The loss is that of one micro-batch; autodiff scales it.
 void elab_minimize(Elab *e, const Stmt *s) {
     if (e->frame != e->entry_frame) {
         elab_fail(e, s->loc, CODE_MINIMIZE, NULL, "minimize stands outside of an entry's body");
@@ -269,6 +278,7 @@ void elab_minimize(Elab *e, const Stmt *s) {
     build_node(elab_at(e, s->loc), OP_MINIMIZE, operand, 2 + params, attr, attrs);
 }
 
+// Decides what `training` says, before anything of the entry is evaluated.
 bool elab_has_minimize(const Body *body) {
     for (int i = 0; i < body->count; i++) {
         const Stmt *s = body->at[i];

@@ -1,5 +1,9 @@
 // Statements: assignment, loops, conditions, stores. A function's names live in one frame, so what
 // a loop or a branch assigns is seen behind it.
+//
+// On entry: a frame and an application. On exit: the frame's names, and its result where a return
+// was reached. A statement that fails binds its names to errors, so the next statement is still
+// evaluated and independent mistakes are all told.
 #include "frontend/elaborate.h"
 
 #include "ir/check.h"

@@ -44,6 +44,7 @@ static void note_place(Elab *e, Loc loc) {
         diag_note(e->diag, e->call->loc, "in this call of %s", e->call->decl->name);
 }
 
+// Told once for each place and code: a mistake in a loop or in two entries is one mistake.
 Datum elab_vfail(Elab *e, Loc loc, int code, const char *help, const char *format, va_list args) {
     if (!report_once(e, elab_user_loc(e, loc), code))
         return datum_error();
@@ -69,6 +70,7 @@ const char *elab_suggest(Elab *e, const char *word, const char *const *known, in
     return near ? arena_format(e->arena, "did you mean %s?", near) : NULL;
 }
 
+// Past the limit everything stops: no expression is evaluated any more.
 bool elab_spend(Elab *e, Loc loc, int64_t steps) {
     e->steps_done += steps;
     if (e->steps_done > STEPS_MAX && !e->stopped) {
@@ -79,6 +81,7 @@ bool elab_spend(Elab *e, Loc loc, int64_t steps) {
     return !e->stopped;
 }
 
+// Every operator is made through here, so here they are counted.
 Builder *elab_at(Elab *e, Loc loc) {
     const int64_t operators = e->operators_before + e->builder.g->node_count;
     if (operators >= OPERATORS_MAX && !e->stopped) {
@@ -104,6 +107,7 @@ void elab_name_value(Elab *e, Value *v, const char *name) {
     v->name = name;
 }
 
+// step, steps and seed become inputs of the entry when something first asks for them.
 static Value *hidden_input(Elab *e, InputSource source, const char *name) {
     const Type type = type_scalar(DT_I32);
     const NodeOrigin origin = {.scope = "", .loc = e->entry ? e->entry->loc : e->model->loc};
@@ -133,6 +137,7 @@ Value *elab_seed(Elab *e) {
 
 static void file_frame_fill(Elab *e, const FileDecl *file, Frame *frame);
 
+// The namespace is known before its own uses are read; circles are caught by the stack of files.
 static const Namespace *namespace_add(Elab *e, const char *name, const Source *source) {
     const FileDecl *file = parser_file(e->arena, e->diag, e->names, source);
     Namespace *space = arena_new(e->arena, Namespace);
@@ -186,6 +191,7 @@ static void define(Elab *e, Frame *frame, Loc loc, const char *name, Datum value
         frame_set(frame, e->arena, name, value);
 }
 
+// A file's names: what it uses and its functions, in any order.
 static void file_frame_fill(Elab *e, const FileDecl *file, Frame *frame) {
     for (int i = 0; i < file->use_count; i++) {
         const UseDecl *use = &file->use[i];
@@ -236,6 +242,7 @@ static const ModelDecl *choose_model(Elab *e) {
     return NULL;
 }
 
+// Text, tree, frames, entries. A module is only given out where nothing was wrong.
 Module *frontend_module(Arena *a, Diag *d, FrontendInput *in, FrontendFiles *files) {
     Intern *names = intern_create(a);
     Source *source = arena_new(a, Source);

@@ -2,6 +2,11 @@
 // one token. A label (`h.{i}:`) is one token: a dotted path with a colon right behind it. A number
 // never ends in a dot, so `0..n` is a range. Works on any bytes; a byte that can't be used is
 // reported once and skipped.
+//
+//     h.{i}: block(x)   =>  LABEL "h.{i}", NAME block, (, NAME x, )
+//     x[0 .. -1]        =>  NAME x, [, INT 0, .., -, INT 1, ]
+//
+// Names, labels and texts are interned. Cost: linear in the bytes; nothing is kept but the token.
 #include "frontend/lexer.h"
 
 #include "frontend/code.h"
@@ -140,6 +145,7 @@ static Token token_of(const Lexer *lx, TokenKind kind) {
     return (Token){.kind = kind, .loc = here(lx, lx->at)};
 }
 
+// A label where a path with a colon begins here, else a reserved word or a name.
 static Token lex_name(Lexer *lx) {
     Token t = token_of(lx, TOKEN_NAME);
     const char *label = label_end(lx, lx->at);
@@ -163,6 +169,7 @@ static Token number_error(Lexer *lx, Token t, const char *end, const char *why) 
     return t;
 }
 
+// 123, 1.5, 1e-5, 1.5e3. A dot counts only before a digit.
 static Token lex_number(Lexer *lx) {
     Token t = token_of(lx, TOKEN_INT);
     const char *end = skip_digits(lx, lx->at);
@@ -197,6 +204,7 @@ static Token lex_number(Lexer *lx) {
     return t;
 }
 
+// On one line. Reading goes on behind an error, at the line's end.
 static Token lex_text(Lexer *lx) {
     Token t = token_of(lx, TOKEN_TEXT);
     char text[TEXT_CHARS_MAX];
@@ -236,6 +244,7 @@ static Token lex_text(Lexer *lx) {
     return t;
 }
 
+// Braces don't count: newlines end statements inside them.
 static void track_depth(Lexer *lx, TokenKind kind) {
     if (kind == TOKEN_OPEN || kind == TOKEN_OPEN_LIST)
         lx->depth++;
@@ -243,6 +252,7 @@ static void track_depth(Lexer *lx, TokenKind kind) {
         lx->depth--;
 }
 
+// Longest match by the order of the table.
 static Token lex_punctuation(Lexer *lx) {
     Token t = token_of(lx, TOKEN_ERROR);
     for (int i = 0; i < PUNCTUATION_COUNT; i++) {

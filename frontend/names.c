@@ -1,10 +1,14 @@
 // Names in scope. A frame keeps its bindings in order of assignment (so that suggestions and
 // messages come in a fixed order) and finds them through an open-addressing table keyed by the
 // interned pointer. Nothing ever walks a table, so addresses do not influence results.
+//
+// Zeroed memory is an empty frame. Binding and finding cost a constant time, so texts with many
+// names are no trap; frames of calls are small and die with the arena.
 #include "frontend/names.h"
 
 #include "ir/check.h"
 
+// Spreads addresses, whose low bits are alike.
 static size_t pointer_hash(const void *key) {
     uint64_t x = (uint64_t)(uintptr_t)key;
     x = (x ^ (x >> 29)) * 0x9e3779b97f4a7c15u;
@@ -27,6 +31,7 @@ int32_t table_find(const Table *t, const void *key) {
     return slot->key ? slot->value : -1;
 }
 
+// Doubles at half full, so a search meets few strangers.
 static void table_enlarge(Table *t, Arena *a) {
     const Table old = *t;
     t->capacity = old.capacity ? old.capacity * 2 : 8;

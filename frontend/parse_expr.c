@@ -2,12 +2,17 @@
 // into left-deep trees (the elaborator walks them in a loop); every other nesting counts against
 // the depth limit before it recurses. In a panic all functions return at once with whatever they
 // have.
+//
+// A tree remembers only places and spelling; what names mean is for the elaborator. `(x)` is x. A
+// name before `=` inside a call is an argument's name. Nodes are counted: a text of 64 MiB must not
+// become gigabytes of tree.
 #include "frontend/parser.h"
 
 #include "frontend/code.h"
 
 #include <string.h>
 
+// Counts nodes, so that the tree of a hostile text stays small.
 static Expr *expr_new(Parser *p, ExprKind kind, Loc loc) {
     if (++p->node_count > PARSE_NODES_MAX && !p->stopped) {
         diag_error(p->diag, loc, CODE_SYNTAX_SIZE, "the text has more than %d expressions",
@@ -31,6 +36,7 @@ static void args_add(Parser *p, Args *args, const char *name, Loc loc, Expr *val
     args->at[args->count++] = (Arg){name, loc, value};
 }
 
+// What may stand behind `..`: anything else leaves the range open.
 static bool starts_expr(TokenKind kind) {
     switch ((int)kind) {
     case TOKEN_NAME:
@@ -63,6 +69,7 @@ static Expr *parse_ellipsis(Parser *p) {
     return e;
 }
 
+// _, ..., or an expression.
 static Expr *parse_argument(Parser *p) {
     if (p->token.kind == TOKEN_HOLE) {
         Expr *e = expr_new(p, EXPR_HOLE, p->token.loc);
@@ -170,6 +177,7 @@ static Expr *parse_labelled(Parser *p) {
     return e;
 }
 
+// [a, b], (a, b), (a).
 static Expr *parse_bracketed(Parser *p) {
     const bool is_list = p->token.kind == TOKEN_OPEN_LIST;
     Expr *e = expr_new(p, is_list ? EXPR_LIST : EXPR_TUPLE, p->token.loc);
@@ -314,6 +322,7 @@ static Expr *parse_binary(Parser *p, int level) {
     return left;
 }
 
+// or | or .. or | or .. | .. or | ..
 Expr *parse_expr(Parser *p) {
     Expr *left = NULL;
     const Loc start = p->token.loc;
@@ -342,6 +351,7 @@ Expr *parse_exprs(Parser *p) {
     return e;
 }
 
+// f32 | f32[b, s] | [b, s]
 TypeExpr *parse_type(Parser *p) {
     TypeExpr *type = arena_new(p->arena, TypeExpr);
     type->loc = p->token.loc;

@@ -1,5 +1,10 @@
 // Statements and their blocks. After a mistake the statement loop skips to the next line (over
 // whole inner blocks), so that each wrong statement is reported and the others are still read.
+//
+// Blocks are read by one function, parse_block, with a function for their items: bodies, settings,
+// and the block of a minimize. On exit of a block its closing brace is consumed, or an error was
+// reported; at the end of the text the innermost open block is named, and the blocks around it say
+// nothing more.
 #include "frontend/parser.h"
 
 #include "frontend/code.h"
@@ -133,6 +138,7 @@ static RuleDecl *parse_rule(Parser *p) {
     return rule;
 }
 
+// `at` is a name unless a text follows.
 static bool at_rule(const Parser *p) {
     return parser_word(p, "at") && p->next.kind == TOKEN_TEXT;
 }
@@ -157,6 +163,7 @@ static void parse_minimize_item(Parser *p, void *out) {
         parse_setting_item(p, &s->settings);
 }
 
+// minimize expr { setting | rule }
 static Stmt *parse_minimize(Parser *p) {
     Stmt *s = stmt_new(p, STMT_MINIMIZE);
     parser_advance(p);
@@ -182,6 +189,7 @@ static void parse_param_tail(Parser *p, Param *param) {
     }
 }
 
+// name, name: type, each with `from loader` or `= default as "key"`.
 static void parse_param(Parser *p, Params *out) {
     Param param = {.name = p->token.text, .loc = p->token.loc};
     if (parser_accept(p, TOKEN_LABEL)) {
@@ -207,6 +215,7 @@ static void parse_param(Parser *p, Params *out) {
     out->at[out->count++] = param;
 }
 
+// Newlines are blanks inside the brackets.
 bool parse_params(Parser *p, Params *out) {
     const Loc open = p->token.loc;
     if (!parser_expect(p, TOKEN_OPEN, "`(`"))
@@ -231,6 +240,7 @@ FnDecl *parse_fn(Parser *p) {
     return fn;
 }
 
+// entry name(params) [for s in sizes] { ... }
 static EntryDecl *parse_entry(Parser *p) {
     EntryDecl *entry = arena_new(p->arena, EntryDecl);
     parser_advance(p);
@@ -261,6 +271,7 @@ static ConfigDecl *parse_config(Parser *p) {
     return config;
 }
 
+// param type ~ init as "key"; state type transient ~ init as "key"
 static LeafDecl *parse_leaf(Parser *p) {
     LeafDecl *leaf = arena_new(p->arena, LeafDecl);
     leaf->loc = p->token.loc;
@@ -367,6 +378,7 @@ static Stmt *parse_emit(Parser *p) {
     return s;
 }
 
+// A chain of `else if` nests, and so counts against the depth.
 static Stmt *parse_if(Parser *p) {
     Stmt *s = stmt_new(p, STMT_IF);
     if (!parser_enter(p))
@@ -412,6 +424,7 @@ static Stmt *parse_word_stmt(Parser *p) {
     return s;
 }
 
+// Chosen by the first word; words that are names elsewhere need the token behind them too.
 Stmt *parse_stmt(Parser *p) {
     Stmt *s = NULL;
     switch ((int)p->token.kind) {

@@ -21,6 +21,7 @@ bool parser_accept(Parser *p, TokenKind kind) {
     return true;
 }
 
+// One message a panic: the first is the cause.
 void parser_fail(Parser *p, const char *expected) {
     if (p->panic)
         return;
@@ -172,6 +173,7 @@ static void resync_declaration(Parser *p) {
     }
 }
 
+// Stops early only at a limit; else the whole text is read whatever is wrong with it.
 FileDecl *parser_file(Arena *a, Diag *d, Intern *names, const Source *source) {
     FileDecl *file = arena_new(a, FileDecl);
     file->source = source;

@@ -3,6 +3,12 @@
 // A glob's {a,b} are spelled out when it is read, so a match is over plain components: `**` stands
 // for any number of them, `*` inside a component for any characters. Matching is the usual table
 // over (pattern component, path component), so no glob takes long.
+//
+// On entry: an `at` block of a model or of a minimize. On exit: its settings as numbers, and for
+// each glob whether some state has matched it, since a rule that speaks of nothing is a mistake in
+// the text.
+//
+//     "h.*.{q,v}_proj"  =>  h.*.q_proj, h.*.v_proj
 #include "frontend/elaborate.h"
 
 #include "ir/check.h"
@@ -88,6 +94,7 @@ typedef struct {
     size_t length[PATH_PARTS_MAX];
 } Parts;
 
+// False where a path has more components than any path of a model.
 static bool split_parts(const char *text, Parts *out) {
     out->count = 0;
     while (*text) {
@@ -140,6 +147,7 @@ static bool setting_flag(Elab *e, const Setting *s, Datum d, int *out) {
     return d.kind == DATUM_BOOL;
 }
 
+// decay, frozen and training take effect; others of the language are refused by name.
 static void rule_setting(Elab *e, Rule *rule, const Setting *s) {
     static const char *const known[] = {"decay", "frozen",    "training",
                                         "store", "precision", "wrap"};
@@ -193,6 +201,7 @@ bool rule_match_path(Rule *rule, const char *path) {
     return any;
 }
 
+// Users may write a parameter's path or its published name.
 bool rule_match(Rule *rule, const State *s) {
     const bool by_path = rule_match_path(rule, s->name);
     const bool by_file = s->file != s->name && rule_match_path(rule, s->file);

@@ -1,4 +1,8 @@
 // Finding and reading texts. Size is checked before memory is taken.
+//
+// On exit: the text whole in memory, followed by a NUL that is not counted, and known to the Diag
+// for its messages. The standard library is bytes inside the compiler, so that plimc is one file; a
+// library text uses only others of its kind.
 #include "frontend/source.h"
 
 #include "frontend/code.h"
@@ -14,6 +18,7 @@ const char *source_library(const char *name, size_t *bytes) {
     return (const char *)plim_nn_text;
 }
 
+// For -MD: each file once, in order of first use.
 static void files_add(Arena *a, FrontendFiles *files, const char *path) {
     if (!files)
         return;
@@ -62,6 +67,7 @@ static const char *folder_of(Arena *a, const char *path) {
     return slash ? arena_text_span(a, path, (size_t)(slash - path) + 1) : "";
 }
 
+// An absolute path is taken as it is.
 static ReadResult search_folders(Arena *a, Diag *d, const FrontendInput *in, const Source *user,
                                  const char *name, Loc loc, Source *out) {
     if (name[0] == '/')
@@ -73,6 +79,7 @@ static ReadResult search_folders(Arena *a, Diag *d, const FrontendInput *in, con
     return got;
 }
 
+// A file beside the text hides the library's of that name: a project can bring its own nn.
 const Source *source_find(Arena *a, Diag *d, const FrontendInput *in, FrontendFiles *files,
                           const Source *user, const char *path, bool bare_name, Loc loc) {
     Source *out = arena_new(a, Source);
