@@ -10,8 +10,7 @@
 // instances of the model ordinary values of the entry, and lets `accumulate` count a smaller batch
 // there:
 //
-//     batch = 32, accumulate = 4  =>  Graph.repeat = 4, and batch is 8 in everything the entry
-//     evaluates
+//     batch = 32, accumulate = 4  =>  Graph.repeat = 4, and batch is 8 all through the entry
 #include "frontend/elaborate.h"
 
 #include "frontend/builtins.h"

@@ -2,9 +2,9 @@
 // and the same on the left of `<-`.
 //
 //     x[1 .. 3, -1]      =>  slice, reshape            fixed positions
-//     x[.., n .. n + 4]  =>  dynamic_slice {size = 4}  a start known at run time, a length known
-//     now table[tokens]      =>  gather                    an i32 tensor alone s[a .. b] <- y =>
-//     dynamic_update of s       functional: the state's next version
+//     x[.., n .. n + 4]  =>  dynamic_slice {size = 4}  a start known at run time
+//     table[tokens]      =>  gather                    an i32 tensor alone
+//     s[a .. b] <- y     =>  dynamic_update            the state's next version
 //
 // Fixed positions are checked against the axis; runtime ones are clamped by the operators. A
 // runtime range must be written start .. start + n, which is compared as text, so that its length
