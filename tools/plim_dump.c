@@ -68,10 +68,7 @@ static PlimStatus find_plan(const uint8_t *bytes, size_t size, PlanMemory *memor
 
 static PlimStatus read_plan(const char *file, const char *bytes, size_t size, PlanMemory *memory,
                             Plan **out, PlimError *error) {
-    const size_t length = strlen(file);
-    const bool text = (length > 5 && strcmp(file + length - 5, ".plan") == 0) ||
-                      (size > 5 && strncmp(bytes, "plan ", 5) == 0);
-    if (text)
+    if (tool_text_kind(file, bytes) == TEXT_PLAN)
         return plan_parse(bytes, size, memory, out, error);
     return find_plan((const uint8_t *)bytes, size, memory, out, error);
 }

@@ -112,20 +112,6 @@ static void print_passes(void) {
         printf("%-10s %s\n", pass_at(i)->name, pass_at(i)->help);
 }
 
-// Plan text begins with the word plan; graph text with module.
-static bool is_plan(const char *file, const char *text) {
-    const size_t length = strlen(file);
-    if (length > 5 && strcmp(file + length - 5, ".plan") == 0)
-        return true;
-    if (length > 6 && strcmp(file + length - 6, ".graph") == 0)
-        return false;
-    while (*text == '#' || *text == '\n' || *text == ' ') {
-        const size_t line = strcspn(text, "\n");
-        text += *text == '#' ? line : 1;
-    }
-    return strncmp(text, "plan ", 5) == 0;
-}
-
 // Splits "a,b" in place of a copy. Returns the number of names, -1 where one is unknown.
 static int read_passes(Arena *a, const char *text, const char ***out) {
     if (!text)
@@ -153,7 +139,7 @@ static int read_passes(Arena *a, const char *text, const char ***out) {
 static bool read_input(const Request *r, PassCtx *cx, const char *text, size_t bytes,
                        Module **module) {
     diag_add_source(cx->diag, r->file, text, bytes);
-    if (!is_plan(r->file, text)) {
+    if (tool_text_kind(r->file, text) != TEXT_PLAN) {
         *module = module_parse(cx->arena, cx->diag, r->file, text, bytes);
         return *module && module_verify(*module, cx->diag);
     }

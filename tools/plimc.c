@@ -53,11 +53,6 @@ static void enter_phase(Compilation *c, const char *name) {
     c->phase_started = time;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t a = strlen(text), b = strlen(end);
-    return a >= b && strcmp(text + a - b, end) == 0;
-}
-
 // "gpt2" for "models/gpt2.plim".
 static const char *base_name(Arena *a, const char *file) {
     const char *slash = strrchr(file, '/');
@@ -70,7 +65,7 @@ static const char *base_name(Arena *a, const char *file) {
 
 static bool read_module(Compilation *c, const char *text, size_t bytes) {
     const PlimcRequest *r = c->request;
-    if (ends_with(r->file, ".graph")) {
+    if (tool_text_kind(r->file, text) == TEXT_GRAPH) {
         c->module = module_parse(c->cx.arena, c->cx.diag, r->file, text, bytes);
     } else {
         SizeOverride size[PLIMC_LIST_MAX];
@@ -281,7 +276,7 @@ static bool compile(Compilation *c, const char *text, size_t bytes) {
     const PlimcRequest *r = c->request;
     diag_add_source(c->cx.diag, r->file, text, bytes);
     enter_phase(c, "read");
-    if (ends_with(r->file, ".plan")) {
+    if (tool_text_kind(r->file, text) == TEXT_PLAN) {
         if (!read_plan(c, text, bytes) || !choose_plan_target(c))
             return false;
     } else if (!choose_target(c) || !read_module(c, text, bytes)) {

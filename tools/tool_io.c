@@ -110,6 +110,28 @@ bool tool_write(const char *tool, const char *path, const void *bytes, size_t si
     return good;
 }
 
+static bool ends_with(const char *text, const char *end) {
+    const size_t a = strlen(text), b = strlen(end);
+    return a >= b && strcmp(text + a - b, end) == 0;
+}
+
+ToolText tool_text_kind(const char *path, const char *text) {
+    if (ends_with(path, ".plim"))
+        return TEXT_MODEL;
+    if (ends_with(path, ".graph"))
+        return TEXT_GRAPH;
+    if (ends_with(path, ".plan"))
+        return TEXT_PLAN;
+    while (*text == '#' || *text == '\n' || *text == ' ')
+        text += *text == '#' ? strcspn(text, "\n") : 1;
+    // No model begins with one of these: its words are use, fn, model and place.
+    static const char *const graph_word[] = {"module ", "size ", "state ", "graph "};
+    for (size_t i = 0; i < sizeof graph_word / sizeof graph_word[0]; i++)
+        if (strncmp(text, graph_word[i], strlen(graph_word[i])) == 0)
+            return TEXT_GRAPH;
+    return strncmp(text, "plan ", 5) == 0 ? TEXT_PLAN : TEXT_MODEL;
+}
+
 bool tool_size(const char *text, uint64_t *out) {
     static const struct {
         const char *name;

@@ -14,6 +14,11 @@ char *tool_read(const char *tool, const char *path, size_t limit, size_t *bytes)
 // signals that would end the process wait meanwhile. False after a sentence.
 bool tool_write(const char *tool, const char *path, const void *bytes, size_t size);
 
+// What a text is: by the file's ending, or, where that says nothing (standard input), by its first
+// word.
+typedef enum { TEXT_MODEL, TEXT_GRAPH, TEXT_PLAN } ToolText;
+ToolText tool_text_kind(const char *path, const char *text);
+
 // "12", "12KiB", "1.5GiB". False where it is no size, or too large for 62 bits.
 bool tool_size(const char *text, uint64_t *out);
 // A count from least on. False where it is none.
