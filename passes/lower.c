@@ -279,7 +279,7 @@ static Plan *plan_begin(const Module *m, PassCtx *cx) {
     p->tool = or_empty(o->tool);
     p->flags = or_empty(o->flags);
     p->tokenizer = m->tokenizer ? m->tokenizer : "bytes";
-    p->workers = o->workers > 0 ? (uint32_t)o->workers : 16;
+    p->workers = o->workers > 0 ? (uint32_t)o->workers : WORKERS;
     p->stream_count = 1;
     p->space_count = 1;
     p->space = arena_array(cx->arena, PlanSpace, 1);

@@ -78,11 +78,6 @@ static PlanAccess plan_access(Access a) {
     UNREACHABLE();
 }
 
-// Workspaces are for this many; the runtime starts no more.
-static uint32_t workers(const PassCtx *cx) {
-    return cx->options->workers > 0 ? (uint32_t)cx->options->workers : 16;
-}
-
 // The bytes a call may touch: from the operand's first element, over its whole span.
 static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DType dtype,
                               int64_t elements, PlanAccess access) {
@@ -103,9 +98,10 @@ static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *
     const size_t bytes = kernel_workspace(k);
     if (bytes == 0)
         return;
+    const uint32_t workers = lw->plan->workers; // the runtime starts no more
     const PlanBuffer b = {.name = arena_format(lw->cx->arena, "%s workspace", out->name),
                           .kind = BUFFER_WORKSPACE,
-                          .bytes = (uint64_t)bytes * workers(lw->cx),
+                          .bytes = (uint64_t)bytes * workers,
                           .alignment = STORAGE_ALIGNMENT,
                           .entry = lw->entry,
                           .first = (uint32_t)position,
@@ -114,7 +110,7 @@ static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *
                           .where = out->where,
                           .dtype = PLAN_BOOL,
                           .rank = 1,
-                          .dim = {(int64_t)bytes * workers(lw->cx)}};
+                          .dim = {(int64_t)bytes * workers}};
     out->workspace = lower_add_buffer(lw, b);
 }
 

@@ -19,6 +19,9 @@ typedef struct {
     int count, capacity;
 } Remarks;
 
+// Worker threads the plan has workspace for where nothing is said.
+enum { WORKERS = 8 };
+
 // What the user asked for; zero is the default of each.
 typedef struct {
     const char
@@ -29,7 +32,7 @@ typedef struct {
     const char *arrange;   // --arrange: "naive" (no sharing) or NULL: the best greedy
     uint64_t chunk_bytes;  // logits a chunk of pass_chunk holds at once, 0: 16 MiB
     uint64_t budget;       // bytes a device, 0: no limit
-    int workers;           // most worker threads, 0: 16
+    int workers;           // most worker threads, 0: WORKERS
     bool onednn, openblas; // which product library to plan for; both false: our own kernels
     bool bf16_products;    // the product library takes bf16 on this target
     bool strict;

@@ -29,7 +29,7 @@ static const Flag flag_table[] = {
     {"--precision", "f32|bf16", "Target", "compute in this type, whatever the text says"},
     {"--budget", "SIZE", "Target",
      "bytes of memory, such as 2GiB: an error where the plan needs more"},
-    {"--threads", "N", "Target", "most worker threads the program may use (16)"},
+    {"--threads", "N", "Target", "most worker threads the program may use (8)"},
     {"--order", "NAME", "Plan", "program, depth-first or list (default: the best of them)"},
     {"--arrange", "NAME", "Plan", "naive: no two buffers share bytes"},
     {"--pass-limit", "N", "Plan", "make at most N optional rewrites, to bisect a wrong one"},
