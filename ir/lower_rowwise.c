@@ -5,27 +5,7 @@
 #include "ir/op_lower.h"
 
 #include "ir/check.h"
-
-static KRef add(KernelBuilder *kb, KRef a, KRef b) {
-    return kb_op2(kb, KOP_ADD, a, b);
-}
-
-static KRef sub(KernelBuilder *kb, KRef a, KRef b) {
-    return kb_op2(kb, KOP_SUB, a, b);
-}
-
-static KRef mul(KernelBuilder *kb, KRef a, KRef b) {
-    return kb_op2(kb, KOP_MUL, a, b);
-}
-
-static KRef divide(KernelBuilder *kb, KRef a, KRef b) {
-    return kb_op2(kb, KOP_DIV, a, b);
-}
-
-// a b + c, rounded once.
-static KRef fused(KernelBuilder *kb, KRef a, KRef b, KRef c) {
-    return kb_op3(kb, KOP_FMA, a, b, c);
-}
+#include "ir/lower_math.h"
 
 static KRef sum(KernelBuilder *kb, KRef x) {
     return kb_op1(kb, KOP_SUM, x);

@@ -3,21 +3,7 @@
 // baked in.
 #include "ir/op_lower.h"
 
-static KRef add(KernelBuilder *kb, KRef a, KRef b) {
-    return kb_op2(kb, KOP_ADD, a, b);
-}
-
-static KRef sub(KernelBuilder *kb, KRef a, KRef b) {
-    return kb_op2(kb, KOP_SUB, a, b);
-}
-
-static KRef mul(KernelBuilder *kb, KRef a, KRef b) {
-    return kb_op2(kb, KOP_MUL, a, b);
-}
-
-static KRef divide(KernelBuilder *kb, KRef a, KRef b) {
-    return kb_op2(kb, KOP_DIV, a, b);
-}
+#include "ir/lower_math.h"
 
 // x times a compile-time factor.
 static KRef scaled(KernelBuilder *kb, KRef x, double factor) {
