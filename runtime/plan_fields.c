@@ -8,6 +8,8 @@
 
 _Static_assert(sizeof(PlanInstrKind) == 4 && sizeof(PlanDType) == 4, "enums are read as u32");
 
+// Words of the text form, by the enums' values. New ones go to the end: the binary form has the
+// numbers.
 static const char *const dtype_names[] = {"f32", "bf16", "i32", "bool"};
 static const char *const space_names[] = {"device", "host", "disk"};
 static const char *const buffer_kind_names[] = {"weights",     "gradients", "optimizer",
@@ -26,24 +28,34 @@ _Static_assert(sizeof buffer_kind_names / sizeof *buffer_kind_names == BUFFER_KI
 
 // clang-format off
 #define LENGTH(A) ((uint32_t)(sizeof(A) / sizeof *(A)))
+// Rows: S is the C struct, F its field, LEAD the word or mark before the value in text.
+// A number or string; the text leaves it out as OMIT says.
 #define PLAIN(T, S, F, LEAD, OMIT) {.type = FIELD_##T, .lead = LEAD, .omit = OMIT, .offset = offsetof(S, F)}
+// One of NAMES in text, its index in the binary form.
 #define ENUM(S, F, LEAD, NAMES) \
     {.type = FIELD_ENUM, .lead = LEAD, .offset = offsetof(S, F), .names = NAMES, .name_count = LENGTH(NAMES)}
+// An index into the plan's list of WHAT: "b12". OMIT_NONE: UINT32_MAX stands for none.
 #define REF(S, F, LEAD, OMIT, WHAT) \
     {.type = FIELD_REF, .lead = LEAD, .omit = OMIT, .offset = offsetof(S, F), .ref = REF_##WHAT}
+// dtype, rank and dim of the struct at once: "f32[4, 8]".
 #define SHAPE(S) \
     {.type = FIELD_SHAPE, .lead = "", .offset = offsetof(S, dtype), .count_offset = offsetof(S, rank), \
      .dim_offset = offsetof(S, dim)}
+// N numbers in brackets, always all of them.
 #define FIXED(S, F, LEAD, N) {.type = FIELD_FIXED_I64, .lead = LEAD, .offset = offsetof(S, F), .length = N}
+// A pointer F and its count F_count; text leaves empty lists out. OF describes the elements,
+// where they are structs.
 #define LIST(T, S, F, LEAD, OF) \
     {.type = FIELD_##T, .lead = LEAD, .omit = OMIT_ZERO, .offset = offsetof(S, F), \
      .count_offset = offsetof(S, F##_count), .of = OF}
 #define LIST_REF(S, F, LEAD, WHAT) \
     {.type = FIELD_LIST_REF, .lead = LEAD, .omit = OMIT_ZERO, .offset = offsetof(S, F), \
      .count_offset = offsetof(S, F##_count), .ref = REF_##WHAT}
+// Closes the table NAME_fields: see FieldStruct for WORD, LABEL and EVENTS.
 #define STRUCT(NAME, WORD, LABEL, T, EVENTS) \
     static const FieldStruct NAME##_struct = {WORD, LABEL, sizeof(T), EVENTS, LENGTH(NAME##_fields), NAME##_fields}
 
+// space m0 device bytes 136576 load 136576
 static const Field space_fields[] = {
     ENUM(PlanSpace, kind, "", space_names),
     PLAIN(U64, PlanSpace, bytes, "bytes", OMIT_NEVER),
@@ -51,6 +63,7 @@ static const Field space_fields[] = {
 };
 STRUCT(space, "space", "m", PlanSpace, false);
 
+// buffer b6 h activations f32[32, 8] in m0 at 133760 bytes 1024 align 64 entry e1 live 0..11
 static const Field buffer_fields[] = {
     PLAIN(NAME, PlanBuffer, name, "", OMIT_NEVER),
     ENUM(PlanBuffer, kind, "", buffer_kind_names),
@@ -68,6 +81,7 @@ static const Field buffer_fields[] = {
 };
 STRUCT(buffer, "buffer", "b", PlanBuffer, false);
 
+// state w0 w1 param f32[16, 8] buffer b0 file "w1"
 static const Field state_fields[] = {
     PLAIN(NAME, PlanState, name, "", OMIT_NEVER),
     ENUM(PlanState, kind, "", state_names),
@@ -77,6 +91,7 @@ static const Field state_fields[] = {
 };
 STRUCT(state, "state", "w", PlanState, false);
 
+// read b6+0:1024, that is bytes 0 to 1023 of buffer 6
 static const Field operand_fields[] = {
     ENUM(PlanOperand, access, "", access_names),
     REF(PlanOperand, buffer, "", OMIT_NEVER, BUFFER),
@@ -86,6 +101,7 @@ static const Field operand_fields[] = {
 };
 STRUCT(operand, "", NULL, PlanOperand, false);
 
+// 3: kernel k2 (read b3+0:2048, write b6+0:1024) workspace b14 stream 0 signature 0x...
 static const Field instr_fields[] = {
     ENUM(PlanInstr, kind, "", instr_names),
     REF(PlanInstr, kernel, "", OMIT_NONE, CALLED),
@@ -103,6 +119,7 @@ static const Field instr_fields[] = {
 };
 STRUCT(instr, "", "", PlanInstr, false);
 
+// segment s1 train.body events 0 { an instruction a line }
 static const Field segment_fields[] = {
     PLAIN(NAME, PlanSegment, name, "", OMIT_NEVER),
     PLAIN(U32, PlanSegment, event_count, "events", OMIT_NEVER),
@@ -143,6 +160,7 @@ static const Field commit_fields[] = {
 };
 STRUCT(commit, "commit", NULL, PlanCommit, false);
 
+// entry e1 train { inputs, results, commits and calls, a line each }
 static const Field entry_fields[] = {
     PLAIN(NAME, PlanEntry, name, "", OMIT_NEVER),
     LIST(LINES, PlanEntry, input, "", &input_struct),
@@ -152,6 +170,7 @@ static const Field entry_fields[] = {
 };
 STRUCT(entry, "entry", "e", PlanEntry, false);
 
+// The kernel's text stands below its line, each line after a bar.
 static const Field kernel_fields[] = {
     PLAIN(NAME, PlanKernel, name, "", OMIT_NEVER),
     PLAIN(U64, PlanKernel, tiles, "tiles", OMIT_NEVER),
@@ -160,6 +179,7 @@ static const Field kernel_fields[] = {
 };
 STRUCT(kernel, "kernel", "k", PlanKernel, false);
 
+// Strides are of [batch 0, batch 1, row, column], in elements.
 static const Field product_fields[] = {
     REF(PlanProduct, kernel, "", OMIT_NEVER, KERNEL),
     ENUM(PlanProduct, library, "library", library_names),
@@ -240,6 +260,7 @@ const char *plan_space_name(PlanSpaceKind k) {
     return (uint32_t)k < SPACE_COUNT ? space_names[k] : "?";
 }
 
+// Fewest bytes of the field in the binary form: what bounds the counts a decoder believes.
 static size_t field_least(const Field *f) {
     switch (f->type) {
     case FIELD_U64:
@@ -272,12 +293,14 @@ size_t field_struct_least(const FieldStruct *s) {
     return sum;
 }
 
+// Numbers take 8 bytes, indices 4.
 size_t field_element_least(const Field *f) {
     if (f->of)
         return field_struct_least(f->of);
     return f->type == FIELD_LIST_I64 ? 8 : 4;
 }
 
+// Objects are untyped here: memcpy reads them whatever their type and alignment.
 uint32_t field_u32(const void *object, size_t offset) {
     uint32_t value;
     memcpy(&value, (const char *)object + offset, sizeof value);
@@ -326,6 +349,7 @@ bool field_is_omitted(const void *object, const Field *f) {
         return field_u32(object, f->offset) == 0;
     case FIELD_U64:
     case FIELD_I64:
+    // By bits: -0.0 is not left out, so that it reads back as it was.
     case FIELD_F64:
         return field_u64(object, f->offset) == 0;
     case FIELD_STRING:
@@ -335,6 +359,7 @@ bool field_is_omitted(const void *object, const Field *f) {
     case FIELD_INLINE:
     case FIELD_LINES:
         return field_u32(object, f->count_offset) == 0;
+    // These are always written: their rows say OMIT_NEVER.
     case FIELD_HEX:
     case FIELD_ENUM:
     case FIELD_NAME:
@@ -347,6 +372,7 @@ bool field_is_omitted(const void *object, const Field *f) {
 }
 
 const char *field_ref_letter(FieldRef ref) {
+    // By FieldRef. Streams and events are bare numbers.
     static const char *const letter[] = {"m", "b", "w", "s", "e", "k", "k", "", ""};
     return letter[ref];
 }

@@ -17,19 +17,19 @@
 
 // An index to check when everything has been read.
 typedef struct {
-    FieldRef ref;
+    FieldRef ref; // what the index counts
     uint32_t index;
-    const char *at;
+    const char *at; // in the text, for the message
 } RefSite;
 
 typedef struct {
-    const char *first, *at, *end;
+    const char *first, *at, *end; // the text, and where the parser stands in it
     PlanMemory *pm;
     PlimError *error;
     PlimStatus status;
-    const Plan *plan;
-    const PlanSegment *segment;
-    RefSite *site;
+    const Plan *plan;           // being filled: its lists are there once they are read whole
+    const PlanSegment *segment; // being read, for its events
+    RefSite *site;              // malloc'ed; every index read so far
     size_t site_count, site_capacity;
 } Parser;
 
@@ -38,6 +38,7 @@ __attribute__((format(printf, 3, 4))) static bool fail(Parser *ps, const char *a
                                                        const char *format, ...) {
     if (ps->status != PLIM_OK)
         return false;
+    // Counted only here: most texts have no error. Columns are bytes.
     size_t line = 1, column = 1;
     for (const char *c = ps->first; c < at; c++) {
         line += *c == '\n';
@@ -66,6 +67,7 @@ static void skip_space(Parser *ps) {
         if (*ps->at == '#')
             while (ps->at < ps->end && *ps->at != '\n')
                 ps->at++;
+        // strchr finds a NUL too, which is no space.
         else if (strchr(" \t\r\n", *ps->at) && *ps->at)
             ps->at++;
         else
@@ -73,6 +75,7 @@ static void skip_space(Parser *ps) {
     }
 }
 
+// The next byte that is no space; 0 at the end of the text.
 static char peek(Parser *ps) {
     skip_space(ps);
     return ps->at < ps->end ? *ps->at : 0;
@@ -82,6 +85,7 @@ static bool is_word_character(char c) {
     return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '-';
 }
 
+// Bytes of the word at the cursor, which does not move.
 static size_t word_length(const Parser *ps) {
     size_t n = 0;
     while (ps->at + n < ps->end && is_word_character(ps->at[n]))
@@ -119,8 +123,10 @@ static bool parse_digits(Parser *ps, uint64_t limit, uint64_t *out) {
     for (; ps->at < ps->end && isxdigit((unsigned char)*ps->at); ps->at++, any = true) {
         const char c = (char)tolower((unsigned char)*ps->at);
         const uint64_t digit = (uint64_t)(isdigit((unsigned char)c) ? c - '0' : c - 'a' + 10);
+        // A letter after decimal digits begins the next thing.
         if (digit >= base)
             break;
+        // Before the multiplication: value x base + digit stays at or below limit.
         if (value > (limit - digit) / base || digit > limit)
             return fail(ps, start, "this number is above %" PRIu64, limit);
         value = value * base + digit;
@@ -129,6 +135,7 @@ static bool parse_digits(Parser *ps, uint64_t limit, uint64_t *out) {
     return any || fail(ps, start, "expected a number");
 }
 
+// "max" is UINT32_MAX: the end of a persistent buffer's life.
 static bool parse_u32(Parser *ps, uint32_t *out) {
     uint64_t value = UINT32_MAX;
     if (!accept(ps, "max") && !parse_digits(ps, UINT32_MAX, &value))
@@ -140,12 +147,15 @@ static bool parse_u32(Parser *ps, uint32_t *out) {
 static bool parse_i64(Parser *ps, int64_t *out) {
     const bool minus = accept(ps, "-");
     uint64_t value;
+    // There is one more number below zero than above.
     if (!parse_digits(ps, (uint64_t)INT64_MAX + minus, &value))
         return false;
+    // Negated unsigned: -INT64_MIN does not fit int64_t.
     *out = (int64_t)(minus ? 0 - value : value);
     return true;
 }
 
+// Copied first: strtod wants a NUL behind the number, and the text may have none.
 static bool parse_f64(Parser *ps, double *out) {
     char text[64];
     skip_space(ps);
@@ -162,6 +172,7 @@ static bool parse_f64(Parser *ps, double *out) {
     return true;
 }
 
+// The byte after a backslash. \x covers 01 to 7F: anything above is UTF-8 and stands for itself.
 static bool parse_escape(Parser *ps, char *out) {
     const char *start = ps->at++;
     const char c = ps->at < ps->end ? *ps->at++ : 0;
@@ -184,12 +195,14 @@ static bool parse_escape(Parser *ps, char *out) {
     return fail(ps, start, "expected \\\", \\\\, \\n or \\x01 to \\x7F");
 }
 
+// "..." on one line. The end is found first, so that an escape can't run past it.
 static bool parse_quoted(Parser *ps, const char **out) {
     if (peek(ps) != '"')
         return fail(ps, ps->at, "expected a string");
     const char *start = ps->at++;
     const char *close = ps->at;
     while (close < ps->end && *close != '"' && *close != '\n')
+        // An escaped quote does not end the string.
         close += *close == '\\' && close + 1 < ps->end ? 2 : 1;
     if (close >= ps->end || *close != '"')
         return fail(ps, start, "this string has no end");
@@ -211,6 +224,7 @@ static bool parse_quoted(Parser *ps, const char **out) {
     return true;
 }
 
+// A word as it stands, or anything in quotes.
 static bool parse_name(Parser *ps, const char **out) {
     const char c = peek(ps);
     if (c == '"')
@@ -223,6 +237,7 @@ static bool parse_name(Parser *ps, const char **out) {
     return *out || no_memory(ps);
 }
 
+// The newline that ends the cursor's line, or the end of the text.
 static const char *line_end(const Parser *ps) {
     const char *end = memchr(ps->at, '\n', (size_t)(ps->end - ps->at));
     return end ? end : ps->end;
@@ -242,6 +257,7 @@ static bool parse_block(Parser *ps, const char **out) {
     const char *start = ps->at;
     size_t size = 0;
     while (next_bar(ps)) {
+        // One byte more a line: its newline, and the NUL after the last.
         size += (size_t)(line_end(ps) - ps->at) + 1;
         ps->at = line_end(ps);
     }
@@ -254,6 +270,7 @@ static bool parse_block(Parser *ps, const char **out) {
     size_t n = 0;
     while (next_bar(ps)) {
         const size_t length = (size_t)(line_end(ps) - ps->at);
+        // The byte after the line before, which plan_alloc zeroed.
         if (n)
             text[n - 1] = '\n';
         memcpy(text + n, ps->at, length);
@@ -276,6 +293,7 @@ static bool note_ref(Parser *ps, FieldRef ref, uint32_t index, const char *at) {
         ps->site = grown;
         ps->site_capacity = capacity;
     }
+    // A segment states its events before its instructions, so these can be checked at once.
     const bool event = ref == REF_EVENT;
     const uint32_t limit = event ? field_ref_limit(ps->plan, ps->segment, ref) : 0;
     if (event && index >= limit)
@@ -284,6 +302,7 @@ static bool note_ref(Parser *ps, FieldRef ref, uint32_t index, const char *at) {
     return true;
 }
 
+// Every other index, once all lists have their length.
 static bool check_sites(Parser *ps) {
     for (size_t i = 0; i < ps->site_count; i++) {
         const RefSite *s = &ps->site[i];
@@ -309,16 +328,19 @@ static bool parse_ref(Parser *ps, FieldRef ref, uint32_t *out) {
     ps->at += size;
     if (!isdigit((unsigned char)peek(ps)))
         return fail(ps, start, "expected the number of a %s", field_ref_noun(ref));
+    // UINT32_MAX means none, which text says by leaving the field out.
     if (!parse_digits(ps, UINT32_MAX - 1, &value))
         return false;
     *out = (uint32_t)value;
     return note_ref(ps, ref, *out, start);
 }
 
+// One of names, as a whole word: so one name may begin another.
 static bool parse_enum(Parser *ps, const char *const *names, uint32_t count, uint32_t *out) {
     for (*out = 0; *out < count; (*out)++)
         if (accept(ps, names[*out]))
             return true;
+    // "expected read, write or update".
     char list[128] = "";
     for (uint32_t i = 0; i < count; i++) {
         const size_t used = strlen(list);
@@ -331,6 +353,7 @@ static bool parse_enum(Parser *ps, const char *const *names, uint32_t count, uin
     return fail(ps, ps->at, "expected %s", list);
 }
 
+// Exactly length numbers, into the 8-byte array at first.
 static bool parse_fixed(Parser *ps, char *first, uint32_t length) {
     if (!expect(ps, "["))
         return false;
@@ -343,6 +366,7 @@ static bool parse_fixed(Parser *ps, char *first, uint32_t length) {
     return expect(ps, "]");
 }
 
+// f32[4, 8]: dtype, rank and dims of the object.
 static bool parse_shape(Parser *ps, const Field *f, void *object) {
     const char *names[PLAN_DTYPE_COUNT];
     for (uint32_t i = 0; i < PLAN_DTYPE_COUNT; i++)
@@ -368,6 +392,8 @@ static char *list_push(Parser *ps, char *list, uint32_t count, uint32_t *capacit
     if (count < *capacity)
         return list;
     const uint32_t more = *capacity ? 2 * *capacity : 8;
+    // The old list stays behind in the plan's memory: all lists together waste less than they
+    // hold.
     char *grown = count < UINT32_MAX / 2 ? plan_alloc(ps->pm, more, size) : NULL;
     if (!grown) {
         no_memory(ps);
@@ -384,6 +410,7 @@ static bool parse_struct(Parser *ps, const FieldStruct *s, void *object);
 // "word label:" of the element that is to be number index; false without a message where there is
 // none.
 static bool begins_element(Parser *ps, const FieldStruct *s, uint32_t index) {
+    // Instructions have no word: their line begins with a number and a colon.
     if (*s->word ? !accept(ps, s->word) : !isdigit((unsigned char)peek(ps)))
         return false;
     if (!s->label)
@@ -394,6 +421,7 @@ static bool begins_element(Parser *ps, const FieldStruct *s, uint32_t index) {
     const char *start = ps->at;
     const size_t size = strlen(label);
     if ((size_t)(ps->end - ps->at) < size || memcmp(ps->at, label, size) != 0 ||
+        // b1 is no b12.
         (ps->at + size < ps->end && isdigit((unsigned char)ps->at[size])))
         return fail(ps, start, "expected '%s': elements are numbered in order", label);
     ps->at += size;
@@ -406,6 +434,7 @@ static bool list_set(void *object, const Field *f, const char *list, uint32_t co
     return true;
 }
 
+// Elements until one does not begin; none is an empty list.
 static bool parse_lines(Parser *ps, const Field *f, void *object) {
     char *list = NULL;
     uint32_t count = 0, capacity = 0;
@@ -415,6 +444,7 @@ static bool parse_lines(Parser *ps, const Field *f, void *object) {
             return false;
         count++;
     }
+    // begins_element also gives false after an error.
     return ps->status == PLIM_OK && list_set(object, f, list, count);
 }
 
@@ -469,6 +499,7 @@ static bool parse_number(Parser *ps, const Field *f, void *object) {
             return false;
         field_set(object, f->offset, &real, 8);
         return true;
+    // FIELD_U64, and FIELD_HEX: digits may be hexadecimal everywhere.
     default:
         if (!parse_digits(ps, UINT64_MAX, &word))
             return false;
@@ -529,6 +560,7 @@ static bool field_begins(Parser *ps, const Field *f) {
         return accept(ps, f->lead);
     if (f->type == FIELD_INLINE)
         return peek(ps) == '(';
+    // A letter alone may begin the next word: a reference has a digit behind it.
     if (f->type == FIELD_REF)
         return peek(ps) == *field_ref_letter(f->ref) && ps->at + 1 < ps->end &&
                isdigit((unsigned char)ps->at[1]);
@@ -547,6 +579,7 @@ static void set_omitted(const Field *f, void *object) {
 
 static bool parse_struct(Parser *ps, const FieldStruct *s, void *object) {
     bool open = false;
+    // The plan's own lists fill the file and stand in no braces.
     const bool braces = s != plan_fields();
     if (s->events)
         ps->segment = object;
@@ -579,6 +612,7 @@ static bool parse_whole(Parser *ps, Plan *p) {
                     PLAN_VERSION);
     if (!parse_struct(ps, plan_fields(), p))
         return false;
+    // The second: a NUL byte, which peek can't tell from the end.
     if (peek(ps) || ps->at < ps->end)
         return fail(ps, ps->at, "expected the next field or section of the plan");
     p->version = version;

@@ -9,6 +9,7 @@ typedef struct {
     PlimError *error;
 } RefWalk;
 
+// False after naming the field; where and at are the element's kind and number.
 static bool check_index(RefWalk *w, const Field *f, uint32_t index, const char *where,
                         uint32_t at) {
     const uint32_t limit = field_ref_limit(w->plan, w->segment, f->ref);
@@ -33,11 +34,13 @@ static bool check_ref(RefWalk *w, const Field *f, const void *object, const char
                  at);
         return false;
     }
+    // UINT32_MAX stands for none where the field allows it.
     return (f->omit == OMIT_NONE && index == UINT32_MAX) || check_index(w, f, index, where, at);
 }
 
 static bool check_struct(RefWalk *w, const FieldStruct *s, const void *object, uint32_t at);
 
+// Of structs, which are walked, or of indices.
 static bool check_list(RefWalk *w, const Field *f, const void *object, const char *where,
                        uint32_t at) {
     const uint32_t count = field_u32(object, f->count_offset);
@@ -50,9 +53,12 @@ static bool check_list(RefWalk *w, const Field *f, const void *object, const cha
     return true;
 }
 
+// at: the number of the element in its list, for the message.
 static bool check_struct(RefWalk *w, const FieldStruct *s, const void *object, uint32_t at) {
+    // Instructions and operands have no word of their own in text.
     const char *where = *s->word ? s->word : s->label ? "instruction" : "operand";
     if (s->events)
+        // Events of what follows are this segment's, until the next one.
         w->segment = object;
     for (uint32_t i = 0; i < s->count; i++) {
         const Field *f = &s->field[i];
@@ -68,6 +74,7 @@ static bool check_struct(RefWalk *w, const FieldStruct *s, const void *object, u
 
 PlimStatus plan_check_refs(const Plan *p, PlimError *error) {
     RefWalk w = {.plan = p, .error = error};
+    // Bounds first: the verifier's memory grows with the square of the streams.
     if (p->stream_count > PLAN_STREAMS_MAX) {
         snprintf(error->text, sizeof error->text, "%u streams are more than %d", p->stream_count,
                  PLAN_STREAMS_MAX);
