@@ -5,8 +5,10 @@
 
 #include <string.h>
 
+// Skipping a value recurses once a level: the bound is one on the stack.
 enum { NESTING_MAX = 64 };
 
+// Failure is kept in the cursor, so that a caller may check once at the end.
 static bool fail(JsonCursor *j) {
     j->failed = true;
     return false;
@@ -17,6 +19,7 @@ static void skip_space(JsonCursor *j) {
         j->at++;
 }
 
+// Past c where it comes next, after any space; not finding it is no failure.
 bool json_accept(JsonCursor *j, char c) {
     if (j->failed)
         return false;
@@ -58,9 +61,11 @@ static bool read_hex(JsonCursor *j, uint32_t *out) {
 static bool read_escape_point(JsonCursor *j, uint32_t *point) {
     if (!read_hex(j, point))
         return false;
+    // No NUL: strings are handed on as C strings, which would end there.
     if (*point < 0xd800 || *point > 0xdfff)
         return *point != 0 || fail(j);
     uint32_t low;
+    // A high half must be followed by an escaped low one; either alone is no character.
     if (*point > 0xdbff || j->end - j->at < 2 || j->at[0] != '\\' || j->at[1] != 'u')
         return fail(j);
     j->at += 2;
@@ -77,6 +82,8 @@ static size_t utf8_encode(uint32_t point, char out[4]) {
         out[0] = (char)point;
         return 1;
     }
+    // Two to four bytes. The last ones take six bits each, from the back; what is left fits the
+    // lead byte below its marker bits.
     const size_t length = point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
     for (size_t i = length - 1; i > 0; i--) {
         out[i] = (char)(0x80 | (point & 0x3f));
@@ -88,6 +95,7 @@ static size_t utf8_encode(uint32_t point, char out[4]) {
 }
 
 // One character of a string, escaped or not, as UTF-8. Length 0 after a failure.
+// The cursor stands on a byte of the string, before its closing quote.
 static size_t read_character(JsonCursor *j, char out[4]) {
     if (*j->at != '\\') {
         // Control characters must be escaped.
@@ -105,7 +113,9 @@ static size_t read_character(JsonCursor *j, char out[4]) {
         uint32_t point;
         return read_escape_point(j, &point) ? utf8_encode(point, out) : 0;
     }
+    // Each letter of from escapes the character at the same place of to.
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    // strchr would find a NUL at the end of from.
     const char *found = kind ? strchr(from, kind) : NULL;
     if (!found)
         return 0;
@@ -121,6 +131,7 @@ static bool read_string(JsonCursor *j, char *out, size_t size) {
     while (j->at < j->end && *j->at != '"') {
         char character[4];
         const size_t length = read_character(j, character);
+        // One byte stays for the NUL. What does not fit fails: a name cut short is another name.
         if (length == 0 || (out && used + length + 1 > size))
             return fail(j);
         if (out)
@@ -144,12 +155,15 @@ bool json_count(JsonCursor *j, uint64_t *out) {
         return false;
     skip_space(j);
     const char *start = j->at;
+    // Digits only: a sign, fraction or exponent stops here, and the caller's next mark refuses it.
     *out = 0;
     for (; j->at < j->end && *j->at >= '0' && *j->at <= '9'; j->at++) {
+        // So the value fits int64_t whatever the next digit is.
         if (*out > (INT64_MAX - 9) / 10)
             return fail(j);
         *out = *out * 10 + (uint64_t)(*j->at - '0');
     }
+    // RFC 8259 has no 012.
     const bool leading_zero = j->at - start > 1 && *start == '0';
     return (j->at > start && !leading_zero) || fail(j);
 }
@@ -161,6 +175,7 @@ static bool skip_digits(JsonCursor *j) {
     return j->at > start || fail(j);
 }
 
+// [-]digits[.digits][e[+|-]digits]. Leading zeros pass here: what is skipped means nothing.
 static bool skip_number(JsonCursor *j) {
     json_accept(j, '-');
     if (!skip_digits(j))
@@ -194,6 +209,7 @@ static bool skip_items(JsonCursor *j, char close, int depth) {
     if (json_accept(j, close))
         return true;
     do {
+        // An object's items have a key, an array's have none; all else is alike.
         if (close == '}' && !(read_string(j, NULL, 0) && json_expect(j, ':')))
             return false;
         if (!skip_value(j, depth + 1))

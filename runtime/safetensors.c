@@ -16,16 +16,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+// Bytes. The first is the format's own limit, the second ours; conversion works in chunks of the
+// third, so that a tensor is never in memory twice.
 enum { HEADER_MAX = 100000000, NAME_MAX_BYTES = 1024, CONVERT_CHUNK = 1 << 16 };
 
 struct SafeFile {
     int fd;
-    char *path;
-    char *header;
+    char *path;     // for messages
+    char *header;   // JSON text, while it is read
     uint64_t data;  // file offset of the first tensor's bytes
     uint64_t bytes; // of tensor data
     uint32_t count, capacity;
-    SafeTensor *tensor;
+    SafeTensor *tensor; // sorted by name once the file is open; names are owned
 };
 
 typedef struct {
@@ -38,6 +40,7 @@ static const DTypeRow dtype_table[] = {{"BOOL", 1},    {"U8", 1},  {"I8", 1},  {
                                        {"BF16", 2},    {"I32", 4}, {"U32", 4}, {"F32", 4},
                                        {"F64", 8},     {"I64", 8}, {"U64", 8}};
 
+// NULL for a dtype the format does not have.
 static const DTypeRow *dtype_row(const char *name) {
     for (size_t i = 0; i < sizeof dtype_table / sizeof dtype_table[0]; i++)
         if (strcmp(dtype_table[i].name, name) == 0)
@@ -54,6 +57,7 @@ static PlimStatus io_error(const char *path, const char *verb, PlimError *error)
     return error_set(error, PLIM_IO, "can't %s %s: %s", verb, path, strerror(errno));
 }
 
+// "[1, 2]" with at most limit numbers.
 static bool read_counts(JsonCursor *j, uint64_t *out, uint32_t limit, uint32_t *count) {
     *count = 0;
     if (!json_expect(j, '['))
@@ -69,6 +73,7 @@ static bool read_counts(JsonCursor *j, uint64_t *out, uint32_t limit, uint32_t *
 
 // One tensor's object. Each of the three keys exactly once, others refused.
 static bool read_tensor(JsonCursor *j, SafeTensor *t, char *dtype, size_t dtype_size) {
+    // A bit for each key that has been read.
     unsigned seen = 0;
     uint64_t dim[SAFETENSORS_RANK_MAX], range[2] = {0, 0};
     uint32_t ranges = 0;
@@ -97,10 +102,12 @@ static bool read_tensor(JsonCursor *j, SafeTensor *t, char *dtype, size_t dtype_
     for (uint32_t i = 0; i < t->rank; i++)
         t->dim[i] = (int64_t)dim[i];
     t->offset = range[0];
+    // Where range is reversed this wraps; the line below then refuses it.
     t->bytes = range[1] - range[0];
     return seen == 7 && range[0] <= range[1] && json_expect(j, '}');
 }
 
+// A zeroed tensor at the end of the list, owned by the file. NULL without memory.
 static SafeTensor *add_tensor(SafeFile *f) {
     if (f->count == f->capacity) {
         const uint32_t capacity = f->capacity ? f->capacity * 2 : 64;
@@ -124,10 +131,13 @@ static bool size_matches(const SafeTensor *t) {
     return bytes == t->bytes;
 }
 
+// One name and value of the header. The tensor belongs to f from the start, so that closing f
+// frees it whatever fails here.
 static PlimStatus read_entry(SafeFile *f, JsonCursor *j, PlimError *error) {
     char name[NAME_MAX_BYTES], dtype[16] = "";
     if (!json_string(j, name, sizeof name) || !json_expect(j, ':'))
         return damaged(f, error, "its header is not the expected JSON", NULL);
+    // Metadata is no tensor; what it says means nothing to us.
     if (strcmp(name, "__metadata__") == 0)
         return json_skip(j) ? PLIM_OK : damaged(f, error, "its header is not valid JSON", NULL);
     SafeTensor *t = add_tensor(f);
@@ -148,6 +158,7 @@ static PlimStatus read_entry(SafeFile *f, JsonCursor *j, PlimError *error) {
     return PLIM_OK;
 }
 
+// Empty tensors come before the one that begins where they lie: only so do they tile.
 static int by_offset(const void *a, const void *b) {
     const SafeTensor *x = a, *y = b;
     if (x->offset != y->offset)
@@ -172,6 +183,7 @@ static PlimStatus check_tiling(SafeFile *f, PlimError *error) {
     }
     if (end != f->bytes)
         return damaged(f, error, "the tensors don't end where the file ends", NULL);
+    // This order stays: safetensors_find searches by it.
     qsort(f->tensor, f->count, sizeof *f->tensor, by_name);
     for (uint32_t i = 1; i < f->count; i++)
         if (strcmp(f->tensor[i - 1].name, f->tensor[i].name) == 0)
@@ -179,6 +191,7 @@ static PlimStatus check_tiling(SafeFile *f, PlimError *error) {
     return PLIM_OK;
 }
 
+// length is at most HEADER_MAX and inside the file (safetensors_probe).
 static PlimStatus read_header(SafeFile *f, uint64_t length, PlimError *error) {
     f->header = malloc((size_t)length + 1);
     if (!f->header)
@@ -194,6 +207,7 @@ static PlimStatus read_header(SafeFile *f, uint64_t length, PlimError *error) {
             if (status != PLIM_OK)
                 return status;
         } while (json_accept(&j, ','));
+        // Failing is kept in the cursor: json_at_end tells.
         json_expect(&j, '}');
     }
     if (!json_at_end(&j))
@@ -203,6 +217,7 @@ static PlimStatus read_header(SafeFile *f, uint64_t length, PlimError *error) {
 
 bool safetensors_probe(const uint8_t first[9], uint64_t file_bytes) {
     uint64_t length = 0;
+    // Little-endian, whatever the machine.
     for (int i = 7; i >= 0; i--)
         length = length << 8 | first[i];
     return length >= 2 && length <= HEADER_MAX && length + 8 <= file_bytes && first[8] == '{';
@@ -215,6 +230,7 @@ static PlimStatus open_file(SafeFile *f, PlimError *error) {
         return io_error(f->path, "open", error);
     uint8_t first[9];
     const uint64_t size = info.st_size > 0 ? (uint64_t)info.st_size : 0;
+    // The least file: a length, then {}.
     if (size < 10 || !file_read_at(f->fd, first, sizeof first, 0))
         return damaged(f, error, "it is too short", NULL);
     if (!safetensors_probe(first, size))
@@ -229,6 +245,7 @@ static PlimStatus open_file(SafeFile *f, PlimError *error) {
 
 PlimStatus safetensors_open(const char *path, SafeFile **out, PlimError *error) {
     SafeFile *f = calloc(1, sizeof *f);
+    // The sentence for every way out below that sets none of its own.
     error_set(error, PLIM_NO_MEMORY, "out of memory reading %s", path);
     if (!f)
         return PLIM_NO_MEMORY;
@@ -275,9 +292,11 @@ static float half_to_float(uint16_t h) {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
     uint32_t exponent = h >> 10 & 0x1f, fraction = h & 0x3ff;
     uint32_t bits;
+    // Infinity or NaN: all exponent bits set in both formats.
     if (exponent == 0x1f) {
         bits = sign | 0x7f800000 | fraction << 13;
     } else if (exponent != 0) {
+        // The exponents' biases are 15 and 127; the fraction has 10 bits of 23.
         bits = sign | (exponent + 112) << 23 | fraction << 13;
     } else if (fraction == 0) {
         bits = sign;
@@ -294,11 +313,13 @@ static float half_to_float(uint16_t h) {
     return out;
 }
 
+// bf16 is the upper half of an f32.
 static uint16_t float_to_bf16(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     if ((bits & 0x7fffffff) > 0x7f800000)
         return (uint16_t)(bits >> 16 | 0x40); // NaN stays one
+    // Round to nearest, ties to even; the largest floats become infinity.
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
@@ -326,15 +347,18 @@ static double element(const SafeTensor *t, const void *chunk, size_t i) {
         memcpy(&x, &bits, 4);
         return (double)x;
     }
+    // Integers and BOOL. The file and the machine (x86-64) are both little-endian.
     const uint32_t bytes = t->element_bytes;
     uint64_t word = 0;
     memcpy(&word, at + bytes * i, bytes);
     const bool negative = name[0] == 'I' && word >> (8 * bytes - 1) & 1;
+    // Copies the sign into the bits above the number.
     if (negative && bytes < 8)
         word |= ~(uint64_t)0 << (8 * bytes);
     return name[0] == 'I' ? (double)(int64_t)word : (double)word;
 }
 
+// False where x does not fit. Integers arrive whole: their source is never a float.
 static bool store_element(PlanDType to, double x, void *out, size_t i) {
     switch (to) {
     case PLAN_F32:
@@ -344,6 +368,7 @@ static bool store_element(PlanDType to, double x, void *out, size_t i) {
         ((uint16_t *)out)[i] = float_to_bf16((float)x);
         return true;
     case PLAN_I32:
+        // Written so that NaN, too, is refused.
         if (!(x >= -2147483648.0 && x <= 2147483647.0))
             return false;
         ((int32_t *)out)[i] = (int32_t)x;
@@ -358,9 +383,12 @@ static bool store_element(PlanDType to, double x, void *out, size_t i) {
 
 PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t first, uint64_t count,
                             PlanDType to, void *out, PlimError *error) {
+    // By first letter: F32, F64, F16, BF16 and BOOL; the last is told apart below.
     const bool from_float = t->dtype[0] == 'F' || t->dtype[0] == 'B';
     const bool to_float = to == PLAN_F32 || to == PLAN_BF16;
     const bool boolean = strcmp(t->dtype, "BOOL") == 0;
+    // F8 can be listed but not converted. Floats and integers never mix; BOOL becomes bool or
+    // i32.
     if (strncmp(t->dtype, "F8", 2) == 0 || (boolean ? to_float : from_float != to_float)) {
         return error_set(error, PLIM_BAD_INPUT, "%s: tensor %s is %s, which can't become %s",
                          f->path, t->name, t->dtype, plan_dtype_name(to));
@@ -368,6 +396,7 @@ PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t fir
     const uint32_t size = t->element_bytes;
     const size_t to_size = plan_dtype_bytes(to);
     uint8_t chunk[CONVERT_CHUNK];
+    // Elements 0 .. done - 1 have been stored.
     for (uint64_t done = 0; done < count;) {
         const uint64_t left = count - done, room = CONVERT_CHUNK / size;
         const uint64_t take = left < room ? left : room;

@@ -18,8 +18,11 @@ typedef struct {
     bool failed;
 } Text;
 
+// After a failure the text keeps what it had and failed stays set; callers look once, at the
+// end.
 static void append(Text *t, const char *bytes, size_t count) {
     if (t->used + count + 1 > t->capacity) {
+        // Doubling: linear in the bytes written.
         const size_t capacity = (t->used + count + 1) * 2;
         char *grown = realloc(t->at, capacity);
         if (!grown) {
@@ -37,6 +40,7 @@ static void append_text(Text *t, const char *text) {
     append(t, text, strlen(text));
 }
 
+// A JSON string; bytes from 0x80 on are UTF-8 and stand for themselves.
 static void append_string(Text *t, const char *text) {
     append_text(t, "\"");
     for (; *text; text++) {
@@ -53,6 +57,7 @@ static void append_string(Text *t, const char *text) {
     append_text(t, "\"");
 }
 
+// The format's names, by PlanDType.
 static const char *format_dtype(PlanDType t) {
     static const char *const name[PLAN_DTYPE_COUNT] = {"F32", "BF16", "I32", "BOOL"};
     return name[t];
@@ -68,12 +73,14 @@ static uint64_t tensor_bytes(const SafeSource *s) {
 // The header with its length, padded with spaces so that data is aligned to 8 bytes.
 static Text make_header(const SafeSource *tensor, uint32_t count, const char *metadata) {
     Text t = {0};
+    // Room for the length, filled in when it is known.
     append(&t, "\0\0\0\0\0\0\0\0", 8);
     append_text(&t, "{");
     if (metadata) {
         append_text(&t, "\"__metadata__\":");
         append_text(&t, metadata);
     }
+    // Of the next tensor, from the end of the header: the data follow without gaps.
     uint64_t offset = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0 || metadata)
@@ -96,11 +103,13 @@ static Text make_header(const SafeSource *tensor, uint32_t count, const char *me
     append_text(&t, "}");
     while (!t.failed && t.used % 8 != 0)
         append_text(&t, " ");
+    // Little-endian; the length's own 8 bytes do not count.
     for (int i = 0; i < 8 && !t.failed; i++)
         t.at[i] = (char)((t.used - 8) >> (8 * i) & 0xff);
     return t;
 }
 
+// One write takes at most about 2 GiB on Linux, and may take less than it was given.
 static bool write_fully(int fd, const void *bytes, uint64_t count) {
     const char *at = bytes;
     while (count > 0) {
@@ -115,6 +124,7 @@ static bool write_fully(int fd, const void *bytes, uint64_t count) {
     return true;
 }
 
+// The rename itself is on disk only when the folder is.
 static bool sync_folder(const char *path) {
     char folder[4096];
     const char *slash = strrchr(path, '/');
@@ -123,6 +133,7 @@ static bool sync_folder(const char *path) {
         return false;
     memcpy(folder, path, length);
     folder[length] = '\0';
+    // No slash: the current folder. A slash in front only: the root.
     const int fd = open(slash ? (length ? folder : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return false;
@@ -139,10 +150,12 @@ static bool write_file(const char *temporary, const char *path, const Text *head
     bool ok = write_fully(fd, header->at, header->used);
     for (uint32_t i = 0; i < count && ok; i++)
         ok = write_fully(fd, tensor[i].at, tensor_bytes(&tensor[i]));
+    // Before the rename: the name must never show a file whose bytes are not on disk.
     ok = ok && fsync(fd) == 0;
     ok = close(fd) == 0 && ok;
     ok = ok && rename(temporary, path) == 0 && sync_folder(path);
     if (!ok) {
+        // unlink must not replace the reason that the caller prints.
         const int why = errno;
         unlink(temporary);
         errno = why;
@@ -154,6 +167,7 @@ PlimStatus safetensors_write(const char *path, const SafeSource *tensor, uint32_
                              const char *metadata, PlimError *error) {
     Text header = make_header(tensor, count, metadata);
     char temporary[4096];
+    // The process id keeps two runs that save to one place apart.
     const int length = snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid());
     PlimStatus status = PLIM_OK;
     if (header.failed || length >= (int)sizeof temporary) {
