@@ -14,6 +14,7 @@
 
 enum { EXIT_DONE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2 };
 
+// Name, value (NULL: a switch), heading in the help, help. take_flag has what each does.
 static const Flag flag_table[] = {
     {"--data", "FILE", "Data",
      "text, a token file or safetensors; LOADER=FILE where there are several"},
@@ -33,8 +34,8 @@ enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0] };
 
 typedef struct {
     TrainOptions train;
-    int64_t threads;
-    const char *command;
+    int64_t threads;     // 0: as many as the plan and the process allow
+    const char *command; // the first plain argument, NULL where there is none
     bool json, help;
 } CommandLine;
 
@@ -51,6 +52,7 @@ static int usage(const char *program, const char *text) {
     return EXIT_USAGE;
 }
 
+// A whole number from 0 on; *out is set even where it is none.
 static bool read_count(const char *text, int64_t *out) {
     char *end;
     errno = 0;
@@ -59,6 +61,7 @@ static bool read_count(const char *text, int64_t *out) {
     return errno == 0 && end != text && *end == '\0' && x >= 0;
 }
 
+// Values point into argv, which outlives the run. False where the list is full.
 static bool add_text(const char **list, int *count, const char *value) {
     if (*count == TRAIN_LIST_MAX)
         return false;
@@ -79,6 +82,7 @@ static bool take_flag(CommandLine *c, const char *name, const char *value) {
         return read_count(value, &t->seed);
     if (strcmp(name, "--save-every") == 0)
         return read_count(value, &t->save_every);
+    // 4096 is beyond any machine, and keeps the later cast to int safe.
     if (strcmp(name, "--threads") == 0)
         return read_count(value, &c->threads) && c->threads <= 4096;
     if (strcmp(name, "--weights") == 0)
@@ -96,6 +100,7 @@ static bool take_flag(CommandLine *c, const char *name, const char *value) {
     return true;
 }
 
+// EXIT_DONE, or EXIT_USAGE after a sentence. Whether the command exists is plim_main's to say.
 static int read_command_line(CommandLine *c, int argc, char **argv) {
     FlagCursor cursor = {
         .table = flag_table, .table_count = FLAG_COUNT, .argc = argc, .argv = argv};
@@ -135,6 +140,8 @@ static PlimStatus print_info(const PlimSession *s, bool json) {
     return PLIM_OK;
 }
 
+// info stops after session_open: it prints the plan of a model that this machine may have no
+// memory for.
 static int run_command(const CommandLine *c, const char *program, const PlimImage *image) {
     PlimError error = {""};
     PlimSession s;
@@ -147,6 +154,7 @@ static int run_command(const CommandLine *c, const char *program, const PlimImag
             status = strcmp(c->command, "train") == 0 ? train_run(&s, &c->train, &error)
                                                       : eval_run(&s, &c->train, &error);
     }
+    // Safe whatever failed above: what was never opened is empty.
     session_close(&s);
     if (status == PLIM_OK)
         return EXIT_DONE;
@@ -159,6 +167,7 @@ int plim_main(int argc, char **argv, const PlimImage *image) {
     const int wrong = read_command_line(&c, argc, argv);
     if (wrong)
         return wrong;
+    // Asked for, the help is a success on stdout; for want of a command it is a usage error.
     if (c.help) {
         print_help(argv[0]);
         return EXIT_DONE;

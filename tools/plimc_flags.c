@@ -50,12 +50,14 @@ void plimc_print_help(void) {
     flags_print(flag_table, FLAG_COUNT, stdout);
 }
 
+// A sentence to stderr; value, where there is one, is the text at fault.
 static int wrong(const char *what, const char *value) {
     fprintf(stderr, "plimc: %s%s%s; see plimc --help\n", what, value ? " " : "",
             value ? value : "");
     return EXIT_USAGE;
 }
 
+// Names in the order of PlimcEmit.
 static bool read_emit(const char *value, PlimcEmit *out) {
     static const char *const name[] = {"graph", "plan", "llvm", "asm", "obj", "exe"};
     for (int i = 0; i < 6; i++)
@@ -66,6 +68,8 @@ static bool read_emit(const char *value, PlimcEmit *out) {
     return false;
 }
 
+// "train,eval": no empty name, but a comma at the end is passed over. May be given again to add
+// more.
 static bool read_entries(Arena *a, const char *value, PlimcRequest *r) {
     while (*value) {
         const size_t length = strcspn(value, ",");
@@ -77,6 +81,7 @@ static bool read_entries(Arena *a, const char *value, PlimcRequest *r) {
     return r->entry_count > 0;
 }
 
+// "NAME=VALUE". The value stays text, which the frontend reads.
 static bool read_size_override(Arena *a, const char *value, PlimcRequest *r) {
     const char *equal = strchr(value, '=');
     if (!equal || equal == value || r->size_count == PLIMC_LIST_MAX)
@@ -93,6 +98,7 @@ static bool one_of(const char *value, const char *const *known, int count) {
     return false;
 }
 
+// --budget takes a size; --pass-limit and --threads take a count from 1 on.
 static bool take_number(PlimcRequest *r, const char *name, const char *value) {
     int64_t n;
     if (strcmp(name, "--budget") == 0)
@@ -103,12 +109,14 @@ static bool take_number(PlimcRequest *r, const char *name, const char *value) {
         r->options.rewrite_limit = n;
     else
         r->options.workers = n <= 1024 ? (int)n : 0;
+    // 1024: each worker has workspace of its own in the arena of every kernel that needs some.
     return strcmp(name, "--threads") != 0 || n <= 1024;
 }
 
 static bool take_choice(PlimcRequest *r, const char *name, const char *value) {
     static const char *const precision[] = {"f32", "bf16"}, *const format[] = {"text", "json"},
                              *const order[] = {"program", "depth-first", "list"};
+    // Stored before it is checked: a refused value ends the program anyway.
     if (strcmp(name, "--precision") == 0)
         r->options.precision = value;
     else if (strcmp(name, "--order") == 0)
@@ -123,6 +131,7 @@ static bool take_choice(PlimcRequest *r, const char *name, const char *value) {
                                             : one_of(value, format, 2);
 }
 
+// Switches only turn on, so that giving one twice is harmless.
 static void take_switch(PlimcRequest *r, const char *name) {
     const struct {
         const char *name;
@@ -147,6 +156,8 @@ static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *v
                 {"--dump-after", &r->dump_after},
                 {"--explain", &r->explain},
                 {"--target", &r->options.target}};
+    // Text as it stands first, then one of a few words, then what has a syntax of its own; of what
+    // is left, flags with a value are numbers and those without are switches.
     static const char *const choice[] = {"--precision", "--order", "--arrange", "--error-format"};
     for (size_t i = 0; i < sizeof text / sizeof text[0]; i++)
         if (strcmp(text[i].name, name) == 0) {
@@ -180,10 +191,12 @@ static bool is_recorded(const Flag *flag) {
                : strcmp(flag->group, "Target") == 0 || strcmp(flag->group, "Plan") == 0;
 }
 
+// Before the parser, which would only say that it knows no such option.
 static int refuse_later(int argc, char **argv) {
     for (int i = 1; i < argc; i++)
         for (size_t j = 0; j < sizeof later_table / sizeof later_table[0]; j++) {
             const size_t length = strlen(later_table[j]);
+            // Both "--far X" and "--far=X", but no longer name that begins so.
             if (strncmp(argv[i], later_table[j], length) == 0 &&
                 (argv[i][length] == '\0' || argv[i][length] == '=')) {
                 fprintf(stderr, "plimc: %s is not supported yet\n", later_table[j]);
@@ -212,10 +225,12 @@ int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
         }
         if (!take_flag(a, r, flag->name, value))
             return wrong(arena_format(a, "%s takes %s, not", flag->name, flag->value), value);
+        // In the order given, which matters where a flag comes twice.
         if (is_recorded(flag))
             r->flags = arena_format(a, "%s%s%s%s%s", r->flags, r->flags[0] ? " " : "", flag->name,
                                     value ? " " : "", value ? value : "");
     }
+    // Linkers write files, not streams.
     if (r->emit == OUT_EXECUTABLE && r->out && strcmp(r->out, "-") == 0)
         return wrong("a program can't go to standard output: name a file with -o", NULL);
     if (!r->file && !r->help && !r->version && !r->explain)

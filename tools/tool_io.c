@@ -14,7 +14,9 @@ static char *read_stream(FILE *in, size_t limit, size_t *bytes) {
     size_t size = 0, capacity = 1 << 16;
     char *text = malloc(capacity);
     while (text) {
+        // One byte of the room always stays free, for the NUL.
         size += fread(text + size, 1, capacity - size - 1, in);
+        // A short read is the end of the stream, or an error that the caller asks ferror about.
         if (size + 1 < capacity || size > limit)
             break;
         capacity *= 2;
@@ -36,6 +38,7 @@ char *tool_read(const char *tool, const char *path, size_t limit, size_t *bytes)
         fprintf(stderr, "%s: error: can't read %s: %s\n", tool, path, strerror(errno));
         return NULL;
     }
+    // fread does not promise an errno: without one, the sentence must not name an older failure.
     errno = 0;
     char *text = read_stream(in, limit, bytes);
     const char *wrong = !text            ? "out of memory"
@@ -57,6 +60,7 @@ static bool is_special(const char *path) {
     return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
+// What is there may be written in part: a pipe can't be taken back. errno says why.
 static bool write_through(const char *path, const void *bytes, size_t size) {
     FILE *out = fopen(path, "wbe");
     if (!out)
@@ -65,6 +69,8 @@ static bool write_through(const char *path, const void *bytes, size_t size) {
     return fclose(out) == 0 && good;
 }
 
+// The process id keeps two compilers of one output apart. Not synced to disk, unlike
+// checkpoints: what a power failure takes can be made again. errno says why it failed.
 static bool write_renamed(const char *path, const void *bytes, size_t size) {
     char temporary[4096];
     const int length = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
@@ -76,9 +82,11 @@ static bool write_renamed(const char *path, const void *bytes, size_t size) {
     if (!out)
         return false;
     bool good = fwrite(bytes, 1, size, out) == size;
+    // Also where fwrite failed: closing frees the stream, and its last bytes may fail too.
     good = fclose(out) == 0 && good;
     good = good && rename(temporary, path) == 0;
     if (!good) {
+        // unlink must not replace the reason that the caller prints.
         const int why = errno;
         unlink(temporary);
         errno = why;
@@ -95,6 +103,7 @@ bool tool_write(const char *tool, const char *path, const void *bytes, size_t si
         good = write_through(path, bytes, size);
     } else {
         sigset_t set, old;
+        // Killed between creating and renaming, the tool would leave its temporary behind.
         sigemptyset(&set);
         sigaddset(&set, SIGINT);
         sigaddset(&set, SIGTERM);
@@ -122,6 +131,7 @@ ToolText tool_text_kind(const char *path, const char *text) {
         return TEXT_GRAPH;
     if (ends_with(path, ".plan"))
         return TEXT_PLAN;
+    // Comments and blank lines come before the first word in all three forms.
     while (*text == '#' || *text == '\n' || *text == ' ')
         text += *text == '#' ? strcspn(text, "\n") : 1;
     // No model begins with one of these: its words are use, fn, model and place.
@@ -137,11 +147,13 @@ bool tool_size(const char *text, uint64_t *out) {
         const char *name;
         double factor;
     } unit[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
+    // strtod alone would also take spaces, signs, nan and inf.
     if (*text < '0' || *text > '9')
         return false;
     char *end = NULL;
     const double number = strtod(text, &end);
     for (size_t i = 0; i < sizeof unit / sizeof unit[0]; i++)
+        // 4e18 is below 2^62, so sums of two sizes fit 63 bits.
         if (strcmp(end, unit[i].name) == 0 && number * unit[i].factor < 4e18) {
             *out = (uint64_t)(number * unit[i].factor);
             return true;
@@ -152,6 +164,7 @@ bool tool_size(const char *text, uint64_t *out) {
 bool tool_count(const char *text, int64_t least, int64_t *out) {
     char *end = NULL;
     errno = 0;
+    // Out of range gives ERANGE; text after the number is no number.
     const long long number = strtoll(text, &end, 10);
     *out = number;
     return errno == 0 && end != text && *end == '\0' && number >= least;
