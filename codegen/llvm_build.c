@@ -22,6 +22,8 @@ static void take_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
     LLVMDisposeMessage(text);
 }
 
+// The code generator for the target, and its data layout for the module. On failure b->error says
+// why and there is no machine.
 static void make_machine(LlvmBuild *b) {
     LLVMTargetRef target;
     char *message = NULL;
@@ -30,6 +32,7 @@ static void make_machine(LlvmBuild *b) {
         LLVMDisposeMessage(message);
         return;
     }
+    // Position-independent: the object is linked into an executable made with -pie.
     b->machine = LLVMCreateTargetMachine(target, llvm_triple, b->target->cpu, b->target->features,
                                          LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
     if (!b->machine) {
@@ -53,6 +56,7 @@ void llvm_build_init(LlvmBuild *b, Arena *a, const CpuTarget *target, const char
     *b = (LlvmBuild){.arena = a, .target = target};
     b->context = LLVMContextCreate();
     LLVMContextSetDiagnosticHandler(b->context, take_diagnostic, b);
+    // Names that LLVM's own passes would make up are dropped too.
     LLVMContextSetDiscardValueNames(b->context, 1);
     b->module = LLVMModuleCreateWithNameInContext(module_name, b->context);
     b->builder = LLVMCreateBuilderInContext(b->context);
@@ -65,9 +69,11 @@ void llvm_build_init(LlvmBuild *b, Arena *a, const CpuTarget *target, const char
     b->f32 = LLVMFloatTypeInContext(b->context);
     b->bf16 = LLVMBFloatTypeInContext(b->context);
     b->ptr = LLVMPointerTypeInContext(b->context, 0);
+    // Last, for it needs the module to describe.
     make_machine(b);
 }
 
+// The context goes last: everything else but the machine lives in it.
 void llvm_build_release(LlvmBuild *b) {
     LLVMDisposeBuilder(b->builder);
     if (b->machine)
@@ -77,17 +83,20 @@ void llvm_build_release(LlvmBuild *b) {
     LLVMContextDispose(b->context);
 }
 
+// The first complaint is kept: later ones are often only its consequences.
 void llvm_unsupported(LlvmBuild *b, const char *what) {
     if (!b->error)
         b->error = arena_text(b->arena, what);
 }
 
+// An attribute without a value, at the function or at a parameter (1 is the first).
 static void add_enum_attribute(LlvmBuild *b, LLVMValueRef fn, LLVMAttributeIndex at,
                                const char *name) {
     const unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
     LLVMAddAttributeAtIndex(fn, at, LLVMCreateEnumAttribute(b->context, kind, 0));
 }
 
+// An attribute of the function that LLVM's x86 back end reads as text.
 static void add_text_attribute(LlvmBuild *b, LLVMValueRef fn, const char *name, const char *value) {
     LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
                             LLVMCreateStringAttribute(b->context, name, (unsigned)strlen(name),
@@ -101,10 +110,12 @@ LLVMValueRef llvm_function_begin(LlvmBuild *b, const char *name, LLVMTypeRef typ
     if (linkage == LLVMExternalLinkage) // Seen by the other parts of the program, not by libraries
         LLVMSetVisibility(b->fn, LLVMHiddenVisibility);
     add_enum_attribute(b, b->fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, "nounwind");
+    // LLVM picks instructions by the attributes of each function, so every one says its CPU.
     add_text_attribute(b, b->fn, "target-cpu", b->target->cpu);
     add_text_attribute(b, b->fn, "tune-cpu", b->target->tune);
     if (*b->target->features)
         add_text_attribute(b, b->fn, "target-features", b->target->features);
+    // The timings of some CPUs make LLVM prefer 256 bits; our vectors are made for 512.
     if (b->target->avx512)
         add_text_attribute(b, b->fn, "prefer-vector-width", "512");
     LLVMPositionBuilderAtEnd(b->builder, LLVMAppendBasicBlockInContext(b->context, b->fn, ""));
@@ -112,6 +123,7 @@ LLVMValueRef llvm_function_begin(LlvmBuild *b, const char *name, LLVMTypeRef typ
 }
 
 LLVMValueRef llvm_kernel_begin(LlvmBuild *b, const char *name, LLVMLinkage linkage) {
+    // Operands, immediates, first tile, one past the last, workspace: KernelFn in codegen.h.
     LLVMTypeRef parameter[] = {b->ptr, b->ptr, b->i64, b->i64, b->ptr};
     LLVMValueRef fn =
         llvm_function_begin(b, name, LLVMFunctionType(b->void_type, parameter, 5, 0), linkage);
@@ -129,6 +141,7 @@ void llvm_function_end(LlvmBuild *b) {
 }
 
 // A load from one of the tables: the same value however often it is made.
+// Said to LLVM as invariant.load, so that stores of the kernel don't force it to load again.
 static LLVMValueRef table_load(LlvmBuild *b, LLVMTypeRef type, unsigned parameter, int index) {
     LLVMValueRef at = llvm_at(b, type, LLVMGetParam(b->fn, parameter), llvm_i64(b, index));
     LLVMValueRef value = LLVMBuildLoad2(b->builder, type, at, "");
@@ -138,6 +151,7 @@ static LLVMValueRef table_load(LlvmBuild *b, LLVMTypeRef type, unsigned paramete
     return value;
 }
 
+// Parameters by position, as llvm_kernel_begin lists them.
 LLVMValueRef llvm_operand(LlvmBuild *b, int operand) {
     return table_load(b, b->ptr, 0, operand);
 }
@@ -159,6 +173,8 @@ LLVMValueRef llvm_workspace(LlvmBuild *b) {
 }
 
 LLVMValueRef llvm_stack(LlvmBuild *b, LLVMTypeRef element, int64_t count, unsigned align) {
+    // Only in the entry block is room taken once: inside a loop each trip would take it again. It
+    // goes before the block's first instruction, since the block may have its branch already.
     LLVMBasicBlockRef here = LLVMGetInsertBlock(b->builder);
     LLVMBasicBlockRef entry = LLVMGetEntryBasicBlock(b->fn);
     LLVMValueRef first = LLVMGetFirstInstruction(entry);
@@ -182,6 +198,7 @@ int llvm_width(LLVMTypeRef type) {
     return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? (int)LLVMGetVectorSize(type) : 1;
 }
 
+// The type of one lane.
 static LLVMTypeRef element_of(LLVMTypeRef type) {
     return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMGetElementType(type) : type;
 }
@@ -203,6 +220,7 @@ LLVMValueRef llvm_i1(LlvmBuild *b, bool value) {
 }
 
 LLVMValueRef llvm_i32(LlvmBuild *b, int64_t value) {
+    // Sign-extended from 64 bits: negative numbers are meant as such.
     return LLVMConstInt(b->i32, (unsigned long long)value, 1);
 }
 
@@ -236,6 +254,8 @@ LLVMValueRef llvm_iota(LlvmBuild *b, int width) {
     return LLVMConstVector(lane, (unsigned)width);
 }
 
+// Into lane 0 and from there into all lanes: the form that LLVM turns into one broadcast, or into a
+// memory operand where the scalar was loaded.
 LLVMValueRef llvm_splat(LlvmBuild *b, LLVMValueRef scalar, int width) {
     if (width == 1)
         return scalar;
@@ -259,12 +279,14 @@ LLVMValueRef llvm_lane(LlvmBuild *b, LLVMValueRef vector, int lane) {
 LLVMValueRef llvm_intrinsic(LlvmBuild *b, const char *name, LLVMTypeRef *overload,
                             int overload_count, LLVMValueRef *arg, int arg_count) {
     const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    // The names of intrinsics stand in this folder only: an unknown one is our mistake.
     CHECK(id != 0);
     LLVMValueRef fn = LLVMGetIntrinsicDeclaration(b->module, id, overload, (size_t)overload_count);
     LLVMTypeRef type = LLVMIntrinsicGetType(b->context, id, overload, (size_t)overload_count);
     return LLVMBuildCall2(b->builder, type, fn, arg, (unsigned)arg_count, "");
 }
 
+// An intrinsic overloaded on the type of its first argument alone.
 static LLVMValueRef float_intrinsic(LlvmBuild *b, const char *name, LLVMValueRef *arg,
                                     int arg_count) {
     LLVMTypeRef type = LLVMTypeOf(arg[0]);
@@ -303,6 +325,8 @@ LLVMValueRef llvm_fsqrt(LlvmBuild *b, LLVMValueRef x) {
     return float_intrinsic(b, "llvm.sqrt", &x, 1);
 }
 
+// A comparison and a choice, which is what vmaxps does. llvm.maxnum treats NaN otherwise and takes
+// several instructions.
 LLVMValueRef llvm_fmax(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
     return llvm_select(b, llvm_fcmp(b, LLVMRealOGT, x, y), x, y);
 }
@@ -335,6 +359,7 @@ LLVMValueRef llvm_mul(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y) {
     return LLVMBuildMul(b->builder, x, y, "");
 }
 
+// Divisors are known here, so LLVM makes a multiplication and a shift of it.
 LLVMValueRef llvm_udiv(LlvmBuild *b, LLVMValueRef x, int64_t y) {
     return LLVMBuildUDiv(b->builder, x, llvm_i64(b, y), "");
 }
@@ -343,12 +368,14 @@ LLVMValueRef llvm_urem(LlvmBuild *b, LLVMValueRef x, int64_t y) {
     return LLVMBuildURem(b->builder, x, llvm_i64(b, y), "");
 }
 
+// The elements must be of one size: lanes are neither joined nor split.
 LLVMValueRef llvm_cast_bits(LlvmBuild *b, LLVMValueRef x, LLVMTypeRef element) {
     return LLVMBuildBitCast(b->builder, x, llvm_vector(element, llvm_width(LLVMTypeOf(x))), "");
 }
 
 LLVMValueRef llvm_clamp(LlvmBuild *b, LLVMValueRef x, int64_t limit) {
     LLVMTypeRef type = LLVMTypeOf(x);
+    // Signed comparisons: a negative index goes to 0 and not to the end.
     LLVMValueRef low = llvm_zero(type), high = llvm_int_like(type, limit - 1);
     x = llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, low), low, x);
     return llvm_select(b, llvm_icmp(b, LLVMIntSGT, x, high), high, x);
@@ -386,6 +413,7 @@ LLVMValueRef llvm_lanes_max(LlvmBuild *b, LLVMValueRef v) {
     return v;
 }
 
+// bf16 is the upper half of an f32, so widening is exact.
 LLVMValueRef llvm_bf16_widen(LlvmBuild *b, LLVMValueRef bits) {
     LLVMTypeRef wide = llvm_vector(b->i32, llvm_width(LLVMTypeOf(bits)));
     LLVMValueRef x = LLVMBuildZExt(b->builder, bits, wide, "");
@@ -402,12 +430,16 @@ LLVMValueRef llvm_bf16_narrow(LlvmBuild *b, LLVMValueRef x) {
     }
     LLVMTypeRef wide = llvm_vector(b->i32, width);
     LLVMValueRef bits = llvm_cast_bits(b, x, b->i32);
+    // To nearest even: just under half a step is added, and one more where the kept part is odd;
+    // then the lower half is cut off.
     LLVMValueRef high = LLVMBuildLShr(b->builder, bits, llvm_int_like(wide, 16), "");
     LLVMValueRef odd = LLVMBuildAnd(b->builder, high, llvm_int_like(wide, 1), "");
     LLVMValueRef up = llvm_add(b, llvm_add(b, bits, llvm_int_like(wide, 0x7fff)), odd);
     LLVMValueRef rounded = LLVMBuildLShr(b->builder, up, llvm_int_like(wide, 16), "");
+    // Cutting could leave a NaN no payload, which is an infinity: the quiet bit keeps it one.
     LLVMValueRef quiet = LLVMBuildOr(b->builder, high, llvm_int_like(wide, 0x40), "");
     LLVMValueRef magnitude = LLVMBuildAnd(b->builder, bits, llvm_int_like(wide, 0x7fffffff), "");
+    // Below the smallest normal number only the sign is left, as the instruction has it.
     LLVMValueRef tiny = llvm_icmp(b, LLVMIntULT, magnitude, llvm_int_like(wide, 0x00800000));
     LLVMValueRef nan = llvm_icmp(b, LLVMIntUGT, magnitude, llvm_int_like(wide, 0x7f800000));
     LLVMValueRef sign = LLVMBuildAnd(b->builder, high, llvm_int_like(wide, 0x8000), "");
@@ -417,6 +449,7 @@ LLVMValueRef llvm_bf16_narrow(LlvmBuild *b, LLVMValueRef x) {
 
 // Loops and branches.
 
+// Blocks stand in the order in which they are made, at the function's end.
 static LLVMBasicBlockRef new_block(LlvmBuild *b) {
     return LLVMAppendBasicBlockInContext(b->context, b->fn, "");
 }
@@ -431,8 +464,10 @@ void llvm_loop_begin(LlvmBuild *b, LlvmLoop *loop, LLVMValueRef from, LLVMValueR
     loop->to = to;
     loop->step = llvm_i64(b, step);
     loop->carry_count = 0;
+    // No trip at all where the range is empty.
     LLVMBuildCondBr(b->builder, llvm_icmp(b, LLVMIntSLT, from, to), loop->body, loop->exit);
     LLVMPositionBuilderAtEnd(b->builder, loop->body);
+    // The way back from the body's end is added by llvm_loop_end, as for all carried values.
     loop->index = LLVMBuildPhi(b->builder, b->i64, "");
     LLVMAddIncoming(loop->index, &from, &loop->before, 1);
 }
@@ -441,6 +476,7 @@ LLVMValueRef llvm_loop_carry(LlvmBuild *b, LlvmLoop *loop, LLVMValueRef initial)
     CHECK(loop->carry_count < LLVM_CARRY_MAX);
     const int i = loop->carry_count++;
     loop->initial[i] = initial;
+    // LLVM wants all phis before other code, so values are carried first thing in the body.
     loop->carry[i] = LLVMBuildPhi(b->builder, LLVMTypeOf(initial), "");
     loop->next[i] = NULL;
     LLVMAddIncoming(loop->carry[i], &initial, &loop->before, 1);
@@ -452,7 +488,9 @@ void llvm_loop_next(LlvmLoop *loop, int carry, LLVMValueRef value) {
 }
 
 void llvm_loop_end(LlvmBuild *b, LlvmLoop *loop) {
+    // Where the body ended: no longer loop->body if there were branches or loops in it.
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(b->builder);
+    // Indices stay far below 2^63; saying so lets LLVM simplify addresses.
     LLVMValueRef next = LLVMBuildNSWAdd(b->builder, loop->index, loop->step, "");
     LLVMAddIncoming(loop->index, &next, &latch, 1);
     LLVMBuildCondBr(b->builder, llvm_icmp(b, LLVMIntSLT, next, loop->to), loop->body, loop->exit);
@@ -460,12 +498,14 @@ void llvm_loop_end(LlvmBuild *b, LlvmLoop *loop) {
     for (int i = 0; i < loop->carry_count; i++) {
         CHECK(loop->next[i]);
         LLVMAddIncoming(loop->carry[i], &loop->next[i], &latch, 1);
+        // Two ways lead out: past the loop without a trip, and from the end of the last trip.
         loop->result[i] = LLVMBuildPhi(b->builder, LLVMTypeOf(loop->initial[i]), "");
         LLVMAddIncoming(loop->result[i], &loop->initial[i], &loop->before, 1);
         LLVMAddIncoming(loop->result[i], &loop->next[i], &latch, 1);
     }
 }
 
+// No values come out of a branch: what it does is stores.
 LlvmIf llvm_if_begin(LlvmBuild *b, LLVMValueRef condition) {
     LLVMBasicBlockRef then = new_block(b);
     const LlvmIf branch = {.exit = new_block(b)};

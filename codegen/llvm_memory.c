@@ -6,6 +6,8 @@
 
 #include "ir/check.h"
 
+// In bounds: addresses never leave the operand's buffer, which LLVM may rely on. With a vector of
+// indices the result is a vector of addresses.
 LLVMValueRef llvm_at(LlvmBuild *b, LLVMTypeRef element, LLVMValueRef base, LLVMValueRef index) {
     return LLVMBuildInBoundsGEP2(b->builder, element, base, &index, 1, "");
 }
@@ -24,6 +26,7 @@ LLVMValueRef llvm_load_masked(LlvmBuild *b, LLVMTypeRef type, LLVMValueRef addre
                               LLVMValueRef mask) {
     if (!mask)
         return llvm_load(b, type, address, align);
+    // The last argument is what masked lanes read as.
     LLVMTypeRef overload[] = {type, b->ptr};
     LLVMValueRef arg[] = {address, llvm_i32(b, align), mask, llvm_zero(type)};
     return llvm_intrinsic(b, "llvm.masked.load", overload, 2, arg, 4);
@@ -40,6 +43,7 @@ void llvm_store_masked(LlvmBuild *b, LLVMValueRef value, LLVMValueRef address, u
     llvm_intrinsic(b, "llvm.masked.store", overload, 2, arg, 4);
 }
 
+// Of one lane in memory; also the alignment that can be relied on. i1 lanes take a byte.
 static unsigned element_bytes(LLVMTypeRef type) {
     LLVMTypeRef element = llvm_width(type) == 1 ? type : LLVMGetElementType(type);
     switch (LLVMGetTypeKind(element)) {
@@ -54,6 +58,7 @@ static unsigned element_bytes(LLVMTypeRef type) {
     }
 }
 
+// Of a vector its lane's type, of a scalar its own.
 static LLVMTypeRef lane_type(LLVMTypeRef type) {
     return llvm_width(type) == 1 ? type : LLVMGetElementType(type);
 }
@@ -62,9 +67,11 @@ LLVMValueRef llvm_gather(LlvmBuild *b, LLVMTypeRef type, LLVMValueRef base, LLVM
                          LLVMValueRef mask) {
     const int width = llvm_width(type);
     LLVMValueRef address = llvm_at(b, lane_type(type), base, index);
+    // A single element needs no gather: a plain load, as masks are for vectors only.
     if (width == 1)
         return llvm_load(b, type, address, element_bytes(type));
     if (!mask)
+        // The intrinsic has no form without a mask; one of ones costs nothing.
         mask = llvm_int_like(llvm_vector(b->i1, width), 1);
     LLVMTypeRef overload[] = {type, LLVMTypeOf(address)};
     LLVMValueRef arg[] = {address, llvm_i32(b, element_bytes(type)), mask, llvm_zero(type)};
@@ -76,6 +83,7 @@ void llvm_scatter(LlvmBuild *b, LLVMValueRef value, LLVMValueRef base, LLVMValue
     LLVMTypeRef type = LLVMTypeOf(value);
     const int width = llvm_width(type);
     LLVMValueRef address = llvm_at(b, lane_type(type), base, index);
+    // As for the gather.
     if (width == 1) {
         llvm_store(b, value, address, element_bytes(type));
         return;
@@ -84,9 +92,11 @@ void llvm_scatter(LlvmBuild *b, LLVMValueRef value, LLVMValueRef base, LLVMValue
         mask = llvm_int_like(llvm_vector(b->i1, width), 1);
     LLVMTypeRef overload[] = {type, LLVMTypeOf(address)};
     LLVMValueRef arg[] = {value, address, llvm_i32(b, element_bytes(type)), mask};
+    // Lanes that meet are stored in order: the last one stays.
     llvm_intrinsic(b, "llvm.masked.scatter", overload, 2, arg, 4);
 }
 
+// Lanes known here: the mask is a constant.
 LLVMValueRef llvm_mask_first(LlvmBuild *b, int width, int64_t count) {
     LLVMValueRef lane[512];
     CHECK(width <= 512);
@@ -103,6 +113,7 @@ LLVMValueRef llvm_mask_below(LlvmBuild *b, int width, LLVMValueRef count) {
     return llvm_icmp(b, LLVMIntSLT, llvm_iota(b, width), llvm_splat(b, count, width));
 }
 
+// bf16 is held as bits, for LLVM's own bf16 arithmetic would round where we don't.
 LLVMTypeRef llvm_memory_type(LlvmBuild *b, DType dtype) {
     switch (dtype) {
     case DT_F32:
@@ -126,6 +137,7 @@ LLVMValueRef llvm_load_typed(LlvmBuild *b, DType dtype, int width, LLVMValueRef 
     return llvm_widen_typed(b, dtype, value);
 }
 
+// Any byte but 0 is true.
 LLVMValueRef llvm_widen_typed(LlvmBuild *b, DType dtype, LLVMValueRef value) {
     if (dtype == DT_BF16)
         return llvm_bf16_widen(b, value);
@@ -134,6 +146,7 @@ LLVMValueRef llvm_widen_typed(LlvmBuild *b, DType dtype, LLVMValueRef value) {
     return value;
 }
 
+// Bools are written as 0 or 1, so that files and checks can compare bytes.
 LLVMValueRef llvm_narrow_typed(LlvmBuild *b, DType dtype, LLVMValueRef value) {
     if (dtype == DT_BF16)
         return llvm_bf16_narrow(b, value);

@@ -12,9 +12,13 @@
 #include <llvm-c/Error.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
+// Stack slots to registers, repeated work joined, simplified, loop invariants moved out; then what
+// that exposed is joined and dropped. Inside functions only.
 static const char passes[] = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
                              "loop-mssa(licm),early-cse,dce)";
 
+// Templates make the helper functions they call in the same module. False with b->error set; the
+// function is then unfinished and the module good for nothing.
 bool llvm_module_add(LlvmBuild *b, const Kernel *k) {
     LLVMValueRef fn = llvm_kernel_begin(b, k->name, LLVMExternalLinkage);
     switch (k->kind) {
@@ -35,6 +39,7 @@ bool llvm_module_add(LlvmBuild *b, const Kernel *k) {
     return true;
 }
 
+// LLVM's errors own their text and must be consumed; the message is copied to b->error.
 static bool take_error(LlvmBuild *b, LLVMErrorRef error) {
     if (!error)
         return true;
@@ -45,6 +50,7 @@ static bool take_error(LlvmBuild *b, LLVMErrorRef error) {
 }
 
 bool llvm_module_optimize(LlvmBuild *b) {
+// Broken code is our mistake and would crash in the passes: Debug builds say where.
 #ifndef NDEBUG
     char *message = NULL;
     if (LLVMVerifyModule(b->module, LLVMReturnStatusAction, &message)) {
@@ -60,6 +66,7 @@ bool llvm_module_optimize(LlvmBuild *b) {
     return take_error(b, error) && !b->error;
 }
 
+// A copy in the arena: LLVM's text is its own to free.
 const char *llvm_module_text(LlvmBuild *b) {
     char *text = LLVMPrintModuleToString(b->module);
     const char *copy = arena_text(b->arena, text);
@@ -67,6 +74,7 @@ const char *llvm_module_text(LlvmBuild *b) {
     return copy;
 }
 
+// Assembly or an object; the caller disposes of the buffer. NULL with b->error set.
 LLVMMemoryBufferRef llvm_module_object(LlvmBuild *b, LLVMCodeGenFileType type) {
     LLVMMemoryBufferRef out = NULL;
     char *message = NULL;
@@ -75,6 +83,7 @@ LLVMMemoryBufferRef llvm_module_object(LlvmBuild *b, LLVMCodeGenFileType type) {
         LLVMDisposeMessage(message);
         return NULL;
     }
+    // The code generator may complain through the diagnostic handler and still return a buffer.
     if (b->error) {
         LLVMDisposeMemoryBuffer(out);
         return NULL;

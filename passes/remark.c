@@ -1,6 +1,7 @@
 // Remarks: what a pass chose and what it cost, kept in order for plim-dump and the plan.
 #include "passes/pass.h"
 
+// The texts are copied, for a subject may lie in scratch, which dies with the pass.
 void remark_add(PassCtx *cx, const char *pass, const char *subject, const char *format, ...) {
     Remarks *r = &cx->remarks;
     if (r->count == r->capacity) {
@@ -18,6 +19,8 @@ void remark_add(PassCtx *cx, const char *pass, const char *subject, const char *
                                    .text = text};
 }
 
+// Counts rewrites over all passes, so that a limit cuts the sequence at one point: the first wrong
+// rewrite is then found by bisection. A limit of 0 means none.
 bool rewrite_allowed(PassCtx *cx) {
     const int64_t limit = cx->options ? cx->options->rewrite_limit : 0;
     if (limit > 0 && cx->rewrites >= limit)
