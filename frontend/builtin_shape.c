@@ -13,6 +13,7 @@
 // The tensors of concat(a, b, ...) or concat([a, b]), brought to one element type. NULL after a
 // diagnostic.
 static const Array **tensors(Elab *e, const BuiltinCall *call, int *count) {
+    // Phase 1: the positional arguments. `axis = 1` is among those given, too.
     int positional = 0;
     for (int i = 0; i < call->given_count; i++)
         positional += !call->given[i].name;
@@ -22,11 +23,13 @@ static const Array **tensors(Elab *e, const BuiltinCall *call, int *count) {
         if (!call->given[i].name)
             all[at++] = call->given[i].value;
     const Items given = {at, all};
+    // A single list stands for its elements.
     const Items *items = at == 1 && datum_is_items(all[0]) ? all[0].as.items : &given;
     if (items->count == 0) {
         elab_fail(e, call->loc, CODE_MISSING, NULL, "%s of nothing", call->self->name);
         return NULL;
     }
+    // Phase 2: tensors of them; a number becomes a scalar constant.
     const Array **out = arena_array(e->arena, const Array *, items->count);
     bool mixed = false;
     for (int i = 0; i < items->count; i++) {
@@ -35,6 +38,7 @@ static const Array **tensors(Elab *e, const BuiltinCall *call, int *count) {
             return NULL;
         mixed = mixed || out[i]->value->type.dtype != out[0]->value->type.dtype;
     }
+    // Phase 3: where element types differ, all become f32.
     for (int i = 0; mixed && i < items->count; i++) {
         Array *cast = arena_new(e->arena, Array);
         *cast = *out[i];
@@ -57,7 +61,9 @@ static Datum run_concat(Elab *e, const BuiltinCall *call) {
     Value **v = arena_array(e->arena, Value *, count);
     Array *out = arena_new(e->arena, Array);
     *out = *x[0];
+    // The joined axis is a sum of sizes, no product of them.
     out->factors[axis] = NULL;
+    // x[i] [..., n_i, ...], joined to [..., n_0 + n_1 + ..., ...].
     for (int i = 0; i < count; i++) {
         const Type *have = &x[i]->value->type;
         bool fits = have->rank == type->rank;
@@ -68,6 +74,7 @@ static Datum run_concat(Elab *e, const BuiltinCall *call) {
                              axis, type_text(e->arena, type), type_text(e->arena, have));
         v[i] = x[i]->value;
     }
+    // One operand joined is itself.
     out->value = count == 1 ? v[0] : build_concat(elab_at(e, call->loc), v, count, axis);
     return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
 }
@@ -81,8 +88,10 @@ static Datum run_stack(Elab *e, const BuiltinCall *call) {
     const Type *type = &x[0]->value->type;
     if (type->rank == RANK_MAX)
         return elab_fail(e, call->loc, CODE_RANK, NULL, "a tensor has at most %d axes", RANK_MAX);
+    // Rank + 1, since the new axis may also become the last.
     if (!builtin_axis(e, call, 0, type->rank + 1, 0, &axis))
         return datum_error();
+    // x[i] [a, b] becomes [a, 1, b] for axis 1; all of them joined are [a, count, b].
     int64_t dim[RANK_MAX];
     for (int i = 0; i <= type->rank; i++)
         dim[i] = i < axis ? type->dim[i] : i == axis ? 1 : type->dim[i - 1];
@@ -104,15 +113,18 @@ static Datum run_split(Elab *e, const BuiltinCall *call) {
         return datum_error();
     const int64_t dim = x->value->type.dim[axis];
     const Datum sizes = call->arg[1];
+    // Whatever is neither a number nor a list leaves count at 0, which is refused.
     int64_t count = sizes.kind == DATUM_INT ? sizes.as.whole : 0, total = 0;
     if (datum_is_items(sizes))
         count = sizes.as.items->count;
+    // A part has at least one element, so there are at most dim of them.
     if (count < 1 || count > dim)
         return elab_fail(e, call->arg_loc[1], CODE_VALUE, NULL,
                          "split wants a number of parts in 1 .. %lld or a list of sizes",
                          (long long)dim);
     int64_t *part = arena_array(e->arena, int64_t, count);
     for (int i = 0; i < count; i++) {
+        // Where dim / count has a remainder the parts don't add up to dim, which is told below.
         part[i] = dim / count;
         if (datum_is_items(sizes) &&
             !elab_dim(e, call->arg_loc[1], sizes.as.items->at[i], &part[i]))
@@ -131,6 +143,7 @@ static Datum run_split(Elab *e, const BuiltinCall *call) {
     for (int i = 0; i < count; i++) {
         Array *array = arena_new(e->arena, Array);
         *array = *x;
+        // Each part is one result of the same node.
         array->value = &n->result[i];
         array->factors[axis] = NULL;
         out[i] = datum_array(array);
@@ -138,6 +151,7 @@ static Datum run_split(Elab *e, const BuiltinCall *call) {
     return datum_items(e->arena, DATUM_TUPLE, out, (int)count);
 }
 
+// Zeros before and after the elements of one axis.
 static Datum run_pad(Elab *e, const BuiltinCall *call) {
     const Array *x = builtin_array(e, call, 0);
     int axis;
@@ -145,12 +159,14 @@ static Datum run_pad(Elab *e, const BuiltinCall *call) {
     if (!x || !builtin_axis(e, call, 1, x->value->type.rank, 0, &axis) ||
         !builtin_int(e, call, 2, 0, &before) || !builtin_int(e, call, 3, 0, &after))
         return datum_error();
+    // Each alone is bounded here, so that the operator can add them to the size safely.
     if (before < 0 || after < 0 || before > DIM_MAX || after > DIM_MAX)
         return elab_fail(e, call->loc, CODE_VALUE, NULL, "pad by %lld and %lld", (long long)before,
                          (long long)after);
     int64_t first[RANK_MAX] = {0}, last[RANK_MAX] = {0};
     first[axis] = before;
     last[axis] = after;
+    // The operator wants a number for every axis; all but this one stay as they are.
     const Attr attr[] = {attr_ints("before", first, x->value->type.rank),
                          attr_ints("after", last, x->value->type.rank)};
     return elab_made(e, call->loc, build_op(elab_at(e, call->loc), OP_PAD, &x->value, 1, attr, 2));
@@ -161,6 +177,7 @@ static Datum run_take(Elab *e, const BuiltinCall *call) {
     const Array *x = builtin_array(e, call, 0), *index = builtin_array(e, call, 1);
     if (!x || !index)
         return datum_error();
+    // x [..., n], index i32 [...]; the result [...].
     const Type *a = &x->value->type, *b = &index->value->type;
     bool fits = b->dtype == DT_I32 && a->rank == b->rank + 1;
     for (int i = 0; fits && i < b->rank; i++)
@@ -177,6 +194,7 @@ static bool read_shape(Elab *e, const BuiltinCall *call, int index, Shape *out) 
     const Datum d = call->arg[index];
     const Items one = {1, &d};
     *out = (Shape){0};
+    // zeros(x) has the shape of x, and its sizes come apart as those of x do.
     if (d.kind == DATUM_TENSOR) {
         out->rank = d.as.array->value->type.rank;
         memcpy(out->dim, d.as.array->value->type.dim, sizeof out->dim);
@@ -195,6 +213,7 @@ static bool read_shape(Elab *e, const BuiltinCall *call, int index, Shape *out) 
         out->factors[i] = items->at[i].factors;
     }
     out->rank = items->count;
+    // f32 stands for all element types: none has more bytes.
     const Type type = type_make(DT_F32, out->rank, out->dim);
     if (type_check(&type))
         return true;
@@ -203,6 +222,7 @@ static bool read_shape(Elab *e, const BuiltinCall *call, int index, Shape *out) 
     return false;
 }
 
+// Without an element type it is f32.
 // zeros, ones, full: one constant of that shape, which costs no memory.
 static Datum filled(Elab *e, const BuiltinCall *call, int dtype_index, double value) {
     Shape shape;
@@ -221,6 +241,7 @@ static Datum filled(Elab *e, const BuiltinCall *call, int dtype_index, double va
     return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
 }
 
+// zeros and ones are one function, which asks by what name it was called.
 static Datum run_zeros(Elab *e, const BuiltinCall *call) {
     return filled(e, call, 1, strcmp(call->self->name, "ones") == 0);
 }
@@ -230,6 +251,7 @@ static Datum run_full(Elab *e, const BuiltinCall *call) {
     return builtin_number(e, call, 1, 0, &value) ? filled(e, call, 2, value) : datum_error();
 }
 
+// i32: 0, 1, 2, ... along one axis of the shape, repeated along all others.
 static Datum run_iota(Elab *e, const BuiltinCall *call) {
     Shape shape;
     int axis;
@@ -240,11 +262,13 @@ static Datum run_iota(Elab *e, const BuiltinCall *call) {
 }
 
 // The first that is not none.
+// Gives a default: first(x, y) is y where x is none.
 static Datum run_first(Elab *e, const BuiltinCall *call) {
     (void)e;
     return call->arg[0].kind == DATUM_NONE ? call->arg[1] : call->arg[0];
 }
 
+// Of compile-time lists only. A tensor's sizes are asked axis by axis.
 static Datum run_len(Elab *e, const BuiltinCall *call) {
     if (!datum_is_items(call->arg[0]))
         return builtin_wrong(e, call, 0, "a list (x.dim(0) is the size of a tensor's axis)");
@@ -257,6 +281,7 @@ static Datum run_unsupported(Elab *e, const BuiltinCall *call) {
                      call->self->name);
 }
 
+// Only pointwise functions read the operator's column; here it says what is made in the end.
 const Builtin builtins_shape[] = {
     {"arrange", "x pattern **", run_arrange, OP_RESHAPE},
     {"einsum", "*", run_einsum, OP_EINSUM},

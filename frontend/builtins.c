@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+// Pointers to the counts: the value of another file's constant is no constant expression in C.
 static const struct {
     const Builtin *at;
     const int *count;
@@ -29,6 +30,7 @@ const Builtin *builtin_find(const char *name) {
     return NULL;
 }
 
+// For suggestions, in the order of the tables, so that each run says the same.
 int builtin_names(Arena *a, const char ***out) {
     int count = 0;
     for (int g = 0; g < GROUPS; g++)
@@ -47,6 +49,8 @@ typedef struct {
     int count;
     const char *name[BUILTIN_PARAMS_MAX];
     bool optional[BUILTIN_PARAMS_MAX];
+    // variadic (`*`): positional arguments are left to the builtin. open (`**`): so are names that
+    // are not declared.
     bool variadic, open;
 } ParamList;
 
@@ -62,6 +66,7 @@ static ParamList read_params(Elab *e, const Builtin *b) {
         } else {
             CHECK(out.count < BUILTIN_PARAMS_MAX);
             out.optional[out.count] = at[length - 1] == '?';
+            // The ? is no part of the name.
             out.name[out.count] = intern_span(e->names, at, length - out.optional[out.count]);
             out.count++;
         }
@@ -76,6 +81,7 @@ static bool param_of(Elab *e, const Builtin *b, const ParamList *params, const C
                      int *position, int *to) {
     *to = -1;
     if (!arg->name) {
+        // The builtin finds it in call->given.
         if (params->variadic)
             return true;
         *to = (*position)++;
@@ -85,6 +91,7 @@ static bool param_of(Elab *e, const Builtin *b, const ParamList *params, const C
                   params->count, params->count == 1 ? "" : "s");
         return false;
     }
+    // Both are interned, so == compares them.
     for (int i = 0; i < params->count; i++)
         if (params->name[i] == arg->name)
             *to = i;
@@ -99,6 +106,7 @@ static bool param_of(Elab *e, const Builtin *b, const ParamList *params, const C
 // builtin runs.
 Datum builtin_call(Elab *e, Loc loc, const Builtin *b, const CallArg *args, int count) {
     const ParamList params = read_params(e, b);
+    // A message about an argument that was left out is shown at the call.
     BuiltinCall call = {.loc = loc, .self = b, .given = args, .given_count = count};
     for (int i = 0; i < BUILTIN_PARAMS_MAX; i++) {
         call.arg[i] = datum_absent();
@@ -107,8 +115,10 @@ Datum builtin_call(Elab *e, Loc loc, const Builtin *b, const CallArg *args, int 
     int position = 0;
     for (int i = 0; i < count; i++) {
         int to;
+        // What failed has been reported: the builtin is not run, and nothing more is said.
         if (args[i].value.kind == DATUM_ERROR || !param_of(e, b, &params, &args[i], &position, &to))
             return datum_error();
+        // Not bound to a parameter; it stays in given.
         if (to < 0)
             continue;
         if (call.arg[to].kind != DATUM_ABSENT)
@@ -129,11 +139,13 @@ bool builtin_is_given(const BuiltinCall *call, int index) {
     return call->arg[index].kind != DATUM_ABSENT && call->arg[index].kind != DATUM_NONE;
 }
 
+// Always DATUM_ERROR, so that a builtin can return it.
 Datum builtin_wrong(Elab *e, const BuiltinCall *call, int index, const char *wanted) {
     return elab_fail(e, call->arg_loc[index], CODE_KIND, NULL, "%s wants %s, got %s",
                      call->self->name, wanted, datum_describe(e->arena, call->arg[index]));
 }
 
+// Whole numbers count too. *out holds the fallback after a diagnostic as well.
 bool builtin_number(Elab *e, const BuiltinCall *call, int index, double fallback, double *out) {
     *out = fallback;
     if (!builtin_is_given(call, index))
@@ -146,6 +158,7 @@ bool builtin_number(Elab *e, const BuiltinCall *call, int index, double fallback
     return true;
 }
 
+// A float is refused even where it is whole: 2.0 counts nothing.
 bool builtin_int(Elab *e, const BuiltinCall *call, int index, int64_t fallback, int64_t *out) {
     *out = fallback;
     if (!builtin_is_given(call, index))
@@ -170,6 +183,7 @@ bool builtin_bool(Elab *e, const BuiltinCall *call, int index, bool fallback, bo
     return true;
 }
 
+// Without a fallback: where the argument was left out this is a diagnostic, too.
 const char *builtin_text(Elab *e, const BuiltinCall *call, int index) {
     if (call->arg[index].kind == DATUM_TEXT)
         return call->arg[index].as.text;
@@ -177,6 +191,7 @@ const char *builtin_text(Elab *e, const BuiltinCall *call, int index) {
     return NULL;
 }
 
+// A number or bool becomes a scalar constant of the graph.
 const Array *builtin_array(Elab *e, const BuiltinCall *call, int index) {
     return arith_tensor(e, call->arg_loc[index], call->arg[index]);
 }
@@ -185,10 +200,12 @@ const Array *builtin_float_array(Elab *e, const BuiltinCall *call, int index) {
     return arith_float_tensor(e, call->arg_loc[index], call->arg[index]);
 }
 
+// A scalar has no axes: there even the fallback is refused.
 bool builtin_axis(Elab *e, const BuiltinCall *call, int index, int rank, int fallback, int *out) {
     int64_t axis;
     if (!builtin_int(e, call, index, fallback, &axis))
         return false;
+    // In 64 bits until the range is known.
     const int64_t at = axis < 0 ? axis + rank : axis;
     if (at < 0 || at >= rank) {
         elab_fail(e, call->arg_loc[index], CODE_AXIS, NULL,

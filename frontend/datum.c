@@ -10,6 +10,8 @@ Datum datum_error(void) {
     return (Datum){.kind = DATUM_ERROR};
 }
 
+// What stands for an argument left out or an open end of a range. Not the same as none, which is a
+// value that a text can write.
 Datum datum_absent(void) {
     return (Datum){.kind = DATUM_ABSENT};
 }
@@ -22,6 +24,7 @@ Datum datum_bool(bool truth) {
     return (Datum){.kind = DATUM_BOOL, .as.truth = truth};
 }
 
+// Without factors: who knows how the number was multiplied together sets them afterwards.
 Datum datum_int(int64_t whole) {
     return (Datum){.kind = DATUM_INT, .as.whole = whole};
 }
@@ -30,10 +33,12 @@ Datum datum_float(double real) {
     return (Datum){.kind = DATUM_FLOAT, .as.real = real};
 }
 
+// The text is not copied; it is interned or lives in the module's arena.
 Datum datum_text(const char *text) {
     return (Datum){.kind = DATUM_TEXT, .as.text = text};
 }
 
+// Keeps `at` itself, not a copy: the caller must not change the elements any more.
 Datum datum_items(Arena *a, DatumKind kind, const Datum *at, int count) {
     CHECK(kind == DATUM_LIST || kind == DATUM_TUPLE);
     Items *items = arena_new(a, Items);
@@ -43,13 +48,16 @@ Datum datum_items(Arena *a, DatumKind kind, const Datum *at, int count) {
 }
 
 Datum datum_tensor(Arena *a, Value *value) {
+    // A builder that failed has given NULL and a message; callers need not ask.
     if (!value)
         return datum_error();
     Array *array = arena_new(a, Array);
+    // The factors stay NULL: nothing is known of how the sizes came about.
     array->value = value;
     return datum_array(array);
 }
 
+// For callers that have filled in the factors. The value must not be NULL.
 Datum datum_array(const Array *array) {
     return (Datum){.kind = DATUM_TENSOR, .as.array = array};
 }
@@ -58,6 +66,7 @@ bool datum_is_number(Datum d) {
     return d.kind == DATUM_INT || d.kind == DATUM_FLOAT;
 }
 
+// Exact for floats and for whole numbers up to 2^53.
 double datum_number(Datum d) {
     CHECK(datum_is_number(d));
     return d.kind == DATUM_INT ? (double)d.as.whole : d.as.real;
@@ -69,6 +78,7 @@ bool datum_is_items(Datum d) {
 
 // Reads well behind "got": got a tensor f32[3,4], got the number 3.
 const char *datum_describe(Arena *a, Datum d) {
+    // No default, so that the compiler tells of a kind that is missing here.
     switch (d.kind) {
     case DATUM_ERROR:
         return "an error";
@@ -114,6 +124,7 @@ const char *datum_describe(Arena *a, Datum d) {
 }
 
 // x as one factor, or as its own factors where it was written as a product.
+// x is a whole number. False where more than FACTORS_MAX come together.
 static bool factors_append(Factors *out, Datum x, bool flatten) {
     if (flatten && x.factors) {
         for (int i = 0; i < x.factors->count; i++) {
@@ -129,6 +140,9 @@ static bool factors_append(Factors *out, Datum x, bool flatten) {
     return true;
 }
 
+// A name that stands for a product is one factor, since only what is written as a product is
+// flattened: with d = heads * e, 3 * d is (3, d), but 3 * heads * e is (3, heads, e).
+// NULL is no error: the size is then known as a number only.
 const Factors *factors_multiply(Arena *a, Datum x, bool flatten_x, Datum y, bool flatten_y) {
     Factors *out = arena_new(a, Factors);
     if (!factors_append(out, x, flatten_x) || !factors_append(out, y, flatten_y))
