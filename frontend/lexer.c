@@ -16,8 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+// In bytes, of one number and of one text: both are copied to buffers on the stack.
 enum { NUMBER_CHARS_MAX = 60, TEXT_CHARS_MAX = 4096 };
 
+// Words that can't be names. The grammar's other words (as, from, on, config, ...) are names to the
+// lexer; the parser knows them by their place.
 static const struct {
     const char *text;
     TokenKind kind;
@@ -62,6 +65,7 @@ void lexer_start(Lexer *lx, Arena *a, Diag *d, Intern *names, const Source *sour
                   .line = 1};
 }
 
+// Not isalpha and its like, which depend on the locale and want no negative char.
 static bool is_name_start(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
@@ -74,10 +78,12 @@ static bool is_name_char(char c) {
     return is_name_start(c) || is_digit(c);
 }
 
+// Columns count bytes, from 1.
 static Loc here(const Lexer *lx, const char *at) {
     return (Loc){lx->source->file, lx->line, (int32_t)(at - lx->line_start) + 1};
 }
 
+// Behind the end of the text everything reads as NUL, so looking ahead needs no other check.
 static char peek(const Lexer *lx, const char *at) {
     return at < lx->end ? *at : '\0';
 }
@@ -100,6 +106,7 @@ static bool skip_blanks(Lexer *lx) {
     while (lx->at < lx->end) {
         const char c = *lx->at;
         if (c == '#') {
+            // Up to the newline, which the next round counts.
             while (lx->at < lx->end && *lx->at != '\n')
                 lx->at++;
         } else if (c == '\n') {
@@ -110,18 +117,21 @@ static bool skip_blanks(Lexer *lx) {
         } else if (c == ' ' || c == '\t' || c == '\r') {
             lx->at++;
         } else if (c == ';' && lx->depth == 0) {
+            // Only outside of ( and [; inside, lex_punctuation reports it.
             lx->at++;
             ended = true;
         } else {
             break;
         }
     }
+    // Inside ( and [ newlines are blanks, too.
     return ended && lx->depth == 0;
 }
 
 // The end of `a.0.{i}` when a colon follows it, else NULL.
 static const char *label_end(const Lexer *lx, const char *at) {
     at = skip_name(lx, at);
+    // Each round takes one more component: a name, a number, or {name}.
     while (peek(lx, at) == '.') {
         const char *part = at + 1;
         const char c = peek(lx, part);
@@ -148,6 +158,7 @@ static Token token_of(const Lexer *lx, TokenKind kind) {
 // A label where a path with a colon begins here, else a reserved word or a name.
 static Token lex_name(Lexer *lx) {
     Token t = token_of(lx, TOKEN_NAME);
+    // First of all, since a label may be spelled like a reserved word: `in: f(x)`.
     const char *label = label_end(lx, lx->at);
     const char *end = label ? label : skip_name(lx, lx->at);
     t.text = intern_span(lx->names, lx->at, (size_t)(end - lx->at));
@@ -162,6 +173,8 @@ static Token lex_name(Lexer *lx) {
     return t;
 }
 
+// Reading goes on at `end`, behind all of the broken number, so that its rest is not taken for a
+// name.
 static Token number_error(Lexer *lx, Token t, const char *end, const char *why) {
     diag_error(lx->diag, t.loc, CODE_NUMBER, "%s", why);
     lx->at = end;
@@ -186,11 +199,13 @@ static Token lex_number(Lexer *lx) {
         t.kind = TOKEN_FLOAT;
         end = skip_digits(lx, exponent);
     }
+    // `3x` is neither a product nor a name.
     if (is_name_char(peek(lx, end)))
         return number_error(lx, t, skip_name(lx, end), "a number is followed by a letter");
     const size_t length = (size_t)(end - lx->at);
     if (length > NUMBER_CHARS_MAX)
         return number_error(lx, t, end, "the number is too long");
+    // The text goes on behind the digits, and strtoll and strtod want a NUL there.
     char digits[NUMBER_CHARS_MAX + 1] = {0};
     memcpy(digits, lx->at, length);
     errno = 0;
@@ -198,6 +213,7 @@ static Token lex_number(Lexer *lx) {
         t.whole = strtoll(digits, NULL, 10);
     else
         t.real = strtod(digits, NULL);
+    // Too small is no error: the value is 0, or as good as 0.
     if (errno == ERANGE && (t.kind == TOKEN_INT || t.real > 1))
         return number_error(lx, t, end, "the number is too large");
     lx->at = end;
@@ -214,9 +230,11 @@ static Token lex_text(Lexer *lx) {
         if (*at == '\\') {
             at++;
             if (peek(lx, at) != '"' && peek(lx, at) != '\\') {
+                // Reported, and read on: the end of the text must still be found.
                 diag_error(lx->diag, here(lx, at - 1), CODE_STRING,
                            "a text knows only \\\" and \\\\ after a backslash");
                 t.kind = TOKEN_ERROR;
+                // The backslash was the last of its line or of the file.
                 if (at >= lx->end || *at == '\n')
                     break;
             }
@@ -224,6 +242,7 @@ static Token lex_text(Lexer *lx) {
         text[length++] = *at++;
     }
     if (peek(lx, at) != '"') {
+        // At most one message for a text.
         if (t.kind != TOKEN_ERROR)
             diag_error(lx->diag, t.loc, CODE_STRING,
                        length == TEXT_CHARS_MAX ? "the text is longer than 4096 bytes"
@@ -235,6 +254,7 @@ static Token lex_text(Lexer *lx) {
         return t;
     }
     lx->at = at + 1;
+    // From here on texts are C strings.
     if (memchr(text, '\0', length)) {
         diag_error(lx->diag, t.loc, CODE_STRING, "the text holds a NUL byte");
         t.kind = TOKEN_ERROR;
@@ -246,6 +266,7 @@ static Token lex_text(Lexer *lx) {
 
 // Braces don't count: newlines end statements inside them.
 static void track_depth(Lexer *lx, TokenKind kind) {
+    // Never below 0: a surplus bracket is the parser's to report.
     if (kind == TOKEN_OPEN || kind == TOKEN_OPEN_LIST)
         lx->depth++;
     else if ((kind == TOKEN_CLOSE || kind == TOKEN_CLOSE_LIST) && lx->depth > 0)
@@ -265,6 +286,7 @@ static Token lex_punctuation(Lexer *lx) {
             return t;
         }
     }
+    // No row fits: a character that the language does not use.
     const unsigned char c = (unsigned char)*lx->at;
     if (c > ' ' && c < 127)
         diag_error(lx->diag, t.loc, CODE_CHARACTER, "the character '%c' has no meaning here", c);
@@ -280,6 +302,7 @@ static Token lex_punctuation(Lexer *lx) {
 }
 
 Token lexer_read(Lexer *lx) {
+    // A newline's place is where the statement before it ended, so it is taken before the blanks.
     Token newline = token_of(lx, TOKEN_NEWLINE);
     if (skip_blanks(lx))
         return newline;
@@ -310,6 +333,7 @@ const char *token_describe(Arena *a, const Token *t) {
         return "a number";
     case TOKEN_TEXT:
         return "a text";
+    // The others are described by the tables: reserved words, then punctuation.
     default:
         break;
     }

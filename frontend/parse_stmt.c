@@ -9,6 +9,7 @@
 
 #include "frontend/code.h"
 
+// Placed at the current token. Zeroed memory is an empty list for all its parts.
 static Stmt *stmt_new(Parser *p, StmtKind kind) {
     Stmt *s = arena_new(p->arena, Stmt);
     s->kind = kind;
@@ -27,6 +28,7 @@ static void settings_add(Parser *p, Settings *out, Setting setting) {
 }
 
 // The end of a statement: a newline, or the block's end.
+// The block's brace ends its last statement: `{ return x }` fits on one line.
 static void end_stmt(Parser *p) {
     if (p->panic || p->token.kind == TOKEN_CLOSE_BODY || p->token.kind == TOKEN_END)
         return;
@@ -38,15 +40,19 @@ static void resync(Parser *p) {
     if (p->stopped)
         return;
     p->panic = false;
+    // An open bracket of the broken statement would hide the newline that ends it.
     p->lexer.depth = 0;
+    // Blocks opened since the mistake and not yet closed.
     int inner = 0;
     while (p->token.kind != TOKEN_END) {
         if (p->token.kind == TOKEN_OPEN_BODY)
             inner++;
+        // This block's own brace is left for parse_block.
         if (p->token.kind == TOKEN_CLOSE_BODY && inner-- == 0)
             return;
         const bool ended = p->token.kind == TOKEN_NEWLINE && inner == 0;
         parser_advance(p);
+        // Brackets that are skipped don't count either.
         p->lexer.depth = 0;
         if (ended)
             return;
@@ -65,6 +71,7 @@ static bool parse_block(Parser *p, void (*item)(Parser *p, void *out), void *out
             continue;
         if (p->token.kind == TOKEN_CLOSE_BODY || p->token.kind == TOKEN_END)
             break;
+        // A mistake in the item, or behind it on its line, costs this line only.
         item(p, out);
         end_stmt(p);
         if (p->panic)
@@ -86,6 +93,7 @@ static bool parse_block(Parser *p, void (*item)(Parser *p, void *out), void *out
 static void parse_body_item(Parser *p, void *out) {
     Body *body = out;
     Stmt *s = parse_stmt(p);
+    // A statement that broke off is not kept; after an error nothing is elaborated.
     if (p->panic)
         return;
     if (body->count == body->capacity) {
@@ -101,6 +109,7 @@ bool parse_body(Parser *p, Body *out) {
     return parse_block(p, parse_body_item, out);
 }
 
+// name = expr {, expr}
 static Setting parse_setting(Parser *p) {
     Setting out = {.name = p->token.text, .loc = p->token.loc};
     if (!parser_expect(p, TOKEN_NAME, "a setting: name = value") ||
@@ -121,6 +130,7 @@ static RuleDecl *parse_rule(Parser *p) {
     RuleDecl *rule = arena_new(p->arena, RuleDecl);
     rule->loc = p->token.loc;
     parser_advance(p);
+    // At least one glob. The two arrays have one capacity.
     do {
         const Token glob = p->token;
         if (!parser_expect(p, TOKEN_TEXT, "a path in quotes"))
@@ -155,6 +165,7 @@ static void stmt_add_rule(Parser *p, Stmt *s) {
         s->rule[s->rule_count++] = rule;
 }
 
+// A line of a minimize block: a rule or a setting.
 static void parse_minimize_item(Parser *p, void *out) {
     Stmt *s = out;
     if (at_rule(p))
@@ -175,6 +186,7 @@ static Stmt *parse_minimize(Parser *p) {
 
 // A default and a config key, or a loader.
 static void parse_param_tail(Parser *p, Param *param) {
+    // What comes from a loader has no default.
     if (parser_accept_word(p, "from")) {
         param->loader = p->token.text;
         parser_expect(p, TOKEN_NAME, "a loader's name");
@@ -192,6 +204,7 @@ static void parse_param_tail(Parser *p, Param *param) {
 // name, name: type, each with `from loader` or `= default as "key"`.
 static void parse_param(Parser *p, Params *out) {
     Param param = {.name = p->token.text, .loc = p->token.loc};
+    // The lexer takes `name:` for a label, so a dotted one must be refused here.
     if (parser_accept(p, TOKEN_LABEL)) {
         for (const char *c = param.name; *c; c++)
             if (*c == '.') {
@@ -220,6 +233,7 @@ bool parse_params(Parser *p, Params *out) {
     const Loc open = p->token.loc;
     if (!parser_expect(p, TOKEN_OPEN, "`(`"))
         return false;
+    // A comma may stand behind the last parameter.
     while (!p->panic && p->token.kind != TOKEN_CLOSE) {
         parse_param(p, out);
         if (!p->panic && p->token.kind != TOKEN_CLOSE &&
@@ -231,6 +245,7 @@ bool parse_params(Parser *p, Params *out) {
 
 FnDecl *parse_fn(Parser *p) {
     FnDecl *fn = arena_new(p->arena, FnDecl);
+    // Messages from inside the body are shown in this text, wherever it is called from.
     fn->source = p->lexer.source;
     parser_advance(p);
     fn->name = p->token.text;
@@ -248,6 +263,7 @@ static EntryDecl *parse_entry(Parser *p) {
     entry->loc = p->token.loc;
     if (!parser_expect(p, TOKEN_NAME, "the entry's name") || !parse_params(p, &entry->params))
         return entry;
+    // One graph for each size of a list, unless the sizes are left out.
     if (parser_accept(p, TOKEN_FOR)) {
         entry->variant = p->token.text;
         if (!parser_expect(p, TOKEN_NAME, "a name after `for`") ||
@@ -263,6 +279,7 @@ static EntryDecl *parse_entry(Parser *p) {
 // config name { ... }, config "124m" { ... }
 static ConfigDecl *parse_config(Parser *p) {
     ConfigDecl *config = arena_new(p->arena, ConfigDecl);
+    // A name or a text: parse_word_stmt has looked at it.
     parser_advance(p);
     config->name = p->token.text;
     config->loc = p->token.loc;
@@ -278,6 +295,7 @@ static LeafDecl *parse_leaf(Parser *p) {
     leaf->is_param = p->token.kind == TOKEN_PARAM;
     parser_advance(p);
     leaf->type = parse_type(p);
+    // Parameters are always saved, so only state can be transient.
     if (!p->panic && !leaf->is_param)
         leaf->transient = parser_accept_word(p, "transient");
     if (!p->panic && parser_accept(p, TOKEN_TILDE))
@@ -311,6 +329,7 @@ static void take_names(Parser *p, Stmt *s, const Expr *left) {
 // names = exprs, name = leaf, left <- value, or an expression.
 static Stmt *parse_simple(Parser *p) {
     Stmt *s = stmt_new(p, STMT_EXPR);
+    // Read as expressions: only the token behind them tells what they are.
     Expr *left = parse_exprs(p);
     if (p->panic)
         return s;
@@ -319,6 +338,7 @@ static Stmt *parse_simple(Parser *p) {
         take_names(p, s, left);
         if (p->panic)
             return s;
+        // A leaf is no expression, since it must get a name here.
         if (p->token.kind != TOKEN_PARAM && p->token.kind != TOKEN_STATE) {
             s->value = parse_exprs(p);
             return s;
@@ -343,12 +363,14 @@ static Stmt *parse_simple(Parser *p) {
 static Stmt *parse_return(Parser *p) {
     Stmt *s = stmt_new(p, STMT_RETURN);
     parser_advance(p);
+    // With nothing behind it the value stays NULL, which is none.
     const TokenKind kind = p->token.kind;
     if (kind != TOKEN_NEWLINE && kind != TOKEN_CLOSE_BODY && kind != TOKEN_END)
         s->value = parse_exprs(p);
     return s;
 }
 
+// A keyword and the name behind it: `for i`, `emit loss`.
 static Stmt *parse_named(Parser *p, StmtKind kind) {
     Stmt *s = stmt_new(p, kind);
     parser_advance(p);
@@ -361,6 +383,7 @@ static Stmt *parse_named(Parser *p, StmtKind kind) {
     return s;
 }
 
+// for name in expr { ... }
 static Stmt *parse_for(Parser *p) {
     Stmt *s = parse_named(p, STMT_FOR);
     if (p->panic || !parser_expect(p, TOKEN_IN, "`in`"))
@@ -371,6 +394,7 @@ static Stmt *parse_for(Parser *p) {
     return s;
 }
 
+// emit name = expr
 static Stmt *parse_emit(Parser *p) {
     Stmt *s = parse_named(p, STMT_EMIT);
     if (!p->panic && parser_expect(p, TOKEN_ASSIGN, "`=`"))
@@ -387,10 +411,12 @@ static Stmt *parse_if(Parser *p) {
     s->value = parse_expr(p);
     if (!p->panic && parse_body(p, &s->body)) {
         // `else` may stand on the next line.
+        // Where it does not, the newline stays and ends this statement.
         if (p->token.kind == TOKEN_NEWLINE && p->next.kind == TOKEN_ELSE)
             parser_advance(p);
         if (parser_accept(p, TOKEN_ELSE)) {
             if (p->token.kind == TOKEN_IF) {
+                // A body of one statement.
                 s->other.at = arena_new(p->arena, Stmt *);
                 s->other.at[0] = parse_if(p);
                 s->other.count = 1;

@@ -9,11 +9,13 @@
 
 #include <string.h>
 
+// Two tokens are held: a word that may also be a name is told apart by the token behind it.
 void parser_advance(Parser *p) {
     p->token = p->next;
     p->next = lexer_read(&p->lexer);
 }
 
+// In a panic nothing is accepted, so callers need no check between one token and the next.
 bool parser_accept(Parser *p, TokenKind kind) {
     if (p->panic || p->token.kind != kind)
         return false;
@@ -39,6 +41,7 @@ bool parser_expect(Parser *p, TokenKind kind, const char *what) {
     return false;
 }
 
+// Compared as text: words such as `as` and `on` are ordinary names to the lexer.
 bool parser_word(const Parser *p, const char *word) {
     return p->token.kind == TOKEN_NAME && strcmp(p->token.text, word) == 0;
 }
@@ -55,6 +58,7 @@ bool parser_enter(Parser *p) {
         p->depth++;
         return true;
     }
+    // Not by parser_fail: the token itself is fine.
     diag_error(p->diag, p->token.loc, CODE_DEPTH, "nested deeper than %d levels", PARSE_DEPTH_MAX);
     p->panic = true;
     return false;
@@ -65,6 +69,7 @@ static void parse_use(Parser *p, FileDecl *file) {
     UseDecl use = {.loc = p->token.loc};
     parser_advance(p);
     if (p->token.kind == TOKEN_TEXT) {
+        // A path need not be a name, so one must be given for it.
         use.path = p->token.text;
         parser_advance(p);
         if (!parser_accept_word(p, "as")) {
@@ -91,6 +96,7 @@ static void parse_model(Parser *p, FileDecl *file) {
     model->loc = p->token.loc;
     if (parser_expect(p, TOKEN_NAME, "the model's name") && parse_params(p, &model->params))
         parse_body(p, &model->body);
+    // A model that broke off is left out; after an error nothing is elaborated.
     if (p->panic)
         return;
     if (file->model_count == file->model_capacity) {
@@ -117,6 +123,7 @@ static void parse_file_fn(Parser *p, FileDecl *file) {
 
 // The inside of a place block, of which only the brackets are checked: nothing reads it yet.
 static void parse_place(Parser *p, FileDecl *file) {
+    // Only the first is pointed at: one message is enough for all place blocks of a file.
     if (file->place_count++ == 0)
         file->place_loc = p->token.loc;
     parser_advance(p);
@@ -128,6 +135,7 @@ static void parse_place(Parser *p, FileDecl *file) {
         parse_args(p, &mesh, TOKEN_CLOSE);
     if (!parser_expect(p, TOKEN_OPEN_BODY, "`{`"))
         return;
+    // One line each: `name: expr`, with `in "path"` behind it or not.
     while (!p->panic && p->token.kind != TOKEN_CLOSE_BODY) {
         if (parser_accept(p, TOKEN_NEWLINE))
             continue;
@@ -139,6 +147,7 @@ static void parse_place(Parser *p, FileDecl *file) {
         if (p->token.kind != TOKEN_CLOSE_BODY)
             parser_expect(p, TOKEN_NEWLINE, "the end of the line");
     }
+    // In a panic the brace stays; resync_declaration skips it.
     parser_accept(p, TOKEN_CLOSE_BODY);
 }
 
@@ -153,20 +162,25 @@ static void parse_declaration(Parser *p, FileDecl *file) {
         parse_place(p, file);
     else
         parser_fail(p, "`use`, `fn`, `model` or `place`");
+    // A declaration ends its line; anything behind it is a mistake.
     if (!p->panic && p->token.kind != TOKEN_END)
         parser_expect(p, TOKEN_NEWLINE, "the end of the line");
 }
 
 // Skips to a line that begins a declaration.
 static void resync_declaration(Parser *p) {
+    // The mistake may have left brackets and blocks open.
     p->panic = false;
     p->depth = 0;
     bool line_begins = false;
+    // A `fn` inside of a model is indented: only a word in column 1 is taken for the
+    // beginning of a declaration, so that the rest of a broken model is not read as one.
     while (p->token.kind != TOKEN_END) {
         const TokenKind kind = p->token.kind;
         if (line_begins && (kind == TOKEN_USE || kind == TOKEN_FN || kind == TOKEN_MODEL) &&
             p->token.loc.column == 1)
             return;
+        // An open bracket would make the lexer take newlines for blanks.
         p->lexer.depth = 0;
         line_begins = kind == TOKEN_NEWLINE;
         parser_advance(p);
@@ -184,11 +198,13 @@ FileDecl *parser_file(Arena *a, Diag *d, Intern *names, const Source *source) {
     }
     Parser p = {.arena = a, .diag = d, .names = names};
     lexer_start(&p.lexer, a, d, names, source);
+    // Twice: the current token and the one behind it.
     parser_advance(&p);
     parser_advance(&p);
     while (!p.stopped && p.token.kind != TOKEN_END) {
         if (parser_accept(&p, TOKEN_NEWLINE))
             continue;
+        // Each round takes one declaration, or skips to the next after a mistake.
         parse_declaration(&p, file);
         if (p.panic && !p.stopped)
             resync_declaration(&p);
