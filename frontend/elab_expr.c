@@ -15,12 +15,14 @@
 // `training`: whether this entry trains, unless a rule of the model says otherwise for this scope.
 static bool is_training(Elab *e) {
     bool training = e->training;
+    // The last rule that matches wins, but none makes an entry train that has no minimize.
     for (int i = 0; i < e->rules.count; i++)
         if (e->rules.at[i]->training >= 0 && rule_match_path(e->rules.at[i], e->application->scope))
             training = e->training && e->rules.at[i]->training == 1;
     return training;
 }
 
+// Suggests from all that is visible: the names around, then the builtins.
 static Datum unknown_name(Elab *e, const Expr *expr) {
     const char **known, **builtin;
     int count = frame_names(e->frame, e->arena, &known);
@@ -37,6 +39,7 @@ static Datum unknown_name(Elab *e, const Expr *expr) {
 // for itself.
 static Datum eval_name(Elab *e, const Expr *expr) {
     const Datum *found = frame_find(e->frame, expr->as.text);
+    // A name is bound to the state itself, since what it is worth changes with each store.
     if (found && found->kind == DATUM_STATE)
         return elab_state_value(e, found->as.state);
     if (found)
@@ -63,6 +66,7 @@ static Datum eval_items(Elab *e, const Expr *expr, DatumKind kind) {
     return failed ? datum_error() : datum_items(e->arena, kind, at, expr->args.count);
 }
 
+// An open end is absent; what it means is for the index or loop to say.
 static Datum eval_range(Elab *e, const Expr *expr) {
     RangeEnds *ends = arena_new(e->arena, RangeEnds);
     ends->lo = expr->left ? elab_expr(e, expr->left) : datum_absent();
@@ -75,6 +79,8 @@ static Datum eval_range(Elab *e, const Expr *expr) {
 // The product keeps its factors, so that `arrange` can split it: 3 * heads * e.
 static Datum multiply(Elab *e, const Expr *expr, Datum x, Datum y) {
     Datum out = arith_binary(e, expr->loc, BINARY_MUL, x, y);
+    // Only whole numbers are sizes. A name counts as one factor, what is written here as a product
+    // as its parts.
     if (out.kind == DATUM_INT && x.kind == DATUM_INT && y.kind == DATUM_INT) {
         const Expr *l = expr->left, *r = expr->right;
         out.factors = factors_multiply(e->arena, x, l->kind == EXPR_BINARY && l->op == BINARY_MUL,
@@ -89,6 +95,7 @@ static bool decided(const Expr *expr, Datum x) {
            ((expr->op == BINARY_OR && x.as.truth) || (expr->op == BINARY_AND && !x.as.truth));
 }
 
+// Anything but two compile-time bools is for arith_binary to combine or to refuse.
 static Datum eval_logic(Elab *e, const Expr *expr, Datum x, Datum y) {
     if (x.kind != DATUM_BOOL || y.kind != DATUM_BOOL)
         return arith_binary(e, expr->loc, expr->op, x, y);
@@ -97,6 +104,7 @@ static Datum eval_logic(Elab *e, const Expr *expr, Datum x, Datum y) {
 
 // ((a + b) + c) + d is walked from a outward.
 static Datum eval_binary(Elab *e, const Expr *expr) {
+    // Phase 1: how many operators, and the leftmost operand.
     int length = 0;
     const Expr *first = expr;
     for (; first->kind == EXPR_BINARY; first = first->left)
@@ -104,10 +112,13 @@ static Datum eval_binary(Elab *e, const Expr *expr) {
     enum { SHORT = 8 }; // most chains need no memory of their own
     const Expr *few[SHORT];
     const Expr **chain = length <= SHORT ? few : arena_array(e->arena, const Expr *, length);
+    // Phase 2: the operators from the innermost (chain[0]) to the outermost.
     for (int i = length; i > 0; expr = expr->left)
         chain[--i] = expr;
+    // Phase 3: x is always worth all that stands left of chain[i]'s operator.
     Datum x = elab_expr(e, first);
     for (int i = 0; i < length && !e->stopped; i++) {
+        // `false and y`: y is not evaluated and may speak of what does not exist.
         if (decided(chain[i], x))
             continue;
         const Datum y = elab_expr(e, chain[i]->right);
@@ -121,6 +132,7 @@ static Datum eval_binary(Elab *e, const Expr *expr) {
     return x;
 }
 
+// Only what the file itself defines: builtins are no fields of it.
 static Datum namespace_field(Elab *e, const Expr *expr, const Namespace *space) {
     const Datum *found = frame_find_here(space->frame, expr->as.text);
     if (found)
@@ -131,6 +143,7 @@ static Datum namespace_field(Elab *e, const Expr *expr, const Namespace *space) 
                      "%s has no function %s", space->name, expr->as.text);
 }
 
+// What is known of a tensor at compile time.
 static Datum tensor_field(Elab *e, const Expr *expr, const Array *x) {
     static const char *const known[] = {"rank", "shape", "dtype", "dim"};
     const Type *type = &x->value->type;
@@ -141,11 +154,13 @@ static Datum tensor_field(Elab *e, const Expr *expr, const Array *x) {
     if (strcmp(expr->as.text, "shape") == 0) {
         Datum *at = arena_array(e->arena, Datum, type->rank + 1);
         for (int i = 0; i < type->rank; i++) {
+            // A size taken from a tensor still comes apart as it was multiplied.
             at[i] = datum_int(type->dim[i]);
             at[i].factors = x->factors[i];
         }
         return datum_items(e->arena, DATUM_LIST, at, type->rank);
     }
+    // x.dim(0) is handled by elab_call; here `dim` stands without a call.
     if (strcmp(expr->as.text, "dim") == 0)
         return elab_fail(e, expr->loc, CODE_FIELD, "write x.dim(0)",
                          "dim is a function of the axis");
@@ -212,15 +227,18 @@ Datum elab_expr(Elab *e, const Expr *expr) {
     if (e->nesting >= NESTING_MAX) {
         elab_fail(e, expr->loc, CODE_DEPTH, NULL, "calls and expressions nest deeper than %d",
                   NESTING_MAX);
+        // Stopped for good: on the way out each level would only fail again.
         e->stopped = true;
         return datum_error();
     }
     e->nesting++;
     const Datum out = eval_kind(e, expr);
     e->nesting--;
+    // A value that was cut short by a limit is not to be used.
     return e->stopped ? datum_error() : out;
 }
 
+// A size is never 0: the language has no empty tensors.
 bool elab_dim(Elab *e, Loc loc, Datum d, int64_t *out) {
     if (d.kind == DATUM_ERROR)
         return false;
@@ -247,6 +265,7 @@ bool elab_shape(Elab *e, const Args *dims, Loc loc, Shape *out) {
     *out = (Shape){0};
     for (int i = 0; i < dims->count; i++) {
         const Expr *dim = dims->at[i].value;
+        // at and count: the sizes that this one element stands for.
         Datum d = datum_error();
         int count = 1;
         const Datum *at = &d;
@@ -273,6 +292,7 @@ bool elab_shape(Elab *e, const Args *dims, Loc loc, Shape *out) {
             out->factors[out->rank++] = at[k].factors;
         }
     }
+    // f32 stands for all element types: none has more bytes.
     const Type type = type_make(DT_F32, out->rank, out->dim);
     if (!type_check(&type)) {
         elab_fail(e, loc, CODE_OVERFLOW, NULL, "a tensor of that shape has 2^62 bytes or more");

@@ -14,19 +14,20 @@
 
 // What the block says.
 typedef struct {
-    const Optimizer *optimizer;
-    Glob *only;
+    const Optimizer *optimizer; // NULL: not said, or wrong
+    Glob *only;                 // NULL: all parameters
     Loc only_loc;
-    double clip; // 0: none
-    const char *precision;
-    bool fused;
+    double clip;           // 0: none
+    const char *precision; // "f32", "bf16", or NULL: not said
+    bool fused;            // update = fused
     Loc fused_loc;
     int rule_count;
-    Rule **rule;
+    Rule **rule; // the `at` blocks that could be read
 } Plan;
 
 static const char *const setting_known[] = {"optimizer", "accumulate", "clip",
                                             "precision", "only",       "update"};
+// The order is that of setting_known.
 enum {
     SETTING_OPTIMIZER,
     SETTING_ACCUMULATE,
@@ -105,12 +106,14 @@ static bool read_settings(Elab *e, const Stmt *s, Plan *out) {
                           s->settings.at[i].name);
         read_setting(e, &s->settings.at[i], out);
     }
+    // Rules that can't be read have been reported and are left out.
     out->rule = arena_array(e->arena, Rule *, s->rule_count + 1);
     for (int i = 0; i < s->rule_count; i++) {
         Rule *rule = elab_rule(e, s->rule[i]);
         if (rule)
             out->rule[out->rule_count++] = rule;
     }
+    // Only where nothing else was wrong: a broken optimizer has been reported itself.
     if (diag_error_count(e->diag) == errors && !out->optimizer)
         elab_fail(e, s->loc, CODE_SETTING, "optimizer = adamw(3e-4)",
                   "minimize needs an optimizer");
@@ -130,6 +133,7 @@ static bool read_settings(Elab *e, const Stmt *s, Plan *out) {
 static bool *mark_reached(Elab *e, const Value *v) {
     const Graph *g = e->builder.g;
     bool *reached = arena_array(e->arena, bool, g->value_limit);
+    // Depth first. Each value is pushed at most once, so the stack holds them all.
     const Value **stack = arena_array(e->arena, const Value *, g->value_limit);
     int count = 0;
     stack[count++] = v;
@@ -150,6 +154,7 @@ static bool check_rate(Elab *e, const Stmt *s, const Value *rate) {
     const bool *reached = mark_reached(e, rate);
     for (int i = 0; i < e->builder.g->input_count; i++) {
         const Input *in = &e->builder.g->input[i];
+        // Knobs, step, steps and seed are the same for all micro-batches.
         if (reached[in->value->id] && (in->source == FROM_DATA || in->source == FROM_CALLER)) {
             elab_fail(e, s->loc, CODE_RATE, "it may depend on knobs, the step and constants",
                       "the learning rate depends on the data");
@@ -162,6 +167,7 @@ static bool check_rate(Elab *e, const Stmt *s, const Value *rate) {
 // The parameter's decay: the optimizer's, then the model's rules, then those of this block; later
 // wins.
 static double decay_of(const Plan *plan, const State *s, bool *frozen) {
+    // A negative decay: no rule of the model spoke of it.
     double decay = s->decay >= 0 ? s->decay : plan->optimizer->decay;
     *frozen = s->frozen;
     for (int i = 0; i < plan->rule_count; i++) {
@@ -179,6 +185,7 @@ static double decay_of(const Plan *plan, const State *s, bool *frozen) {
 // The trainable parameters the loss reaches, behind loss and rate in `operand`. Returns how many.
 static int choose_params(Elab *e, const Stmt *s, const Plan *plan, const Value *loss,
                          Value **operand, double *decay) {
+    // operand: loss, rate, parameters. decay[i] is that of operand[2 + i].
     const bool *reached = mark_reached(e, loss);
     int count = 0;
     bool only_matched = false;
@@ -190,18 +197,21 @@ static int choose_params(Elab *e, const Stmt *s, const Plan *plan, const Value *
         bool frozen;
         const double factor = decay_of(plan, state, &frozen);
         if (plan->only) {
+            // By path or by published name, as the rules match.
             const bool wanted =
                 glob_match(plan->only, state->name) || glob_match(plan->only, state->file);
             only_matched = only_matched || wanted;
             if (!wanted)
                 continue;
         }
+        // A parameter that this entry has not read can't have made the loss.
         if (frozen || !slot->read || !reached[slot->read->id])
             continue;
         if (slot->trained || slot->current)
             elab_fail(e, s->loc, CODE_TWICE_TRAINED, "split them by only = \"path.**\"",
                       "%s is changed twice in this entry", state->name);
         slot->trained = loss;
+        // The version at the entry's start, which the loss was computed from.
         operand[2 + count] = slot->read;
         decay[count++] = factor;
     }
@@ -210,6 +220,7 @@ static int choose_params(Elab *e, const Stmt *s, const Plan *plan, const Value *
     return count;
 }
 
+// A rule of the block that speaks of no parameter is most likely misspelled.
 static void check_rules_matched(Elab *e, const Plan *plan) {
     for (int i = 0; i < plan->rule_count; i++)
         for (int k = 0; k < plan->rule[i]->glob_count; k++)
@@ -258,12 +269,14 @@ void elab_minimize(Elab *e, const Stmt *s) {
                   "minimize needs an f32 scalar, got %s", datum_describe(e->arena, loss));
         return;
     }
+    // At most all states, behind loss and rate.
     Value **operand = arena_array(e->arena, Value *, e->module->state_count + 2);
     double *decay = arena_array(e->arena, double, e->module->state_count + 1);
     operand[0] = loss.as.array->value;
     operand[1] = plan.optimizer->rate;
     const int errors = diag_error_count(e->diag);
     const int params = choose_params(e, s, &plan, v, operand, decay);
+    // Only now, since choosing the parameters is what matches the rules.
     check_rules_matched(e, &plan);
     if (!check_rate(e, s, plan.optimizer->rate) || diag_error_count(e->diag) > errors)
         return;

@@ -12,21 +12,25 @@
 static bool split_rows(Elab *e, const Stmt *s, const Array *x, Datum *part) {
     const Type *type = &x->value->type;
     const int count = s->name_count;
+    // x [count, ...] gives count parts [...].
     if (type->rank == 0 || type->dim[0] != count) {
         elab_fail(e, s->loc, CODE_UNPACK, NULL, "%d names for the %lld parts of %s", count,
                   (long long)(type->rank ? type->dim[0] : 1), type_text(e->arena, type));
         return false;
     }
+    // Parts of size 1 along axis 0, an axis that the reshape below drops.
     int64_t *sizes = arena_array(e->arena, int64_t, count);
     for (int i = 0; i < count; i++)
         sizes[i] = 1;
     const Attr attr[] = {attr_int("axis", 0), attr_ints("sizes", sizes, count)};
     const Node *n = build_node(elab_at(e, s->loc), OP_SPLIT, &x->value, 1, attr, 2);
+    // Where the split failed (n is NULL), each name still gets its error.
     for (int i = 0; i < count; i++) {
         Array *row = arena_new(e->arena, Array);
         if (n)
             row->value =
                 build_reshape(elab_at(e, s->loc), &n->result[i], type->rank - 1, type->dim + 1);
+        // The axes that stay keep their factors.
         for (int k = 1; k < type->rank; k++)
             row->factors[k - 1] = x->factors[k];
         part[i] = row->value ? datum_array(row) : elab_made(e, s->loc, NULL);
@@ -40,6 +44,7 @@ void elab_unpack(Elab *e, const Stmt *s, Datum value) {
         return;
     }
     Datum *part = arena_array(e->arena, Datum, s->name_count);
+    // A name that gets no value is bound to an error: one message is enough.
     for (int i = 0; i < s->name_count; i++)
         part[i] = datum_error();
     if (value.kind == DATUM_TENSOR) {
@@ -56,6 +61,7 @@ void elab_unpack(Elab *e, const Stmt *s, Datum value) {
 }
 
 static void exec_assign(Elab *e, const Stmt *s) {
+    // A leaf must know its name, which becomes the end of its path.
     if (s->leaf) {
         frame_set(e->frame, e->arena, s->name[0], elab_leaf(e, s->leaf, s->name[0]));
         return;
@@ -67,6 +73,7 @@ static void exec_assign(Elab *e, const Stmt *s) {
     elab_unpack(e, s, value);
 }
 
+// Runs the body once. False where the loop ends here: a return, a limit or an error.
 static bool loop_round(Elab *e, const Stmt *s, Datum value) {
     if (!elab_spend(e, s->loc, 1))
         return false;
@@ -89,11 +96,13 @@ static void exec_range_loop(Elab *e, const Stmt *s, const RangeEnds *ends) {
         elab_fail(e, s->value->loc, CODE_WORK, NULL, "a loop of more than %d rounds", LOOP_MAX);
         return;
     }
+    // Where hi is below lo there are no rounds.
     for (int64_t i = 0; i < rounds; i++)
         if (!loop_round(e, s, datum_int(ends->lo.as.whole + i)))
             return;
 }
 
+// Over a range or a list. A loop has no frame of its own: its name keeps the last value behind it.
 static void exec_for(Elab *e, const Stmt *s) {
     const Datum over = elab_expr(e, s->value);
     if (over.kind == DATUM_RANGE) {
@@ -130,6 +139,7 @@ static void exec_if(Elab *e, const Stmt *s) {
 // Marks the frame; the loops and blocks on the way out see it and stop.
 static void exec_return(Elab *e, const Stmt *s) {
     const Datum value = s->value ? elab_expr(e, s->value) : datum_none();
+    // Without a call under way only the entry's frame may return: a model's body has no value.
     if (!e->frame->parent || (!e->call && e->frame != e->entry_frame)) {
         elab_fail(e, s->loc, CODE_MISPLACED, NULL, "return stands outside of a function or entry");
         return;
@@ -138,6 +148,7 @@ static void exec_return(Elab *e, const Stmt *s) {
     e->frame->returned = true;
 }
 
+// Keeps the frame around it, not a copy: it sees names that are assigned below it as well.
 static void exec_fn(Elab *e, const Stmt *s) {
     Function *f = arena_new(e->arena, Function);
     f->decl = s->fn;
@@ -152,6 +163,7 @@ static void exec_expr(Elab *e, const Stmt *s) {
     if (value.kind != DATUM_INSTANCE || x->kind != EXPR_CALL || !x->as.label)
         return;
     const Label *label = x->as.label;
+    // `a.b: f(_)` and `h.{i}: f(_)` are paths only; no name of the text is meant by them.
     if (label->count == 1 && !label->part[0].is_value)
         frame_set(e->frame, e->arena, label->part[0].text, value);
 }
@@ -186,6 +198,7 @@ static void exec_stmt(Elab *e, const Stmt *s) {
     case STMT_EXPR:
         exec_expr(e, s);
         return;
+    // elab_entries has read the model's own before its body runs; these stand deeper.
     case STMT_RULE:
     case STMT_ENTRY:
     case STMT_CONFIG:

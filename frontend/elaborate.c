@@ -24,6 +24,7 @@ static bool report_once(Elab *e, Loc loc, int code) {
     for (int i = 0; i < e->reported_count; i++)
         if (e->reported[i].code == code && same_loc(e->reported[i].loc, loc))
             return false;
+    // When this is full, the run is about to be stopped.
     if (e->reported_count <= DIAG_ERRORS_MAX) {
         e->reported[e->reported_count].loc = loc;
         e->reported[e->reported_count++].code = code;
@@ -31,6 +32,7 @@ static bool report_once(Elab *e, Loc loc, int code) {
     return true;
 }
 
+// Inside the library it is the user's call: that is the line they can change.
 Loc elab_user_loc(const Elab *e, Loc loc) {
     return e->source && e->source->library && e->user_loc.line ? e->user_loc : loc;
 }
@@ -52,6 +54,7 @@ Datum elab_vfail(Elab *e, Loc loc, int code, const char *help, const char *forma
     note_place(e, loc);
     if (help)
         diag_help(e->diag, "%s", help);
+    // More errors would not be shown.
     if (diag_error_count(e->diag) >= DIAG_ERRORS_MAX)
         e->stopped = true;
     return datum_error();
@@ -83,6 +86,7 @@ bool elab_spend(Elab *e, Loc loc, int64_t steps) {
 
 // Every operator is made through here, so here they are counted.
 Builder *elab_at(Elab *e, Loc loc) {
+    // operators_before counts the graphs of the entries that are done.
     const int64_t operators = e->operators_before + e->builder.g->node_count;
     if (operators >= OPERATORS_MAX && !e->stopped) {
         elab_fail(e, loc, CODE_OPERATORS, NULL, "the model unfolds to more than %d operators",
@@ -94,6 +98,7 @@ Builder *elab_at(Elab *e, Loc loc) {
     return &e->builder;
 }
 
+// The builder has reported what was wrong; only the place in the library is added here.
 Datum elab_made(Elab *e, Loc loc, Value *v) {
     if (!v)
         note_place(e, loc);
@@ -101,6 +106,7 @@ Datum elab_made(Elab *e, Loc loc, Value *v) {
 }
 
 void elab_name_value(Elab *e, Value *v, const char *name) {
+    // For people only: the first name stays, and one that is taken or no word is left out.
     if (v->name || table_find(&e->value_names, name) >= 0 || !name_is_valid(name))
         return;
     table_set(&e->value_names, e->arena, name, 0);
@@ -110,6 +116,7 @@ void elab_name_value(Elab *e, Value *v, const char *name) {
 // step, steps and seed become inputs of the entry when something first asks for them.
 static Value *hidden_input(Elab *e, InputSource source, const char *name) {
     const Type type = type_scalar(DT_I32);
+    // The graph "init" belongs to no entry.
     const NodeOrigin origin = {.scope = "", .loc = e->entry ? e->entry->loc : e->model->loc};
     Node *n = graph_add_typed(e->builder.g, OP_INPUT, NULL, 0, NULL, 0, &type, 1, origin);
     graph_add_input(e->builder.g, n->result, source);
@@ -163,7 +170,9 @@ static const Namespace *use_file(Elab *e, const Source *user, const UseDecl *use
         return NULL;
     Source *source = arena_new(e->arena, Source);
     *source = *found;
+    // Interned, so that files compare by ==.
     source->file = intern(e->names, found->file);
+    // Before used_files, which knows a file as soon as its reading has begun.
     for (int i = 0; i < e->use_depth; i++)
         if (e->use_stack[i] == source->file) {
             elab_fail(e, use->loc, CODE_USE_CYCLE, NULL, "%s uses itself, by way of this line",
@@ -196,6 +205,7 @@ static void file_frame_fill(Elab *e, const FileDecl *file, Frame *frame) {
     for (int i = 0; i < file->use_count; i++) {
         const UseDecl *use = &file->use[i];
         const Namespace *space = use_file(e, file->source, use);
+        // The alias of a file that can't be used is bound to an error, so its uses stay silent.
         Datum d = datum_error();
         if (space) {
             d.kind = DATUM_NAMESPACE;
@@ -225,6 +235,7 @@ static const ModelDecl *choose_model(Elab *e) {
                       "the file has no model");
         return NULL;
     }
+    // All names up to the one asked for; two of one name would make the choice a guess.
     const char **known = arena_array(e->arena, const char *, file->model_count);
     for (int i = 0; i < file->model_count; i++) {
         known[i] = file->model[i]->name;
@@ -253,6 +264,7 @@ Module *frontend_module(Arena *a, Diag *d, FrontendInput *in, FrontendFiles *fil
     const int errors = diag_error_count(d);
     e->file = parser_file(a, d, names, source);
     e->source = source;
+    // On the stack itself, so that no file below it can use it.
     e->use_stack[e->use_depth++] = source->file;
     e->file_frame = frame_create(a, NULL);
     file_frame_fill(e, e->file, e->file_frame);
