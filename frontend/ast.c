@@ -1,4 +1,7 @@
 // Questions about the syntax tree.
+// Only what is written counts, not what it is worth: two trees are the same where names (interned,
+// so == compares them), whole numbers and operators agree. An index x[i .. i + 4] needs this to see
+// that its size is 4 whatever i is.
 #include "frontend/ast.h"
 
 // Left-deep chains can be very long: past the limit they count as different.
@@ -17,6 +20,7 @@ static bool same_within(const Expr *x, const Expr *y, int depth) {
     case EXPR_FIELD:
         return x->as.text == y->as.text && same_within(x->left, y->left, depth + 1);
     case EXPR_BINARY:
+        // No commutativity: i + 1 and 1 + i are different texts.
         return x->op == y->op && same_within(x->left, y->left, depth + 1) &&
                same_within(x->right, y->right, depth + 1);
     case EXPR_NONE:

@@ -36,6 +36,7 @@ static Datum run_unary(Elab *e, const BuiltinCall *call) {
     const Datum d = call->arg[0];
     if (datum_is_number(d)) {
         const double value = fold_unary(call->self->op, datum_number(d));
+        // Also gelu(2), erf(1), ...: what can't be folded came out as NaN.
         if (!isfinite(value))
             return elab_fail(e, call->loc, CODE_VALUE, NULL, "%s of %g is no finite number",
                              call->self->name, datum_number(d));
@@ -45,6 +46,7 @@ static Datum run_unary(Elab *e, const BuiltinCall *call) {
     if (!x)
         return datum_error();
     Array *out = arena_new(e->arena, Array);
+    // The shape stays, and with it the factors of its sizes.
     *out = *x;
     out->value = build_unary(elab_at(e, call->loc), call->self->op, x->value);
     return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
@@ -57,6 +59,7 @@ static Datum run_signed(Elab *e, const BuiltinCall *call) {
     if (d.kind == DATUM_INT) {
         const int64_t w = d.as.whole;
         if (is_abs)
+            // By arith_negate, since the smallest number has no opposite.
             return w < 0 ? arith_negate(e, call->loc, d) : d;
         return datum_int((w > 0) - (w < 0));
     }
@@ -73,6 +76,7 @@ static Datum run_signed(Elab *e, const BuiltinCall *call) {
     return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
 }
 
+// At compile time only: makes a size of a number that was computed as a float.
 static Datum run_floor(Elab *e, const BuiltinCall *call) {
     const Datum d = call->arg[0];
     if (d.kind == DATUM_INT)
@@ -80,6 +84,7 @@ static Datum run_floor(Elab *e, const BuiltinCall *call) {
     if (d.kind != DATUM_FLOAT)
         return builtin_wrong(e, call, 0, "a compile-time number");
     const double whole = floor(d.as.real);
+    // Also false for NaN. Below 9e15 a double holds every whole number exactly.
     if (!(fabs(whole) < 9e15))
         return elab_fail(e, call->loc, CODE_VALUE, NULL, "floor of %g does not fit", d.as.real);
     return datum_int((int64_t)whole);
@@ -88,6 +93,7 @@ static Datum run_floor(Elab *e, const BuiltinCall *call) {
 // The smaller or larger of two, or the largest along axes.
 static Datum run_extreme(Elab *e, const BuiltinCall *call) {
     const Datum x = call->arg[0], y = call->arg[1];
+    // One of the two comes back as it was: a whole number stays whole and a size keeps its factors.
     if (datum_is_number(x) && datum_is_number(y)) {
         const bool first = call->self->op == OP_MIN ? datum_number(x) <= datum_number(y)
                                                     : datum_number(x) >= datum_number(y);
@@ -104,6 +110,7 @@ static Datum run_max(Elab *e, const BuiltinCall *call) {
     if (!x)
         return datum_error();
     const int rank = x->value->type.rank;
+    // A bit for each axis: all of them.
     unsigned axes = (1u << rank) - 1;
     int axis;
     if (builtin_is_given(call, 2)) {
@@ -116,12 +123,14 @@ static Datum run_max(Elab *e, const BuiltinCall *call) {
 
 // min(max(x, low), high)
 static Datum run_clamp(Elab *e, const BuiltinCall *call) {
+    // In this order: where low > high the result is high.
     const Datum low = arith_pointwise(e, call->loc, OP_MAX, call->arg[0], call->arg[1]);
     return arith_pointwise(e, call->loc, OP_MIN, low, call->arg[2]);
 }
 
 // where(c, a, b)
 static Datum run_where(Elab *e, const BuiltinCall *call) {
+    // Decided at compile time: the side that is not chosen need not fit.
     if (call->arg[0].kind == DATUM_BOOL)
         return call->arg[call->arg[0].as.truth ? 1 : 2];
     const Array *c = builtin_array(e, call, 0);
@@ -142,6 +151,7 @@ static Datum run_where(Elab *e, const BuiltinCall *call) {
         if (!x[i])
             return datum_error();
     }
+    // f32 and bf16 meet in f32.
     if (x[0]->value->type.dtype != x[1]->value->type.dtype && dtype_is_float(dtype))
         dtype = DT_F32;
     Array shape = {0};
@@ -156,6 +166,7 @@ static Datum run_where(Elab *e, const BuiltinCall *call) {
     Value *operand[3] = {arith_shaped(e, call->loc, datum_array(c), &type)};
     for (int i = 0; i < 2; i++) {
         Value *v = arith_shaped(e, call->loc, datum_array(x[i]), &type);
+        // Floats are brought to one type; i32 and bool must agree already, which is checked below.
         operand[1 + i] =
             v && dtype_is_float(v->type.dtype) ? build_cast(elab_at(e, call->loc), v, dtype) : v;
     }
@@ -168,6 +179,7 @@ static Datum run_where(Elab *e, const BuiltinCall *call) {
     return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
 }
 
+// cast(x, f32), which f32(x) stands for.
 static Datum run_cast(Elab *e, const BuiltinCall *call) {
     const Array *x = builtin_array(e, call, 0);
     if (!x)
@@ -186,6 +198,7 @@ static Datum run_mix(Elab *e, const BuiltinCall *call) {
         if (call->arg[i].kind == DATUM_INSTANCE)
             return elab_fail(e, call->arg_loc[i], CODE_UNSUPPORTED, NULL,
                              "mix of instances is not supported yet");
+    // By arithmetic, which serves numbers, tensors and their broadcasts alike.
     const Datum step = arith_binary(e, call->loc, BINARY_SUB, call->arg[1], call->arg[0]);
     const Datum part = arith_binary(e, call->loc, BINARY_MUL, step, call->arg[2]);
     return arith_binary(e, call->loc, BINARY_ADD, call->arg[0], part);
@@ -194,6 +207,7 @@ static Datum run_mix(Elab *e, const BuiltinCall *call) {
 // The value without its gradient.
 static Datum run_stop(Elab *e, const BuiltinCall *call) {
     const Array *x = builtin_array(e, call, 0);
+    // What is not float has no gradient to stop.
     if (!x || !dtype_is_float(x->value->type.dtype))
         return x ? datum_array(x) : datum_error();
     Array *out = arena_new(e->arena, Array);
@@ -202,6 +216,7 @@ static Datum run_stop(Elab *e, const BuiltinCall *call) {
     return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
 }
 
+// The last column is what run_unary and the other shared functions make; elsewhere it is not read.
 const Builtin builtins_pointwise[] = {
     {"exp", "x", run_unary, OP_EXP},
     {"log", "x", run_unary, OP_LOG},

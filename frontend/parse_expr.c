@@ -14,6 +14,8 @@
 
 // Counts nodes, so that the tree of a hostile text stays small.
 static Expr *expr_new(Parser *p, ExprKind kind, Loc loc) {
+    // There is a node even past the limit, so that callers need no check; the panic ends the
+    // reading.
     if (++p->node_count > PARSE_NODES_MAX && !p->stopped) {
         diag_error(p->diag, loc, CODE_SYNTAX_SIZE, "the text has more than %d expressions",
                    PARSE_NODES_MAX);
@@ -88,6 +90,7 @@ bool parse_args(Parser *p, Args *out, TokenKind close) {
     while (!p->panic && p->token.kind != close) {
         const Loc loc = p->token.loc;
         const char *name = NULL;
+        // A name is an argument's only before `=`, so the token behind it decides.
         if (p->token.kind == TOKEN_NAME && p->next.kind == TOKEN_ASSIGN) {
             name = p->token.text;
             parser_advance(p);
@@ -97,6 +100,7 @@ bool parse_args(Parser *p, Args *out, TokenKind close) {
         if (p->panic)
             break;
         args_add(p, out, name, loc, value);
+        // A comma may stand behind the last element.
         if (p->token.kind != close &&
             !parser_expect(p, TOKEN_COMMA, close == TOKEN_CLOSE ? "`,` or `)`" : "`,` or `]`"))
             diag_note(p->diag, open, "to match this");
@@ -112,16 +116,19 @@ bool parse_args(Parser *p, Args *out, TokenKind close) {
 static Label *label_parts(Parser *p, const char *text, Loc loc) {
     Label *label = arena_new(p->arena, Label);
     label->loc = loc;
+    // One part more than there are dots.
     int count = 1;
     for (const char *c = text; *c; c++)
         count += *c == '.';
     label->part = arena_array(p->arena, LabelPart, count);
     while (label->count < count) {
         const size_t length = strcspn(text, ".");
+        // The lexer has seen that the braces of {name} close around a name.
         LabelPart *part = &label->part[label->count++];
         part->is_value = text[0] == '{';
         part->text = part->is_value ? intern_span(p->names, text + 1, length - 2)
                                     : intern_span(p->names, text, length);
+        // Behind the last part this is past the NUL, and is not read any more.
         text += length + 1;
     }
     return label;
@@ -158,6 +165,7 @@ static Expr *parse_labelled(Parser *p) {
         p->panic = true;
         return expr_new(p, EXPR_NONE, label->loc);
     }
+    // A label may stand before a name and its fields: attn: nn.attention(x).
     Expr *callee = parse_name(p);
     int fields = 0;
     while (!p->panic && p->token.kind == TOKEN_DOT && fields++ < PARSE_DEPTH_MAX)
@@ -183,6 +191,7 @@ static Expr *parse_bracketed(Parser *p) {
     Expr *e = expr_new(p, is_list ? EXPR_LIST : EXPR_TUPLE, p->token.loc);
     if (!parse_args(p, &e->args, is_list ? TOKEN_CLOSE_LIST : TOKEN_CLOSE))
         return e;
+    // The grammar of arguments has names in it; elements have none.
     for (int i = 0; i < e->args.count; i++)
         if (e->args.at[i].name) {
             diag_error(p->diag, e->args.at[i].loc, CODE_SYNTAX, "`%s =` stands outside of a call",
@@ -190,6 +199,7 @@ static Expr *parse_bracketed(Parser *p) {
             p->panic = true;
             return e;
         }
+    // There is no empty tuple, but [] is a list of nothing.
     if (!is_list && e->args.count == 0) {
         diag_error(p->diag, e->loc, CODE_SYNTAX, "expected an expression between ( and )");
         p->panic = true;
@@ -225,6 +235,7 @@ static Expr *parse_atom(Parser *p) {
     case TOKEN_NONE:
         break;
     case TOKEN_HOLE:
+        // parse_argument has taken the holes of calls.
         parser_fail(p, "an expression (`_` opens an argument of a labelled call)");
         return expr_new(p, EXPR_NONE, t.loc);
     default:
@@ -246,6 +257,8 @@ static Expr *parse_atom(Parser *p) {
 
 // Calls, indices and fields behind an atom. The chain becomes a left-deep tree, so its length is
 // limited.
+//
+//     f(x)[0].shape  =>  FIELD(INDEX(CALL(f, x), 0), shape)
 static Expr *parse_postfix(Parser *p) {
     Expr *e = parse_atom(p);
     for (int length = 0; !p->panic; length++) {
@@ -270,6 +283,7 @@ static Expr *parse_postfix(Parser *p) {
     return e;
 }
 
+// Binds tighter than every binary operator: `not a == b` is (not a) == b.
 static Expr *parse_unary(Parser *p) {
     const TokenKind kind = p->token.kind;
     if (kind != TOKEN_MINUS && kind != TOKEN_NOT)
@@ -310,12 +324,14 @@ static Expr *parse_binary(Parser *p, int level) {
     if (level > TIGHTEST)
         return parse_unary(p);
     Expr *left = parse_binary(p, level + 1);
+    // Any value: precedence sets it before the loop reads it.
     BinaryOp op = BINARY_OR;
     while (!p->panic && precedence(p->token.kind, &op) == level) {
         Expr *e = expr_new(p, EXPR_BINARY, p->token.loc);
         e->op = op;
         parser_advance(p);
         e->left = left;
+        // One level tighter on the right: operators of equal level group to the left.
         e->right = parse_binary(p, level + 1);
         left = e;
     }
@@ -333,6 +349,7 @@ Expr *parse_expr(Parser *p) {
     Expr *e = expr_new(p, EXPR_RANGE, start);
     e->left = left;
     parser_advance(p);
+    // In `x[1 ..]` and `1 .., 2` the range stays open.
     if (starts_expr(p->token.kind))
         e->right = parse_binary(p, 1);
     return e;
@@ -344,6 +361,7 @@ Expr *parse_exprs(Parser *p) {
         return first;
     Expr *e = expr_new(p, EXPR_TUPLE, first->loc);
     args_add(p, &e->args, NULL, first->loc, first);
+    // Every comma wants another expression; a tuple without brackets does not end in one.
     while (!p->panic && parser_accept(p, TOKEN_COMMA)) {
         Expr *value = parse_expr(p);
         args_add(p, &e->args, NULL, value->loc, value);
@@ -369,11 +387,13 @@ TypeExpr *parse_type(Parser *p) {
                 p->panic = true;
             }
     } else if (!type->has_dtype) {
+        // A name is taken for a misspelled element type.
         if (p->token.kind == TOKEN_NAME) {
             static const char *const known[] = {"f32", "bf16", "i32", "bool"};
             const char *near = diag_nearest(p->token.text, known, 4);
             diag_error(p->diag, p->token.loc, CODE_DTYPE, "%s is not an element type",
                        p->token.text);
+            // The text without %s leaves the argument unread.
             diag_help(p->diag,
                       near ? "did you mean %s?" : "element types are f32, bf16, i32 and bool",
                       near);
