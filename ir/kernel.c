@@ -10,8 +10,11 @@
 
 #include <string.h>
 
+// A tile is the unit of work a worker takes: large enough to hide the call, small enough that a few
+// workers find something to share. Numbers of elements; see kernel_tile_shape in the header.
 enum { TILE_ELEMENTS = 16384, TILE_COLUMNS = 64, WHOLE_ROW_MAX = 65536 };
 
+// Names and arities from the one list in the header; the order is that of KOp.
 static const struct {
     const char *name;
     int arity;
@@ -47,6 +50,7 @@ bool kop_is_reduction(KOp op) {
     return op == KOP_SUM || op == KOP_MAXIMUM;
 }
 
+// What arithmetic takes. bool has none, and bf16 exists only in memory: loads widen it to f32.
 static bool is_number(DType t) {
     return t == DT_F32 || t == DT_I32;
 }
@@ -62,6 +66,7 @@ bool kop_infer(KOp op, const DType arg[4], DType *out) {
     case KOP_LOAD: // the operand's type, which the caller knows
     case KOP_STORE:
         return true;
+    // The *_AT operations: the last operand is the index. LOAD_AT's result is the operand's type.
     case KOP_LOAD_AT:
         return arg[0] == DT_I32;
     case KOP_STORE_AT:
@@ -70,6 +75,7 @@ bool kop_infer(KOp op, const DType arg[4], DType *out) {
     case KOP_ADD_AT:
         *out = arg[0];
         return is_number(arg[0]) && arg[1] == DT_I32;
+    // i32 or f32, never mixed: conversions stand in the program.
     case KOP_ADD:
     case KOP_SUB:
     case KOP_MUL:
@@ -96,6 +102,7 @@ bool kop_infer(KOp op, const DType arg[4], DType *out) {
     case KOP_ROUND_BF16:
         *out = DT_F32;
         return arg[0] == DT_F32;
+    // Equality is defined for bool too, order only for numbers.
     case KOP_EQ:
     case KOP_NE:
         *out = DT_BOOL;
@@ -134,17 +141,21 @@ bool kop_infer(KOp op, const DType arg[4], DType *out) {
 }
 
 void kernel_variation(const Kernel *k, uint32_t *varies) {
+    // One pass is enough, because operands precede users.
     const uint32_t column = 1u << (k->rank - 1);
     for (int i = 0; i < k->instr_count; i++) {
         const KInstr *in = &k->instr[i];
         uint32_t mask = 0;
         for (int j = 0; j < kop_arity(in->op); j++)
             mask |= varies[in->arg[j]];
+        // Through memory: an operand with stride 0 along d gives the same element at each step, and
+        // a dim of extent 1 has only one.
         if (in->operand >= 0)
             for (int d = 0; d < k->rank; d++)
                 mask |= k->operand[in->operand].stride[d] != 0 && k->dim[d] > 1 ? 1u << d : 0;
         if (in->op == KOP_INDEX && k->dim[in->as.i] > 1)
             mask |= 1u << in->as.i;
+        // A sum along a row is one number a row; down the rows, one number a column.
         if (kop_is_reduction(in->op))
             mask &= k->axis == KERNEL_ROWS ? ~column : column;
         varies[i] = mask;
@@ -155,6 +166,7 @@ bool kernel_reduces(const Kernel *k, bool *after) {
     bool any = false;
     for (int i = 0; i < k->instr_count; i++) {
         const KInstr *in = &k->instr[i];
+        // A reduction counts as depending on itself.
         bool depends = kop_is_reduction(in->op);
         any = any || depends;
         if (!after)
@@ -166,10 +178,12 @@ bool kernel_reduces(const Kernel *k, bool *after) {
     return any;
 }
 
+// Written without a + b - 1, which could overflow for sizes near SIZE_TOO_LARGE.
 static int64_t ceil_div(int64_t a, int64_t b) {
     return a / b + (a % b != 0);
 }
 
+// Points of all dims but the last; 1 for a kernel of rank 1.
 static int64_t scalar_rows(const Kernel *k) {
     int64_t rows = 1;
     for (int d = 0; d + 1 < k->rank; d++)
@@ -180,10 +194,13 @@ static int64_t scalar_rows(const Kernel *k) {
 void kernel_tile_shape(const Kernel *k, int64_t *rows, int64_t *columns) {
     CHECK(k->kind == KERNEL_SCALAR);
     const int64_t all = k->dim[k->rank - 1];
+    // Rows are added in a fixed order, so a column is never divided among workers.
     if (k->axis == KERNEL_COLUMNS) {
         *rows = scalar_rows(k);
         *columns = TILE_COLUMNS;
     } else if (kernel_reduces(k, NULL) || (k->rank > 1 && all <= WHOLE_ROW_MAX)) {
+        // A reduction needs its row whole. Short rows are taken several at a time, so that a tile
+        // is still worth a call.
         *rows = all < TILE_ELEMENTS ? TILE_ELEMENTS / all : 1;
         *columns = all;
     } else {
@@ -206,6 +223,7 @@ int64_t kernel_tiles(const Kernel *k) {
     case KERNEL_ATTENTION:
         return size_times(size_times(t->batch, t->heads), ceil_div(t->queries, KERNEL_QUERY_BLOCK));
     case KERNEL_ATTENTION_GRAD:
+        // One task a key/value head: dk and dv sum over the query heads that share it.
         return size_times(t->batch, t->groups);
     }
     UNREACHABLE();
@@ -216,6 +234,7 @@ size_t kernel_workspace(const Kernel *k) {
     case KERNEL_SCALAR:
         return 0;
     case KERNEL_PRODUCT:
+        // A library says what it needs; our own product packs blocks of a and b.
         if (k->product.library != PRODUCT_OWN)
             return k->product.workspace;
         return layout_bytes(product_layout(&k->product).floats);
@@ -250,8 +269,10 @@ Access kernel_access(const Kernel *k, int operand) {
             return ACCESS_READ;
         return k->product.accumulate ? ACCESS_UPDATE : ACCESS_WRITE;
     case KERNEL_ATTENTION:
+        // q, k, v | out, lse
         return operand < 3 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION_GRAD:
+        // q, k, v, out, lse, dout | dq, dk, dv
         return operand < 6 ? ACCESS_READ : ACCESS_WRITE;
     }
     UNREACHABLE();
@@ -279,6 +300,7 @@ static int64_t box_span(int rank, const int64_t *dim, const int64_t *stride) {
     return size_plus(last, 1);
 }
 
+// An operand that no operation names spans nothing: 0, not 1.
 static int64_t scalar_span(const Kernel *k, int operand) {
     int64_t moved = 0; // How far an index may move from the point
     bool used = false;
@@ -287,12 +309,14 @@ static int64_t scalar_span(const Kernel *k, int operand) {
         if (in->operand != operand)
             continue;
         used = true;
+        // Indices are clamped to 0 .. limit - 1, so this is the farthest whatever they hold.
         const int64_t far = in->limit > 0 ? size_times(in->limit - 1, in->step) : 0;
         moved = far > moved ? far : moved;
     }
     return used ? size_plus(box_span(k->rank, k->dim, k->operand[operand].stride), moved) : 0;
 }
 
+// a [b0, b1, m, k], b [b0, b1, k, n], c [b0, b1, m, n].
 static int64_t product_span(const ProductKernel *p, int operand) {
     const int64_t a[4] = {p->batch[0], p->batch[1], p->m, p->k};
     const int64_t b[4] = {p->batch[0], p->batch[1], p->k, p->n};
@@ -302,6 +326,7 @@ static int64_t product_span(const ProductKernel *p, int operand) {
                           : box_span(4, c, p->c_stride);
 }
 
+// The head dim (width) is contiguous; the log-sum-exp has no strides and is dense.
 static int64_t attention_span(const AttentionKernel *t, int operand) {
     const AttentionOperand o = kernel_attention_operand(t, operand);
     if (!o.stride)
@@ -325,11 +350,15 @@ int64_t kernel_span(const Kernel *k, int operand) {
     UNREACHABLE();
 }
 
+// Strides and dims past the rank are 0 (the builder and the parser see to it), so whole arrays
+// compare.
 static bool operand_equal(const KOperand *a, const KOperand *b) {
     return a->dtype == b->dtype && a->access == b->access &&
            memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
+// Constants are compared as bits: 0 and -0 differ, and the one NaN that constants use equals
+// itself.
 bool kinstr_equal(const KInstr *a, const KInstr *b) {
     return a->op == b->op && a->dtype == b->dtype && memcmp(a->arg, b->arg, sizeof a->arg) == 0 &&
            a->operand == b->operand && a->limit == b->limit && a->step == b->step &&
@@ -356,17 +385,20 @@ enum { TEMPLATE_NUMBERS = 35 };
 static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
     const ProductKernel *p = &k->product;
     const AttentionKernel *t = &k->attention;
+    // What a kind does not use stays 0 and so compares equal.
     memset(out, 0, TEMPLATE_NUMBERS * sizeof *out);
     if (k->kind == KERNEL_PRODUCT) {
         const int64_t n[12] = {p->library, p->a, p->b, p->c,          p->batch[0], p->batch[1],
                                p->m,       p->n, p->k, p->accumulate, p->tile_m,   p->tile_n};
         memcpy(out, n, sizeof n);
+        // 12..23 the strides, 24 the workspace.
         memcpy(out + 12, p->a_stride, sizeof p->a_stride);
         memcpy(out + 16, p->b_stride, sizeof p->b_stride);
         memcpy(out + 20, p->c_stride, sizeof p->c_stride);
         out[24] = (int64_t)p->workspace;
         return;
     }
+    // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits.
     memcpy(&out[34], &t->scale, sizeof t->scale);
     const int64_t n[10] = {t->dtype, t->batch,  t->heads, t->groups, t->queries,
                            t->keys,  t->dim_qk, t->dim_v, t->causal, t->window};
@@ -388,11 +420,15 @@ bool kernel_equal(const Kernel *a, const Kernel *b) {
     return memcmp(x, y, sizeof x) == 0;
 }
 
+// Multiply and fold, with MurmurHash3's constant: the fold brings the high bits down to those that
+// index a table.
 static uint64_t mix(uint64_t h, int64_t x) {
     h = (h ^ (uint64_t)x) * 0xff51afd7ed558ccdu;
     return h ^ (h >> 32);
 }
 
+// Every number hashed is one that kernel_equal compares, so equal kernels hash alike; the name has
+// no part in it.
 uint64_t kernel_hash(const Kernel *k) {
     uint64_t h = mix(0x9e3779b97f4a7c15u, k->kind);
     if (k->kind != KERNEL_SCALAR) {

@@ -16,7 +16,9 @@ typedef struct {
     Arena *arena;
     Diag *diag;
     const char *file;
+    // Not ended by a NUL: bytes counts.
     const char *text;
+    // All of the text, and the cursor in it.
     size_t bytes, at;
 } Reader;
 
@@ -38,6 +40,7 @@ static Loc loc_at(const Reader *r, size_t at) {
     return loc;
 }
 
+// Blanks, line ends and comments (# to the end of the line) separate words and mean nothing else.
 static void skip_blank(Reader *r) {
     while (r->at < r->bytes) {
         const char c = r->text[r->at];
@@ -59,6 +62,8 @@ static bool is_word_char(char c) {
 // The word or number at the cursor, or the one character there; empty at the end.
 static Word peek(Reader *r) {
     skip_blank(r);
+    // A number's sign, point and exponent belong to the word: -1.5e+3 is one. Other characters
+    // (brackets, %, :, =) stand alone.
     size_t end = r->at;
     while (end < r->bytes && (is_word_char(r->text[end]) || r->text[end] == '.' ||
                               r->text[end] == '-' || r->text[end] == '+'))
@@ -91,15 +96,18 @@ static bool unexpected(Reader *r, Word w, const char *wanted) {
     return diag_error(r->diag, loc, P_SYNTAX, "expected %s, found '%s'", wanted, shown);
 }
 
+// Takes the word or says that it was wanted; moves on in either case, as a mistake ends the kernel.
 static bool expect(Reader *r, const char *text) {
     const Word w = next(r);
     return word_is(w, text) || unexpected(r, w, text);
 }
 
+// A whole number in low..high. The words are copied because strtoll wants a NUL.
 static bool read_number(Reader *r, int64_t low, int64_t high, int64_t *out) {
     const Word w = next(r);
     char digits[NUMBER_MAX_BYTES + 1] = {0};
     char *end = digits;
+    // strtoll also takes leading blanks and '+', which are no part of the text form.
     if (w.bytes == 0 || w.bytes > NUMBER_MAX_BYTES ||
         !(w.at[0] == '-' || (w.at[0] >= '0' && w.at[0] <= '9')))
         return unexpected(r, w, "a whole number");
@@ -116,6 +124,7 @@ static bool read_number(Reader *r, int64_t low, int64_t high, int64_t *out) {
     return true;
 }
 
+// A number, inf, -inf or nan, as a double; too large ones become inf, as strtod has it.
 static bool read_float(Reader *r, double *out) {
     const Word w = next(r);
     char digits[NUMBER_MAX_BYTES + 1] = {0};
@@ -165,6 +174,7 @@ static int read_word(Reader *r, const char *const *known, int count, const char 
     return -1;
 }
 
+// Element types by their name (ir/type.h); the copy is for the NUL that dtype_find wants.
 static bool read_dtype(Reader *r, DType *out) {
     const Word w = next(r);
     char name[16] = {0};
@@ -176,6 +186,7 @@ static bool read_dtype(Reader *r, DType *out) {
     return unexpected(r, w, "an element type");
 }
 
+// %N of an operation above. That it has a value (is no store) is for type_instr to say.
 static bool read_ref(Reader *r, const Kernel *k, KRef *out) {
     int64_t ref;
     if (!expect(r, "%"))
@@ -184,6 +195,7 @@ static bool read_ref(Reader *r, const Kernel *k, KRef *out) {
     const size_t start = r->at;
     if (!read_number(r, 0, KERNEL_INSTRS_MAX, &ref))
         return false;
+    // Operations are appended as they are read, so this also keeps operands before users.
     if (ref >= k->instr_count)
         return diag_error(r->diag, loc_at(r, start), P_REF, "%%%lld is not defined above",
                           (long long)ref);
@@ -191,6 +203,7 @@ static bool read_ref(Reader *r, const Kernel *k, KRef *out) {
     return true;
 }
 
+// "const i32 7", "const bool 1" or "const 0.5", which is f32.
 static bool read_const(Reader *r, KInstr *in) {
     const Word w = peek(r);
     if (word_is(w, "i32") || word_is(w, "bool")) {
@@ -203,6 +216,7 @@ static bool read_const(Reader *r, KInstr *in) {
     if (!read_float(r, &value))
         return false;
     in->dtype = DT_F32;
+    // Rounded like the builder's constants; one NaN, so that equal kernels have equal bits.
     in->as.f = isnan(value) ? (double)NAN : (double)(float)value;
     return true;
 }
@@ -216,6 +230,7 @@ static bool type_instr(Reader *r, const Kernel *k, KInstr *in, size_t start) {
                               in->arg[j]);
         of[j] = k->instr[in->arg[j]].dtype;
     }
+    // A plain store takes any type; kop_infer leaves it as it is.
     if (in->op == KOP_STORE)
         in->dtype = of[0];
     if (!kop_infer(in->op, of, &in->dtype))
@@ -239,6 +254,9 @@ static bool read_instr(Reader *r, Kernel *k, Word name, bool named) {
     if (kop_is_effect(in.op) == named)
         return diag_error(r->diag, loc_at(r, start), P_SYNTAX, "%s %s", kop_name(in.op),
                           named ? "has no result" : "needs a result: %N = ...");
+    // What follows the name, in this order: a constant, immediate or dim; the operand's number; the
+    // values; limit and step. A kernel without immediates or operands has the range 0..-1, which
+    // refuses every number.
     if (in.op == KOP_CONST && !read_const(r, &in))
         return false;
     if (in.op == KOP_IMM && !read_number(r, 0, k->imm_count - 1, &in.as.i))
@@ -264,11 +282,13 @@ static bool read_instr(Reader *r, Kernel *k, Word name, bool named) {
     return true;
 }
 
+// "N: dtype access [strides]", the cursor after "operand". Numbers only confirm the order.
 static bool read_operand(Reader *r, Kernel *k) {
     int64_t number;
     const size_t start = r->at;
     if (!read_number(r, 0, INT32_MAX, &number) || !expect(r, ":"))
         return false;
+    // The limit is checked before the operand's slot is written.
     if (number != k->operand_count || number >= KERNEL_OPERANDS_MAX)
         return diag_error(r->diag, loc_at(r, start), P_LIMIT,
                           "operand %lld here; they are numbered 0, 1, ... up to %d",
@@ -290,6 +310,7 @@ static bool read_program(Reader *r, Kernel *k) {
     for (Word w = next(r); !word_is(w, "}"); w = next(r)) {
         if (w.bytes == 0)
             return unexpected(r, w, "}");
+        // Operands come first; among operations the word is an unknown one.
         if (word_is(w, "operand") && k->instr_count == 0) {
             if (!read_operand(r, k))
                 return false;
@@ -303,6 +324,7 @@ static bool read_program(Reader *r, Kernel *k) {
             k->instr = arena_grow(r->arena, k->instr, (size_t)k->instr_count, (size_t)capacity,
                                   sizeof *k->instr);
         }
+        // "%N = op ..." where there is a result. N is redundant but makes a shifted line an error.
         const bool named = word_is(w, "%");
         if (named) {
             int64_t number;
@@ -321,6 +343,7 @@ static bool read_program(Reader *r, Kernel *k) {
     return true;
 }
 
+// "[dims] { imms N", then the program.
 static bool read_scalar(Reader *r, Kernel *k) {
     int64_t imms = 0;
     k->rank = read_list(r, 0, KERNEL_DIMS_MAX, k->dim);
@@ -335,6 +358,7 @@ static bool read_scalar(Reader *r, Kernel *k) {
     return read_program(r, k);
 }
 
+// "name N" with N in 0..high; the verifier knows the finer limits.
 static bool read_field(Reader *r, const char *name, int64_t high, int64_t *out) {
     return expect(r, name) && read_number(r, 0, high, out);
 }
@@ -355,6 +379,7 @@ static bool read_product(Reader *r, ProductKernel *p) {
         !expect(r, "b") || !read_dtype(r, &p->b) || !read_list(r, 4, 0, p->b_stride) ||
         !expect(r, "c") || !read_dtype(r, &p->c))
         return false;
+    // c is never only read: 0 is write, 1 update.
     const int access = read_word(r, &kernel_access_words[ACCESS_WRITE], 2, "write or update");
     if (access < 0 || !read_list(r, 4, 0, p->c_stride) || !read_strides(r, "batch", 2, p->batch) ||
         !read_field(r, "m", DIM_MAX, &p->m) || !read_field(r, "n", DIM_MAX, &p->n) ||
@@ -373,6 +398,7 @@ static bool read_attention(Reader *r, Kernel *k) {
     int64_t causal;
     if (!expect(r, "{") || !expect(r, "dtype") || !read_dtype(r, &t->dtype))
         return false;
+// The lists of fields are shared with the printer, so both have the same order.
 #define N(field)                                                                                   \
     if (!read_field(r, #field, DIM_MAX, &t->field))                                                \
         return false;
@@ -392,6 +418,7 @@ static bool read_attention(Reader *r, Kernel *k) {
     return expect(r, "}");
 }
 
+// The name becomes a symbol in generated code, hence letters, digits and _ only.
 static bool read_name(Reader *r, Kernel *k) {
     const Word w = next(r);
     bool good = w.bytes > 0 && w.bytes <= NAME_MAX_BYTES && !(w.at[0] >= '0' && w.at[0] <= '9');
@@ -430,10 +457,12 @@ Kernel *kernel_parse(Arena *a, Diag *d, const char *file, const char *text, size
                      size_t *at) {
     Reader r = {.arena = a, .diag = d, .file = file, .text = text, .bytes = bytes, .at = *at};
     skip_blank(&r);
+    // The verifier's diagnostics point here, at the word "kernel".
     const size_t start = r.at;
     *at = bytes; // After a mistake there is no telling where the next kernel begins
     if (start == bytes)
         return NULL;
+    // Zeroed: fields of other kinds and dims past the rank are 0, on which kernel_equal counts.
     Kernel *k = arena_new(a, Kernel);
     if (!read_kernel(&r, k) || !kernel_verify(k, d, loc_at(&r, start)))
         return NULL;

@@ -1,7 +1,6 @@
 // Kernels as text: the form of docs/kernel-text.md, which kernel_parse reads back to an equal
 // kernel. Numbers are printed so that they read back exactly: f32 constants with 9 digits, the
-// attention scale with
-// 17. Never prints two opening brackets side by side.
+// attention scale (f64) with 17. Never prints two opening brackets side by side.
 #include "ir/kernel_text.h"
 
 #include <string.h>
@@ -10,9 +9,11 @@
 typedef struct {
     Arena *arena;
     char *at;
+    // Bytes; `at` is ended by a NUL after `used` of them.
     size_t used, capacity;
 } Sink;
 
+// Appends like printf. A line longer than the buffer is formatted a second time, into the arena.
 __attribute__((format(printf, 2, 3))) static void put(Sink *s, const char *format, ...) {
     char line[512];
     va_list args;
@@ -26,6 +27,7 @@ __attribute__((format(printf, 2, 3))) static void put(Sink *s, const char *forma
         text = arena_vformat(s->arena, format, args);
         va_end(args);
     }
+    // Doubling keeps the copying linear in the text.
     if (s->used + bytes + 1 > s->capacity) {
         const size_t capacity = 2 * (s->capacity + bytes + 512);
         s->at = arena_grow(s->arena, s->at, s->used, capacity, 1);
@@ -43,6 +45,7 @@ static void put_list(Sink *s, int count, const int64_t *number) {
     put(s, "]");
 }
 
+// "const 0.5" is f32, the others name their type. printf may write -nan, which the parser refuses.
 static void put_const(Sink *s, const KInstr *in) {
     if (in->dtype != DT_F32)
         put(s, " %s %lld", dtype_name(in->dtype), (long long)in->as.i);
@@ -52,9 +55,11 @@ static void put_const(Sink *s, const KInstr *in) {
         put(s, " %.9g", in->as.f);
 }
 
+// The order of the fields is that of read_instr in kernel_parse.c; what isn't there is left out.
 static void put_instr(Sink *s, const Kernel *k, int i) {
     const KInstr *in = &k->instr[i];
     put(s, "  ");
+    // Stores have no result to name.
     if (!kop_is_effect(in->op))
         put(s, "%%%d = ", i);
     put(s, "%s", kop_name(in->op));
@@ -71,6 +76,7 @@ static void put_instr(Sink *s, const Kernel *k, int i) {
     put(s, "\n");
 }
 
+// Every put_ function of a kind leaves the closing brace to kernel_text.
 static void put_scalar(Sink *s, const Kernel *k) {
     put(s, " %s ", kernel_kind_words[k->axis == KERNEL_ROWS ? WORD_ROWS : WORD_COLUMNS]);
     put_list(s, k->rank, k->dim);
@@ -87,6 +93,7 @@ static void put_scalar(Sink *s, const Kernel *k) {
         put_instr(s, k, i);
 }
 
+// Whether c is accumulated is told by its access: write or update.
 static void put_product(Sink *s, const ProductKernel *p) {
     put(s, " product {\n  library %s\n  a %s ", kernel_library_words[p->library], dtype_name(p->a));
     put_list(s, 4, p->a_stride);
@@ -119,6 +126,7 @@ static void put_attention(Sink *s, const Kernel *k) {
     put(s, "  causal %d\n  scale %.17g\n", t->causal, t->scale);
 #define S(field) put_strides(s, #field, t->field);
     ATTENTION_STRIDES(S)
+    // The gradients' strides mean nothing in the forward kernel and are not printed.
     if (grad) {
         ATTENTION_GRAD_STRIDES(S)
     }
@@ -126,6 +134,7 @@ static void put_attention(Sink *s, const Kernel *k) {
 }
 
 char *kernel_text(const Kernel *k, Arena *a) {
+    // Text that was outgrown stays in the arena until it is released.
     Sink s = {.arena = a};
     put(&s, "kernel %s", k->name);
     if (k->kind == KERNEL_SCALAR)
@@ -139,6 +148,7 @@ char *kernel_text(const Kernel *k, Arena *a) {
 }
 
 void kernel_print(const Kernel *k, FILE *out) {
+    // The text lives in an arena of its own, which ends with the call.
     Arena *a = arena_create();
     fputs(kernel_text(k, a), out);
     arena_release(a);
