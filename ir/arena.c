@@ -27,10 +27,10 @@ struct Arena {
     size_t next_size; // of the next chunk's data
 };
 
-// Exits through atexit, where the tools remove a half-written output.
+// Out of memory, or a size beyond any: one sentence and the end, as check_fail ends.
 static _Noreturn void die(const char *why) {
     fprintf(stderr, "plimsoll: %s\n", why);
-    _Exit(1); // As check_fail: nothing half-done is left, and no memory to tidy up with.
+    _Exit(1);
 }
 
 Arena *arena_create(void) {
