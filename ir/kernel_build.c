@@ -29,6 +29,7 @@ KernelBuilder *kernel_builder(Arena *a, KernelAxis axis, int rank, const int64_t
     kb->kernel->name = "k";
     kb->kernel->kind = KERNEL_SCALAR;
     kb->kernel->axis = axis;
+    // A scalar is a row of one column: every kernel has a column dim.
     kb->kernel->rank = rank > 0 ? rank : 1;
     kb->kernel->dim[0] = 1;
     for (int i = 0; i < rank; i++)
@@ -43,6 +44,7 @@ int kernel_add_operand(KernelBuilder *kb, DType dtype, Access access, const int6
     o->dtype = dtype;
     o->access = access;
     for (int i = 0; i < k->rank; i++)
+        // Without strides the operand stands still until kb_set_stride.
         o->stride[i] = stride ? stride[i] : 0;
     return k->operand_count++;
 }
@@ -51,6 +53,7 @@ int kernel_add_imm(KernelBuilder *kb) {
     return kb->kernel->imm_count++;
 }
 
+// boost's hash_combine, then a fold of MurmurHash3, since slots are taken from the low bits.
 static uint64_t mix(uint64_t h, uint64_t x) {
     h ^= x + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
     h *= 0xff51afd7ed558ccdu;
@@ -67,6 +70,8 @@ static uint64_t instr_hash(const KInstr *i) {
     return mix(h, (uint64_t)i->as.i);
 }
 
+// Doubles the table and enters every operation anew. The old table stays in the arena; all of them
+// together are no larger than the newest.
 static void slots_grow(KernelBuilder *kb) {
     const Kernel *k = kb->kernel;
     kb->slot_count = kb->slot_count ? kb->slot_count * 2 : 64;
@@ -81,6 +86,7 @@ static void slots_grow(KernelBuilder *kb) {
 }
 
 // The operation equal to i, appended if there is none. Effects are always appended.
+// Loads are shared even across a store: finishing puts the stores last, so both read the same.
 static KRef push(KernelBuilder *kb, KInstr i) {
     Kernel *k = kb->kernel;
     if (2 * (k->instr_count + 1) > kb->slot_count)
@@ -106,12 +112,14 @@ static const KInstr *instr_at(const KernelBuilder *kb, KRef r) {
     return &kb->kernel->instr[r];
 }
 
+// The type a load gives and a store wants: bf16 is f32 in programs.
 static DType operand_value(const KernelBuilder *kb, int operand) {
     CHECK(operand >= 0 && operand < kb->kernel->operand_count);
     const DType t = kb->kernel->operand[operand].dtype;
     return t == DT_BF16 ? DT_F32 : t;
 }
 
+// All fields that an operation doesn't use have one value, because equal operations compare whole.
 static KInstr blank(KOp op, DType dtype) {
     KInstr i = {.op = op, .dtype = dtype, .arg = {-1, -1, -1, -1}, .operand = -1};
     i.as.i = 0;
@@ -134,6 +142,7 @@ KRef kb_load_at(KernelBuilder *kb, int operand, KRef index, int64_t limit, int64
     return push(kb, i);
 }
 
+// index is -1 for a plain store. The value's type must be the operand's.
 static void push_store(KernelBuilder *kb, KOp op, int operand, KRef value, KRef index,
                        int64_t limit, int64_t step) {
     KInstr i = blank(op, kb_dtype(kb, value));
@@ -164,12 +173,14 @@ void kb_add_at(KernelBuilder *kb, int operand, KRef value, KRef index, int64_t l
 
 KRef kb_float(KernelBuilder *kb, double value) {
     KInstr i = blank(KOP_CONST, DT_F32);
+    // Rounded to f32 and with one NaN, so that equal constants have equal bits.
     i.as.f = isnan(value) ? (double)NAN : (double)(float)value;
     return push(kb, i);
 }
 
 KRef kb_int(KernelBuilder *kb, int64_t value) {
     KInstr i = blank(KOP_CONST, DT_I32);
+    // Wraps, as i32 arithmetic in a kernel does.
     i.as.i = (int32_t)(uint32_t)(uint64_t)value;
     return push(kb, i);
 }
@@ -194,6 +205,8 @@ KRef kb_index(KernelBuilder *kb, int dim) {
     return push(kb, i);
 }
 
+// Operations on values alone. Types that the operation does not take are a mistake of the lowering,
+// not of the user: a CHECK.
 static KRef push_op(KernelBuilder *kb, KOp op, int count, const KRef *arg) {
     CHECK(kop_arity(op) == count);
     DType of[4] = {DT_F32, DT_F32, DT_F32, DT_F32};
@@ -216,6 +229,7 @@ static bool is_bf16(const KernelBuilder *kb, KRef r) {
 }
 
 KRef kb_op1(KernelBuilder *kb, KOp op, KRef a) {
+    // Rounding twice is rounding once.
     if (op == KOP_ROUND_BF16 && is_bf16(kb, a))
         return a;
     return push_op(kb, op, 1, (const KRef[]){a});
@@ -270,6 +284,7 @@ typedef struct {
     bool reduces; // a live reduction
 } Facts;
 
+// Backward from the effects. Users stand after their operands, so one pass finds all that is live.
 static Facts facts_find(Arena *a, const Kernel *k) {
     Facts f = {.live = arena_array(a, bool, k->instr_count + 1)};
     for (int i = k->instr_count - 1; i >= 0; i--) {
@@ -291,6 +306,7 @@ static Facts facts_find(Arena *a, const Kernel *k) {
 // Whether dims outer and inner (neighbours once extents of 1 are gone) are walked as one by every
 // operand.
 static bool dims_merge(const Kernel *k, const Facts *f, int outer, int inner) {
+    // A position along a merged dim would need a division to get back.
     if (f->index_used[outer] || f->index_used[inner])
         return false;
     for (int o = 0; o < k->operand_count; o++) {
@@ -298,6 +314,7 @@ static bool dims_merge(const Kernel *k, const Facts *f, int outer, int inner) {
         int64_t row;
         if (!f->operand_used[o])
             continue;
+        // Row-major neighbours: a step of the outer dim is as long as the whole inner one.
         if (!count_mul(stride[inner], k->dim[inner], &row) || row != stride[outer])
             return false;
     }
@@ -319,8 +336,10 @@ static int dims_choose(Kernel *k, const Facts *f, Merged out[KERNEL_DIMS_MAX],
     int count = 0, outermost = -1; // outermost: the slowest old dim in out[count - 1]
     for (int d = last; d >= 0; d--) {
         new_dim[d] = -1;
+        // Even with extent 1 a column that is reduced is what the reduction runs along.
         if (k->dim[d] == 1 && !(fixed_column && d == last))
             continue;
+        // The column of a kernel that reduces takes no rows in, and so starts a dim and ends it.
         const bool apart = count == 0 || (fixed_column && count == 1);
         int64_t extent;
         if (!apart && dims_merge(k, f, d, outermost) &&
@@ -332,6 +351,7 @@ static int dims_choose(Kernel *k, const Facts *f, Merged out[KERNEL_DIMS_MAX],
         new_dim[d] = count - 1;
         outermost = d;
     }
+    // All dims had extent 1: a kernel of one point.
     if (count == 0)
         out[count++] = (Merged){.extent = 1, .inner = last};
     return count;
@@ -339,6 +359,8 @@ static int dims_choose(Kernel *k, const Facts *f, Merged out[KERNEL_DIMS_MAX],
 
 // Copies the live operations, effects last.
 static void copy_program(Arena *a, const Kernel *from, const Facts *f, Kernel *to) {
+    // moved[i]: the new number of operation i. Values never use effects, so those copied last have
+    // all their operands renumbered.
     KRef *moved = arena_array(a, KRef, from->instr_count + 1);
     to->instr = arena_array(a, KInstr, from->instr_count + 1);
     to->instr_count = 0;
@@ -362,6 +384,7 @@ Kernel *kernel_finish(KernelBuilder *kb) {
     *k = *from;
     copy_program(kb->arena, from, &f, k);
 
+    // The index space. Whatever is not used becomes 0: equal kernels then compare equal.
     Merged merged[KERNEL_DIMS_MAX];
     int new_dim[KERNEL_DIMS_MAX];
     k->rank = dims_choose(from, &f, merged, new_dim);
@@ -377,6 +400,7 @@ Kernel *kernel_finish(KernelBuilder *kb) {
     }
     for (int i = 0; i < k->instr_count; i++) {
         KInstr *in = &k->instr[i];
+        // The INDEX operations follow their dims.
         if (in->op != KOP_INDEX)
             continue;
         const int64_t dim = in->as.i;

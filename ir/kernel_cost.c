@@ -14,6 +14,7 @@ int64_t size_plus(int64_t a, int64_t b) {
     return a + b < SIZE_TOO_LARGE ? a + b : SIZE_TOO_LARGE; // Both at most 2^62: no overflow
 }
 
+// q, out, lse and their gradients have heads and queries; k, v and theirs groups and keys.
 AttentionOperand kernel_attention_operand(const AttentionKernel *t, int operand) {
     switch (operand) {
     case 0:
@@ -86,6 +87,8 @@ static int64_t scalar_flops(const Kernel *k) {
     int64_t flops = 0;
     for (int i = 0; i < k->instr_count; i++) {
         const KOp op = k->instr[i].op;
+        // An operation runs once for each point it varies by; a reduction visits all points to give
+        // fewer.
         const uint32_t mask = kop_is_reduction(op) ? all : varies[i];
         flops = size_plus(flops, size_times(instr_flops(op), points(k, mask)));
     }
@@ -97,6 +100,8 @@ static int64_t scalar_flops(const Kernel *k) {
 int64_t attention_pairs(int64_t queries, int64_t keys, bool causal, int64_t window) {
     const int64_t most = window > 0 && window < keys ? window : keys;
     if (!causal) {
+        // From the last query backwards: `hidden` keys are missed, then one less each, down to none
+        // or to the first query: an arithmetic series of `cut` terms.
         const int64_t hidden = keys - most;
         const int64_t cut = hidden < queries ? hidden : queries;
         return size_times(queries, keys) - size_times(cut, 2 * hidden - cut + 1) / 2;
@@ -104,10 +109,13 @@ int64_t attention_pairs(int64_t queries, int64_t keys, bool causal, int64_t wind
     const int64_t first = keys > queries ? keys - queries + 1 : 1;
     if (first >= most)
         return size_times(keys - first + 1, most);
+    // Queries that see first, first + 1, ..., most keys, then keys - most of them that see the
+    // whole window.
     const int64_t triangle = size_times(first + most, most - first + 1) / 2;
     return size_plus(triangle, size_times(keys - most, most));
 }
 
+// Of all heads of the batch together.
 static int64_t kernel_pairs(const AttentionKernel *t) {
     const int64_t heads = size_times(t->batch, t->heads);
     return size_times(heads, attention_pairs(t->queries, t->keys, t->causal, t->window));
@@ -116,6 +124,7 @@ static int64_t kernel_pairs(const AttentionKernel *t) {
 int64_t kernel_flops(const Kernel *k) {
     const ProductKernel *p = &k->product;
     const AttentionKernel *t = &k->attention;
+    // width: operations per pair of query and key, a multiply and an add for each dim.
     int64_t width;
     switch (k->kind) {
     case KERNEL_SCALAR:
@@ -141,6 +150,7 @@ static int64_t scalar_touched(const Kernel *k, int operand) {
     for (int i = 0; i < k->instr_count; i++)
         moved = moved || (k->instr[i].operand == operand && k->instr[i].limit > 1);
     for (int d = 0; d < k->rank; d++)
+        // A gathered or scattered operand may be touched anew at every point.
         mask |= moved || k->operand[operand].stride[d] != 0 ? 1u << d : 0;
     const int64_t n = points(k, mask);
     const int64_t span = kernel_span(k, operand);
@@ -164,6 +174,7 @@ int64_t kernel_bytes(const Kernel *k) {
             n = size_times(size_times(k->attention.batch, t.heads),
                            size_times(t.positions, t.width));
         }
+        // What is updated is read and written.
         const int64_t times = kernel_access(k, o) == ACCESS_UPDATE ? 2 : 1;
         bytes = size_plus(bytes, size_times(n, times * (int64_t)dtype_bytes(kernel_dtype(k, o))));
     }

@@ -11,8 +11,11 @@
 #include <math.h>
 #include <string.h>
 
+// Columns of a strip, at most: of a ROWS kernel without reductions, and of a COLUMNS kernel. They
+// bound the memory, operations x strip doubles.
 enum { STRIP_COLUMNS = 16384, COLUMN_STRIP = 64 };
 
+// Element `at` of a tensor, widened to f64; exact for every type.
 static double element_load(DType dtype, const void *base, int64_t at) {
     uint32_t bits;
     float f;
@@ -20,6 +23,7 @@ static double element_load(DType dtype, const void *base, int64_t at) {
     case DT_F32:
         return (double)((const float *)base)[at];
     case DT_BF16:
+        // bf16 is the upper half of an f32.
         bits = (uint32_t)((const uint16_t *)base)[at] << 16;
         memcpy(&f, &bits, sizeof f);
         return (double)f;
@@ -33,6 +37,7 @@ static double element_load(DType dtype, const void *base, int64_t at) {
     UNREACHABLE();
 }
 
+// Rounds the value to the type, as dtype_round has it.
 static void element_store(DType dtype, void *base, int64_t at, double value) {
     uint32_t bits;
     const float f = (float)dtype_round(dtype, value);
@@ -68,6 +73,8 @@ typedef struct {
     int64_t base[KERNEL_OPERANDS_MAX]; // element at the strip's first column
 } Strip;
 
+// Moves the strip to `columns` columns of a row from `column` on, and every operand's base with it.
+// Rows are numbered row-major over the dims before the last.
 static void strip_set(Strip *s, int64_t row, int64_t column, int64_t columns) {
     const Kernel *k = s->k;
     s->column = column;
@@ -84,6 +91,7 @@ static void strip_set(Strip *s, int64_t row, int64_t column, int64_t columns) {
     }
 }
 
+// The position an index means: one out of range moves to the nearest end, as generated code has it.
 static int64_t clamp(double index, int64_t limit) {
     return index < 0 ? 0 : index >= (double)limit ? limit - 1 : (int64_t)index;
 }
@@ -107,6 +115,7 @@ static void run_memory(Strip *s, int i, int64_t c) {
         element_store(o->dtype, base, at, s->value[in->arg[0]][c]);
         return;
     case KOP_ADD_AT:
+        // Unlike STORE_AT, a negative index adds nothing.
         if (s->value[in->arg[1]][c] < 0)
             return;
         at += clamp(s->value[in->arg[1]][c], in->limit) * in->step;
@@ -118,10 +127,13 @@ static void run_memory(Strip *s, int i, int64_t c) {
     }
 }
 
+// The low 32 bits as i32: what integer arithmetic keeps.
 static double wrap(int64_t x) {
     return (double)(int32_t)(uint32_t)(uint64_t)x;
 }
 
+// In i64, where no result of two i32 overflows, not even the quotient of the least number and -1.
+// Division by 0 gives 0 rather than a trap.
 static double int_arithmetic(KOp op, int64_t a, int64_t b) {
     switch (op) {
     case KOP_ADD:
@@ -145,6 +157,7 @@ static double int_arithmetic(KOp op, int64_t a, int64_t b) {
     }
 }
 
+// f32 to i32: towards 0, ends at the ends of the range, NaN gives 0.
 static double saturate(double x) {
     if (x != x)
         return 0;
@@ -153,6 +166,7 @@ static double saturate(double x) {
 
 // An operation without memory, index or reduction; x are its operands.
 static double run_value(const KInstr *in, DType of, const double x[4]) {
+    // The operations ADD .. ABS of the table that i32 has too; FMA lies among them but is f32 only.
     if (of == DT_I32 && in->dtype == DT_I32 && in->op >= KOP_ADD && in->op <= KOP_ABS)
         return int_arithmetic(in->op, (int64_t)x[0], (int64_t)x[1]);
     switch (in->op) {
@@ -167,6 +181,7 @@ static double run_value(const KInstr *in, DType of, const double x[4]) {
     case KOP_FMA:
         return fma(x[0], x[1], x[2]);
     case KOP_MIN:
+        // A NaN on either side gives the second operand, here and in MAX.
         return x[0] < x[1] ? x[0] : x[1];
     case KOP_MAX:
         return x[0] > x[1] ? x[0] : x[1];
@@ -237,6 +252,8 @@ static bool run_leaf(const Strip *s, int i, int64_t c) {
     }
 }
 
+// One operation over the whole strip. `of` is the operands' type: comparisons give bool whatever
+// they compare.
 static void run_instr(Strip *s, int i) {
     const KInstr *in = &s->k->instr[i];
     const DType of = in->arg[0] >= 0 ? s->k->instr[in->arg[0]].dtype : in->dtype;
@@ -252,14 +269,18 @@ static void run_instr(Strip *s, int i) {
     }
 }
 
+// What an empty reduction gives, and so its neutral element.
 static double reduce_start(KOp op) {
     return op == KOP_SUM ? 0 : -(double)INFINITY;
 }
 
+// In order and in f64: the oracle needs no fixed shape of the sum, only more bits than the targets.
 static double reduce_step(KOp op, double sum, double x) {
     return op == KOP_SUM ? sum + x : (x > sum ? x : sum);
 }
 
+// All operations in program order; a reduction's result is repeated in every column, so that what
+// follows reads it like any other value. Where there is a reduction the strip is the whole row.
 static void run_row(Strip *s) {
     for (int i = 0; i < s->k->instr_count; i++) {
         const KInstr *in = &s->k->instr[i];
@@ -291,6 +312,8 @@ static void run_columns(Strip *s, int64_t rows, int64_t column, int64_t columns)
                 s->value[i][c] = reduce_step(in->op, s->value[i][c], s->value[in->arg[0]][c]);
         }
     }
+    // What depends on a reduction does not vary by row (the verifier refuses it), so row 0 stands
+    // for all of them.
     strip_set(s, 0, column, columns);
     for (int i = 0; i < k->instr_count; i++)
         if (s->after[i] && !kop_is_reduction(k->instr[i].op))
@@ -304,6 +327,7 @@ static void interpret_scalar(const Kernel *k, void *const *operand, const int64_
     s.value = arena_array(a, double *, k->instr_count + 1);
     const bool reduces = kernel_reduces(k, s.after);
     const int64_t all = k->dim[k->rank - 1];
+    // A row that is reduced must be one strip.
     int64_t strip = k->axis == KERNEL_COLUMNS ? COLUMN_STRIP : reduces ? all : STRIP_COLUMNS;
     strip = strip < all ? strip : all;
     for (int i = 0; i < k->instr_count; i++)
@@ -325,6 +349,8 @@ static void interpret_scalar(const Kernel *k, void *const *operand, const int64_
     arena_release(a);
 }
 
+// c[b0, b1, m, n] (+)= sum over k of a[b0, b1, m, k] * b[b0, b1, k, n], one point of c after the
+// other.
 static void interpret_product(const ProductKernel *p, void *const *operand) {
     for (int64_t point = 0; point < p->batch[0] * p->batch[1] * p->m * p->n; point++) {
         const int64_t n = point % p->n, m = point / p->n % p->m;
@@ -345,12 +371,15 @@ static void interpret_product(const ProductKernel *p, void *const *operand) {
 // One query's view: its probabilities over the keys, 0 where it doesn't see one.
 static void probabilities(const AttentionKernel *t, void *const *operand, int64_t b, int64_t h,
                           int64_t i, double *score, double *lse) {
+    // score [keys] holds scores first, then probabilities.
     const int64_t g = h / (t->heads / t->groups);
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
+    // It sees the keys begin <= j < end; with more queries than keys the first ones see none.
     int64_t end = t->causal ? i + t->keys - t->queries + 1 : t->keys;
     end = end < 0 ? 0 : end;
     const int64_t beside = i + t->keys - t->queries; // The key the query stands beside
     const int64_t begin = t->window > 0 && beside >= t->window ? beside - t->window + 1 : 0;
+    // Scores, and the largest, which is taken out of the exponents so that none overflows.
     double most = -(double)INFINITY, sum = 0;
     for (int64_t j = begin; j < end; j++) {
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];
@@ -363,13 +392,16 @@ static void probabilities(const AttentionKernel *t, void *const *operand, int64_
     }
     for (int64_t j = begin; j < end; j++)
         sum += exp(score[j] - most);
+    // A query without keys: the log of an empty sum, and no probability anywhere.
     *lse = end > begin ? most + log(sum) : -(double)INFINITY;
     for (int64_t j = 0; j < t->keys; j++)
         score[j] = j >= begin && j < end ? exp(score[j] - *lse) : 0;
 }
 
+// out[i] = sum over j of p[i, j] v[j], and lse, for every (batch, head, query).
 static void interpret_attention(const AttentionKernel *t, void *const *operand) {
     Arena *a = arena_create();
+    // p [keys], of the query at hand.
     double *p = arena_array(a, double, t->keys);
     for (int64_t row = 0; row < t->batch * t->heads * t->queries; row++) {
         const int64_t i = row % t->queries, h = row / t->queries % t->heads;
@@ -395,6 +427,9 @@ typedef struct {
     double *dq, *dk, *dv; // [queries, e] of one head; [keys, e], [keys, f] of the group
 } GradSums;
 
+// Adds what query i of head h contributes: dv[j] += p[j] dout, dp[j] = dout . v[j], ds[j] = p[j]
+// (dp[j] - sum of p dp) scale, dq += ds[j] k[j], dk[j] += ds[j] q. Computes p anew: the operands
+// out and lse, rounded as they are, go unread.
 static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b, int64_t h,
                        int64_t i, const GradSums *s) {
     const int64_t g = h / (t->heads / t->groups);
@@ -422,6 +457,7 @@ static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b
     }
 }
 
+// Rounds and stores from [rows, width]; rows of the tensor lie `stride` elements apart.
 static void store_rows(DType dtype, void *to, int64_t at, int64_t stride, const double *from,
                        int64_t rows, int64_t width) {
     for (int64_t i = 0; i < rows; i++)
@@ -430,6 +466,7 @@ static void store_rows(DType dtype, void *to, int64_t at, int64_t stride, const 
 }
 
 static void interpret_attention_grad(const AttentionKernel *t, void *const *operand) {
+    // Query heads per key/value head.
     const int64_t per_group = t->heads / t->groups;
     for (int64_t point = 0; point < t->batch * t->groups; point++) {
         const int64_t b = point / t->groups, g = point % t->groups;
@@ -438,6 +475,7 @@ static void interpret_attention_grad(const AttentionKernel *t, void *const *oper
         s.dk = arena_array(a, double, t->keys * t->dim_qk);
         s.dv = arena_array(a, double, t->keys * t->dim_v);
         for (int64_t h = g * per_group; h < (g + 1) * per_group; h++) {
+            // dq is one head's own and starts from 0; dk and dv run on over the heads of the group.
             s.dq = arena_array(a, double, t->queries * t->dim_qk);
             for (int64_t i = 0; i < t->queries; i++)
                 grad_query(t, operand, b, h, i, &s);

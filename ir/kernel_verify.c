@@ -23,12 +23,13 @@ typedef struct {
     const Kernel *k;
     Diag *d;
     Loc loc;
-    bool reduces;
+    bool reduces; // Set with varies and after, once all operations are known to be sound
     uint32_t varies[KERNEL_INSTRS_MAX];
     bool after[KERNEL_INSTRS_MAX];
-    bool stored[KERNEL_OPERANDS_MAX];
+    bool stored[KERNEL_OPERANDS_MAX]; // Operands stored to by the operations so far
 } Verifier;
 
+// Rank, extents, strides and counts: first of all, because the other rules index arrays by them.
 static bool extents_good(Verifier *v) {
     const Kernel *k = v->k;
     int64_t points = 1;
@@ -36,6 +37,7 @@ static bool extents_good(Verifier *v) {
         return diag_error(v->d, v->loc, P_EXTENT, "kernel %s has rank %d, not 1..%d", k->name,
                           k->rank, KERNEL_DIMS_MAX);
     for (int i = 0; i < k->rank; i++)
+        // The points of all dims together fit 63 bits, too.
         if (k->dim[i] < 1 || k->dim[i] > DIM_MAX || !count_mul(points, k->dim[i], &points))
             return diag_error(v->d, v->loc, P_EXTENT,
                               "kernel %s: dim %d has extent %lld, not 1..2^40", k->name, i,
@@ -46,6 +48,7 @@ static bool extents_good(Verifier *v) {
                           "kernel %s has more operands or operations than allowed", k->name);
     for (int o = 0; o < k->operand_count; o++) {
         const KOperand *of = &k->operand[o];
+        // Unsigned, so that negative numbers count as too large.
         if ((unsigned)of->dtype >= DT_COUNT || (unsigned)of->access > ACCESS_UPDATE)
             return diag_error(v->d, v->loc, P_OPERAND,
                               "kernel %s: operand %d has no such type or access", k->name, o);
@@ -57,6 +60,7 @@ static bool extents_good(Verifier *v) {
     return true;
 }
 
+// The type of an operand's elements once they are loaded.
 static DType value_type(DType t) {
     return t == DT_BF16 ? DT_F32 : t;
 }
@@ -73,6 +77,7 @@ static bool memory_good(Verifier *v, int i) {
         return diag_error(v->d, v->loc, P_OPERAND, "%s (operation %d) names operand %d of %d",
                           kop_name(in->op), i, in->operand, v->k->operand_count);
     const KOperand *o = &v->k->operand[in->operand];
+    // An UPDATE operand may be loaded and stored.
     if (effect ? o->access == ACCESS_READ : o->access == ACCESS_WRITE)
         return diag_error(v->d, v->loc, P_OPERAND, "%s (operation %d): operand %d can't be %s",
                           kop_name(in->op), i, in->operand, effect ? "stored to" : "loaded from");
@@ -86,6 +91,7 @@ static bool memory_good(Verifier *v, int i) {
     if (moved && (in->limit < 1 || in->limit > INT32_MAX || in->step < 0 || in->step > DIM_MAX))
         return diag_error(v->d, v->loc, P_EXTENT, "%s (operation %d): limit %lld, step %lld",
                           kop_name(in->op), i, (long long)in->limit, (long long)in->step);
+    // A load sees what was there before the call, so none may follow a store.
     if (!effect && v->stored[in->operand])
         return diag_error(v->d, v->loc, P_STORE, "operand %d is loaded after it is stored to",
                           in->operand);
@@ -95,6 +101,7 @@ static bool memory_good(Verifier *v, int i) {
     return true;
 }
 
+// Constants are stored wide; each must be exact in its type, or printing would change it.
 static bool const_good(const KInstr *in) {
     switch (in->dtype) {
     case DT_F32:
@@ -110,10 +117,12 @@ static bool const_good(const KInstr *in) {
     return false;
 }
 
+// Operands above their user, the types the table wants, and numbers in range.
 static bool types_good(Verifier *v, int i) {
     const Kernel *k = v->k;
     const KInstr *in = &k->instr[i];
     DType of[4] = {DT_F32, DT_F32, DT_F32, DT_F32};
+    // Operations whose type the table can't tell (constants, loads) keep their own.
     DType result = in->dtype;
     if ((unsigned)in->op >= KOP_COUNT)
         return diag_error(v->d, v->loc, P_TYPES, "operation %d is none", i);
@@ -152,6 +161,7 @@ static bool reductions_good(Verifier *v, int i) {
     const uint32_t column = 1u << (v->k->rank - 1);
     if (in->op == KOP_ADD_AT && v->k->axis != KERNEL_COLUMNS)
         return diag_error(v->d, v->loc, P_REDUCE, "add_at (operation %d) in a rows kernel", i);
+    // A row may be reduced again and again: nothing more to ask.
     if (v->k->axis == KERNEL_ROWS || !v->after[i])
         return true;
     for (int j = 0; kop_is_reduction(in->op) && j < kop_arity(in->op); j++)
@@ -200,6 +210,8 @@ static bool store_good(Verifier *v, int i) {
         return true;
     // What is loaded first must be what was there before the call: one point, one place.
     uint32_t once = walks | index;
+    // Values that do not vary along the column are stored once a row there, and what follows a
+    // column's reduction once a column.
     if (k->axis == KERNEL_ROWS && v->reduces)
         once |= column;
     if (k->axis == KERNEL_COLUMNS && v->after[in->arg[0]])
@@ -210,6 +222,7 @@ static bool store_good(Verifier *v, int i) {
                       kop_name(in->op), i, in->operand);
 }
 
+// Offsets in bytes then stay below 2^60, far from overflow.
 static bool spans_good(Verifier *v) {
     for (int o = 0; o < kernel_operand_count(v->k); o++)
         if (kernel_span(v->k, o) >= (int64_t)1 << 58)
@@ -218,6 +231,8 @@ static bool spans_good(Verifier *v) {
     return true;
 }
 
+// Two passes: what the second computes (variation, dependence) walks operands that the first
+// checks.
 static bool scalar_good(Verifier *v) {
     const Kernel *k = v->k;
     if (!extents_good(v))
@@ -261,6 +276,7 @@ static bool product_good(Verifier *v) {
     if (!in_range(p->a_stride, 4, 0, DIM_MAX) || !in_range(p->b_stride, 4, 0, DIM_MAX) ||
         !in_range(p->c_stride, 4, 0, DIM_MAX))
         return diag_error(v->d, v->loc, P_TEMPLATE, "product %s: strides are 0..2^40", v->k->name);
+    // a and b may be broadcast with stride 0, c may not.
     const int64_t c_dim[4] = {p->batch[0], p->batch[1], p->m, p->n};
     for (int i = 0; i < 4; i++)
         if (c_dim[i] > 1 && p->c_stride[i] == 0)
@@ -269,6 +285,7 @@ static bool product_good(Verifier *v) {
     return spans_good(v);
 }
 
+// Sizes first, then what is computed from them: blocks in workspaces, strides, spans.
 static bool attention_good(Verifier *v) {
     const AttentionKernel *t = &v->k->attention;
     const int64_t sizes[7] = {t->batch, t->heads,  t->groups, t->queries,
@@ -284,6 +301,7 @@ static bool attention_good(Verifier *v) {
         return diag_error(v->d, v->loc, P_TEMPLATE,
                           "attention %s: %lld groups don't divide %lld heads", v->k->name,
                           (long long)t->groups, (long long)t->heads);
+    // lse [batch, heads, queries] and the rows of one head must be tensors that could exist.
     int64_t heads;
     if (!count_mul(t->batch, t->heads, &heads) || !block_good(heads, t->queries) ||
         !block_good(t->queries, t->dim_qk) || !block_good(t->queries, t->dim_v) ||
@@ -291,6 +309,7 @@ static bool attention_good(Verifier *v) {
         return diag_error(v->d, v->loc, P_TEMPLATE,
                           "attention %s: a head has more than 2^40 numbers", v->k->name);
     for (int i = 0; i < 8; i++) {
+        // The forward kernel's fields for gradients mean nothing.
         const bool used = i < 4 || v->k->kind == KERNEL_ATTENTION_GRAD;
         if (used && !in_range(stride[i], 3, 0, DIM_MAX))
             return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: strides are 0..2^40",
