@@ -7,6 +7,7 @@
 
 #include "ir/check.h"
 
+// Part of what a result is (docs/architecture.md): another number gives other bits.
 enum { ROW_BLOCK = 128 };
 
 static uint32_t row_bits(const ScalarEmit *se) {
@@ -24,11 +25,13 @@ static void compute_tile_values(ScalarEmit *se, const ScalarBlock *block, int de
     scalar_compute(se, block);
 }
 
+// A reduction of something uniform along the columns needs one lane only.
 static LLVMTypeRef sum_type(const ScalarEmit *se, KRef i) {
     return llvm_vector(se->b->f32, scalar_is_vector(se, i) ? KERNEL_LANES : 1);
 }
 
 // Accumulators of reduction r stand at r * SCALAR_VECTORS_MAX.
+// How many of the SCALAR_VECTORS_MAX accumulators of a reduction are in use.
 static int sum_count(const ScalarEmit *se, const ScalarBlock *block, KRef i) {
     return scalar_is_vector(se, i) ? block->vectors : 1;
 }
@@ -38,6 +41,7 @@ static void reduce_row(ScalarEmit *se, const ScalarReductions *red, const Scalar
                        LLVMValueRef *sum) {
     for (int r = 0; r < red->count; r++)
         se->todo[red->ref[r]] = true;
+    // Everything the operands need that changes from row to row; the reductions leave todo.
     scalar_close_todo(se, row_bits(se));
     scalar_compute(se, block);
     for (int r = 0; r < red->count; r++) {
@@ -58,18 +62,21 @@ static void carry_sums(LlvmBuild *b, LlvmLoop *loop, LLVMValueRef *sum, int coun
             sum[i] = llvm_loop_carry(b, loop, sum[i]);
 }
 
+// Carried values are numbered in the order of carry_sums: empty slots have no number.
 static void next_sums(LlvmLoop *loop, LLVMValueRef const *sum, int count) {
     for (int i = 0, at = 0; i < count; i++)
         if (sum[i])
             llvm_loop_next(loop, at++, sum[i]);
 }
 
+// What the loop carried out takes the place of what went in, slot by slot.
 static void take_results(const LlvmLoop *loop, LLVMValueRef *sum, int count) {
     for (int i = 0, at = 0; i < count; i++)
         if (sum[i])
             sum[i] = loop->result[at++];
 }
 
+// 0 or -inf in the slots in use, NULL in the others.
 static void start_sums(const ScalarEmit *se, const ScalarReductions *red, const ScalarBlock *block,
                        LLVMValueRef *sum) {
     for (int r = 0; r < red->count; r++)
@@ -89,6 +96,7 @@ static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const Scala
     LlvmLoop blocks, inner;
     start_sums(se, red, block, total);
     start_sums(se, red, block, sum);
+    // total: of the blocks done; sum: of the block being walked, which starts anew in each.
     llvm_loop_begin(b, &blocks, llvm_i64(b, 0), llvm_i64(b, rows), ROW_BLOCK);
     carry_sums(b, &blocks, total, count);
     LLVMValueRef end = scalar_at_most(b, llvm_add(b, blocks.index, llvm_i64(b, ROW_BLOCK)), rows);
@@ -100,6 +108,7 @@ static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const Scala
     next_sums(&inner, sum, count);
     llvm_loop_end(b, &inner);
     take_results(&inner, sum, count);
+    // The inner loop has ended: its block joins the total, whole.
     for (int i = 0; i < count; i++)
         if (sum[i])
             total[i] =
@@ -107,6 +116,7 @@ static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const Scala
     next_sums(&blocks, total, count);
     llvm_loop_end(b, &blocks);
     take_results(&blocks, total, count);
+    // From here on the reductions are values like any other.
     for (int r = 0; r < red->count; r++) {
         const KRef i = red->ref[r];
         if (!scalar_is_vector(se, i))
@@ -116,10 +126,12 @@ static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const Scala
     }
 }
 
+// Effects that happen once a row; the others happen once a tile.
 static bool is_row_effect(const ScalarEmit *se, KRef i) {
     return kop_is_effect(se->k->instr[i].op) && (se->varies[i] & row_bits(se));
 }
 
+// The last pass, for what is stored along the rows. No pass at all where nothing is.
 static void store_rows(ScalarEmit *se, const ScalarBlock *block) {
     LlvmBuild *b = se->b;
     bool any = false;
@@ -141,10 +153,12 @@ static void store_rows(ScalarEmit *se, const ScalarBlock *block) {
     llvm_loop_end(b, &rows);
 }
 
+// One pass over the rows a stage, since a stage reads results of the one before; then stores.
 static void emit_tile(ScalarEmit *se, const ScalarBlock *block) {
     compute_tile_values(se, block, 0);
     for (int stage = 0; stage < se->stages; stage++) {
         ScalarReductions red;
+        // Too many of them: b->error is set, the module is thrown away.
         if (!scalar_reductions(se, stage, &red))
             return;
         for (KRef i = 0; i < se->k->instr_count; i++)
@@ -155,6 +169,7 @@ static void emit_tile(ScalarEmit *se, const ScalarBlock *block) {
     store_rows(se, block);
     for (KRef i = 0; i < se->k->instr_count; i++)
         if (kop_is_effect(se->k->instr[i].op) && !is_row_effect(se, i))
+            // Column results, such as the sums themselves.
             scalar_effect(se, block, i);
 }
 
@@ -166,11 +181,13 @@ void llvm_emit_columns(ScalarEmit *se) {
     int64_t tile_rows, tile_columns;
     kernel_tile_shape(k, &tile_rows, &tile_columns);
     CHECK(tile_columns == SCALAR_VECTORS_MAX * KERNEL_LANES);
+    // Whole tiles, and the columns of one more that is not.
     const int64_t full = all / tile_columns, rest = all % tile_columns;
 
     LLVMValueRef limit = llvm_i64(b, full), from = llvm_tile_begin(b), to = llvm_tile_end(b);
     if (full > 0) {
         LlvmLoop tiles;
+        // This call's tiles are [from, to); those below limit are whole.
         LLVMValueRef until = llvm_select(b, llvm_icmp(b, LLVMIntSLT, to, limit), to, limit);
         llvm_loop_begin(b, &tiles, from, until, 1);
         const ScalarBlock block = {SCALAR_VECTORS_MAX, KERNEL_LANES,
@@ -180,7 +197,9 @@ void llvm_emit_columns(ScalarEmit *se) {
     }
     if (rest == 0)
         return;
+    // The rest rounded up to vectors; the last one works under a mask.
     const int vectors = (int)((rest + KERNEL_LANES - 1) / KERNEL_LANES);
+    // The narrow tile is number limit: this call makes it if it lies in [from, to).
     LLVMValueRef mine = LLVMBuildAnd(b->builder, llvm_icmp(b, LLVMIntSLE, from, limit),
                                      llvm_icmp(b, LLVMIntSGT, to, limit), "");
     const LlvmIf last = llvm_if_begin(b, mine);

@@ -5,6 +5,7 @@
 #include "codegen/llvm_math.h"
 #include "ir/check.h"
 
+// A scalar, splat by its users where they have lanes; bf16 is f32 in registers.
 static LLVMValueRef build_const(LlvmBuild *b, const KInstr *in) {
     switch (in->dtype) {
     case DT_F32:
@@ -28,11 +29,13 @@ static LLVMValueRef integer_divide(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y)
     LLVMValueRef minus = llvm_icmp(b, LLVMIntEQ, y, llvm_int_like(type, -1));
     LLVMValueRef either = LLVMBuildOr(b->builder, zero, minus, "");
     LLVMValueRef safe = llvm_select(b, either, llvm_int_like(type, 1), y);
+    // By the safe divisor first; then the two special cases replace what came out.
     LLVMValueRef quotient = LLVMBuildSDiv(b->builder, x, safe, "");
     quotient = llvm_select(b, minus, LLVMBuildNeg(b->builder, x, ""), quotient);
     return llvm_select(b, zero, llvm_zero(type), quotient);
 }
 
+// real: f32 operands, else i32. Nothing is fused here: only KOP_FMA is a fused operation.
 static LLVMValueRef arithmetic(LlvmBuild *b, KOp op, bool real, LLVMValueRef x, LLVMValueRef y) {
     switch (op) {
     case KOP_ADD:
@@ -44,6 +47,7 @@ static LLVMValueRef arithmetic(LlvmBuild *b, KOp op, bool real, LLVMValueRef x, 
     case KOP_DIV:
         return real ? llvm_fdiv(b, x, y) : integer_divide(b, x, y);
     case KOP_MIN:
+        // Integers have no NaN, so that the plain choice is the minimum.
         return real ? llvm_fmin(b, x, y) : llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, y), x, y);
     case KOP_MAX:
         return real ? llvm_fmax(b, x, y) : llvm_select(b, llvm_icmp(b, LLVMIntSGT, x, y), x, y);
@@ -52,6 +56,7 @@ static LLVMValueRef arithmetic(LlvmBuild *b, KOp op, bool real, LLVMValueRef x, 
     }
 }
 
+// i1 lanes. Equality is for bools too.
 static LLVMValueRef compare(LlvmBuild *b, KOp op, bool real, LLVMValueRef x, LLVMValueRef y) {
     switch (op) {
     case KOP_EQ:
@@ -73,6 +78,7 @@ static LLVMValueRef integer_abs(LlvmBuild *b, LLVMValueRef x) {
     return llvm_intrinsic(b, "llvm.abs", &type, 1, arg, 2);
 }
 
+// true is 1: an unsigned conversion, for as a signed number the bit would be -1.
 static LLVMValueRef to_f32(LlvmBuild *b, DType from, LLVMValueRef x) {
     LLVMTypeRef type = llvm_vector(b->f32, llvm_width(LLVMTypeOf(x)));
     return from == DT_BOOL ? LLVMBuildUIToFP(b->builder, x, type, "")
@@ -84,6 +90,7 @@ static LLVMValueRef to_i32(LlvmBuild *b, DType from, LLVMValueRef x) {
     LLVMTypeRef type = llvm_vector(b->i32, llvm_width(LLVMTypeOf(x)));
     if (from == DT_BOOL)
         return LLVMBuildZExt(b->builder, x, type, "");
+    // The plain conversion is undefined outside the range of i32, this one is not.
     LLVMTypeRef overload[] = {type, LLVMTypeOf(x)};
     return llvm_intrinsic(b, "llvm.fptosi.sat", overload, 2, &x, 1);
 }
@@ -98,12 +105,15 @@ static LLVMValueRef draw(LlvmBuild *b, LLVMValueRef const *arg) {
     return out[0];
 }
 
+// arg: kop_arity of them, of one width, which is the result's too but for constants. from is the
+// dtype of the first.
 LLVMValueRef llvm_op(LlvmBuild *b, const KInstr *in, DType from, LLVMValueRef const *arg) {
     const bool real = from == DT_F32;
     switch (in->op) {
     case KOP_CONST:
         return build_const(b, in);
     case KOP_IMM:
+        // Immediates take 64 bits in the table and 32 in the program.
         return LLVMBuildTrunc(b->builder, llvm_imm(b, (int)in->as.i), b->i32, "");
     case KOP_ADD:
     case KOP_SUB:
@@ -152,9 +162,11 @@ LLVMValueRef llvm_op(LlvmBuild *b, const KInstr *in, DType from, LLVMValueRef co
     case KOP_TO_I32:
         return to_i32(b, from, arg[0]);
     case KOP_ROUND_BF16:
+        // The value that a store and a load would give: fusing changes no bits.
         return llvm_bf16_widen(b, llvm_bf16_narrow(b, arg[0]));
     case KOP_RANDOM:
         return draw(b, arg);
+    // Memory, positions, effects and reductions belong to the loops: llvm_scalar.c.
     case KOP_INDEX:
     case KOP_LOAD:
     case KOP_LOAD_AT:
@@ -169,6 +181,8 @@ LLVMValueRef llvm_op(LlvmBuild *b, const KInstr *in, DType from, LLVMValueRef co
     UNREACHABLE();
 }
 
+// About the number of instructions a vector: rounding is the integer form's, drawing is ten rounds
+// of Philox. Used to choose how many vectors are computed at a time.
 int llvm_op_weight(KOp op) {
     switch (op) {
     case KOP_EXP:

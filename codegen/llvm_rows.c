@@ -11,6 +11,8 @@
 
 #include "ir/check.h"
 
+// WEIGHT_*: weights of a body (llvm_op_weight) above which two vectors, or one, are computed a
+// trip.
 enum { ROW_ACCUMULATORS = 4, WEIGHT_TWO = 48, WEIGHT_ONE = 160 };
 
 // The columns of one tile; first and end are i64, constant where a tile is whole rows.
@@ -25,6 +27,7 @@ static void clear_todo(ScalarEmit *se) {
 }
 
 // Values that don't vary along the column and wait for reductions of this depth only.
+// Once a row: before the first pass, and again after each, for what waited for its reductions.
 static void compute_row_values(ScalarEmit *se, int depth) {
     for (KRef i = 0; i < se->k->instr_count; i++) {
         const KOp op = se->k->instr[i].op;
@@ -45,6 +48,7 @@ static void choose_block_values(ScalarEmit *se, const ScalarReductions *red) {
     scalar_close_todo(se, se->column_bit);
 }
 
+// 0 or -inf in each lane.
 static LLVMValueRef lanes_start(const ScalarEmit *se, KRef i) {
     return scalar_reduction_start(se, i, llvm_vector(se->b->f32, KERNEL_LANES));
 }
@@ -59,6 +63,7 @@ static void reduce_block(ScalarEmit *se, const ScalarReductions *red, const Scal
         for (int v = 0; v < block->vectors; v++) {
             LLVMValueRef x = scalar_lanes(se, in->arg[0], v);
             LLVMValueRef mask = scalar_mask(se, block, v);
+            // Columns past the end count as nothing: 0 for a sum, -inf for a maximum.
             if (mask)
                 x = llvm_select(b, mask, x, lanes_start(se, red->ref[r]));
             LLVMValueRef *a = &sum[r * ROW_ACCUMULATORS + v];
@@ -67,6 +72,7 @@ static void reduce_block(ScalarEmit *se, const ScalarReductions *red, const Scal
     }
 }
 
+// From here on the reduction is a value like any other, uniform along the row.
 static void finish_reduction(ScalarEmit *se, KRef i, LLVMValueRef const *sum) {
     LlvmBuild *b = se->b;
     const KOp op = se->k->instr[i].op;
@@ -77,6 +83,7 @@ static void finish_reduction(ScalarEmit *se, KRef i, LLVMValueRef const *sum) {
 }
 
 // Columns of a row that don't fill a block of `wide`: straight code.
+// wide in columns; there must be a rest.
 static ScalarBlock rest_block(const ScalarEmit *se, int64_t wide) {
     const int64_t all = se->k->dim[se->k->rank - 1], rest = all % wide;
     const int vectors = (int)((rest + KERNEL_LANES - 1) / KERNEL_LANES);
@@ -87,16 +94,19 @@ static ScalarBlock rest_block(const ScalarEmit *se, int64_t wide) {
     };
 }
 
+// Invariant: sum[r * 4 + v] holds what vector v of all blocks so far gave reduction r.
 static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const Columns *columns) {
     LlvmBuild *b = se->b;
     const int64_t wide = ROW_ACCUMULATORS * KERNEL_LANES;
     const int64_t all = se->k->dim[se->k->rank - 1];
     const int count = red->count * ROW_ACCUMULATORS;
+    // A row of a kernel with reductions is never divided among tiles.
     CHECK(columns->whole);
     choose_block_values(se, red);
     LLVMValueRef sum[LLVM_CARRY_MAX];
     for (int i = 0; i < count; i++)
         sum[i] = lanes_start(se, red->ref[i / ROW_ACCUMULATORS]);
+    // A short row has no loop at all, and its code no branches.
     if (all >= wide) {
         LlvmLoop loop;
         llvm_loop_begin(b, &loop, llvm_i64(b, 0), llvm_i64(b, all / wide * wide), wide);
@@ -111,6 +121,7 @@ static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const Colum
             sum[i] = loop.result[i];
     }
     if (all % wide != 0) {
+        // The rest goes to the accumulators as a trip would: vector v to number v.
         const ScalarBlock block = rest_block(se, wide);
         reduce_block(se, red, &block, sum);
     }
@@ -126,6 +137,8 @@ static void store_block(ScalarEmit *se, const ScalarBlock *block) {
 }
 
 // Vectors a trip: enough to overlap latencies, few where the body is long.
+// Of what todo has: more would only spill registers. Nothing is summed, so any number gives the
+// same bits.
 static int vectors_a_trip(const ScalarEmit *se) {
     int weight = 0;
     for (KRef i = 0; i < se->k->instr_count; i++)
@@ -133,6 +146,7 @@ static int vectors_a_trip(const ScalarEmit *se) {
     return weight > WEIGHT_ONE ? 1 : weight > WEIGHT_TWO ? 2 : SCALAR_VECTORS_MAX;
 }
 
+// Nothing is stored before it: an operand may lie where a result does.
 static void store_pass(ScalarEmit *se, const Columns *columns) {
     LlvmBuild *b = se->b;
     const ScalarReductions none = {.count = 0};
@@ -146,6 +160,7 @@ static void store_pass(ScalarEmit *se, const Columns *columns) {
     const int64_t wide = (int64_t)vectors * KERNEL_LANES;
     const int64_t all = se->k->dim[se->k->rank - 1], full = all / wide * wide;
     if (full > 0) {
+        // Whole trips end at full; a tile that has fewer columns ends sooner.
         LLVMValueRef most = llvm_i64(b, full), end = columns->end;
         end = llvm_select(b, llvm_icmp(b, LLVMIntSLT, end, most), end, most);
         LlvmLoop loop;
@@ -161,11 +176,13 @@ static void store_pass(ScalarEmit *se, const Columns *columns) {
         store_block(se, &block);
         return;
     }
+    // Only the tile that reaches the last column has the rest.
     const LlvmIf last = llvm_if_begin(b, llvm_icmp(b, LLVMIntEQ, columns->end, llvm_i64(b, all)));
     store_block(se, &block);
     llvm_if_end(b, last);
 }
 
+// A pass a depth of reductions, since they read each other's results; the last pass stores.
 static void emit_row(ScalarEmit *se, const Columns *columns) {
     compute_row_values(se, 0);
     for (int stage = 0; stage < se->stages; stage++) {
@@ -195,7 +212,9 @@ void llvm_emit_rows(ScalarEmit *se) {
     LlvmLoop tiles, rows;
     llvm_loop_begin(b, &tiles, llvm_tile_begin(b), llvm_tile_end(b), 1);
     LLVMValueRef down = tiles.index;
+    // Constant bounds where tiles are whole rows: LLVM then knows the trips.
     Columns columns = {llvm_i64(b, 0), llvm_i64(b, all_columns), across == 1};
+    // Tiles side by side in a row are numbered first, then rows of tiles.
     if (across > 1) {
         LLVMValueRef side = llvm_urem(b, tiles.index, across);
         down = llvm_udiv(b, tiles.index, across);
@@ -206,6 +225,7 @@ void llvm_emit_rows(ScalarEmit *se) {
     LLVMValueRef first = llvm_mul(b, down, llvm_i64(b, tile_rows));
     LLVMValueRef end = scalar_at_most(b, llvm_add(b, first, llvm_i64(b, tile_rows)), all_rows);
     llvm_loop_begin(b, &rows, first, end, 1);
+    // One row after another; nothing is kept from row to row.
     scalar_enter_row(se, rows.index);
     emit_row(se, &columns);
     scalar_leave_row(se);

@@ -31,6 +31,7 @@ LLVMValueRef scalar_lanes(const ScalarEmit *se, KRef i, int v) {
     return llvm_splat(se->b, se->uniform[i], KERNEL_LANES);
 }
 
+// Only the last vector of a block can be narrow.
 LLVMValueRef scalar_mask(const ScalarEmit *se, const ScalarBlock *block, int v) {
     if (v + 1 < block->vectors || block->tail == KERNEL_LANES)
         return NULL;
@@ -42,6 +43,7 @@ bool scalar_reductions(ScalarEmit *se, int stage, ScalarReductions *out) {
     for (KRef i = 0; i < se->k->instr_count; i++) {
         if (!kop_is_reduction(se->k->instr[i].op) || se->depth[i] != stage + 1)
             continue;
+        // Each needs SCALAR_VECTORS_MAX values carried around one loop, which has LLVM_CARRY_MAX.
         if (out->count == SCALAR_REDUCTIONS_MAX) {
             llvm_unsupported(se->b, "more than 32 reductions in one walk");
             return false;
@@ -67,11 +69,13 @@ LLVMValueRef scalar_at_most(LlvmBuild *b, LLVMValueRef x, int64_t most) {
 void scalar_enter_row(ScalarEmit *se, LLVMValueRef row) {
     LlvmBuild *b = se->b;
     const Kernel *k = se->k;
+    // The row number taken apart, the fastest dim first.
     for (int d = k->rank - 2; d >= 0; d--) {
         // The slowest dim needs no remainder: row is below the product of all.
         se->index[d] = d == 0 ? row : llvm_urem(b, row, k->dim[d]);
         row = d == 0 ? row : llvm_udiv(b, row, k->dim[d]);
     }
+    // Each operand's address at this row, column 0: what follows adds the column alone.
     for (int o = 0; o < k->operand_count; o++) {
         LLVMValueRef offset = llvm_i64(b, 0);
         for (int d = 0; d + 1 < k->rank; d++)
@@ -81,6 +85,7 @@ void scalar_enter_row(ScalarEmit *se, LLVMValueRef row) {
     }
 }
 
+// Indices of no row are NULL, so that a use outside the loop shows.
 void scalar_leave_row(ScalarEmit *se) {
     for (int d = 0; d < KERNEL_DIMS_MAX; d++)
         se->index[d] = NULL;
@@ -97,6 +102,7 @@ typedef struct {
 } Place;
 
 // clamp(index) * step in 64 bits.
+// Clamped first: an index from data can't leave the operand, whatever it is.
 static LLVMValueRef moved_by(LlvmBuild *b, const KInstr *in, LLVMValueRef index) {
     LLVMValueRef clamped = llvm_clamp(b, index, in->limit);
     LLVMTypeRef wide = llvm_vector(b->i64, llvm_width(LLVMTypeOf(index)));
@@ -104,6 +110,7 @@ static LLVMValueRef moved_by(LlvmBuild *b, const KInstr *in, LLVMValueRef index)
     return llvm_mul(b, distance, llvm_int_like(wide, in->step));
 }
 
+// The operation whose value is the index, or -1 where the address is the kernel's index alone.
 static KRef moving_index(const KInstr *in) {
     if (in->op == KOP_LOAD_AT)
         return in->arg[0];
@@ -111,6 +118,7 @@ static KRef moving_index(const KInstr *in) {
 }
 
 // Offsets of the lanes along the column.
+// stride, like all here, in elements.
 static LLVMValueRef lane_offsets(LlvmBuild *b, int64_t stride) {
     LLVMTypeRef wide = llvm_vector(b->i64, KERNEL_LANES);
     LLVMValueRef iota = LLVMBuildZExt(b->builder, llvm_iota(b, KERNEL_LANES), wide, "");
@@ -121,13 +129,16 @@ static Place place_of(const ScalarEmit *se, const ScalarBlock *block, KRef i, in
     LlvmBuild *b = se->b;
     const KInstr *in = &se->k->instr[i];
     const KOperand *operand = &se->k->operand[in->operand];
+    // A dim of extent 1 is never walked: its stride says nothing.
     const int64_t stride = se->k->dim[se->k->rank - 1] > 1 ? operand->stride[se->k->rank - 1] : 0;
     Place place = {.dtype = operand->dtype, .address = se->row_base[in->operand]};
     LLVMTypeRef element = llvm_memory_type(b, place.dtype);
     const KRef moving = moving_index(in);
 
+    // One index for all lanes moves the address, else each lane has its own.
     if (moving >= 0 && !scalar_is_vector(se, moving))
         place.address = llvm_at(b, element, place.address, moved_by(b, in, se->uniform[moving]));
+    // A scalar: the address of its one element.
     if (!scalar_is_vector(se, i))
         return place;
     if (stride != 0) {
@@ -135,9 +146,11 @@ static Place place_of(const ScalarEmit *se, const ScalarBlock *block, KRef i, in
         place.address =
             llvm_at(b, element, place.address, llvm_mul(b, column, llvm_i64(b, stride)));
     }
+    // Stride 0 too: the lanes of a vector that share an element.
     if (stride != 1)
         place.index = lane_offsets(b, stride);
     if (moving >= 0 && scalar_is_vector(se, moving)) {
+        // Neighbours had no index so far; a moved lane needs its own place too.
         LLVMValueRef lanes = stride == 1 ? lane_offsets(b, 1) : place.index;
         place.index = llvm_add(b, lanes, moved_by(b, in, se->lanes[v][moving]));
     }
@@ -148,6 +161,7 @@ static LLVMValueRef load_lanes(const ScalarEmit *se, const ScalarBlock *block, K
     LlvmBuild *b = se->b;
     const Place place = place_of(se, block, i, v);
     LLVMValueRef mask = scalar_mask(se, block, v);
+    // Neighbours are one load, of any alignment.
     if (!place.index)
         return llvm_load_typed(b, place.dtype, KERNEL_LANES, place.address, mask);
     LLVMTypeRef type = llvm_vector(llvm_memory_type(b, place.dtype), KERNEL_LANES);
@@ -164,6 +178,7 @@ static LLVMValueRef index_value(const ScalarEmit *se, const ScalarBlock *block, 
         return llvm_add(b, llvm_splat(b, first, KERNEL_LANES), llvm_iota(b, KERNEL_LANES));
     }
     const int64_t dim = se->k->instr[i].as.i;
+    // The loops keep no index for it.
     if (se->k->dim[dim] == 1)
         return llvm_i32(b, 0);
     return LLVMBuildTrunc(b->builder, se->index[dim], b->i32, "");
@@ -181,6 +196,7 @@ static LLVMValueRef compute_one(const ScalarEmit *se, const ScalarBlock *block, 
         const Place place = place_of(se, block, i, v);
         return llvm_load_typed(se->b, place.dtype, 1, place.address, NULL);
     }
+    // Uniform operands of a vector operation are splat on the way.
     LLVMValueRef arg[4] = {0};
     const int arity = kop_arity(in->op);
     for (int j = 0; j < arity; j++)
@@ -188,6 +204,7 @@ static LLVMValueRef compute_one(const ScalarEmit *se, const ScalarBlock *block, 
     return llvm_op(se->b, in, arity > 0 ? se->k->instr[in->arg[0]].dtype : in->dtype, arg);
 }
 
+// block may be NULL where no chosen operation is a vector. Operands come before users in k->instr.
 void scalar_compute(ScalarEmit *se, const ScalarBlock *block) {
     for (KRef i = 0; i < se->k->instr_count; i++) {
         if (!se->todo[i])
@@ -202,6 +219,7 @@ void scalar_compute(ScalarEmit *se, const ScalarBlock *block) {
 }
 
 void scalar_close_todo(ScalarEmit *se, uint32_t local) {
+    // Backwards, so that what an operand needs is seen after the operand was chosen.
     for (KRef i = se->k->instr_count - 1; i >= 0; i--) {
         const KInstr *in = &se->k->instr[i];
         if (!se->todo[i])
@@ -218,6 +236,7 @@ void scalar_close_todo(ScalarEmit *se, uint32_t local) {
 }
 
 // value goes to where it was, added to what is there.
+// Additions to one place are made by one worker, in order: they need not be atomic.
 static void add_scalar_at(LlvmBuild *b, const Place *place, LLVMValueRef address,
                           LLVMValueRef value, bool real) {
     LLVMValueRef old = llvm_load_typed(b, place->dtype, 1, address, NULL);
@@ -225,6 +244,7 @@ static void add_scalar_at(LlvmBuild *b, const Place *place, LLVMValueRef address
     llvm_store_typed(b, place->dtype, value, address, NULL);
 }
 
+// A negative index means that nothing is added; other indices are clamped.
 static LLVMValueRef is_not_negative(LlvmBuild *b, LLVMValueRef index) {
     return llvm_icmp(b, LLVMIntSGE, index, llvm_zero(LLVMTypeOf(index)));
 }
@@ -259,6 +279,7 @@ static void add_lanes(const ScalarEmit *se, const ScalarBlock *block, KRef i, in
         llvm_if_end(b, counted);
 }
 
+// Lanes out of the mask are left as they are in memory.
 static void store_lanes(const ScalarEmit *se, const ScalarBlock *block, KRef i, int v) {
     LlvmBuild *b = se->b;
     const Place place = place_of(se, block, i, v);
@@ -270,6 +291,7 @@ static void store_lanes(const ScalarEmit *se, const ScalarBlock *block, KRef i, 
         llvm_store_typed(b, place.dtype, value, place.address, mask);
 }
 
+// The effect of a row or tile: one element.
 static void scalar_store(const ScalarEmit *se, const ScalarBlock *block, KRef i) {
     LlvmBuild *b = se->b;
     const KInstr *in = &se->k->instr[i];
@@ -292,6 +314,7 @@ void scalar_effect(ScalarEmit *se, const ScalarBlock *block, KRef i) {
     LLVMValueRef once = NULL;
     for (int d = 0; d < k->rank; d++) {
         LLVMValueRef at = d == k->rank - 1 ? block->column : se->index[d];
+        // Where there is no index yet, the loop over that dim stands elsewhere.
         if ((se->varies[i] & 1u << d) || k->dim[d] == 1 || !at)
             continue;
         LLVMValueRef first = llvm_icmp(b, LLVMIntEQ, at, llvm_i64(b, 0));
@@ -312,6 +335,7 @@ void scalar_effect(ScalarEmit *se, const ScalarBlock *block, KRef i) {
         llvm_if_end(b, branch);
 }
 
+// Operands stand before their users, so one walk is enough.
 static void find_depths(ScalarEmit *se) {
     for (KRef i = 0; i < se->k->instr_count; i++) {
         const KInstr *in = &se->k->instr[i];
@@ -324,6 +348,7 @@ static void find_depths(ScalarEmit *se) {
     }
 }
 
+// Analysis, then the values of the entry block, then the loops of one axis.
 void llvm_emit_scalar(LlvmBuild *b, const Kernel *k) {
     Arena *a = b->arena;
     ScalarEmit se = {.b = b, .k = k, .column_bit = 1u << (k->rank - 1)};
@@ -344,6 +369,7 @@ void llvm_emit_scalar(LlvmBuild *b, const Kernel *k) {
         const KOp op = k->instr[i].op;
         se.todo[i] = se.varies[i] == 0 && se.depth[i] == 0 && !kop_is_effect(op);
     }
+    // Nothing chosen here is a vector: the block only fills the place.
     const ScalarBlock none = {.vectors = 1, .tail = KERNEL_LANES, .column = llvm_i64(b, 0)};
     scalar_compute(&se, &none);
     if (k->axis == KERNEL_ROWS)

@@ -6,31 +6,40 @@
 // on the stack.
 #include "codegen/llvm_tile.h"
 
+// The largest tile of any target: vectors of columns, rows.
 enum { VECTOR_MAX = 2, ROWS_MAX = 8 };
 
 // Parameters of plim_tile_block.
 enum {
+    // Packed operands; c in row-major order.
     BLOCK_A,
     BLOCK_B,
     BLOCK_C,
+    // In elements.
     BLOCK_ROWS,
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
     BLOCK_C_STRIDE,
+    // Floats from one packed block or panel to the next.
     BLOCK_A_STEP,
     BLOCK_B_STEP,
+    // i1: the product is added to what c holds.
     BLOCK_ADD,
     BLOCK_PARAMETERS
 };
 // Parameters of plim_tile_micro.
+// Always a full tile: no counts of rows and columns.
 enum { MICRO_A, MICRO_B, MICRO_C, MICRO_DEPTH, MICRO_C_STRIDE, MICRO_ADD, MICRO_PARAMETERS };
 // Parameters of plim_tile_pack_*.
 enum {
     PACK_TO,
+    // Floats from one step of depth to the next in the panel.
     PACK_TO_STEP,
     PACK_FROM,
+    // Strides of the source, in its elements.
     PACK_LANE_STRIDE,
     PACK_DEPTH_STRIDE,
+    // Lanes left from here, of which at most 16 are packed; steps of depth.
     PACK_LANES,
     PACK_DEPTH,
     PACK_PARAMETERS
@@ -58,6 +67,7 @@ typedef struct {
     LLVMValueRef fn;
 } Place;
 
+// Internal functions without results; several kernels of a module call them.
 static Place helper_begin(LlvmBuild *b, const char *name, const LLVMTypeRef *parameter, int count) {
     const Place place = {LLVMGetInsertBlock(b->builder), b->fn};
     LLVMTypeRef copy[BLOCK_PARAMETERS];
@@ -68,6 +78,7 @@ static Place helper_begin(LlvmBuild *b, const char *name, const LLVMTypeRef *par
     return place;
 }
 
+// Back to where helper_begin was called. Returns the function that was made.
 static LLVMValueRef helper_end(LlvmBuild *b, Place place) {
     LLVMValueRef made = b->fn;
     llvm_function_end(b);
@@ -84,6 +95,7 @@ static void call(LlvmBuild *b, LLVMValueRef fn, LLVMValueRef *arg, int count) {
     LLVMBuildCall2(b->builder, LLVMGlobalGetValueType(fn), fn, arg, (unsigned)count, "");
 }
 
+// f32 x 16: packed operands and sums are f32 whatever the dtype in memory.
 static LLVMTypeRef lanes_type(const LlvmBuild *b) {
     return llvm_vector(b->f32, TILE_LANES);
 }
@@ -92,6 +104,7 @@ static LLVMTypeRef lanes_type(const LlvmBuild *b) {
 
 // Lane stride 1: every step of depth is one vector.
 static void pack_copy(LlvmBuild *b, DType dtype) {
+    // Nothing beyond the source is read; lanes past the last are 0.
     LLVMValueRef mask = llvm_mask_below(b, TILE_LANES, param(b, PACK_LANES));
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), param(b, PACK_DEPTH), 1);
@@ -104,11 +117,13 @@ static void pack_copy(LlvmBuild *b, DType dtype) {
 }
 
 // Any strides: a gather per step.
+// Slow, but only where neither stride is 1.
 static void pack_gather(LlvmBuild *b, DType dtype) {
     LLVMTypeRef memory = llvm_memory_type(b, dtype);
     LLVMTypeRef wide = llvm_vector(b->i64, TILE_LANES);
     LLVMValueRef mask = llvm_mask_below(b, TILE_LANES, param(b, PACK_LANES));
     LLVMValueRef lane = LLVMBuildZExt(b->builder, llvm_iota(b, TILE_LANES), wide, "");
+    // Of each lane, the same at every step.
     LLVMValueRef offset = llvm_mul(b, lane, llvm_splat(b, param(b, PACK_LANE_STRIDE), TILE_LANES));
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), param(b, PACK_DEPTH), 1);
@@ -133,6 +148,7 @@ static void exchange(LlvmBuild *b, LLVMValueRef v[TILE_LANES], int bit) {
         if (i & bit)
             continue;
         LLVMValueRef x = v[i], y = v[i + bit];
+        // Rows i and i + bit give each other the lanes where they differ in that bit.
         v[i] = llvm_shuffle(b, x, y, low, TILE_LANES);
         v[i + bit] = llvm_shuffle(b, x, y, high, TILE_LANES);
     }
@@ -140,9 +156,11 @@ static void exchange(LlvmBuild *b, LLVMValueRef v[TILE_LANES], int bit) {
 
 // Depth stride 1: blocks of 16 x 16 are read along depth and transposed in registers. Lanes past
 // the last read the last one again.
+// Steps of depth past the last are written as 0: the panel has room up to a multiple of 16.
 static void pack_transpose(LlvmBuild *b, DType dtype) {
     LLVMTypeRef memory = llvm_memory_type(b, dtype);
     LLVMValueRef last = llvm_sub(b, param(b, PACK_LANES), llvm_i64(b, 1));
+    // The addresses of the 16 lanes' first elements.
     LLVMValueRef row[TILE_LANES];
     for (int i = 0; i < TILE_LANES; i++)
         row[i] =
@@ -155,6 +173,7 @@ static void pack_transpose(LlvmBuild *b, DType dtype) {
     LLVMValueRef v[TILE_LANES];
     for (int i = 0; i < TILE_LANES; i++)
         v[i] = llvm_load_typed(b, dtype, TILE_LANES, llvm_at(b, memory, row[i], loop.index), mask);
+    // v [lane, depth] becomes v [depth, lane].
     for (int bit = 1; bit < TILE_LANES; bit *= 2)
         exchange(b, v, bit);
     for (int i = 0; i < TILE_LANES; i++) {
@@ -166,6 +185,7 @@ static void pack_transpose(LlvmBuild *b, DType dtype) {
     llvm_loop_end(b, &loop);
 }
 
+// One function a way of packing and a dtype, made at first use; its name says which it is.
 static LLVMValueRef pack_function(LlvmBuild *b, const TileSource *s) {
     const char *how = s->lane_stride == 1 ? "copy" : s->depth_stride == 1 ? "transpose" : "gather";
     const char *name = arena_format(b->arena, "plim_tile_pack_%s_%s", how, dtype_name(s->dtype));
@@ -189,8 +209,10 @@ void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel
     LLVMValueRef fn = pack_function(b, s);
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), count, TILE_LANES);
+    // 16 lanes a trip: the panel they are in starts at lane `before`, and they in it at in_panel.
     LLVMValueRef in_panel = llvm_urem(b, loop.index, panel);
     LLVMValueRef before = llvm_sub(b, loop.index, in_panel);
+    // A panel is [depth_cap][panel], so the panels before take before * depth_cap floats.
     LLVMValueRef to = llvm_add(b, llvm_mul(b, before, llvm_i64(b, depth_cap)), in_panel);
     LLVMValueRef from = llvm_mul(b, loop.index, llvm_i64(b, s->lane_stride));
     LLVMValueRef arg[PACK_PARAMETERS] = {
@@ -208,12 +230,14 @@ void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel
 
 // The register tile.
 
+// The address of the 16 columns of c at (row, vector).
 static LLVMValueRef micro_element(LlvmBuild *b, int row, int vector) {
     LLVMValueRef at = llvm_add(b, llvm_mul(b, llvm_i64(b, row), param(b, MICRO_C_STRIDE)),
                                llvm_i64(b, vector * TILE_LANES));
     return llvm_at(b, b->f32, param(b, MICRO_C), at);
 }
 
+// c [rows, columns] = (add ? c : 0) + a [depth][16] b [depth][columns], all sums in registers.
 static LLVMValueRef micro_function(LlvmBuild *b) {
     LLVMValueRef found = LLVMGetNamedFunction(b->module, "plim_tile_micro");
     if (found)
@@ -221,6 +245,7 @@ static LLVMValueRef micro_function(LlvmBuild *b) {
     const LLVMTypeRef parameter[MICRO_PARAMETERS] = {b->ptr, b->ptr, b->ptr, b->i64, b->i64, b->i1};
     const Place place = helper_begin(b, "plim_tile_micro", parameter, MICRO_PARAMETERS);
     const int rows = tile_rows(b), vectors = tile_columns(b) / TILE_LANES;
+    // Without add the mask is empty: what is in c is not read, and the sums start at 0.
     LLVMValueRef mask = llvm_splat(b, param(b, MICRO_ADD), TILE_LANES);
     LLVMValueRef start[ROWS_MAX][VECTOR_MAX];
     for (int i = 0; i < rows; i++)
@@ -233,6 +258,7 @@ static LLVMValueRef micro_function(LlvmBuild *b) {
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vectors; j++)
             sum[i][j] = llvm_loop_carry(b, &loop, start[i][j]);
+    // One step of depth: a row of b, and one number of a for each row of c.
     LLVMValueRef right[VECTOR_MAX];
     LLVMValueRef b_at = llvm_at(b, b->f32, param(b, MICRO_B),
                                 llvm_mul(b, loop.index, llvm_i64(b, tile_columns(b))));
@@ -241,12 +267,14 @@ static LLVMValueRef micro_function(LlvmBuild *b) {
             llvm_load(b, lanes_type(b), llvm_at(b, b->f32, b_at, llvm_i64(b, j * TILE_LANES)), 4);
     LLVMValueRef a_at =
         llvm_at(b, b->f32, param(b, MICRO_A), llvm_mul(b, loop.index, llvm_i64(b, TILE_LANES)));
+    // Each sum is a chain of its own; numbering as they were carried.
     for (int i = 0; i < rows; i++) {
         LLVMValueRef left = llvm_splat(
             b, llvm_load(b, b->f32, llvm_at(b, b->f32, a_at, llvm_i64(b, i)), 4), TILE_LANES);
         for (int j = 0; j < vectors; j++)
             llvm_loop_next(&loop, i * vectors + j, llvm_fma(b, left, right[j], sum[i][j]));
     }
+    // The only stores: c is written once a call.
     llvm_loop_end(b, &loop);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vectors; j++)
@@ -274,6 +302,7 @@ static void copy_edge(LlvmBuild *b, LLVMValueRef c, LLVMValueRef full, LLVMValue
     llvm_loop_end(b, &loop);
 }
 
+// From inside plim_tile_block, whose depth and add are handed on.
 static void call_micro(LlvmBuild *b, LLVMValueRef a, LLVMValueRef right, LLVMValueRef c,
                        LLVMValueRef c_stride) {
     LLVMValueRef arg[MICRO_PARAMETERS] = {
@@ -286,6 +315,7 @@ static void emit_register_tile(LlvmBuild *b, LLVMValueRef i, LLVMValueRef j, LLV
     LLVMValueRef rows_left =
         tile_min(b, llvm_sub(b, param(b, BLOCK_ROWS), i), llvm_i64(b, tile_rows(b)));
     LLVMValueRef columns_left = llvm_sub(b, param(b, BLOCK_COLUMNS), j);
+    // A block of a is 16 rows and a register tile 4 or 8, so it may start inside a block.
     LLVMValueRef in_block = LLVMBuildAnd(b->builder, i, llvm_i64(b, TILE_LANES - 1), "");
     LLVMValueRef block = LLVMBuildLShr(b->builder, i, llvm_i64(b, 4), "");
     LLVMValueRef panel = llvm_udiv(b, j, tile_columns(b));
@@ -295,6 +325,7 @@ static void emit_register_tile(LlvmBuild *b, LLVMValueRef i, LLVMValueRef j, LLV
         llvm_at(b, b->f32, param(b, BLOCK_B), llvm_mul(b, panel, param(b, BLOCK_B_STEP)));
     LLVMValueRef c = llvm_at(b, b->f32, param(b, BLOCK_C),
                              llvm_add(b, llvm_mul(b, i, param(b, BLOCK_C_STRIDE)), j));
+    // Else rows or columns are missing, and the tile goes through the stack.
     LLVMValueRef whole =
         LLVMBuildAnd(b->builder, llvm_icmp(b, LLVMIntEQ, rows_left, llvm_i64(b, tile_rows(b))),
                      llvm_icmp(b, LLVMIntSGE, columns_left, llvm_i64(b, tile_columns(b))), "");
@@ -303,20 +334,24 @@ static void emit_register_tile(LlvmBuild *b, LLVMValueRef i, LLVMValueRef j, LLV
     call_micro(b, a, right, c, param(b, BLOCK_C_STRIDE));
     llvm_if_end(b, direct);
     LlvmIf edge = llvm_if_begin(b, LLVMBuildNot(b->builder, whole, ""));
+    // The stack's other elements hold anything; they are never copied back.
     copy_edge(b, c, full, rows_left, columns_left, true);
     call_micro(b, a, right, full, llvm_i64(b, tile_columns(b)));
     copy_edge(b, c, full, rows_left, columns_left, false);
     llvm_if_end(b, edge);
 }
 
+// Down first: a panel of b stays in a near cache while the blocks of a go by.
 static LLVMValueRef block_function(LlvmBuild *b) {
     LLVMValueRef found = LLVMGetNamedFunction(b->module, "plim_tile_block");
     if (found)
         return found;
+    // Made before this function is begun, so that helpers are not nested deeper than needed.
     micro_function(b);
     const LLVMTypeRef parameter[BLOCK_PARAMETERS] = {b->ptr, b->ptr, b->ptr, b->i64, b->i64,
                                                      b->i64, b->i64, b->i64, b->i64, b->i1};
     const Place place = helper_begin(b, "plim_tile_block", parameter, BLOCK_PARAMETERS);
+    // 64 bytes: a row of the tile never straddles more cache lines than it must.
     LLVMValueRef full = llvm_stack(b, b->f32, (int64_t)tile_rows(b) * tile_columns(b), 64);
     LlvmLoop across, down;
     llvm_loop_begin(b, &across, llvm_i64(b, 0), param(b, BLOCK_COLUMNS), tile_columns(b));
