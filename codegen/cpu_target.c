@@ -17,6 +17,8 @@ enum { P_TARGET = 850, P_TARGET_OLD = 851 };
 #define AVX512_ZEN4 AVX512_ICE ",avx512bf16"
 #define AVX512_SAPPHIRE AVX512_ICE ",avx512bf16,avx512fp16"
 
+// The levels as the psABI has them, by the names that the runtime checks. In LLVM's level as well,
+// but checked by nothing, are the older ones that AVX2 implies.
 #define ISA_V3 "avx2,fma,f16c,bmi,bmi2,lzcnt,movbe"
 #define ISA_V4 ISA_V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
 
@@ -46,6 +48,7 @@ static const CpuRow cpu_table[] = {
     {"icelake-server", 4, AVX512_ICE},
     {"tigerlake", 4, AVX512_ICE},
     {"rocketlake", 4, AVX512_ICE},
+    // No AVX-512 on these: their efficient cores lack it.
     {"alderlake", 3, "avxvnni"},
     {"raptorlake", 3, "avxvnni"},
     {"meteorlake", 3, "avxvnni"},
@@ -71,6 +74,7 @@ static const CpuRow *cpu_find(const char *name) {
 }
 
 // Whether a comma-separated list has the item, after an optional sign.
+// Whole items only: avx512vbmi is not found in avx512vbmi2.
 static bool list_has(const char *list, const char *item, const char *sign) {
     const size_t length = strlen(item), prefix = strlen(sign);
     for (const char *at = list; *at;) {
@@ -84,10 +88,12 @@ static bool list_has(const char *list, const char *item, const char *sign) {
 }
 
 // Fills in everything but tune from a level and the features beyond it.
+// Features are given to LLVM with a plus and to the runtime without, in the same order.
 static void describe(Arena *a, int level, const char *extra, CpuTarget *out) {
     out->cpu = level == 4 ? "x86-64-v4" : "x86-64-v3";
     out->isa = arena_format(a, "%s%s%s", level == 4 ? ISA_V4 : ISA_V3, *extra ? "," : "", extra);
     out->avx512 = level == 4;
+    // The instruction is used at 512 bits only.
     out->bf16 = level == 4 && list_has(extra, "avx512bf16", "");
     out->features = "";
     for (const char *at = extra; *at;) {
@@ -104,6 +110,7 @@ static const char *const extra_table[] = {
     "avx512vpopcntdq", "avx512bf16", "avx512fp16", "avxvnni",
 };
 
+// Every item of needed is in list, there after the sign.
 static bool has_all(const char *list, const char *needed, const char *sign, Arena *a) {
     for (const char *at = needed; *at;) {
         const size_t span = strcspn(at, ",");
@@ -119,15 +126,18 @@ static bool describe_list(Arena *a, const char *list, const char *sign, CpuTarge
     const bool v4 = has_all(list, ISA_V4, sign, a);
     const char *extra = "";
     for (size_t i = 0; i < sizeof extra_table / sizeof extra_table[0]; i++) {
+        // A part of AVX-512 without all of v4 is of no use: vectors are then 256 bits.
         const bool wide = strncmp(extra_table[i], "avx512", 6) == 0;
         if (list_has(list, extra_table[i], sign) && (v4 || !wide))
             extra = arena_format(a, "%s%s%s", extra, *extra ? "," : "", extra_table[i]);
     }
     describe(a, v4 ? 4 : 3, extra, out);
+    // out is filled either way, so that what it says is defined.
     return has_all(list, ISA_V3, sign, a);
 }
 
 // This machine: the CPU's name for timings, its features as LLVM reads them from CPUID.
+// A CPU newer than the table still gets its features, with generic timings.
 static bool native_target(Arena *a, Diag *d, CpuTarget *out) {
     char *name = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
     const CpuRow *row = cpu_find(name);
@@ -141,9 +151,11 @@ static bool native_target(Arena *a, Diag *d, CpuTarget *out) {
     return true;
 }
 
+// A plan may have been made elsewhere: what it records counts, and not this machine.
 bool cpu_target_of_plan(Arena *a, Diag *d, const Plan *p, CpuTarget *out) {
     *out = (CpuTarget){.tune = "generic"};
     const CpuRow *row = strncmp(p->target, "cpu:", 4) == 0 ? cpu_find(p->target + 4) : NULL;
+    // A level is no CPU: nothing to tune for.
     if (row && strncmp(row->name, "x86-64", 6) != 0)
         out->tune = row->name;
     return describe_list(a, p->isa, "", out) ||
@@ -153,6 +165,7 @@ bool cpu_target_of_plan(Arena *a, Diag *d, const Plan *p, CpuTarget *out) {
                p->isa);
 }
 
+// name is what follows "cpu:", or NULL where the target is no CPU at all. Always false.
 static bool unknown_target(Diag *d, const char *target, const char *name) {
     const char *known[CPU_COUNT + 1];
     for (int i = 0; i < CPU_COUNT; i++)
@@ -169,6 +182,7 @@ static bool unknown_target(Diag *d, const char *target, const char *name) {
 
 bool cpu_target(Arena *a, Diag *d, const char *target, CpuTarget *out) {
     *out = (CpuTarget){.tune = "generic"};
+    // The default runs on every machine that the runtime supports.
     if (strcmp(target, "cpu") == 0) {
         describe(a, 3, "", out);
         return true;

@@ -15,14 +15,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+// P_*: error codes. MESSAGE_MAX in bytes: enough for the first screens of a linker's complaints.
 enum { P_LINK = 950, P_LINK_IO = 951, MESSAGE_MAX = 4000 };
 
 extern char **environ;
 
+// False, always; errno must still be that of the failure.
 static bool io_error(Diag *d, const char *what, const char *path) {
     return diag_error(d, (Loc){0}, P_LINK_IO, "can't %s '%s': %s", what, path, strerror(errno));
 }
 
+// All of it or false after a diagnostic. Readable by this user alone, as a temporary should be.
 static bool write_file(Diag *d, const char *path, const char *bytes, size_t size) {
     const int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (file < 0)
@@ -32,6 +35,7 @@ static bool write_file(Diag *d, const char *path, const char *bytes, size_t size
         const ssize_t wrote = write(file, bytes + done, size - done);
         if (wrote < 0 && errno == EINTR)
             continue;
+        // A write of nothing would otherwise be tried for ever.
         if (wrote <= 0)
             break;
         done += (size_t)wrote;
@@ -39,10 +43,12 @@ static bool write_file(Diag *d, const char *path, const char *bytes, size_t size
     const bool good = done == size;
     if (!good)
         io_error(d, "write", path);
+    // Some file systems say only here that there was no room.
     return close(file) == 0 && good;
 }
 
 // Collects what the child says, at most MESSAGE_MAX bytes; the rest is read and dropped.
+// Read to the end even when full: a child that waits for room in the pipe would never end.
 static void read_message(int from, char *message) {
     size_t used = 0;
     char more[512];
@@ -60,10 +66,13 @@ static void read_message(int from, char *message) {
     message[used] = 0;
 }
 
+// Returns 0 or an errno. The child has this process's mask as it was before block_signals, so that
+// an interrupt from the keyboard still ends it.
 static int spawn_driver(char *const *argument, int out, const sigset_t *old, pid_t *child) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_init(&actions);
+    // No input; both outputs into one pipe, in the order in which they are written.
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out, 1);
     posix_spawn_file_actions_adddup2(&actions, out, 2);
@@ -83,6 +92,7 @@ static bool run_driver(Diag *d, char *const *argument, const sigset_t *old, char
     if (pipe2(end, O_CLOEXEC) != 0)
         return io_error(d, "make a pipe for", argument[0]);
     const int failed = spawn_driver(argument, end[1], old, &child);
+    // Only the child may hold the writing end, or reading would never come to an end.
     close(end[1]);
     if (failed) {
         close(end[0]);
@@ -97,6 +107,7 @@ static bool run_driver(Diag *d, char *const *argument, const sigset_t *old, char
         continue;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
+    // Each line of the linker's message becomes a note.
     diag_error(d, (Loc){0}, P_LINK, "the linker failed");
     for (const char *at = message; *at;) {
         const int span = (int)strcspn(at, "\n");
@@ -106,6 +117,7 @@ static bool run_driver(Diag *d, char *const *argument, const sigset_t *old, char
     return false;
 }
 
+// Position-independent, all relocations made at start and then read-only, no executable stack.
 static bool link_into(Diag *d, const char *object, const char *library, const char *out,
                       const sigset_t *old) {
     // No build id and no debug information (-S): the program is a function of the object and the
@@ -128,6 +140,7 @@ static bool link_into(Diag *d, const char *object, const char *library, const ch
 }
 
 // Signals that end a process at a person's wish.
+// Held back, not lost: they arrive when codegen_link restores the mask.
 static void block_signals(sigset_t *old) {
     sigset_t set;
     sigemptyset(&set);
@@ -145,6 +158,8 @@ bool codegen_link(Arena *a, Diag *d, const char *object, size_t size, const char
         return diag_error(d, (Loc){0}, P_LINK_IO, "can't write '%s': it is no regular file", out);
     // A name that begins with a dash would be an option to the compiler.
     out = *out == '-' ? arena_format(a, "./%s", out) : out;
+    // Beside the target, so that the rename stays in one file system; the process id keeps two runs
+    // apart.
     const char *object_path = arena_format(a, "%s.%d.o", out, (int)getpid());
     const char *temporary = arena_format(a, "%s.%d.tmp", out, (int)getpid());
     sigset_t old;
@@ -153,6 +168,7 @@ bool codegen_link(Arena *a, Diag *d, const char *object, size_t size, const char
                 link_into(d, object_path, runtime_library, temporary, &old);
     if (good && rename(temporary, out) != 0)
         good = io_error(d, "rename the program to", out);
+    // Nothing stays behind, whatever failed; unlinking what was never made does no harm.
     unlink(object_path);
     if (!good)
         unlink(temporary);

@@ -10,10 +10,12 @@
 enum { COPY_BYTES_MAX = 1 << 20 }; // longer copies are shared by the workers
 
 // Half full at most, so that probing stays short.
+// Doubles the slots, a power of two, and enters every kernel again.
 static void table_grow(KernelTable *t) {
     t->slot_count = t->slot_count ? 2 * t->slot_count : 64;
     t->slot = arena_array(t->a, uint32_t, t->slot_count);
     for (int i = 0; i < t->count; i++) {
+        // Linear probing; a slot holds the kernel's index + 1, and 0 where it is free.
         uint64_t at = kernel_hash(t->kernel[i]) & (t->slot_count - 1);
         while (t->slot[at])
             at = (at + 1) & (t->slot_count - 1);
@@ -21,6 +23,7 @@ static void table_grow(KernelTable *t) {
     }
 }
 
+// Equal kernels differ in nothing but their name: the one there first keeps it.
 uint32_t kernel_table_add(KernelTable *t, Kernel *k) {
     if (2 * ((uint32_t)t->count + 1) > t->slot_count)
         table_grow(t);
@@ -34,6 +37,7 @@ uint32_t kernel_table_add(KernelTable *t, Kernel *k) {
             arena_grow(t->a, t->kernel, (size_t)t->count, (size_t)capacity, sizeof *t->kernel);
         t->capacity = capacity;
     }
+    // Numbered in the order of first use, so that names depend on the plan alone.
     k->name = arena_format(t->a, "k%d", t->count);
     t->kernel[t->count] = k;
     t->slot[at] = (uint32_t)++t->count;
@@ -55,6 +59,7 @@ static const char *step_name(Arena *a, const Step *s) {
     else if (s->kind == STEP_FILL)
         ops = "fill";
     for (int i = 0; s->kind == STEP_NODES && i < s->node_count; i++) {
+        // Names are for people: lists of plans have one line an instruction.
         if (i == NAMED_MAX) {
             ops = arena_format(a, "%s+%d more", ops, s->node_count - i);
             break;
@@ -79,6 +84,7 @@ static PlanAccess plan_access(Access a) {
 }
 
 // The bytes a call may touch: from the operand's first element, over its whole span.
+// Its offset and size are in bytes from here on; places count elements.
 static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DType dtype,
                               int64_t elements, PlanAccess access) {
     const Storage *storage = &lw->sp->storage[p->storage];
@@ -86,7 +92,9 @@ static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DT
                      .offset = (uint64_t)p->offset * dtype_bytes(dtype),
                      .bytes = (uint64_t)elements * dtype_bytes(dtype),
                      .access = access};
+    // A buffer left out, or a range past its end, would be a mistake of the choice of storage.
     CHECK(o.buffer != UINT32_MAX && o.offset + o.bytes <= storage->bytes);
+    // With micro-batches such an input has one slot each, side by side; the call's slot moves it.
     if (storage->input >= 0 && lw->g->input[storage->input].source == FROM_DATA &&
         s->segment == STEP_BODY && lw->g->repeat > 1)
         o.slot_bytes = type_bytes(&storage->owner->type);
@@ -98,6 +106,7 @@ static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *
     const size_t bytes = kernel_workspace(k);
     if (bytes == 0)
         return;
+    // One part a worker.
     const uint32_t workers = lw->plan->workers; // the runtime starts no more
     const PlanBuffer b = {.name = arena_format(lw->cx->arena, "%s workspace", out->name),
                           .kind = BUFFER_WORKSPACE,
@@ -118,6 +127,7 @@ static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *
 static void add_call(Lower *lw, const Step *s, int position, const KernelCall *call,
                      PlanInstr *out) {
     const Kernel *k = call->kernel;
+    // Its kernel stays in the table as a description: no code is made for it.
     const bool library = k->kind == KERNEL_PRODUCT && k->product.library != PRODUCT_OWN;
     Arena *a = lw->cx->arena;
     out->kind = library ? INSTR_PRODUCT : INSTR_KERNEL;
@@ -129,6 +139,7 @@ static void add_call(Lower *lw, const Step *s, int position, const KernelCall *c
         out->operand[i] = operand_at(lw, s, &call->operand[i], kernel_dtype(k, i),
                                      kernel_span(k, i), plan_access(kernel_access(k, i)));
     out->imm_count = (uint32_t)call->imm_count;
+    // One more than needed, so that no list is of length 0.
     out->imm = arena_array(a, int64_t, call->imm_count + 1);
     memcpy(out->imm, call->imm, (size_t)call->imm_count * sizeof *out->imm);
     out->flops = (uint64_t)kernel_flops(k);
@@ -136,6 +147,7 @@ static void add_call(Lower *lw, const Step *s, int position, const KernelCall *c
     add_workspace(lw, s, position, k, out);
 }
 
+// By the runtime, with the byte 0 (the immediate): zero in every dtype.
 static void add_fill(Lower *lw, const Step *s, PlanInstr *out) {
     out->kind = INSTR_FILL;
     out->operand_count = 1;
@@ -147,6 +159,7 @@ static void add_fill(Lower *lw, const Step *s, PlanInstr *out) {
 }
 
 // Bytes one after another on both sides: no kernel is needed.
+// Constants and long copies go by a kernel: it makes numbers, and its tiles are shared out.
 static bool is_plain_copy(const Step *s) {
     return s->from.storage != STORAGE_NONE && type_bytes(s->type) <= COPY_BYTES_MAX &&
            place_is_dense(&s->from, s->type) && place_is_dense(&s->to, s->type);
@@ -159,6 +172,7 @@ static void add_plain_copy(Lower *lw, const Step *s, PlanInstr *out) {
     out->operand = arena_array(lw->cx->arena, PlanOperand, 2);
     out->operand[0] = operand_at(lw, s, &s->to, s->type->dtype, count, PLAN_WRITE);
     out->operand[1] = operand_at(lw, s, &s->from, s->type->dtype, count, PLAN_READ);
+    // Read once and written once.
     out->bytes = 2 * out->operand[0].bytes;
 }
 
@@ -186,6 +200,7 @@ PlanInstr lower_step(Lower *lw, int position) {
     case STEP_FILL:
         add_fill(lw, s, &out);
         return out;
+    // Strided, long, or a constant written out.
     case STEP_COPY:
         if (is_plain_copy(s)) {
             add_plain_copy(lw, s, &out);
@@ -197,6 +212,7 @@ PlanInstr lower_step(Lower *lw, int position) {
         lower_nodes(lw, s, &call);
         break;
     }
+    // Copies by kernel and nodes go the same way.
     add_call(lw, s, position, &call, &out);
     return out;
 }

@@ -12,16 +12,19 @@ Tasks *tasks_create(const Graph *g, Arena *a) {
     Tasks *t = arena_new(a, Tasks);
     t->task = arena_array(a, Task, g->node_count + 1);
     t->of = arena_array(a, uint32_t, g->node_limit + 1);
+    // Group numbers are small: one flag each says that the group has been seen to its end.
     uint32_t group_limit = 0;
     for (int i = 0; i < g->node_count; i++)
         if (g->node[i]->group >= group_limit)
             group_limit = g->node[i]->group + 1;
     bool *closed = arena_array(a, bool, group_limit + 1);
     for (int i = 0; i < g->node_count;) {
+        // Group 0 is none: such a node is a task alone.
         const uint32_t group = g->node[i]->group;
         int end = i + 1;
         while (group && end < g->node_count && g->node[end]->group == group)
             end++;
+        // A group that comes again was not contiguous.
         CHECK(!group || !closed[group]);
         closed[group] = true;
         t->task[t->count] = (Task){.node = &g->node[i], .count = end - i};
@@ -49,6 +52,7 @@ static void heap_push(TaskHeap *h, uint32_t task) {
 }
 
 // Sift down from the top.
+// The heap must not be empty.
 static uint32_t heap_pop(TaskHeap *h) {
     const uint32_t top = h->at[0];
     const uint32_t moved = h->at[--h->count];
@@ -59,6 +63,7 @@ static uint32_t heap_pop(TaskHeap *h) {
             break;
         if (child + 1 < h->count && h->at[child + 1] < h->at[child])
             child++;
+        // moved fits above its smaller child.
         if (h->at[child] >= moved)
             break;
         h->at[i] = h->at[child];
@@ -75,6 +80,7 @@ static uint32_t number_tasks(const Graph *g, uint32_t *of, Arena *scratch) {
         if (g->node[i]->group >= group_limit)
             group_limit = g->node[i]->group + 1;
     uint32_t *of_group = arena_array(scratch, uint32_t, group_limit);
+    // UINT32_MAX: no node of the group has come by.
     memset(of_group, 0xff, group_limit * sizeof *of_group);
     uint32_t count = 0;
     for (int i = 0; i < g->node_count; i++) {
@@ -90,6 +96,7 @@ static uint32_t number_tasks(const Graph *g, uint32_t *of, Arena *scratch) {
     return count;
 }
 
+// Phases: number the tasks, list the edges between them, then take ready ones in order.
 bool tasks_gather(Graph *g, Arena *scratch) {
     const int n = g->node_count;
     uint32_t *of = arena_array(scratch, uint32_t, n + 1);
@@ -109,11 +116,13 @@ bool tasks_gather(Graph *g, Arena *scratch) {
             const uint32_t from = task_of_node[g->node[i]->input[k]->def->id];
             if (from == of[i])
                 continue;
+            // waiting counts the edges in, and parallel ones are taken off one by one as well.
             out_begin[from + 1]++;
             waiting[of[i]]++;
             edge_count++;
         }
     }
+    // Counts become where each task's part of the lists begins.
     for (uint32_t t = 0; t < count; t++) {
         out_begin[t + 1] += out_begin[t];
         member_begin[t + 1] += member_begin[t];
@@ -131,6 +140,7 @@ bool tasks_gather(Graph *g, Arena *scratch) {
         }
     }
 
+    // Invariant: the heap holds the tasks not yet done whose inputs all are.
     TaskHeap heap = {.at = arena_array(scratch, uint32_t, count + 1)};
     for (uint32_t t = 0; t < count; t++)
         if (!waiting[t])
@@ -145,6 +155,7 @@ bool tasks_gather(Graph *g, Arena *scratch) {
             if (--waiting[edge[i]] == 0)
                 heap_push(&heap, edge[i]);
     }
+    // What is left waits for itself: a cycle through a group. The graph is still as it was.
     if (done != n)
         return false;
     memcpy(g->node, sorted, (size_t)n * sizeof *sorted);
