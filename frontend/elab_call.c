@@ -20,11 +20,11 @@
 #include <string.h>
 
 struct Instance {
-    const char *scope;
+    const char *scope; // the label's path, under which its parameters are
     Datum callee;
-    const CallArg *args;
+    const CallArg *args; // as written; holes have no value yet
     int count;
-    Loc loc;
+    Loc loc; // of the labelled call
 };
 
 enum { PATH_BYTES_MAX = 1024 };
@@ -44,6 +44,7 @@ bool elab_reach(Elab *e, Loc loc, int code, const char *path, const void *syntax
         return false;
     }
     table_set(&e->application->used, e->arena, path, 0);
+    // Another entry may reach the path again, but from the same place only.
     const int known = table_find(&e->label_origin, path);
     if (known >= 0 && e->origin[known] != syntax) {
         elab_fail(e, loc, code, "give one of them another name", "%s %s is used in two places",
@@ -104,6 +105,7 @@ static void bind_rest(Elab *e, const char *name, const Array *x, int axis, int c
 static void bind_dim(Elab *e, Loc loc, const FnDecl *fn, const Param *p, const char *name,
                      const Array *x, int axis) {
     const int64_t size = x->value->type.dim[axis];
+    // Only names that stand for a size are checked: others are hidden by the new one.
     const Datum *bound = frame_find(e->frame, name);
     if (!bound || bound->kind != DATUM_INT) {
         Datum d = datum_int(size);
@@ -160,8 +162,10 @@ static const char *dims_text(Elab *e, const Args *dims) {
 // An argument against its declared type; binds the sizes that the signature names.
 static void bind_type(Elab *e, Loc loc, const FnDecl *fn, const Param *p, Datum value) {
     const TypeExpr *type = p->type;
+    // Errors are silent; none stands for an argument that was left out.
     if (!type || value.kind == DATUM_ERROR || value.kind == DATUM_NONE)
         return;
+    // A signature without a shape also takes a plain number, as in rate: f32.
     if (!type->has_shape && datum_is_number(value))
         return;
     if (value.kind != DATUM_TENSOR) {
@@ -189,6 +193,7 @@ static void check_computed(Elab *e, Loc loc, const FnDecl *fn, const Param *p, c
     for (int i = 0; i < dims->count; i++) {
         const Expr *dim = dims->at[i].value;
         int64_t size;
+        // The axes behind `...` are counted from the end.
         if (dim->kind == EXPR_ELLIPSIS) {
             axis = have->rank - (dims->count - 1 - i);
             continue;
@@ -254,6 +259,7 @@ static bool bind_arguments(Elab *e, Loc loc, const FnDecl *fn, const CallArg *co
         Datum value = datum_error();
         if (by_param[i]) {
             value = by_param[i]->value;
+            // A default is evaluated as text of the function, in the frame that is being filled.
         } else {
             e->call = site;
             e->source = fn->source;
@@ -268,6 +274,7 @@ static bool bind_arguments(Elab *e, Loc loc, const FnDecl *fn, const CallArg *co
     for (int i = 0; i < fn->params.count; i++) {
         const Param *p = &fn->params.at[i];
         const Datum *value = frame_find_here(e->frame, p->name);
+        // One message for a call: what is computed from wrong sizes would only echo.
         if (!poisoned && diag_error_count(e->diag) == errors && p->type && p->type->has_shape &&
             value->kind == DATUM_TENSOR)
             check_computed(e, by_param[i] ? by_param[i]->loc : loc, fn, p,
@@ -300,6 +307,7 @@ static Datum call_function(Elab *e, Loc loc, const Function *f, const CallArg *a
     CallSite site = {fn, loc, e->source->library, e->call};
     Frame *const outer_frame = e->frame;
     const Source *const outer_source = e->source;
+    // Inside the library the user's line stays that of the call that entered it.
     const Loc outer_user = e->user_loc;
     if (!e->source->library)
         e->user_loc = loc;
@@ -310,6 +318,7 @@ static Datum call_function(Elab *e, Loc loc, const Function *f, const CallArg *a
     if (bound)
         elab_body(e, &fn->body);
     const Datum out = !bound ? datum_error() : e->frame->returned ? e->frame->result : datum_none();
+    // What the call has set is put back, whether it went well or not.
     e->frame = outer_frame;
     e->source = outer_source;
     e->user_loc = outer_user;
@@ -320,6 +329,7 @@ static Datum call_function(Elab *e, Loc loc, const Function *f, const CallArg *a
 // The arguments of an instance with its holes filled from a call.
 static Datum call_instance(Elab *e, Loc loc, const Instance *in, const CallArg *args, int count) {
     CallArg *all = arena_array(e->arena, CallArg, in->count + count + 1);
+    // used: positional arguments of the call that have filled a hole.
     int used = 0, total = 0;
     for (int i = 0; i < in->count; i++) {
         all[total] = in->args[i];
@@ -335,9 +345,11 @@ static Datum call_instance(Elab *e, Loc loc, const Instance *in, const CallArg *
         }
         total++;
     }
+    // Named arguments, and positional ones that no hole has taken, come behind.
     for (int i = 0; i < count; i++)
         if (args[i].name || i >= used)
             all[total++] = args[i];
+    // Each call reaches the instance's paths anew: this is how they are shared.
     Application application = {.scope = in->scope};
     Application *const outer = e->application;
     e->application = &application;
@@ -444,6 +456,7 @@ Datum elab_call(Elab *e, const Expr *expr) {
         const Datum self = elab_expr(e, expr->left->left);
         if (self.kind == DATUM_TENSOR)
             return call_method(e, expr, self.as.array);
+        // A file may have a function that is called dim.
         if (self.kind == DATUM_NAMESPACE)
             callee = elab_expr(e, expr->left);
         else if (self.kind != DATUM_ERROR)

@@ -132,8 +132,10 @@ static void bind_sizes(Elab *e, Frame *frame, const ConfigDecl *config) {
         const Param *p = &params->at[i];
         if (frame_find_here(frame, p->name))
             elab_fail(e, p->loc, CODE_DEFINED_TWICE, NULL, "size %s is defined twice", p->name);
+        // Evaluated in the frame of the sizes bound so far: n = 4 * d.
         const Datum d = size_value(e, p, config);
         frame_set(frame, e->arena, p->name, d);
+        // Fractions, bools and texts are values of the text only; the module lists whole sizes.
         if (d.kind == DATUM_INT)
             e->module->size[e->module->size_count++] = (ModelSize){p->name, p->key, d.as.whole};
     }
@@ -209,6 +211,7 @@ static bool split_batch(Elab *e, Frame *frame, const EntryDecl *entry) {
                   (long long)whole->as.whole, (long long)e->accumulate);
         return false;
     }
+    // Without factors: a part of a product is no product.
     frame_set(frame, e->arena, name, datum_int(whole->as.whole / e->accumulate));
     return true;
 }
@@ -262,6 +265,7 @@ static void bind_input(Elab *e, const Param *p) {
 // The mean over the micro-batches.
 static Value *mean_over_batches(Elab *e, Value *v) {
     Builder *b = elab_at(e, e->entry->loc);
+    // The sum belongs to the work of every micro-batch; the scale runs once behind them.
     b->origin.phase = PHASE_BACKWARD;
     Value *sum = build_unary(b, OP_ACCUMULATE, build_cast(b, v, DT_F32));
     b->origin.phase = PHASE_UPDATE;
@@ -330,6 +334,7 @@ static void add_commits(Elab *e) {
 
 // Nothing of the entry before is left: its values belong to another graph.
 static void entry_reset(Elab *e, const EntryDecl *entry, Graph *g) {
+    // The graph that is left behind counts against the limit on operators.
     e->operators_before += e->builder.g ? e->builder.g->node_count : 0;
     e->builder.g = g;
     e->builder.origin = (NodeOrigin){.scope = ""};
@@ -339,6 +344,7 @@ static void entry_reset(Elab *e, const EntryDecl *entry, Graph *g) {
     e->value_names = e->label_origin = (Table){0};
     e->origin_count = 0;
     e->accumulate = 1;
+    // States outlive the entry, their versions do not.
     for (int i = 0; i < e->module->state_count; i++) {
         StateSlot *slot = elab_slot(e, e->module->state[i]);
         slot->trained = NULL;
@@ -352,17 +358,21 @@ static void elab_entry(Elab *e, const EntryDecl *entry, const Frame *sizes, cons
     Graph *g = graph_create(e->arena, name);
     entry_reset(e, entry, g);
     module_add_entry(e->module, g);
+    // Every entry reaches all paths anew.
     Application application = {.scope = ""};
     e->application = &application;
     Frame *model = frame_create(e->arena, e->file_frame);
+    // Copied, since split_batch changes one of them for this entry only.
     for (int i = 0; i < sizes->count; i++)
         frame_set(model, e->arena, sizes->binding[i].name, sizes->binding[i].value);
     e->frame = model;
     e->entry_frame = NULL;
+    // Before the body, whose shapes depend on it.
     e->accumulate = elab_find_accumulate(e, &entry->body);
     g->repeat = (int32_t)e->accumulate;
     if (e->accumulate == 1 || split_batch(e, model, entry)) {
         run_model_body(e);
+        // A frame inside the model's: the model's functions don't see what the entry assigns.
         e->entry_frame = e->frame = frame_create(e->arena, model);
         if (entry->variant)
             frame_set(e->frame, e->arena, entry->variant, variant);
@@ -434,6 +444,7 @@ static StmtList choose_entries(Elab *e) {
             if (known[k] == s->entry->name)
                 elab_fail(e, s->entry->loc, CODE_DEFINED_TWICE, NULL, "entry %s is defined twice",
                           known[k]);
+        // The name of the graph that computes first values.
         if (strcmp(s->entry->name, "init") == 0)
             elab_fail(e, s->entry->loc, CODE_ENTRY, NULL,
                       "the name init is taken: it computes the first values");
@@ -453,6 +464,7 @@ static StmtList choose_entries(Elab *e) {
 }
 
 // With every entry seen, a rule of the model that matched nothing is a mistake.
+// Where only some entries were asked for, a rule may speak of states of the others.
 static void check_rules_matched(Elab *e) {
     for (int i = 0; e->in->entry_count == 0 && i < e->rules.count; i++) {
         const Rule *rule = e->rules.at[i];

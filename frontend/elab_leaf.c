@@ -17,6 +17,7 @@
 #include <math.h>
 #include <string.h>
 
+// The array grows with the states: a slot's address holds until the next state is made.
 StateSlot *elab_slot(Elab *e, const State *s) {
     const int id = (int)s->id;
     if (id >= e->slot_capacity) {
@@ -119,6 +120,7 @@ static State *add_state(Elab *e, const LeafDecl *leaf, const char *path, const S
 
 // path = scope.name; the same path in another entry or application is the same state.
 Datum elab_leaf(Elab *e, const LeafDecl *leaf, const char *name) {
+    // Without a shape a scalar, without an element type f32.
     Shape shape = {0};
     if (leaf->type->has_shape && !elab_shape(e, &leaf->type->dims, leaf->loc, &shape))
         return datum_error();
@@ -137,6 +139,7 @@ Datum elab_leaf(Elab *e, const LeafDecl *leaf, const char *name) {
         s = add_state(e, leaf, path, &shape, type);
     if (!s)
         return datum_error();
+    // An entry with accumulate counts the batch smaller, and so may see another shape.
     if (!type_equal(&s->type, &type)) {
         const Datum failed =
             elab_fail(e, leaf->loc, CODE_STATE_TYPE, NULL, "%s is %s here and %s elsewhere", path,
@@ -156,6 +159,7 @@ Datum elab_state_value(Elab *e, State *s) {
         if (!slot->read) {
             const Attr attr = attr_text("name", s->name);
             NodeOrigin origin = elab_at(e, s->loc)->origin;
+            // At the line that declares it, not the one that happens to read it first.
             origin.loc = s->loc;
             slot->read =
                 graph_add_typed(e->builder.g, OP_STATE, NULL, 0, &attr, 1, &s->type, 1, origin)
@@ -194,6 +198,7 @@ void elab_store(Elab *e, const Stmt *s) {
     const bool part = s->left->kind == EXPR_INDEX;
     const Expr *target = part ? s->left->left : s->left;
     State *state = store_target(e, target);
+    // Evaluated even where the target is wrong, for its own mistakes.
     const Datum value = elab_expr(e, s->value);
     if (!state || value.kind == DATUM_ERROR)
         return;
@@ -205,6 +210,7 @@ void elab_store(Elab *e, const Stmt *s) {
     }
     Value *next;
     if (part) {
+        // The whole state, with the part replaced.
         next = elab_update_part(e, s->left, elab_state_value(e, state).as.array->value, value);
     } else {
         next = arith_shaped(e, s->loc, value, &state->type);
@@ -216,6 +222,7 @@ void elab_store(Elab *e, const Stmt *s) {
         }
     }
     if (next)
+        // Asked for again: the index of a part may have made states and moved the slots.
         elab_slot(e, state)->current = next;
 }
 
@@ -237,6 +244,7 @@ static double fan_in(const Type *t) {
     return fan;
 }
 
+// Outputs that one input feeds.
 static double fan_out(const Type *t) {
     double fan = t->rank > 0 ? (double)t->dim[0] : 1;
     for (int i = 2; i < t->rank; i++)
@@ -244,6 +252,7 @@ static double fan_out(const Type *t) {
     return fan;
 }
 
+// The key comes from the path alone, not from the order in which states are made.
 static Value *random_first(Elab *e, const State *s, Op op, const char *first, double a,
                            const char *second, double b) {
     const Attr attr[] = {attr_ints("shape", s->type.dim, s->type.rank),
@@ -261,6 +270,7 @@ static Value *first_value(Elab *e, const State *s, const Init *init) {
         return random_first(e, s, OP_RANDOM_NORMAL, "mean", init->a, "std", init->b);
     case INIT_UNIFORM:
         return random_first(e, s, OP_RANDOM_UNIFORM, "low", init->a, "high", init->b);
+    // relu halves the variance, hence the 2.
     case INIT_KAIMING:
         return random_first(e, s, OP_RANDOM_NORMAL, "mean", 0, "std", sqrt(2 / in));
     case INIT_XAVIER:
@@ -279,6 +289,7 @@ void elab_init_entry(Elab *e, Graph *init) {
         State *s = e->module->state[i];
         e->builder.origin = (NodeOrigin){.loc = s->loc, .scope = ""};
         Value *v = first_value(e, s, &elab_slot(e, s)->init);
+        // Random leaves are f32, whatever the state is.
         if (v)
             v = build_cast(&e->builder, v, s->type.dtype);
         if (v)
