@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+// A name can't begin with a dot, so one character decides.
 bool pattern_is_rest(const PatternAxis *axis) {
     return axis->name && axis->name[0] == '.';
 }
@@ -40,6 +41,7 @@ static bool read_axis(Elab *e, const char *word, size_t length, PatternAxis *out
         out->name = intern_span(e->names, word, length);
         return length <= PATTERN_NAME_MAX;
     }
+    // At most ten digits, so the number fits 64 bits.
     for (size_t i = 0; i < length; i++) {
         if (word[i] < '0' || word[i] > '9' || i > 9)
             return false;
@@ -63,6 +65,7 @@ bool pattern_parse(Elab *e, Loc loc, const char *text, size_t bytes, Pattern *ou
     *out = (Pattern){0};
     bool open = false;
     const char *wrong = NULL;
+    // Each round takes a blank, a bracket or a word. open: behind a ( that is not closed.
     for (size_t i = 0; i < bytes && !wrong;) {
         const char c = text[i];
         if (c == ' ') {
@@ -89,6 +92,7 @@ bool pattern_parse(Elab *e, Loc loc, const char *text, size_t bytes, Pattern *ou
                 wrong = "an axis stands twice in";
             else if (open && pattern_is_rest(axis))
                 wrong = "... can't stand in ( ) in";
+            // A plain axis is a group of its own; a bracket counts where it closes.
             out->group_count += !open;
             i += length;
         }

@@ -18,17 +18,17 @@ enum { EINSUM_OPERANDS_MAX = 8 };
 
 // A tensor under way and the names of its axes.
 typedef struct {
-    Array array;
+    Array array; // its factors follow its axes
     const char *name[RANK_MAX];
 } Term;
 
 typedef struct {
     Elab *e;
     Loc loc;
-    const char *text;
-    int count;
+    const char *text; // the whole pattern, for messages
+    int count;        // of the terms read so far
     Term term[EINSUM_OPERANDS_MAX];
-    int out_rank;
+    int out_rank; // of the result, whose names are out
     const char *out[RANK_MAX];
 } Einsum;
 
@@ -83,6 +83,7 @@ static bool read_term(Einsum *w, const char *text, size_t bytes, const Array *ar
     t->array = *array;
     const int rank = array->value->type.rank;
     const int width = has_rest(&p) ? rank - (p.count - 1) : 0;
+    // A negative width: the operand has fewer axes than the pattern names.
     if (width < 0 || (!has_rest(&p) && rank != p.count)) {
         elab_fail(w->e, w->loc, CODE_AXES, NULL, "operand %d of \"%.80s\" is %s", w->count + 1,
                   w->text, type_text(w->e->arena, &array->value->type));
@@ -118,6 +119,7 @@ static bool read_spec(Einsum *w, const Array *const *operand, int count) {
     for (int i = 0; i < count; i++) {
         const char *comma = memchr(at, ',', (size_t)(end - at));
         const char *stop = comma ? comma : end;
+        // A comma behind each operand but the last.
         if ((comma == NULL) != (i == count - 1))
             return fail(w, NULL, "the pattern has another number of operands");
         if (!read_term(w, at, (size_t)(stop - at), operand[i], &rest))
@@ -184,6 +186,7 @@ static char letter_of(const char **seen, int *count, const char *name) {
 static int product_axes(const Einsum *w, const Term *x, const Term *y, int from,
                         const char **name) {
     int rank = 0;
+    // Nothing is to come, so this product is the result.
     if (from == w->count) {
         memcpy(name, w->out, (size_t)w->out_rank * sizeof *name);
         return w->out_rank;
@@ -191,6 +194,7 @@ static int product_axes(const Einsum *w, const Term *x, const Term *y, int from,
     for (int side = 0; side < 2; side++) {
         const Term *t = side ? y : x;
         for (int i = 0; i < t->array.value->type.rank; i++) {
+            // Shared axes are listed with x; what nobody needs later is summed by this product.
             if ((side && term_axis(x, t->name[i]) >= 0) || !needed_later(w, t->name[i], from))
                 continue;
             if (rank == RANK_MAX)
@@ -212,6 +216,7 @@ static bool multiply(const Einsum *w, Term *x, Term *y, int from) {
                   w->text, RANK_MAX);
         return false;
     }
+    // The spec in letters: a name gets the next of a, b, c, ... where it is first seen.
     const char *seen[3 * RANK_MAX];
     int letters = 0, at = 0;
     char spec[3 * RANK_MAX + 4];
@@ -230,6 +235,7 @@ static bool multiply(const Einsum *w, Term *x, Term *y, int from) {
     }
     spec[at] = '\0';
     Value *a = x->array.value, *b = y->array.value;
+    // Where the types differ, they meet in f32.
     const DType dtype = a->type.dtype == b->type.dtype ? a->type.dtype : DT_F32;
     Builder *builder = elab_at(w->e, w->loc);
     a = build_cast(builder, a, dtype);
@@ -247,6 +253,7 @@ static bool finish_single(const Einsum *w, Term *t) {
     bool sorted = true;
     Term out = {0};
     for (int i = 0; i < w->out_rank; i++) {
+        // Every axis of the result is one of t, as read_spec has checked.
         perm[i] = term_axis(t, w->out[i]);
         sorted = sorted && perm[i] == i;
         out.array.factors[i] = t->array.factors[perm[i]];
@@ -266,6 +273,7 @@ Datum einsum_named(Elab *e, Loc loc, const char *spec, const Array *const *opera
     w->text = spec;
     if (!read_spec(w, operand, count))
         return datum_error();
+    // x is the product of the operands before the i-th.
     Term *x = &w->term[0];
     bool ok = true;
     for (int i = 1; ok && i < count; i++)

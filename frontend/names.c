@@ -17,8 +17,10 @@ static size_t pointer_hash(const void *key) {
 
 // The slot of key, or the empty slot where it would go.
 static TableSlot *slot_find(const Table *t, const void *key) {
+    // The capacity is a power of two, so the mask wraps around.
     const size_t mask = (size_t)t->capacity - 1;
     size_t i = pointer_hash(key) & mask;
+    // Ends, since at least half of the slots are empty.
     while (t->slot[i].key && t->slot[i].key != key)
         i = (i + 1) & mask;
     return &t->slot[i];
@@ -33,6 +35,7 @@ int32_t table_find(const Table *t, const void *key) {
 
 // Doubles at half full, so a search meets few strangers.
 static void table_enlarge(Table *t, Arena *a) {
+    // The old slots are left to the arena.
     const Table old = *t;
     t->capacity = old.capacity ? old.capacity * 2 : 8;
     t->slot = arena_array(a, TableSlot, t->capacity);
@@ -62,6 +65,7 @@ Frame *frame_create(Arena *a, Frame *parent) {
 void frame_set(Frame *f, Arena *a, const char *name, Datum value) {
     const int32_t known = table_find(&f->index, name);
     if (known >= 0) {
+        // In place: the order stays that of the first assignments.
         f->binding[known].value = value;
         return;
     }
@@ -88,6 +92,7 @@ const Datum *frame_find(const Frame *f, const char *name) {
     return NULL;
 }
 
+// A hidden name is listed as well; for suggestions that does no harm.
 int frame_names(const Frame *f, Arena *a, const char ***out) {
     int count = 0;
     for (const Frame *at = f; at; at = at->parent)

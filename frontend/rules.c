@@ -27,6 +27,8 @@ struct Glob {
 static bool spell_out(Arena *a, Glob *g, const char *text) {
     const char *pending[GLOB_CHOICES_MAX * 2];
     int waiting = 0;
+    // Texts that may still have braces. The order in which they are taken does not matter: a glob
+    // matches where any of its choices does.
     pending[waiting++] = text;
     while (waiting > 0) {
         const char *at = pending[--waiting];
@@ -38,6 +40,7 @@ static bool spell_out(Arena *a, Glob *g, const char *text) {
             continue;
         }
         const char *end = strchr(at + head, '}');
+        // A } without its {, a { without its }, or one inside another.
         if (at[head] == '}' || !end || memchr(at + head + 1, '{', (size_t)(end - at) - head - 1))
             return false;
         for (const char *part = at + head + 1; part <= end;) {
@@ -68,6 +71,7 @@ Glob *glob_parse(Arena *a, Diag *d, Loc loc, const char *text) {
 // One component against a pattern with `*`; both end at a dot or the text's end.
 static bool part_match(const char *pattern, size_t pattern_length, const char *part,
                        size_t length) {
+    // star: the last `*` passed, or the length where there was none; resume: where its text ends.
     size_t p = 0, i = 0, star = pattern_length, resume = 0;
     while (i < length) {
         if (p < pattern_length && pattern[p] == '*') {
@@ -76,6 +80,7 @@ static bool part_match(const char *pattern, size_t pattern_length, const char *p
         } else if (p < pattern_length && pattern[p] == part[i]) {
             p++;
             i++;
+            // Back to the last `*`, which now takes one character more.
         } else if (star < pattern_length) {
             p = star + 1;
             i = ++resume;
@@ -114,12 +119,15 @@ static bool choice_match(const char *pattern, const Parts *path) {
     Parts want;
     if (!split_parts(pattern, &want))
         return false;
+    // Nothing of the pattern fits nothing of the path.
     bool match[PATH_PARTS_MAX + 1] = {true};
     for (int i = 0; i < want.count; i++) {
         const bool any = want.length[i] == 2 && memcmp(want.at[i], "**", 2) == 0;
+        // Backwards, so that match[k - 1] is still that of the component before.
         for (int k = path->count; !any && k >= 1; k--)
             match[k] = match[k - 1] &&
                        part_match(want.at[i], want.length[i], path->at[k - 1], path->length[k - 1]);
+        // Forwards: `**` goes on from wherever it may end.
         for (int k = 1; any && k <= path->count; k++)
             match[k] = match[k] || match[k - 1];
         if (!any)
@@ -153,6 +161,7 @@ static void rule_setting(Elab *e, Rule *rule, const Setting *s) {
                                         "store", "precision", "wrap"};
     enum { DECAY, FROZEN, TRAINING, STORE, KNOWN = sizeof known / sizeof known[0] };
     int which = 0;
+    // known is in the order of the enum; what stands from STORE on is refused.
     while (which < KNOWN && strcmp(known[which], s->name) != 0)
         which++;
     if (which == KNOWN) {
@@ -193,6 +202,7 @@ Rule *elab_rule(Elab *e, const RuleDecl *decl) {
     return rule;
 }
 
+// All globs are tried, since each remembers whether it has matched.
 bool rule_match_path(Rule *rule, const char *path) {
     bool any = false;
     for (int i = 0; i < rule->glob_count; i++)
