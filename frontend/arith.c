@@ -62,6 +62,7 @@ static Datum fold_int(Elab *e, Loc loc, BinaryOp op, int64_t x, int64_t y) {
     return datum_int(out);
 }
 
+// NaN is equal to nothing, itself included, as at run time.
 static bool compare(BinaryOp op, double x, double y) {
     switch ((int)op) {
     case BINARY_EQ:
@@ -136,6 +137,7 @@ static bool same_datum(Datum x, Datum y) {
 // [a] + [b]. Copies, so that lists never change; the copying is counted as work.
 static Datum join_lists(Elab *e, Loc loc, Datum x, Datum y) {
     const int64_t count = (int64_t)x.as.items->count + y.as.items->count;
+    // An element copied is cheaper than an expression, so four count as one.
     if (!elab_spend(e, loc, count / 4))
         return datum_error();
     if (count > ITEMS_MAX)
@@ -156,6 +158,7 @@ const Array *arith_tensor(Elab *e, Loc loc, Datum d) {
     if (datum_is_number(d)) {
         type.dtype = d.kind == DATUM_INT ? DT_I32 : DT_F32;
         value = datum_number(d);
+        // Too large for i32: rounded to f32.
         if (d.kind == DATUM_INT && (d.as.whole > INT32_MAX || d.as.whole < INT32_MIN))
             type.dtype = DT_F32;
     } else if (d.kind == DATUM_BOOL) {
@@ -189,6 +192,7 @@ bool arith_common_shape(Elab *e, Loc loc, const Array *x, const Array *y, Type *
     const Type *a = &x->value->type, *b = &y->value->type;
     *out = type_scalar(a->dtype);
     out->rank = a->rank > b->rank ? a->rank : b->rank;
+    // i counts axes from the last; a side that has no such axis counts as 1 there.
     for (int i = 1; i <= out->rank; i++) {
         const int64_t m = i <= a->rank ? a->dim[a->rank - i] : 1;
         const int64_t n = i <= b->rank ? b->dim[b->rank - i] : 1;
@@ -275,6 +279,7 @@ static const Array *typed_operand(Elab *e, Loc loc, Datum d, Datum other, DType 
         cast->value = build_cast(elab_at(e, loc), cast->value, dtype);
         return cast->value ? cast : NULL;
     }
+    // A constant in the other side's shape spares a broadcast.
     const double value = d.kind == DATUM_BOOL ? d.as.truth : datum_number(d);
     const Type type = type_with_dtype(other.as.array->value->type, dtype);
     const Datum made = elab_made(e, loc, build_constant(elab_at(e, loc), type, value));
@@ -298,6 +303,7 @@ static Datum pointwise_typed(Elab *e, Loc loc, const char *what, Op op, Datum x,
     if (!common_dtype(e, loc, what, x, y, &dtype))
         return datum_error();
     const bool logic = op == OP_AND || op == OP_OR;
+    // Logic wants bools and everything else numbers, but bools may be compared for equality.
     if (logic != (dtype == DT_BOOL) && !((op == OP_EQ || op == OP_NE) && dtype == DT_BOOL))
         return elab_fail(e, loc, CODE_DTYPE,
                          logic ? "compare first, as in x > 0" : "f32(x) makes numbers",
@@ -312,6 +318,7 @@ static Datum pointwise_typed(Elab *e, Loc loc, const char *what, Op op, Datum x,
 Datum arith_pointwise(Elab *e, Loc loc, Op op, Datum x, Datum y) {
     if (x.kind == DATUM_ERROR || y.kind == DATUM_ERROR)
         return datum_error();
+    // Neither side is a tensor: the first is made one, since the types are chosen by a tensor.
     if (!is_tensor(x) && !is_tensor(y)) {
         const Array *a = arith_tensor(e, loc, x);
         if (!a)
@@ -336,6 +343,8 @@ static Datum matmul(Elab *e, Loc loc, Datum x, Datum y) {
         return elab_fail(e, loc, CODE_PRODUCT, "einsum names its axes",
                          "the sizes of %s @ %s do not fit", type_text(e->arena, a),
                          type_text(e->arena, b));
+    // In letters: left a, b, .., the last axis of left is summed with right's second to last, and z
+    // is right's last.
     char left[RANK_MAX + 1] = {0}, right[RANK_MAX + 1] = {0}, out[RANK_MAX + 1] = {0};
     for (int i = 0; i < a->rank; i++)
         left[i] = out[i] = (char)('a' + i);
@@ -359,6 +368,7 @@ static Datum matmul(Elab *e, Loc loc, Datum x, Datum y) {
 }
 
 // a > b is b < a.
+// There is no operator for > and >=.
 static Datum tensor_binary(Elab *e, Loc loc, BinaryOp op, Datum x, Datum y) {
     static const Op by_op[] = {OP_OR, OP_AND, OP_EQ,  OP_NE,  OP_LT,  OP_LE,
                                OP_LT, OP_LE,  OP_ADD, OP_SUB, OP_MUL, OP_DIV};
@@ -377,6 +387,7 @@ Datum arith_binary(Elab *e, Loc loc, BinaryOp op, Datum x, Datum y) {
     if (datum_is_number(x) && datum_is_number(y))
         return fold_number(e, loc, op, x, y);
     const bool none = x.kind == DATUM_NONE || y.kind == DATUM_NONE;
+    // A tensor is never equal to none, and this is known at compile time.
     if ((op == BINARY_EQ || op == BINARY_NE) && (none || (!is_tensor(x) && !is_tensor(y))))
         return datum_bool(same_datum(x, y) == (op == BINARY_EQ));
     if (op == BINARY_ADD && x.kind == y.kind && datum_is_items(x))

@@ -16,6 +16,7 @@ Value *reduce_axes(Elab *e, Loc loc, Op op, Value *x, unsigned axes) {
     for (int i = 0; i < x->type.rank; i++)
         if (axes >> i & 1)
             axis[count++] = i;
+    // A pattern that keeps every axis reduces nothing.
     if (count == 0)
         return x;
     const Attr attr = attr_ints("axes", axis, count);
@@ -23,6 +24,7 @@ Value *reduce_axes(Elab *e, Loc loc, Op op, Value *x, unsigned axes) {
 }
 
 Value *spread_axis(Elab *e, Loc loc, Value *x, const Type *to, int axis) {
+    // A scalar fits every axis.
     if (x->type.rank == 0)
         return build_broadcast(elab_at(e, loc), x, to, NULL);
     if (x->type.rank != 1 || x->type.dim[0] != to->dim[axis]) {
@@ -39,6 +41,7 @@ static int rest_count(Elab *e, Loc loc, const Pattern *p, const Type *type) {
     for (int i = 0; i < p->count; i++)
         rest += pattern_is_rest(&p->axis[i]);
     const int named = p->count - rest;
+    // At most one `...`; without it the names must be as many as the axes.
     if (rest > 1 || (rest == 0 ? named != type->rank : named > type->rank)) {
         elab_fail(e, loc, CODE_AXES, NULL, "the pattern has %d axes, but the tensor is %s", named,
                   type_text(e->arena, type));
@@ -60,9 +63,11 @@ static bool pattern_axes(Elab *e, Loc loc, const char *text, const Type *type, u
     if (rest < 0)
         return false;
     *axes = 0;
+    // kept walks along the right side, axis along the tensor's axes.
     int axis = 0, kept = 0;
     for (int i = 0; i < left.count; i++) {
         const int width = pattern_is_rest(&left.axis[i]) ? rest : 1;
+        // Literal sizes have no name, so two of them are never taken for the same axis.
         if (kept < right.count && left.axis[i].name && right.axis[kept].name == left.axis[i].name)
             kept++;
         else
@@ -91,6 +96,8 @@ static bool read_axes(Elab *e, const BuiltinCall *call, int index, const Type *t
     const Items *items = datum_is_items(d) ? d.as.items : &one;
     *axes = 0;
     for (int i = 0; i < items->count; i++) {
+        // One element at a time, as if it stood alone: builtin_axis has the checks and the
+        // messages.
         BuiltinCall single = *call;
         single.arg[index] = items->at[i];
         int axis;
@@ -101,6 +108,7 @@ static bool read_axes(Elab *e, const BuiltinCall *call, int index, const Type *t
     return true;
 }
 
+// How many elements of x make one of the result.
 static int64_t reduced_count(const Type *type, unsigned axes) {
     int64_t count = 1;
     for (int i = 0; i < type->rank; i++)
@@ -143,10 +151,12 @@ static Datum run_moments(Elab *e, const BuiltinCall *call) {
     const Datum mean = reduced(e, call->loc, x, axes, scale);
     if (mean.kind == DATUM_ERROR)
         return mean;
+    // The numbers in x of the axes that stay: where the mean is broadcast back to.
     int kept[RANK_MAX], count = 0;
     for (int i = 0; i < type->rank; i++)
         if (!(axes >> i & 1))
             kept[count++] = i;
+    // wide, off: the shape of x; off = x - mean.
     Builder *b = elab_at(e, call->loc);
     Value *wide = build_broadcast(b, mean.as.array->value, type, kept);
     Value *off = build_binary(b, OP_SUB, x->value, wide);
@@ -165,6 +175,7 @@ static Datum run_unbiased(Elab *e, const BuiltinCall *call) {
     const Array *variance = builtin_float_array(e, call, 0), *x = builtin_array(e, call, 1);
     if (!variance || !x)
         return datum_error();
+    // How many elements of x made one variance.
     const double n =
         (double)type_count(&x->value->type) / (double)type_count(&variance->value->type);
     const double factor = n > 1 ? n / (n - 1) : 1;

@@ -53,11 +53,13 @@ static Datum run_log_softmax(Elab *e, const BuiltinCall *call) {
     if (!x || !builtin_axis(e, call, 1, x->value->type.rank, -1, &axis))
         return datum_error();
     const Type *type = &x->value->type;
+    // The axes of x that its reductions keep.
     int kept[RANK_MAX], count = 0;
     for (int i = 0; i < type->rank; i++)
         if (i != axis)
             kept[count++] = i;
     Builder *b = elab_at(e, call->loc);
+    // top, sum: x without the axis. The largest is taken off first, so e^low is at most 1.
     Value *top = reduce_axes(e, call->loc, OP_REDUCE_MAX, x->value, 1u << axis);
     Value *low = build_binary(b, OP_SUB, x->value, build_broadcast(b, top, type, kept));
     Value *power = build_unary(b, OP_EXP, low);
@@ -73,6 +75,7 @@ static Value *first_result(Elab *e, Loc loc, Op op, Value *const *in, int count,
     return n ? n->result : NULL;
 }
 
+// A weight or bias [d] for x [..., d].
 static bool is_row_vector(Elab *e, const BuiltinCall *call, int index, const Array *v,
                           const Array *x) {
     const Type *type = &x->value->type, *have = &v->value->type;
@@ -84,6 +87,7 @@ static bool is_row_vector(Elab *e, const BuiltinCall *call, int index, const Arr
     return false;
 }
 
+// x [..., d], weight [d], bias [d].
 static Datum run_layer_norm(Elab *e, const BuiltinCall *call) {
     const Array *x = builtin_float_array(e, call, 0), *w = builtin_float_array(e, call, 1);
     const Array *b = builtin_float_array(e, call, 2);
@@ -96,6 +100,7 @@ static Datum run_layer_norm(Elab *e, const BuiltinCall *call) {
     return same_factors(e, call->loc, x, first_result(e, call->loc, OP_LAYERNORM, in, 3, &attr, 1));
 }
 
+// x [..., d], weight [d].
 static Datum run_rms_norm(Elab *e, const BuiltinCall *call) {
     const Array *x = builtin_float_array(e, call, 0), *w = builtin_float_array(e, call, 1);
     double eps;
@@ -118,6 +123,7 @@ static Datum run_normalize(Elab *e, const BuiltinCall *call) {
         if (type->rank == 0)
             return builtin_wrong(e, call, 0, "a tensor with an axis");
         Value *sum = reduce_axes(e, call->loc, OP_REDUCE_SUM, x->value, 1u << (type->rank - 1));
+        // sum has the leading axes of x, in their order.
         int kept[RANK_MAX];
         for (int i = 0; i < type->rank; i++)
             kept[i] = i;
@@ -137,6 +143,7 @@ static Datum run_normalize(Elab *e, const BuiltinCall *call) {
         if (!v)
             return datum_error();
         Value *vector = v->value;
+        // 1 / sqrt(var + eps), on the vector and so before it is spread.
         if (i == 1)
             vector = build_unary(
                 b, OP_RSQRT, build_binary(b, OP_ADD, vector, build_constant(b, vector->type, eps)));
@@ -171,6 +178,7 @@ static Datum run_cross_entropy(Elab *e, const BuiltinCall *call) {
     Value *loss = first_result(e, call->loc, OP_CROSS_ENTROPY, in, 2, NULL, 0);
     if (!loss || !mean)
         return elab_made(e, call->loc, loss);
+    // Also for a scalar target, which has no axes to sum.
     const unsigned all = (1u << want->rank) - 1;
     Value *sum = reduce_axes(e, call->loc, OP_REDUCE_SUM, loss, all);
     return elab_made(e, call->loc,
@@ -194,6 +202,7 @@ static bool attend_shapes(Elab *e, const BuiltinCall *call, const Array *const *
 
 // attend(q, k, v, causal, window, scale, offset, bias): the output.
 static Datum run_attend(Elab *e, const BuiltinCall *call) {
+    // The places of the parameters in the table's row.
     enum { CAUSAL = 3, WINDOW, SCALE, OFFSET, BIAS, LSE };
     const Array *qkv[3];
     for (int i = 0; i < 3; i++)
@@ -204,6 +213,7 @@ static Datum run_attend(Elab *e, const BuiltinCall *call) {
     double scale;
     if (!attend_shapes(e, call, qkv))
         return datum_error();
+    // The scale's default is 1 / sqrt(e), e being the width of a head.
     const double width = (double)qkv[0]->value->type.dim[3];
     if (!builtin_bool(e, call, CAUSAL, false, &causal) ||
         !builtin_int(e, call, WINDOW, 0, &window) ||
@@ -228,6 +238,7 @@ static Datum run_attend(Elab *e, const BuiltinCall *call) {
         return elab_made(e, call->loc, NULL);
     Array *out = arena_new(e->arena, Array);
     out->value = &n->result[0];
+    // Out [b, h, s, f]: the axes of q, but the width of v.
     for (int i = 0; i < 3; i++)
         out->factors[i] = qkv[0]->factors[i];
     out->factors[3] = qkv[2]->factors[3];
@@ -257,6 +268,7 @@ static Value *frequencies(Elab *e, const BuiltinCall *call, int64_t half, double
     smooth = build_scale(b, smooth, 1 / (high - low));
     smooth = build_binary(b, OP_MAX, smooth, build_constant(b, f->type, 0));
     smooth = build_binary(b, OP_MIN, smooth, build_constant(b, f->type, 1));
+    // f / factor where smooth is 0, f where it is 1.
     Value *kept = build_scale(b, smooth, 1 - 1 / factor);
     kept = build_binary(b, OP_ADD, kept, build_constant(b, f->type, 1 / factor));
     return build_binary(b, OP_MUL, f, kept);

@@ -51,6 +51,7 @@ static bool end_position(Elab *e, Loc loc, Datum d, int64_t dim, int64_t fallbac
     return false;
 }
 
+// d is a tensor. NULL after a diagnostic where it is not a single whole number.
 static Value *position_tensor(Elab *e, Loc loc, Datum d) {
     Value *v = d.as.array->value;
     if (v->type.rank == 0 && v->type.dtype == DT_I32)
@@ -64,6 +65,7 @@ static Value *position_tensor(Elab *e, Loc loc, Datum d) {
 static bool runtime_range(Elab *e, const Expr *expr, int64_t dim, AxisIndex *out) {
     const Expr *hi = expr->right;
     Datum size = datum_absent();
+    // As text: the value of start is not known, but start + n less start is n.
     if (hi && hi->kind == EXPR_BINARY && hi->op == BINARY_ADD && expr_same(hi->left, expr->left))
         size = elab_expr(e, hi->right);
     if (size.kind == DATUM_ERROR)
@@ -140,6 +142,7 @@ static int axis_indices(Elab *e, const Expr *expr, const Type *type, AxisIndex *
     for (int i = 0; i < args->count; i++) {
         const Expr *index = args->at[i].value;
         if (index->kind == EXPR_ELLIPSIS) {
+            // `...` takes the axes that the other indices leave.
             for (const int end = axis + type->rank - (args->count - 1); axis < end; axis++)
                 out[axis] = (AxisIndex){.loc = index->loc, .size = type->dim[axis]};
         } else if (axis_index(e, index, type->dim[axis], &out[axis])) {
@@ -158,6 +161,7 @@ static Value *static_slice(Elab *e, Loc loc, Value *x, const AxisIndex *index) {
     int64_t start[RANK_MAX], stop[RANK_MAX];
     bool whole = true;
     for (int i = 0; i < x->type.rank; i++) {
+        // An axis with a runtime start is left whole here; runtime_slices cuts it.
         start[i] = index[i].start ? 0 : index[i].lo;
         stop[i] = index[i].start ? x->type.dim[i] : index[i].lo + index[i].size;
         whole = whole && stop[i] - start[i] == x->type.dim[i];
@@ -194,6 +198,7 @@ static Datum tensor_slice(Elab *e, const Expr *expr, const Array *x) {
     for (int i = 0; i < type.rank; i++) {
         if (index[i].drop)
             continue;
+        // A part of an axis is no product of the factors any more.
         out->factors[rank] = index[i].size == type.dim[i] ? x->factors[i] : NULL;
         dim[rank++] = index[i].size;
     }
@@ -246,6 +251,7 @@ static Datum list_index(Elab *e, const Expr *expr, Datum list) {
         !end_position(e, index->loc, lo, items->count, 0, &start) ||
         !end_position(e, index->loc, hi, items->count, items->count, &stop))
         return datum_error();
+    // An empty part of a list is a list, while an empty part of a tensor is refused.
     const int count = stop > start ? (int)(stop - start) : 0;
     return datum_items(e->arena, list.kind, items->at + start, count);
 }
@@ -281,6 +287,7 @@ static Value *constant_i32(Elab *e, Loc loc, int64_t value) {
 
 // x with part stored at the indices of axes from `axis` on. part has all axes of x.
 static Value *update_axes(Elab *e, const AxisIndex *index, int axis, Value *x, Value *part) {
+    // Axes that are stored to whole need no update of their own.
     while (x && part && axis < x->type.rank && !index[axis].start &&
            index[axis].size == x->type.dim[axis])
         axis++;
@@ -307,6 +314,7 @@ Value *elab_update_part(Elab *e, const Expr *target, Value *old, Datum value) {
     AxisIndex index[RANK_MAX];
     if (axis_indices(e, target, &old->type, index) < 0)
         return NULL;
+    // whole: the part with all axes. shown: without the dropped ones, as the user sees it.
     Type whole = old->type, shown = type_scalar(old->type.dtype);
     for (int i = 0; i < old->type.rank; i++) {
         whole.dim[i] = index[i].size;
