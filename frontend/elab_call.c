@@ -259,8 +259,8 @@ static bool bind_arguments(Elab *e, Loc loc, const FnDecl *fn, const CallArg *co
         Datum value = datum_error();
         if (by_param[i]) {
             value = by_param[i]->value;
-            // A default is evaluated as text of the function, in the frame that is being filled.
         } else {
+            // A default is evaluated as text of the function, in the frame that is being filled.
             e->call = site;
             e->source = fn->source;
             value = elab_expr(e, p->fallback);
