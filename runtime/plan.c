@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Larger objects get a chunk of their own size.
 enum { CHUNK_BYTES = 64 * 1024 };
 
 typedef struct Chunk Chunk;
@@ -38,6 +39,7 @@ void plan_memory_release(PlanMemory *pm) {
     free(pm);
 }
 
+// A zeroed chunk of at least bytes, now the newest. What the one before has left is given up.
 static Chunk *chunk_push(PlanMemory *pm, size_t bytes) {
 #ifndef PLIM_ARENA_MALLOC
     if (bytes < CHUNK_BYTES)
@@ -57,11 +59,14 @@ static Chunk *chunk_push(PlanMemory *pm, size_t bytes) {
 void *plan_alloc(PlanMemory *pm, size_t count, size_t size) {
     const size_t align = alignof(max_align_t);
     size_t bytes;
+    // Counts may come from a file.
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - align)
         return NULL;
 #ifndef PLIM_ARENA_MALLOC
+    // Every object begins aligned, as the chunk's data does.
     bytes = (bytes + align - 1) & ~(align - 1);
 #endif
+    // Chunks come from calloc and are never used twice: that is what makes objects zeroed.
     Chunk *c = pm->head;
     if (!c || c->size - c->used < bytes)
         c = chunk_push(pm, bytes);
@@ -72,6 +77,7 @@ void *plan_alloc(PlanMemory *pm, size_t count, size_t size) {
     return p;
 }
 
+// The byte behind the text is zero already.
 char *plan_string_new(PlanMemory *pm, const char *text, size_t size) {
     char *copy = size < SIZE_MAX ? plan_alloc(pm, size + 1, 1) : NULL;
     if (copy && size)
@@ -83,6 +89,7 @@ const char *plan_string(PlanMemory *pm, const char *text) {
     return plan_string_new(pm, text, strlen(text));
 }
 
+// file may be NULL in a plan under construction; text and bytes give "".
 const char *plan_state_file(const PlanState *s) {
     return s->file && *s->file ? s->file : s->name;
 }
@@ -99,13 +106,16 @@ size_t plan_utf8_character(const char *at, size_t size) {
     const unsigned char *text = (const unsigned char *)at;
     const unsigned char c = text[0];
     if (c < 0x80)
+        // NUL ends every string of a plan and is no character of one.
         return c != 0;
+    // C0 and C1 could only begin overlong forms; from F5 on everything is above U+10FFFF.
     const size_t length = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
     if (c < 0xC2 || c > 0xF4 || length > size)
         return 0;
     for (size_t i = 1; i < length; i++)
         if ((text[i] & 0xC0) != 0x80)
             return 0;
+    // Overlong three, surrogates, overlong four, above U+10FFFF.
     if ((c == 0xE0 && text[1] < 0xA0) || (c == 0xED && text[1] > 0x9F) ||
         (c == 0xF0 && text[1] < 0x90) || (c == 0xF4 && text[1] > 0x8F))
         return 0;

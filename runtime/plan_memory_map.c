@@ -8,6 +8,7 @@
 #include <string.h>
 
 bool map_init(MemoryMap *m, size_t edges, uint32_t streams, PlanMemory *pm) {
+    // edges counts what map_add_edge will be given, duplicates and all.
     *m = (MemoryMap){.streams = streams};
     if (edges > UINT32_MAX / 2)
         return false;
@@ -26,12 +27,14 @@ static int compare_addresses(const void *a, const void *b) {
 
 bool map_ready(MemoryMap *m, PlanMemory *pm) {
     qsort(m->edge, m->edge_count, sizeof *m->edge, compare_addresses);
+    // Sorted, and each address once: edge i and i + 1 bound the smallest pieces there are.
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->edge_count; i++)
         if (i == 0 || m->edge[i] != m->edge[i - 1])
             m->edge[count++] = m->edge[i];
     m->edge_count = count;
     m->content = plan_alloc(pm, count, sizeof *m->content);
+    // With one stream there is nothing to order between readers and writers.
     if (m->streams > 1) {
         m->reader = plan_alloc(pm, count, m->streams * sizeof *m->reader);
         if (!m->reader)
@@ -40,11 +43,13 @@ bool map_ready(MemoryMap *m, PlanMemory *pm) {
     return m->content && index_set_init(&m->start, count, pm);
 }
 
+// By stream: the step of its last read of the run.
 uint32_t *map_readers(MemoryMap *m, uint32_t run) {
     return m->reader + (size_t)run * m->streams;
 }
 
 void map_clear(MemoryMap *m) {
+    // Linear in the runs there are, not in the edges.
     for (uint32_t i = index_set_has(&m->start, 0) ? 0 : UINT32_MAX; i != UINT32_MAX;) {
         const uint32_t next = index_set_above(&m->start, i);
         index_set_remove(&m->start, i);
@@ -52,12 +57,14 @@ void map_clear(MemoryMap *m) {
     }
     if (m->edge_count == 0)
         return;
+    // One run over all addresses, of unknown content: from here on edge 0 always begins one.
     index_set_add(&m->start, 0);
     m->content[0] = (MapContent){0};
     if (m->reader)
         memset(map_readers(m, 0), 0, m->streams * sizeof *m->reader);
 }
 
+// Binary search: edges below low are smaller than the address, those from high on are not.
 uint32_t map_edge(const MemoryMap *m, uint64_t address) {
     uint32_t low = 0, high = m->edge_count;
     while (low < high) {
@@ -70,6 +77,8 @@ uint32_t map_edge(const MemoryMap *m, uint64_t address) {
     return low;
 }
 
+// Makes a run begin at the edge; its upper part keeps label and writer, and counts on in
+// distance.
 static void cut_at(MemoryMap *m, uint32_t edge) {
     if (index_set_has(&m->start, edge))
         return;
@@ -92,9 +101,11 @@ uint32_t map_next(const MemoryMap *m, uint32_t run) {
 
 void map_set(MemoryMap *m, uint32_t low, uint32_t high, const MapContent *content) {
     map_cut(m, low, high);
+    // The runs inside join the first one.
     for (uint32_t i = map_next(m, low); i < high; i = map_next(m, i))
         index_set_remove(&m->start, i);
     m->content[low] = *content;
+    // A new content has no readers yet.
     if (m->reader)
         memset(map_readers(m, low), 0, m->streams * sizeof *m->reader);
 }

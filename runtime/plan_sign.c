@@ -11,11 +11,13 @@
 #include <string.h>
 
 uint64_t plan_hash_start(void) {
+    // FNV-1a's offset basis.
     return 0xcbf29ce484222325u;
 }
 
 // Every step is a bijection of h and of word, so that one changed word always changes the result.
 uint64_t plan_hash_u64(uint64_t h, uint64_t word) {
+    // The multipliers of MurmurHash3's finalizer; odd, hence invertible.
     h = (h ^ word) * 0xff51afd7ed558ccdu;
     h = (h ^ (h >> 32)) * 0xc4ceb9fe1a85ec53u;
     return h ^ (h >> 29);
@@ -23,6 +25,7 @@ uint64_t plan_hash_u64(uint64_t h, uint64_t word) {
 
 uint64_t plan_hash_bytes(uint64_t h, const void *bytes, size_t size) {
     const unsigned char *at = bytes;
+    // The length first, so that zeros at the end count.
     h = plan_hash_u64(h, size);
     for (size_t i = 0; i < size; i += 8) {
         uint64_t word = 0;
@@ -33,6 +36,7 @@ uint64_t plan_hash_bytes(uint64_t h, const void *bytes, size_t size) {
     return h;
 }
 
+// What keeps states, inputs and carried buffers with one name apart.
 static uint64_t label_text(const char *what, const char *first, const char *second) {
     uint64_t h = plan_hash_bytes(plan_hash_start(), what, strlen(what));
     h = plan_hash_bytes(h, first, strlen(first));
@@ -68,6 +72,7 @@ typedef struct {
     PlimStatus status;
 } Signer;
 
+// Keeps the first status; gives false.
 static bool fail(Signer *s, PlimStatus status) {
     if (s->status == PLIM_OK)
         s->status = status;
@@ -87,6 +92,7 @@ static size_t content_find(const Content *c, uint64_t at) {
     return low;
 }
 
+// Room for count runs. The lists are malloc'ed and freed by plan_sign.
 static bool content_reserve(Signer *s, Content *c, size_t count) {
     if (count <= c->capacity)
         return true;
@@ -103,6 +109,7 @@ static bool content_reserve(Signer *s, Content *c, size_t count) {
 static bool content_set(Signer *s, Content *c, Run r) {
     if (r.low >= r.high)
         return true;
+    // A run in the middle of another makes three of one.
     if (!content_reserve(s, c, c->count + 2))
         return false;
     const size_t first = content_find(c, r.low);
@@ -110,6 +117,7 @@ static bool content_set(Signer *s, Content *c, Run r) {
     while (last < c->count && c->run[last].low < r.high)
         last++;
     // What sticks out on either side stays.
+    // Left rest, r, right rest: what takes the place of runs first .. last - 1.
     Run keep[3];
     size_t kept = 0;
     if (first < last && c->run[first].low < r.low) {
@@ -141,7 +149,9 @@ static bool content_find_all(Signer *s, const Content *c, uint64_t low, uint64_t
                              Found *found) {
     Found f = {.hash = plan_hash_start()};
     size_t i = content_find(c, low);
+    // Bytes below low are hashed; run i is the one that must hold byte low.
     while (low < high) {
+        // A gap: nothing wrote this byte.
         if (i == c->count || c->run[i].low > low)
             return fail(s, PLIM_BAD_PLAN);
         const uint64_t label = c->run[i].label;
@@ -170,6 +180,7 @@ static uint64_t hash_numbers(uint64_t h, const int64_t *number, size_t count) {
     return h;
 }
 
+// The order of plan_sign.h, to the letter: the verifier has the same on its own.
 static uint64_t hash_product(uint64_t h, const PlanProduct *p) {
     h = plan_hash_u64(h, p->library);
     h = plan_hash_u64(h, (uint64_t)p->a);
@@ -203,11 +214,13 @@ static bool hash_kernels(Signer *s) {
     return true;
 }
 
+// Without a sum that could overflow.
 static bool operand_fits(const Plan *p, const PlanOperand *o) {
     return o->buffer < p->buffer_count && o->offset <= p->buffer[o->buffer].bytes &&
            o->bytes <= p->buffer[o->buffer].bytes - o->offset;
 }
 
+// Gives the operand's bytes their label; copied is what a copy found in the operand it read.
 static bool write_operand(Signer *s, const PlanInstr *instr, uint32_t index, const Found *copied) {
     const PlanOperand *o = &instr->operand[index];
     Run r = {.low = o->offset, .high = o->offset + o->bytes};
@@ -227,6 +240,7 @@ static bool has_kernel(const PlanInstr *instr) {
 }
 
 static bool sign_instr(Signer *s, PlanInstr *instr) {
+    // A copy writes operand 0 and reads operand 1, a fill writes operand 0.
     if (has_kernel(instr) ? instr->kernel >= s->plan->kernel_count
                           : instr->operand_count != (instr->kind == INSTR_COPY ? 2u : 1u))
         return fail(s, PLIM_BAD_PLAN);
@@ -244,12 +258,14 @@ static bool sign_instr(Signer *s, PlanInstr *instr) {
         h = plan_hash_u64(h, (uint64_t)o->access);
         h = plan_hash_u64(h, o->bytes);
         h = plan_hash_u64(h, o->slot_bytes);
+        // What it held before does not matter.
         if (o->access == PLAN_WRITE)
             continue;
         if (!content_find_all(s, &s->content[o->buffer], o->offset, o->offset + o->bytes, &found))
             return false;
         h = plan_hash_u64(h, found.hash);
     }
+    // All is read before anything is written: operands may share bytes in place.
     instr->signature = h;
     for (uint32_t i = 0; i < instr->operand_count; i++)
         if (instr->operand[i].access != PLAN_READ && !write_operand(s, instr, i, &found))
@@ -257,6 +273,7 @@ static bool sign_instr(Signer *s, PlanInstr *instr) {
     return true;
 }
 
+// The whole buffer holds one label, from distance 0 on.
 static bool label_buffer(Signer *s, uint32_t buffer, uint64_t label) {
     if (buffer >= s->plan->buffer_count)
         return fail(s, PLIM_BAD_PLAN);
@@ -264,6 +281,7 @@ static bool label_buffer(Signer *s, uint32_t buffer, uint64_t label) {
     return content_set(s, &s->content[buffer], (Run){0, s->plan->buffer[buffer].bytes, label, 0});
 }
 
+// Nothing outlives an entry but states: everything else has no label again.
 static bool entry_begin(Signer *s, const PlanEntry *e) {
     const Plan *p = s->plan;
     for (uint32_t i = 0; i < p->buffer_count; i++)
@@ -284,6 +302,7 @@ static uint64_t shape_bytes(PlanDType dtype, uint32_t rank, const int64_t *dim) 
     return bytes;
 }
 
+// Results and commits, from what the buffers hold after the last call.
 static bool sign_outcome(Signer *s, PlanEntry *e) {
     const Plan *p = s->plan;
     Found found;
@@ -332,8 +351,10 @@ static bool sign_entry(Signer *s, uint32_t index) {
         bool repeated;
         if (e->call[i].segment >= p->segment_count)
             return fail(s, PLIM_BAD_PLAN);
+        // The first test is the common case and keeps long programs linear.
         if ((i && e->call[i - 1].segment == e->call[i].segment) || !is_first_call(e, i, &repeated))
             continue;
+        // As every micro-batch begins, the first one, too.
         for (uint32_t b = 0; repeated && b < p->buffer_count; b++)
             if (p->buffer[b].carried && p->buffer[b].entry == index &&
                 !label_buffer(s, b, plan_label_carried(p->buffer[b].name, b)))

@@ -7,9 +7,11 @@ enum { OPERANDS_MAX = 64 }; // the interpreter's limit
 typedef struct {
     uint32_t segment, index; // of the instruction
     const PlanInstr *instr;
+    // The entry that calls it, its linear position, and how often its segment is called.
     uint32_t entry, position, calls;
 } Site;
 
+// What ends the sentence "operand 3 ...".
 static bool refuse(Verifier *v, int rule, const Site *s, const char *what, uint32_t operand) {
     return verify_refuse_instr(v, rule, s->segment, s->index, "operand %u %s", operand, what);
 }
@@ -21,6 +23,7 @@ static bool check_live(Verifier *v, const Site *s, uint32_t buffer) {
         return verify_refuse_instr(v, 10, s->segment, s->index,
                                    "uses buffer %u (%.100s) at position %u, outside its live range",
                                    buffer, b->name, s->position);
+    // Persistent buffers live always (rule 2).
     if (s->calls == 1 || b->entry == UINT32_MAX)
         return true;
     // What begins before a repeated segment is there for each of its calls.
@@ -30,6 +33,7 @@ static bool check_live(Verifier *v, const Site *s, uint32_t buffer) {
         return verify_refuse_instr(v, 10, s->segment, s->index,
                                    "buffer %u (%.100s) does not live to the end of the segment",
                                    buffer, b->name);
+    // Its sum would begin anew with every micro-batch.
     if (b->carried && b->first >= begin)
         return verify_refuse_instr(v, 10, s->segment, s->index,
                                    "buffer %u (%.100s) is carried but begins in the segment",
@@ -44,15 +48,18 @@ static bool check_slots(Verifier *v, const Site *s, uint32_t operand) {
     if (index == UINT32_MAX)
         return o->slot_bytes == 0 || refuse(v, 6, s, "moves by slot but is no input", operand);
     const PlanInput *in = &v->plan->entry[s->entry].input[index];
+    // Bytes of one slot; the slots lie one behind the other.
     uint64_t slot;
     if (!verify_shape_bytes(in->dtype, in->rank, in->dim, &slot))
         return refuse(v, 6, s, "has no size", operand);
+    // One slot is an input like any other.
     if (in->slots == 1 && o->slot_bytes == 0)
         return true;
     if (o->slot_bytes != slot || o->access != PLAN_READ)
         return refuse(v, 6, s, "does not read slot by slot", operand);
     if (in->slots != s->calls)
         return refuse(v, 6, s, "is an input with another number of slots than calls", operand);
+    // Written so that no sum overflows. Slot 0 inside its slot means every slot inside its own.
     return (o->offset <= slot && o->bytes <= slot - o->offset) ||
            refuse(v, 6, s, "leaves its slot", operand);
 }
@@ -64,17 +71,21 @@ static bool check_operand(Verifier *v, const Site *s, uint32_t operand) {
     const PlanBuffer *b = &v->plan->buffer[o->buffer];
     if (b->entry != UINT32_MAX && b->entry != s->entry)
         return refuse(v, 6, s, "is in another entry's buffer", operand);
+    // Likewise without a sum that could overflow.
     if (o->bytes > b->bytes || o->offset > b->bytes - o->bytes)
         return refuse(v, 6, s, "leaves its buffer", operand);
+    // What rule 16 will ask to be zero first and added to by every call.
     if (b->carried && s->calls > 1 && o->offset + o->bytes > v->carried_extent[o->buffer])
         v->carried_extent[o->buffer] = o->offset + o->bytes;
     return check_slots(v, s, operand) && check_live(v, s, o->buffer);
 }
 
+// Rule 8: every worker has the kernel's bytes, in a buffer that may be overwritten.
 static bool check_workspace(Verifier *v, const Site *s) {
     const Plan *p = v->plan;
     const PlanInstr *instr = s->instr;
     const bool called = instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
+    // Bytes a worker.
     const uint64_t each = called ? p->kernel[instr->kernel].workspace : 0;
     if (instr->workspace == UINT32_MAX)
         return each == 0 || verify_refuse_instr(v, 8, s->segment, s->index, "has no workspace");
@@ -82,10 +93,12 @@ static bool check_workspace(Verifier *v, const Site *s) {
         return verify_refuse_instr(v, 1, s->segment, s->index, "has a workspace out of range");
     const PlanBuffer *b = &p->buffer[instr->workspace];
     uint64_t bytes;
+    // A persistent buffer is no workspace: its bytes are somebody's state.
     if (b->entry != s->entry || __builtin_mul_overflow(each, p->workers, &bytes) ||
         bytes > b->bytes)
         return verify_refuse_instr(v, 8, s->segment, s->index,
                                    "has less workspace than %u workers need", p->workers);
+    // Both hold values between instructions, which workspace does not keep.
     if (v->input_of[instr->workspace] != UINT32_MAX || b->carried)
         return verify_refuse_instr(v, 8, s->segment, s->index, "works in an input or accumulator");
     return check_live(v, s, instr->workspace);
@@ -97,6 +110,7 @@ static uint64_t address(const Verifier *v, const PlanOperand *o) {
     return v->space_base[b->space] + b->offset + o->offset;
 }
 
+// Empty ranges share nothing.
 static bool share_bytes(const Verifier *v, const PlanOperand *a, const PlanOperand *b) {
     const uint64_t x = address(v, a), y = address(v, b);
     return a->bytes && b->bytes && x < y + b->bytes && y < x + a->bytes;
@@ -108,6 +122,7 @@ static bool check_in_place(Verifier *v, const Site *s) {
     const PlanInstr *instr = s->instr;
     for (uint32_t i = 0; i < instr->operand_count; i++) {
         const PlanOperand *a = &instr->operand[i];
+        // The workspace as an operand that is its whole buffer; empty where there is none.
         const PlanOperand workspace = {
             .buffer = instr->workspace,
             .bytes = instr->workspace == UINT32_MAX ? 0 : v->plan->buffer[instr->workspace].bytes};
@@ -115,10 +130,14 @@ static bool check_in_place(Verifier *v, const Site *s) {
             return refuse(v, 9, s, "lies in the workspace", i);
         for (uint32_t j = 0; j < i; j++) {
             const PlanOperand *b = &instr->operand[j];
+            // Readers may share.
             if ((a->access == PLAN_READ && b->access == PLAN_READ) || !share_bytes(v, a, b))
                 continue;
             const bool same =
                 a->buffer == b->buffer && a->offset == b->offset && a->bytes == b->bytes;
+            // In place: one range read, the same range written, by our own code. Libraries promise
+            // no such
+            // thing, and two writes to one range have no order.
             if (!same || instr->kind != INSTR_KERNEL ||
                 (a->access != PLAN_READ && b->access != PLAN_READ))
                 return verify_refuse_instr(v, 9, s->segment, s->index,
@@ -141,12 +160,14 @@ static bool check_agreement(Verifier *v, const Site *s, const PlanInstr *first) 
                                "calls kernel %u with other operands than others do", instr->kernel);
 }
 
+// Rule 7 for what needs no other instruction: number of operands, access, immediates.
 static bool check_form(Verifier *v, const Site *s) {
     const PlanInstr *instr = s->instr;
     const PlanOperand *o = instr->operand;
     bool good = false;
     switch (instr->kind) {
     case INSTR_FILL:
+        // The immediate is a byte pattern.
         good = instr->operand_count == 1 && o[0].access == PLAN_WRITE && instr->imm_count == 1 &&
                instr->imm[0] >= 0 && instr->imm[0] <= 255;
         break;
@@ -154,6 +175,7 @@ static bool check_form(Verifier *v, const Site *s) {
         good = instr->operand_count == 2 && o[0].access == PLAN_WRITE && o[1].access == PLAN_READ &&
                o[0].bytes == o[1].bytes && instr->imm_count == 0;
         break;
+    // A [m, k], B [k, n], C [m, n]; check_product has the sizes.
     case INSTR_PRODUCT:
         good = instr->operand_count == 3 && v->product_of[instr->kernel] != UINT32_MAX;
         break;
@@ -168,6 +190,7 @@ static bool check_form(Verifier *v, const Site *s) {
 // Bytes from the first element of a strided matrix to its last.
 static bool matrix_bytes(PlanDType dtype, const int64_t dim[4], const int64_t stride[4],
                          uint64_t *out) {
+    // Distance of the last element from the first, in elements.
     uint64_t last = 0, step;
     for (int i = 0; i < 4; i++)
         if (dim[i] < 1 || stride[i] < 0 ||
@@ -181,6 +204,7 @@ static bool matrix_bytes(PlanDType dtype, const int64_t dim[4], const int64_t st
 static bool check_product(Verifier *v, const Site *s) {
     const PlanProduct *p = &v->plan->product[v->product_of[s->instr->kernel]];
     const PlanOperand *o = s->instr->operand;
+    // A [b0, b1, m, k], B [b0, b1, k, n], C [b0, b1, m, n].
     const int64_t a_dim[4] = {p->batch[0], p->batch[1], p->m, p->k};
     const int64_t b_dim[4] = {p->batch[0], p->batch[1], p->k, p->n};
     const int64_t c_dim[4] = {p->batch[0], p->batch[1], p->m, p->n};
@@ -210,6 +234,7 @@ static bool check_rows(Verifier *v) {
         if (row->tile_m < 1 || row->tile_n < 1 || row->m < 1 || row->n < 1 || row->k < 1 ||
             row->batch[0] < 1 || row->batch[1] < 1)
             return verify_refuse(v, 7, "product %u has a size below 1", i);
+        // batch x rows x columns of tiles, edges rounded up.
         uint64_t tiles = (uint64_t)((row->m - 1) / row->tile_m + 1);
         if (__builtin_mul_overflow(tiles, (uint64_t)((row->n - 1) / row->tile_n + 1), &tiles) ||
             __builtin_mul_overflow(tiles, (uint64_t)row->batch[0], &tiles) ||
@@ -220,6 +245,7 @@ static bool check_rows(Verifier *v) {
     return true;
 }
 
+// first: by kernel, the first instruction that calls it.
 static bool check_instr(Verifier *v, const Site *s, const PlanInstr **first) {
     const Plan *p = v->plan;
     const PlanInstr *instr = s->instr;
@@ -229,6 +255,7 @@ static bool check_instr(Verifier *v, const Site *s, const PlanInstr **first) {
         return verify_refuse_instr(v, 1, s->segment, s->index, "has a field out of range");
     if (!check_form(v, s))
         return false;
+    // Before sharing is checked: addresses trust that buffers exist.
     for (uint32_t i = 0; i < instr->operand_count; i++)
         if (!check_operand(v, s, i))
             return false;
@@ -243,12 +270,14 @@ static bool check_instr(Verifier *v, const Site *s, const PlanInstr **first) {
     return check_agreement(v, s, first[instr->kernel]);
 }
 
+// Rule 10 for results, which are read after the last instruction.
 static bool check_results_live(Verifier *v) {
     const Plan *p = v->plan;
     for (uint32_t i = 0; i < p->entry_count; i++) {
         const PlanEntry *e = &p->entry[i];
         for (uint32_t j = 0; j < e->result_count; j++) {
             const PlanBuffer *b = &p->buffer[e->result[j].buffer];
+            // 64 bits: last may be UINT32_MAX.
             if ((uint64_t)b->last + 1 < v->entry_positions[i])
                 return verify_refuse(v, 10, "result %.100s does not live to the end of %.100s",
                                      e->result[j].name, e->name);
@@ -273,6 +302,7 @@ bool verify_calls(Verifier *v) {
     const PlanInstr **first = plan_alloc(v->memory, p->kernel_count, sizeof *first);
     if (!first)
         return verify_no_memory(v);
+    // First: it fills product_of, which tells products from kernels below.
     if (!check_rows(v))
         return false;
     for (uint32_t i = 0; i < p->segment_count; i++)
