@@ -43,10 +43,12 @@ static bool no_memory(Decoder *d) {
     return false;
 }
 
+// Bytes between the cursor and the digest.
 static size_t left(const Decoder *d) {
     return (size_t)(d->end - d->at);
 }
 
+// Byte by byte: neither alignment nor the machine's order matters.
 static uint64_t little_endian(const uint8_t *bytes, int count) {
     uint64_t value = 0;
     for (int i = 0; i < count; i++)
@@ -70,6 +72,7 @@ static bool take_u64(Decoder *d, uint64_t *out) {
     return true;
 }
 
+// A copy in the plan's memory, with a NUL behind it.
 static bool take_string(Decoder *d, const char **out) {
     uint32_t size = 0;
     if (!take_u32(d, &size))
@@ -83,6 +86,7 @@ static bool take_string(Decoder *d, const char **out) {
     return *out || no_memory(d);
 }
 
+// count 8-byte numbers, signed, unsigned or floating: only the bits are moved.
 static bool take_numbers(Decoder *d, void *first, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t value;
@@ -99,6 +103,7 @@ static bool take_shape(Decoder *d, const Field *f, void *object) {
         return false;
     if (dtype >= PLAN_DTYPE_COUNT)
         return damaged(d, "there is no dtype %u", dtype);
+    // Before the dims are read: the struct has room for this many.
     if (rank > PLAN_RANK_MAX)
         return damaged(d, "rank %u is above %d", rank, PLAN_RANK_MAX);
     field_set(object, f->offset, &dtype, 4);
@@ -112,8 +117,10 @@ static bool take_list(Decoder *d, const Field *f, void *object) {
     uint32_t count;
     if (!take_u32(d, &count))
         return false;
+    // A damaged count must not take memory: each element has bytes of its own still to come.
     if (count > left(d) / field_element_least(f))
         return damaged(d, "a list of %u elements where %zu bytes are left", count, left(d));
+    // In memory, where structs are larger than their binary form.
     const size_t size = f->of ? f->of->size : field_element_least(f);
     char *list = plan_alloc(d->pm, count, size);
     if (!list)
@@ -132,6 +139,7 @@ static bool take_list(Decoder *d, const Field *f, void *object) {
     return true;
 }
 
+// A u32, and where it is an enum one of its values. Indices are checked when all is read.
 static bool take_word(Decoder *d, const Field *f, void *object) {
     uint32_t value;
     if (!take_u32(d, &value))
@@ -156,6 +164,7 @@ static bool take_field(Decoder *d, const Field *f, void *object) {
         double value;
         if (!take_numbers(d, &value, 1))
             return false;
+        // Text has no word for infinity or NaN.
         if (!isfinite(value))
             return damaged(d, "a number is not finite");
         field_set(object, f->offset, &value, 8);
@@ -183,6 +192,7 @@ static bool take_field(Decoder *d, const Field *f, void *object) {
     return false;
 }
 
+// Recursion is as deep as the tables, whatever the bytes say.
 static bool take_struct(Decoder *d, const FieldStruct *s, void *object) {
     for (uint32_t i = 0; i < s->count; i++)
         if (!take_field(d, &s->field[i], object))
@@ -194,12 +204,14 @@ static bool take_struct(Decoder *d, const FieldStruct *s, void *object) {
 static bool take_header(Decoder *d, size_t size) {
     uint32_t version = 0;
     uint64_t whole = 0;
+    // 28: magic 8, version 4, size 8, digest 8.
     if (size < 28 || memcmp(d->first, "PLIMPLAN", 8) != 0)
         return damaged(d, "this is no plan");
     d->at = d->first + 8;
     d->end = d->first + size - 8;
     if (!take_u32(d, &version) || !take_u64(d, &whole))
         return false;
+    // Version before size and digest: of these another version may have another idea.
     if (version != PLAN_VERSION)
         return damaged(d, "the plan has version %u, this program reads version %d", version,
                        PLAN_VERSION);
@@ -223,6 +235,7 @@ PlimStatus plan_decode(const uint8_t *bytes, size_t size, PlanMemory *pm, Plan *
     }
     if (!take_struct(&d, plan_fields(), p))
         return d.status;
+    // Bytes that no field reads would be outside every later check.
     if (d.at != d.end) {
         damaged(&d, "%zu bytes are left over", left(&d));
         return d.status;
@@ -232,6 +245,7 @@ PlimStatus plan_decode(const uint8_t *bytes, size_t size, PlanMemory *pm, Plan *
         snprintf(error->text, sizeof error->text, "damaged plan: %.480s", refs.text);
         return PLIM_BAD_PLAN;
     }
+    // The header's fields, which the tables do not have.
     p->version = PLAN_VERSION;
     p->digest = little_endian(d.end, 8);
     *out = p;

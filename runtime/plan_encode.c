@@ -17,11 +17,13 @@ typedef struct {
     bool failed; // no memory, or a string or list too long for its u32
 } Encoder;
 
+// Grows by doubling. After a failure nothing more is put, and plan_encode looks once at the end.
 static void put(Encoder *e, const void *bytes, size_t size) {
     if (e->failed)
         return;
     if (size > e->capacity - e->size) {
         size_t capacity = e->capacity ? e->capacity : 4096;
+        // The second: doubling again would overflow.
         while (capacity - e->size < size && capacity <= SIZE_MAX / 2)
             capacity *= 2;
         uint8_t *grown = capacity - e->size < size ? NULL : realloc(e->bytes, capacity);
@@ -37,6 +39,7 @@ static void put(Encoder *e, const void *bytes, size_t size) {
     e->size += size;
 }
 
+// By shifts, so that the bytes are little-endian on every machine.
 static void put_u32(Encoder *e, uint32_t value) {
     uint8_t bytes[4];
     for (int i = 0; i < 4; i++)
@@ -59,6 +62,7 @@ static void put_string(Encoder *e, const char *text) {
     put(e, text, size);
 }
 
+// count 8-byte fields or elements, whatever their type: the bits are copied.
 static void put_numbers(Encoder *e, const char *first, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         put_u64(e, field_u64(first, (size_t)i * 8));
@@ -78,6 +82,7 @@ static void put_list(Encoder *e, const Field *f, const void *object) {
         if (f->of)
             put_struct(e, f->of, list + (size_t)i * f->of->size);
         else
+            // FIELD_LIST_REF: indices.
             put_u32(e, field_u32(list, (size_t)i * 4));
     }
 }
@@ -88,6 +93,7 @@ static void put_field(Encoder *e, const Field *f, const void *object) {
     case FIELD_ENUM:
         put_u32(e, field_u32(object, f->offset));
         return;
+    // Not as it stands: the kernel of a fill or copy is written as none.
     case FIELD_REF:
         put_u32(e, field_ref(object, f));
         return;
@@ -104,6 +110,7 @@ static void put_field(Encoder *e, const Field *f, const void *object) {
         return;
     case FIELD_SHAPE: {
         const uint32_t rank = field_u32(object, f->count_offset);
+        // The struct has no more dims to read; such a plan has no binary form.
         if (rank > PLAN_RANK_MAX) {
             e->failed = true;
             return;
@@ -134,9 +141,11 @@ PlimStatus plan_encode(const Plan *p, uint8_t **bytes, size_t *size) {
     Encoder e = {0};
     put(&e, "PLIMPLAN", 8);
     put_u32(&e, PLAN_VERSION);
+    // The size of the whole, at byte 12, filled in below.
     put_u64(&e, 0);
     put_struct(&e, plan_fields(), p);
     if (!e.failed) {
+        // With the digest's 8 bytes.
         const uint64_t whole = (uint64_t)e.size + 8;
         for (int i = 0; i < 8; i++)
             e.bytes[12 + i] = (uint8_t)(whole >> (8 * i));

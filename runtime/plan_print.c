@@ -16,12 +16,14 @@ typedef struct {
     bool space; // a space is due before the next value
 } Printer;
 
+// Before every value that is a word of its own; what must bind clears space first.
 static void separate(Printer *pr) {
     if (pr->space)
         fputc(' ', pr->out);
     pr->space = true;
 }
 
+// Escapes are those parse_escape reads. Bytes from 0x80 on are UTF-8 and stand for themselves.
 static void print_quoted(Printer *pr, const char *text) {
     separate(pr);
     fputc('"', pr->out);
@@ -38,6 +40,7 @@ static void print_quoted(Printer *pr, const char *text) {
     fputc('"', pr->out);
 }
 
+// What the parser takes for a name without quotes: it begins with a letter or _.
 static bool looks_like_word(const char *text) {
     if (!isalpha((unsigned char)*text) && *text != '_')
         return false;
@@ -68,6 +71,7 @@ static void print_block(Printer *pr, const char *text, int indent) {
 }
 
 // The fewest digits that read back as the same number.
+// No digits are lost: with 17 any double reads back.
 static void print_float(Printer *pr, double value) {
     char text[40];
     for (int digits = 6; digits <= 17; digits++) {
@@ -80,6 +84,7 @@ static void print_float(Printer *pr, double value) {
     fputs(text, pr->out);
 }
 
+// UINT32_MAX is the end of a persistent buffer's life, and reads better as a word.
 static void print_u32(Printer *pr, uint32_t value) {
     separate(pr);
     if (value == UINT32_MAX)
@@ -88,6 +93,7 @@ static void print_u32(Printer *pr, uint32_t value) {
         fprintf(pr->out, "%" PRIu32, value);
 }
 
+// first: int64_t of the struct, untyped.
 static void print_numbers(Printer *pr, const char *first, uint32_t count) {
     separate(pr);
     fputc('[', pr->out);
@@ -96,6 +102,7 @@ static void print_numbers(Printer *pr, const char *first, uint32_t count) {
     fputc(']', pr->out);
 }
 
+// "[3, 5]", with the kind's letter where it has one.
 static void print_refs(Printer *pr, const Field *f, const char *first, uint32_t count) {
     separate(pr);
     fputc('[', pr->out);
@@ -108,12 +115,14 @@ static void print_refs(Printer *pr, const Field *f, const char *first, uint32_t 
 static void print_shape(Printer *pr, const Field *f, const void *object) {
     separate(pr);
     fputs(plan_dtype_name((PlanDType)field_u32(object, f->offset)), pr->out);
+    // "f32[4, 8]": the dims bind to the dtype.
     pr->space = false;
     print_numbers(pr, (const char *)object + f->dim_offset, field_u32(object, f->count_offset));
 }
 
 static void print_fields(Printer *pr, const FieldStruct *s, const void *object, int indent);
 
+// Structs in parentheses, with commas: an instruction's operands.
 static void print_inline(Printer *pr, const Field *f, const void *object) {
     const uint32_t count = field_u32(object, f->count_offset);
     const char *list = field_list(object, f);
@@ -129,12 +138,14 @@ static void print_inline(Printer *pr, const Field *f, const void *object) {
     pr->space = true;
 }
 
+// "word label:" and the fields, a line an element, numbered from 0.
 static void print_lines(Printer *pr, const Field *f, const void *object, int indent) {
     const FieldStruct *s = f->of;
     const uint32_t count = field_u32(object, f->count_offset);
     const char *list = field_list(object, f);
     for (uint32_t i = 0; i < count; i++) {
         fprintf(pr->out, "%*s%s", indent, "", s->word);
+        // An instruction's line begins with its number, which needs no space after the indent.
         pr->space = *s->word != 0;
         if (s->label) {
             separate(pr);
@@ -217,6 +228,7 @@ static void print_lead(Printer *pr, const Field *f) {
         return;
     }
     fputs(lead, pr->out);
+    // +0:4 has no spaces inside; a string has one before it.
     pr->space = f->type == FIELD_STRING;
 }
 
@@ -240,6 +252,7 @@ static void print_fields(Printer *pr, const FieldStruct *s, const void *object, 
 
 void plan_print(const Plan *p, FILE *out) {
     Printer pr = {.out = out};
+    // Unlike print_fields, a line a field and no braces.
     const FieldStruct *s = plan_fields();
     fprintf(out, "plan %d\n", PLAN_VERSION);
     for (uint32_t i = 0; i < s->count; i++) {

@@ -17,13 +17,16 @@ static uint32_t entry_positions(const Plan *p, const PlanEntry *entry) {
         const bool again = i > 0 && entry->call[i - 1].segment == entry->call[i].segment;
         count += again ? 0 : p->segment[entry->call[i].segment].instr_count;
     }
+    // Leaves room for the position after the last and its sentinel.
     return count > UINT32_MAX - 2 ? UINT32_MAX - 2 : (uint32_t)count;
 }
 
+// The report is of the memory where kernels work; other spaces only show in print_spaces.
 static bool in_device(const Plan *p, const PlanBuffer *b) {
     return p->space[b->space].kind == SPACE_DEVICE;
 }
 
+// State, which is live in every entry: the base that each entry's load stands on.
 static uint64_t persistent_bytes(const Plan *p) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < p->buffer_count; i++)
@@ -33,9 +36,11 @@ static uint64_t persistent_bytes(const Plan *p) {
 }
 
 // The largest load of one entry and the first position that has it.
+// Of the entry's own buffers, without the persistent ones. 0 and 0 without memory.
 static void entry_peak(const Plan *p, uint32_t entry, uint64_t *load, uint32_t *position) {
     const uint32_t count = entry_positions(p, &p->entry[entry]);
     // Unsigned, so that figures of a plan nobody has verified wrap instead of overflowing.
+    // change[i]: bytes that come into life at position i, less those that ended at i - 1.
     uint64_t *change = calloc((size_t)count + 2, sizeof *change);
     *load = 0;
     *position = 0;
@@ -48,6 +53,7 @@ static void entry_peak(const Plan *p, uint32_t entry, uint64_t *load, uint32_t *
         change[b->first] += b->bytes;
         change[(b->last < count ? b->last : count) + 1] -= b->bytes;
     }
+    // live is the sum of the changes so far: the load at position i.
     uint64_t live = 0;
     for (uint32_t i = 0; i <= count; i++) {
         live += change[i];
@@ -59,11 +65,13 @@ static void entry_peak(const Plan *p, uint32_t entry, uint64_t *load, uint32_t *
     free(change);
 }
 
+// Whether b counts at the peak that r names.
 static bool live_at(const PlanBuffer *b, const PlanReport *r) {
     return b->entry == UINT32_MAX ||
            (b->entry == r->entry && b->first <= r->position && r->position <= b->last);
 }
 
+// Of one step: a segment counts once for each of its calls.
 static void count_work(const Plan *p, const PlanEntry *entry, PlanReport *out) {
     for (uint32_t i = 0; i < entry->call_count; i++) {
         const PlanSegment *s = &p->segment[entry->call[i].segment];
@@ -76,6 +84,7 @@ static void count_work(const Plan *p, const PlanEntry *entry, PlanReport *out) {
 
 void plan_report(const Plan *p, PlanReport *out) {
     *out = (PlanReport){.entry = UINT32_MAX};
+    // Phase 1: the entry with the highest peak.
     const uint64_t base = persistent_bytes(p);
     for (uint32_t i = 0; i < p->entry_count; i++) {
         uint64_t load;
@@ -87,20 +96,25 @@ void plan_report(const Plan *p, PlanReport *out) {
             out->load = base + load;
         }
     }
+    // Phase 2: what is live at that peak, by kind.
     for (uint32_t i = 0; i < p->buffer_count; i++)
         if (in_device(p, &p->buffer[i]) && live_at(&p->buffer[i], out))
             out->kind[p->buffer[i].kind] += p->buffer[i].bytes;
+    // Phase 3: work. A plan without training reports the entry of the peak.
     for (uint32_t i = 0; i < p->segment_count; i++)
         out->operators += p->segment[i].instr_count;
     const PlanEntry *train = plan_find_entry(p, "train");
     if (train || out->entry != UINT32_MAX)
         count_work(p, train ? train : &p->entry[out->entry], out);
+    // Bytes of the arena beyond the load, over the load; 0 is the best there can be.
     for (uint32_t i = 0; i < p->space_count; i++)
         if (p->space[i].kind == SPACE_DEVICE && p->space[i].load > 0)
             out->fragmentation =
                 (double)(p->space[i].bytes - p->space[i].load) / (double)p->space[i].load;
 }
 
+// Insertion into a short sorted list: buffer[0 .. stored) is descending by bytes, and of equal
+// ones the first stays in front.
 uint32_t plan_report_largest(const Plan *p, const PlanReport *r, uint32_t *buffer, uint32_t count) {
     uint32_t stored = 0;
     for (uint32_t i = 0; i < p->buffer_count; i++) {
@@ -109,10 +123,12 @@ uint32_t plan_report_largest(const Plan *p, const PlanReport *r, uint32_t *buffe
         uint32_t at = stored;
         while (at > 0 && p->buffer[buffer[at - 1]].bytes < p->buffer[i].bytes)
             at--;
+        // Smaller than all of a full list.
         if (at == count)
             continue;
         if (stored < count)
             stored++;
+        // In a full list the last one falls off.
         memmove(buffer + at + 1, buffer + at, (stored - 1 - at) * sizeof *buffer);
         buffer[at] = i;
     }
@@ -125,6 +141,7 @@ char *plan_size_text(uint64_t bytes, char out[32]) {
     double x = (double)bytes;
     for (; x >= 1024 && u < 6; u++)
         x /= 1024;
+    // Three digits or so: whole bytes, 1.25 KiB, 12.5 KiB.
     snprintf(out, 32, u == 0 ? "%.0f %s" : x < 10 ? "%.2f %s" : "%.1f %s", x, unit[u]);
     return out;
 }
@@ -144,6 +161,7 @@ static void print_spaces(const Plan *p, FILE *out) {
     }
 }
 
+// Bytes at the peak and their share of the load.
 static void print_kinds(const PlanReport *r, FILE *out) {
     char text[32];
     for (int i = 0; i < BUFFER_KIND_COUNT; i++)
@@ -152,6 +170,7 @@ static void print_kinds(const PlanReport *r, FILE *out) {
                     plan_size_text(r->kind[i], text), 100.0 * (double)r->kind[i] / (double)r->load);
 }
 
+// At most 32.
 static void print_largest(const Plan *p, const PlanReport *r, uint32_t count, FILE *out) {
     uint32_t buffer[32];
     const uint32_t stored = plan_report_largest(p, r, buffer, count < 32 ? count : 32);
@@ -187,6 +206,7 @@ void plan_print_memory(const Plan *p, FILE *out) {
     plan_report(p, &r);
     print_spaces(p, out);
     fprintf(out, "persistent (weights, optimizer, state):\n");
+    // Of every space, unlike the report's figures.
     uint64_t kind[BUFFER_KIND_COUNT] = {0};
     for (uint32_t i = 0; i < p->buffer_count; i++)
         if (p->buffer[i].entry == UINT32_MAX)
@@ -223,6 +243,7 @@ void plan_json_string(FILE *out, const char *text) {
     fputc('"', out);
 }
 
+// A text member; the comma is right because others always follow.
 static void json_field(FILE *out, const char *name, const char *value) {
     fprintf(out, "\"%s\": ", name);
     plan_json_string(out, value);
@@ -263,6 +284,7 @@ static void json_remarks(const Plan *p, FILE *out) {
 void plan_print_json(const Plan *p, FILE *out) {
     PlanReport r;
     plan_report(p, &r);
+    // For scripts: sizes and loads in bytes, the order of members fixed.
     fputs("{", out);
     json_field(out, "model", p->model);
     json_field(out, "target", p->target);
