@@ -17,6 +17,7 @@ typedef struct {
     unsigned xcr0;
 } Feature;
 
+// Bits of XCR0: 1 SSE, 2 AVX, 5 to 7 AVX-512's masks and registers, 17 and 18 AMX's tiles.
 enum { XCR0_NONE = 0, XCR0_AVX = 0x6, XCR0_AVX512 = 0xe6, XCR0_AMX = 0x60000 };
 
 static const Feature feature_table[] = {
@@ -50,6 +51,7 @@ static const Feature feature_table[] = {
     {"lzcnt", 0x80000001u, 0, 2, 5, XCR0_NONE},
 };
 
+// Which registers the system saves between threads; 0 where there is no XGETBV to ask with.
 static unsigned read_xcr0(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1)) // OSXSAVE
@@ -59,6 +61,7 @@ static unsigned read_xcr0(void) {
     return low;
 }
 
+// The processor has it and the system saves its registers. Leaves it does not have count as no.
 static bool has_feature(const Feature *f) {
     unsigned reg[4] = {0};
     if (!__get_cpuid_count(f->leaf, f->subleaf, &reg[0], &reg[1], &reg[2], &reg[3]))
@@ -66,6 +69,7 @@ static bool has_feature(const Feature *f) {
     return (reg[f->reg] >> f->bit & 1) && (read_xcr0() & f->xcr0) == f->xcr0;
 }
 
+// NULL for a name the table lacks, which cpu_check then treats as missing: never run unchecked.
 static const Feature *feature_find(const char *name, size_t length) {
     for (size_t i = 0; i < sizeof feature_table / sizeof feature_table[0]; i++)
         if (strlen(feature_table[i].name) == length &&
@@ -75,6 +79,7 @@ static const Feature *feature_find(const char *name, size_t length) {
 }
 
 PlimStatus cpu_check(const char *isa, const char *target, PlimError *error) {
+    // Names with commas between them; none means the oldest x86-64.
     for (const char *at = isa; *at;) {
         const size_t length = strcspn(at, ",");
         const Feature *f = feature_find(at, length);

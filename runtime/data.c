@@ -22,6 +22,7 @@ enum {
     LLMC_HEADER_BYTES = 1024,
     LLMC_MAGIC_U16 = 20240520, // version 1: GPT-2 tokens
     LLMC_MAGIC_U32 = 20240801, // version 7: Llama 3 tokens
+    // bytes read at once, on the stack
     ROW_BUFFER = 1 << 16
 };
 
@@ -47,24 +48,29 @@ static PlimStatus read_token_header(PlimData *d, uint64_t size, PlimError *error
         return PLIM_OK;
     if (!file_read_at(d->fd, header, sizeof header, 0))
         return bad(error, d->path, "can't be read");
+    // Magic, version, number of tokens: three of the header's 256 i32.
     const bool u16 = header[0] == LLMC_MAGIC_U16 && header[1] == 1;
     const bool u32 = header[0] == LLMC_MAGIC_U32 && header[1] == 7;
+    // Text: a token a byte, from the first one on.
     if (!u16 && !u32)
         return PLIM_OK;
     d->width = u16 ? 2 : 4;
     d->start = LLMC_HEADER_BYTES;
     d->tokens = (uint64_t)(uint32_t)header[2];
+    // Divided, not multiplied: a wrong count must not overflow.
     if ((size - LLMC_HEADER_BYTES) / d->width < d->tokens)
         return bad(error, d->path, "the token file is shorter than its header says");
     return PLIM_OK;
 }
 
+// Opens what data_open describes. d->fd stays open beside a table, which has its own.
 static PlimStatus open_tokens(PlimData *d, PlimError *error) {
     struct stat info;
     d->fd = open(d->path, O_RDONLY | O_CLOEXEC);
     if (d->fd < 0 || fstat(d->fd, &info) != 0) {
         return error_set(error, PLIM_IO, "can't open %s: %s", d->path, strerror(errno));
     }
+    // Rows are read in any order, which a pipe can't do.
     if (!S_ISREG(info.st_mode))
         return bad(error, d->path, "is no regular file");
     uint8_t first[9];
@@ -101,6 +107,7 @@ void data_release(PlimData *d) {
     free(d);
 }
 
+// All axes but the first: input [batch, ...] takes batch rows.
 static uint64_t row_elements(const PlanInput *input) {
     uint64_t count = 1;
     for (uint32_t i = 1; i < input->rank; i++)
@@ -108,6 +115,7 @@ static uint64_t row_elements(const PlanInput *input) {
     return count;
 }
 
+// Of all slots: slots x batch. A scalar input is one row.
 static uint64_t rows_a_step(const PlanInput *input) {
     return (input->rank ? (uint64_t)input->dim[0] : 1) * input->slots;
 }
@@ -115,6 +123,7 @@ static uint64_t rows_a_step(const PlanInput *input) {
 // Distance between the first tokens of neighbouring windows.
 static uint64_t window_stride(const PlanInput *input) {
     const uint64_t length = row_elements(input);
+    // The last token of a row is only predicted, the next row begins with it.
     return length > 1 ? length - 1 : 1;
 }
 
@@ -123,6 +132,7 @@ uint64_t data_examples(const PlimData *d, const PlanInput *input) {
         const SafeTensor *t = safetensors_find(d->table, input->name);
         return t && t->rank > 0 ? (uint64_t)t->dim[0] : 0;
     }
+    // Whole windows only.
     const uint64_t length = row_elements(input);
     return d->tokens < length ? 0 : (d->tokens - length) / window_stride(input) + 1;
 }
@@ -133,6 +143,7 @@ static PlimStatus check_table(PlimData *d, const PlanInput *input, PlimError *er
         return error_set(error, PLIM_BAD_INPUT, "%s has no tensor called %s, which the entry reads",
                          d->path, input->name);
     }
+    // The file may have any number of rows.
     bool same = t->rank == input->rank;
     for (uint32_t i = 1; i < input->rank && same; i++)
         same = t->dim[i] == input->dim[i];
@@ -174,8 +185,11 @@ static uint64_t mix(uint64_t x) { // splitmix64 (Steele et al. 2014)
 }
 
 // A bijection on 0..n-1 chosen by key.
+// Round: (left, right) -> (right, left xor f(right)), which can be undone whatever f is.
 static uint64_t permute(uint64_t index, uint64_t n, uint64_t key) {
     unsigned half = 1;
+    // 2^(2 half) is the least even power of two that is not below n; half 32 would be all of 64
+    // bits.
     while (half < 32 && (uint64_t)1 << (2 * half) < n)
         half++;
     const uint64_t mask = ((uint64_t)1 << half) - 1;
@@ -196,6 +210,7 @@ static PlimStatus check_value(const PlimData *d, const PlanInput *input, int32_t
     // A negative bound allows negative values, which mean "ignore". (No bound is INT64_MIN:
     // rule 1.)
     const int64_t limit = input->bound < 0 ? -input->bound : input->bound;
+    // With a negative bound everything below zero passes.
     if (limit == 0 || (x < limit && (x >= 0 || input->bound < 0)))
         return PLIM_OK;
     return error_set(
@@ -205,6 +220,7 @@ static PlimStatus check_value(const PlimData *d, const PlanInput *input, int32_t
         d->path, (long)x, input->name, (long long)limit);
 }
 
+// One row of tokens, widened to i32, in pieces of ROW_BUFFER bytes.
 static PlimStatus fill_tokens(const PlimData *d, const PlanInput *input, uint64_t row, int32_t *out,
                               PlimError *error) {
     uint8_t bytes[ROW_BUFFER];
@@ -216,6 +232,7 @@ static PlimStatus fill_tokens(const PlimData *d, const PlanInput *input, uint64_
             return bad(error, d->path, "can't be read; was it shortened while in use?");
         for (uint64_t i = 0; i < take; i++) {
             uint32_t token = 0;
+            // Little-endian: the low bytes of token.
             memcpy(&token, bytes + i * d->width, d->width);
             out[done + i] = (int32_t)token;
         }
@@ -229,9 +246,12 @@ PlimStatus data_fill(PlimData *d, const PlanInput *input, uint64_t step, bool sh
     const uint64_t n = data_examples(d, input), rows = rows_a_step(input);
     const uint64_t length = row_elements(input);
     const size_t size = plan_dtype_bytes(input->dtype);
+    // Rows are numbered through all steps; pass counts how often the file has been used up.
     for (uint64_t i = 0; i < rows; i++) {
         const uint64_t number = step * rows + i, pass = number / n;
+        // Each pass has a key of its own, made from the seed.
         const uint64_t row = shuffle ? permute(number % n, n, mix(seed ^ mix(pass))) : number % n;
+        // T [slots, batch, ...]: the rows of all slots lie one behind the other.
         char *at = (char *)out + i * length * size;
         PlimStatus status;
         if (d->table)
@@ -239,6 +259,7 @@ PlimStatus data_fill(PlimData *d, const PlanInput *input, uint64_t step, bool sh
                                       row * length, length, input->dtype, at, error);
         else
             status = fill_tokens(d, input, row, (int32_t *)(void *)at, error);
+        // A token beyond the vocabulary would read outside its embedding table.
         for (uint64_t e = 0; status == PLIM_OK && input->dtype == PLAN_I32 && e < length; e++)
             status = check_value(d, input, ((int32_t *)(void *)at)[e], error);
         if (status != PLIM_OK)

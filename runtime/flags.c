@@ -10,6 +10,9 @@ static int distance(const char *a, const char *b) {
     const size_t n = strlen(a), m = strlen(b);
     if (n > LONGEST || m > LONGEST)
         return LONGEST;
+    // row[j]: distance of the first i characters of a to the first j of b; diagonal: what row[j -
+    // 1]
+    // was for i - 1.
     int row[LONGEST + 1];
     for (size_t j = 0; j <= m; j++)
         row[j] = (int)j;
@@ -26,9 +29,11 @@ static int distance(const char *a, const char *b) {
     return row[m];
 }
 
+// word: as given; length: without "=value".
 static FlagResult wrong_unknown(FlagCursor *c, const char *word, size_t length) {
     const Flag *best = NULL;
     int best_distance = 4; // farther than this is no suggestion
+    // Long enough for every option; more of a wrong one says nothing.
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63), word);
     for (int i = 0; i < c->table_count; i++) {
@@ -54,6 +59,8 @@ static const Flag *find(const FlagCursor *c, const char *word, size_t length) {
     return NULL;
 }
 
+// glued: the value in the option's own word, or NULL; then the next argument is it, whatever it
+// begins with.
 static FlagResult take_value(FlagCursor *c, const Flag *flag, const char *glued,
                              const char **value) {
     if (!flag->value) {
@@ -77,19 +84,23 @@ static FlagResult take_value(FlagCursor *c, const Flag *flag, const char *glued,
 FlagResult flags_next(FlagCursor *c, const Flag **flag, const char **value) {
     *flag = NULL;
     *value = NULL;
+    // A zeroed cursor begins behind the program's name.
     if (c->at == 0)
         c->at = 1;
     if (c->at >= c->argc)
         return FLAGS_END;
     const char *word = c->argv[c->at++];
+    // Everything behind it is plain, even what begins with a dash.
     if (strcmp(word, "--") == 0 && !c->plain_only) {
         c->plain_only = true;
         return flags_next(c, flag, value);
     }
+    // A dash alone is a file: standard input.
     if (c->plain_only || word[0] != '-' || word[1] == '\0') {
         *value = word;
         return FLAGS_PLAIN;
     }
+    // The whole word first, then the part before "=", then a letter with its value glued on.
     const size_t length = strcspn(word, "=");
     *flag = find(c, word, strlen(word));
     if (*flag)
@@ -103,6 +114,7 @@ FlagResult flags_next(FlagCursor *c, const Flag **flag, const char **value) {
     return wrong_unknown(c, word, length);
 }
 
+// Whether a row before at has its group.
 static bool group_seen(const Flag *table, int at) {
     for (int i = 0; i < at; i++)
         if (strcmp(table[i].group, table[at].group) == 0)
@@ -111,6 +123,7 @@ static bool group_seen(const Flag *table, int at) {
 }
 
 void flags_print(const Flag *table, int count, FILE *out) {
+    // g: the first row of each group; i: all rows of it, wherever they stand.
     for (int g = 0; g < count; g++) {
         if (group_seen(table, g))
             continue;

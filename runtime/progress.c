@@ -15,13 +15,14 @@
 #include <unistd.h>
 
 struct PlimProgress {
-    FILE *log;
+    FILE *log; // NULL without --log
     bool quiet, terminal;
     bool open_line; // the cursor stands in an unfinished line
     double shown;   // when the last line appeared
     uint64_t shown_step;
 };
 
+// Monotonic: only differences mean something.
 double clock_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -30,6 +31,7 @@ double clock_seconds(void) {
 
 uint64_t resident_peak_bytes(void) {
     struct rusage usage;
+    // Linux counts ru_maxrss in KiB.
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
@@ -37,6 +39,7 @@ uint64_t resident_bytes(void) {
     FILE *f = fopen("/proc/self/statm", "r");
     unsigned long long total, resident = 0;
     if (f) {
+        // Pages: the whole address space, then what is resident.
         if (fscanf(f, "%llu %llu", &total, &resident) != 2)
             resident = 0;
         fclose(f);
@@ -65,10 +68,12 @@ PlimStatus progress_new(const char *log, bool quiet, PlimProgress **out, PlimErr
 PlimStatus progress_close(PlimProgress *p, PlimError *error) {
     if (!p)
         return PLIM_OK;
+    // What is printed next must not run on in the progress line.
     if (p->open_line)
         fputc('\n', stderr);
     bool ok = true;
     if (p->log) {
+        // An error of any write so far, and of the last bytes, which closing writes.
         ok = !ferror(p->log);
         ok = fclose(p->log) == 0 && ok;
     }
@@ -78,11 +83,13 @@ PlimStatus progress_close(PlimProgress *p, PlimError *error) {
     return error_set(error, PLIM_IO, "the log could not be written whole: %s", strerror(errno));
 }
 
+// r's step, at time now, in seconds of clock_seconds.
 static bool is_due(const PlimProgress *p, const StepReport *r, double now) {
     if (r->step == 1 || r->step == r->steps)
         return true;
     if (p->terminal)
         return now - p->shown >= 0.1;
+    // 1, 2, 4, ... 64: early steps tell most, and cost few lines.
     const bool power = (r->step & (r->step - 1)) == 0 && r->step < 100;
     return power || r->step >= p->shown_step + 100 || now - p->shown >= 10;
 }
@@ -97,6 +104,7 @@ static void write_log(FILE *log, const StepReport *r) {
             ", \"rss_bytes\": %" PRIu64 "}\n",
             r->step, loss, r->tokens_per_s, r->step_ms, r->plan_peak_bytes, r->arena_peak_bytes,
             resident_peak_bytes());
+    // Line by line, so that a run can be watched and one that dies leaves its log.
     fflush(log);
 }
 
@@ -109,10 +117,12 @@ void progress_step(PlimProgress *p, const StepReport *r) {
     p->shown = now;
     p->shown_step = r->step;
     const double most = 99 * 3600.0; // More says nothing, and must fit an int
+    // Seconds, if the steps to come take as long as this one.
     const double left = fmin((double)(r->steps - r->step) * r->step_ms * 1e-3, most);
     fprintf(stderr,
             "%sstep %" PRIu64 "/%" PRIu64
             "  loss %.4f  %.0f tokens/s  %.1f ms/step  %02d:%02d left%s",
+            // Back to the line's start, and clear it.
             p->terminal ? "\r\033[K" : "", r->step, r->steps, r->loss, r->tokens_per_s, r->step_ms,
             (int)(left / 60), (int)left % 60, p->terminal ? "" : "\n");
     fflush(stderr);

@@ -25,6 +25,7 @@ PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *err
         return error_set(error, PLIM_NO_MEMORY, "out of memory reading the plan");
     PlimStatus status = plan_decode(image->plan, image->plan_size, out->memory, &out->plan, error);
     if (status == PLIM_OK)
+        // Before anything of the plan runs: its code may use any instruction that isa names.
         status = cpu_check(out->plan->isa, out->plan->target, error);
     if (status != PLIM_OK)
         session_close(out);
@@ -48,6 +49,7 @@ PlimStatus session_start(PlimSession *s, const PlimImage *image, int threads, Pl
             "the plan has workspace for %d threads; compile with --threads %d for more", most,
             threads);
     }
+    // Not asked for: what there is, as far as the plan has room.
     if (threads == 0) {
         threads = usable_processors();
         threads = threads < most ? threads : most;
@@ -68,12 +70,14 @@ static void store_count(const PlimSession *s, const PlanInput *input, int64_t x)
     if (input->dtype == PLAN_F32)
         *(float *)at = (float)x;
     else
+        // Through unsigned: the low 32 bits, whatever the number.
         *(int32_t *)at = (int32_t)(uint32_t)(uint64_t)x;
 }
 
 // An i32 knob truncates and saturates, as casts in the model do.
 static void store_knob(const PlimSession *s, const PlanInput *input) {
     void *at = run_buffer(s->run, input->buffer);
+    // The plan's default, until --set replaces it.
     const double x = input->fallback;
     if (input->dtype == PLAN_F32)
         *(float *)at = (float)x;
@@ -97,6 +101,7 @@ void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScala
         case PLAN_FROM_KNOB:
             store_knob(s, input);
             break;
+        // Filled by the caller, and no scalars.
         case PLAN_FROM_DATA:
         case PLAN_FROM_CALLER:
             break;
@@ -104,6 +109,7 @@ void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScala
     }
 }
 
+// Names what there is: knobs are the model's own, and --help can't know them.
 static PlimStatus unknown_knob(const PlanEntry *entry, const char *assignment, PlimError *error) {
     char known[256] = "";
     for (uint32_t i = 0; i < entry->input_count; i++)
@@ -118,6 +124,7 @@ static PlimStatus unknown_knob(const PlanEntry *entry, const char *assignment, P
 
 PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *assignment,
                             PlimError *error) {
+    // Bytes of the name.
     const size_t length = strcspn(assignment, "=");
     for (uint32_t i = 0; i < entry->input_count; i++) {
         PlanInput *input = &entry->input[i];
@@ -129,6 +136,7 @@ PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *
         if (end == assignment + length + 1 || *end || !isfinite(x))
             return error_set(error, PLIM_BAD_INPUT, "--set %s: the value is no finite number",
                              assignment);
+        // The decoded plan is the session's own: its default is the knob's value from now on.
         input->fallback = x;
         (void)s;
         return PLIM_OK;
@@ -140,6 +148,7 @@ PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error) {
     const PlanEntry *init = plan_find_entry(s->plan, "init");
     if (!init)
         return PLIM_OK; // A model without state.
+    // step and steps are 0: initial values depend on the seed alone.
     session_set_scalars(s, init, &(StepScalars){.seed = seed});
     return run_entry(s->run, init, error);
 }
@@ -171,6 +180,7 @@ static void print_shape(FILE *out, uint32_t rank, const int64_t *dim) {
 static bool matches(const SafeFile *f, const PlanState *state, const char *path) {
     const SafeTensor *t = safetensors_find(f, plan_state_file(state));
     if (!t) {
+        // Published weights have none: training begins with the moments that init made.
         if (state->kind == STATE_OPTIMIZER)
             return true;
         fprintf(stderr, "%s: no tensor %s\n", path, plan_state_file(state));
@@ -192,6 +202,7 @@ PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
     if (status != PLIM_OK)
         return status;
     // All mismatches are told before anything is overwritten.
+    // Phase 1 checks names and shapes; phase 2 reads.
     uint32_t wrong = 0;
     for (uint32_t i = 0; i < s->plan->state_count; i++)
         if (s->plan->state[i].kind != STATE_TRANSIENT && !matches(f, &s->plan->state[i], path))
@@ -212,12 +223,14 @@ PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
 }
 
 PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error) {
+    // Only the last part of the path is made; the rest must be there.
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
         return error_set(error, PLIM_IO, "can't make folder %s: %s", folder, strerror(errno));
     }
     char path[4096], metadata[96];
     if (snprintf(path, sizeof path, "%s/model.safetensors", folder) >= (int)sizeof path)
         return error_set(error, PLIM_BAD_INPUT, "the folder's name is too long");
+    // "format":"pt" is what other readers of safetensors expect.
     snprintf(metadata, sizeof metadata, "{\"format\":\"pt\",\"step\":\"%lld\"}", (long long)step);
     SafeSource *tensor = calloc((size_t)s->plan->state_count + 1, sizeof *tensor);
     if (!tensor)
@@ -249,6 +262,7 @@ double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t ind
         return (double)x;
     case PLAN_BF16:
         memcpy(&bits, at, 2);
+        // bf16 is the upper half of an f32.
         bits <<= 16;
         memcpy(&x, &bits, sizeof x);
         return (double)x;
@@ -257,6 +271,7 @@ double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t ind
         return (double)(int32_t)bits;
     case PLAN_BOOL:
         return *at != 0;
+    // The decoder and the verifier let no such result through.
     case PLAN_DTYPE_COUNT:
         break;
     }

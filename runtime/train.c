@@ -16,8 +16,8 @@
 typedef struct {
     PlimSession *s;
     const TrainOptions *o;
-    const PlanEntry *entry;
-    PlimData **data; // by entry input; NULL where it is no data; loaders are shared
+    const PlanEntry *entry; // set by open_loop
+    PlimData **data;        // by entry input; NULL where it is no data; loaders are shared
     bool shuffle;
 } Loop;
 
@@ -41,6 +41,8 @@ static const char *file_of_loader(const TrainOptions *o, const char *loader) {
     return found;
 }
 
+// Opens the file of the input's loader, or takes it from an earlier input of that loader, and
+// checks that it can feed the input.
 static PlimStatus open_input(Loop *l, uint32_t index, PlimError *error) {
     const PlanInput *input = &l->entry->input[index];
     if (input->source == PLAN_FROM_CALLER) {
@@ -74,12 +76,14 @@ static void close_inputs(Loop *l) {
     free(l->data);
 }
 
+// On failure, too, what was opened is in l->data, for close_inputs.
 static PlimStatus open_loop(Loop *l, const char *entry, PlimError *error) {
     PlimStatus status = need_entry(l->s, entry, &l->entry, error);
     if (status != PLIM_OK)
         return status;
     for (int i = 0; i < l->o->set_count && status == PLIM_OK; i++)
         status = session_set_knob(l->s, l->entry, l->o->set[i], error);
+    // One more: calloc of nothing may give NULL.
     l->data = calloc((size_t)l->entry->input_count + 1, sizeof *l->data);
     if (!l->data && status == PLIM_OK)
         status = error_set(error, PLIM_NO_MEMORY, "out of memory opening the data");
@@ -87,11 +91,13 @@ static PlimStatus open_loop(Loop *l, const char *entry, PlimError *error) {
         status = open_input(l, i, error);
     if (status == PLIM_OK)
         status = session_init_states(l->s, l->o->seed, error);
+    // After init: what the file does not have, such as optimizer state, keeps its first value.
     if (status == PLIM_OK && l->o->weights)
         status = session_load(l->s, l->o->weights, error);
     return status;
 }
 
+// Scalars, then data, then the entry. steps is what schedules in the model see as the total.
 static PlimStatus one_step(Loop *l, int64_t step, int64_t steps, PlimError *error) {
     session_set_scalars(l->s, l->entry,
                         &(StepScalars){.step = step, .steps = steps, .seed = l->o->seed});
@@ -116,6 +122,7 @@ static uint64_t step_tokens(const Loop *l) {
     return most;
 }
 
+// Of all arenas: what the plan said at compile time.
 static uint64_t planned_bytes(const Plan *p) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < p->space_count; i++)
@@ -132,6 +139,7 @@ static PlimStatus train_steps(Loop *l, PlimProgress *progress, PlimError *error)
         PlimStatus status = one_step(l, i, steps, error);
         if (status != PLIM_OK)
             return status;
+        // Data, kernels and everything between them.
         const double seconds = clock_seconds() - start;
         progress_step(progress, &(StepReport){.step = (uint64_t)i + 1,
                                               .steps = (uint64_t)steps,
@@ -140,6 +148,7 @@ static PlimStatus train_steps(Loop *l, PlimProgress *progress, PlimError *error)
                                               .tokens_per_s = tokens / seconds,
                                               .plan_peak_bytes = planned_bytes(l->s->plan),
                                               .arena_peak_bytes = run_arena_bytes(l->s->run)});
+        // The last step is always saved, and only once.
         const bool due = l->o->save_every > 0 && (i + 1) % l->o->save_every == 0;
         if (l->o->save && (due || i + 1 == steps))
             status = session_save(l->s, l->o->save, i + 1, error);
@@ -159,6 +168,7 @@ PlimStatus train_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
         status = progress_new(o->log, o->quiet, &progress, error);
     if (status == PLIM_OK)
         status = train_steps(&l, progress, error);
+    // An error of the steps comes first; a log that could not be written is one, too.
     PlimError closing;
     const PlimStatus closed = progress_close(progress, &closing);
     if (status == PLIM_OK && closed != PLIM_OK) {
@@ -177,10 +187,12 @@ static int64_t whole_pass(const Loop *l) {
             continue;
         const PlanInput *input = &l->entry->input[i];
         const uint64_t rows = (input->rank ? (uint64_t)input->dim[0] : 1) * input->slots;
+        // Rows at the end that fill no whole step are left out.
         const uint64_t steps = data_examples(l->data[i], input) / rows;
         if (least == 0 || steps < least)
             least = steps;
     }
+    // No data at all, or fewer rows than a step takes: data_fill then takes rows again.
     return least ? (int64_t)least : 1;
 }
 
@@ -189,6 +201,7 @@ PlimStatus eval_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
     PlimStatus status = open_loop(&l, "eval", error);
     if (status == PLIM_OK && l.entry->result_count == 0)
         status = error_set(error, PLIM_BAD_INPUT, "entry eval returns nothing to report");
+    // Of the losses; double, so that long evaluations lose nothing.
     double sum = 0;
     int64_t steps = 0;
     if (status == PLIM_OK) {
@@ -200,6 +213,7 @@ PlimStatus eval_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
         }
     }
     if (status == PLIM_OK)
+        // Perplexity: e to the mean cross entropy a token, in nats.
         printf("loss %.6f over %lld steps (perplexity %.4f)\n", sum / (double)steps,
                (long long)steps, exp(sum / (double)steps));
     close_inputs(&l);
