@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Without oneDNN's headers the runtime still links; a plan that needs it is told so at start.
 #ifndef PLIM_HAVE_ONEDNN
 
 static PlimStatus open_library(const char *isa, void **library, PlimError *error) {
@@ -58,7 +59,7 @@ const ProductLibraryOps product_onednn = {.open = open_library};
 
 typedef struct {
     void *handle;
-    void (*omp_set_num_threads)(int);
+    void (*omp_set_num_threads)(int); // NULL where oneDNN was built without OpenMP
 #define F(name) __typeof__(name) *name;
     DNNL_FUNCTIONS(F)
 #undef F
@@ -69,15 +70,17 @@ typedef struct {
 // One tile shape: rows x columns.
 typedef struct {
     int64_t rows, columns; // rows 0: not made
+    // Tiles of A [rows, k], B [k, columns] and C [rows, columns].
     dnnl_memory_desc_t a, b, c, scratchpad;
-    dnnl_primitive_t primitive;
+    dnnl_primitive_t primitive; // shared by all workers: executing does not change it
 } TileShape;
 
 typedef struct {
-    TileShape shape[4]; // bit 0: last column, bit 1: last row
-    int64_t tile_m, tile_n;
+    TileShape shape[4];     // bit 0: last column, bit 1: last row
+    int64_t tile_m, tile_n; // at most m and n
 } Prepared;
 
+// Also for a library that start_library could not finish.
 static void close_library(void *library) {
     Onednn *d = library;
     if (d->stream)
@@ -112,6 +115,7 @@ static bool limit_isa(const Onednn *d, const char *isa) {
            d->dnnl_get_effective_cpu_isa() == allowed;
 }
 
+// What it made before failing is close_library's to free.
 static PlimStatus start_library(Onednn *d, const char *isa, PlimError *error) {
     const bool found = find_functions(d);
     if (found && !limit_isa(d, isa))
@@ -125,6 +129,7 @@ static PlimStatus start_library(Onednn *d, const char *isa, PlimError *error) {
 }
 
 static PlimStatus open_library(const char *isa, void **library, PlimError *error) {
+    // RTLD_LOCAL: its OpenMP and other symbols must not meet the program's own.
     void *handle = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
     if (!handle)
         return error_set(
@@ -150,6 +155,7 @@ static dnnl_data_type_t data_type(PlanDType t) {
     return t == PLAN_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
+// A rows x columns matrix with strides in elements.
 static bool describe(const Onednn *d, dnnl_memory_desc_t *out, int64_t rows, int64_t columns,
                      PlanDType type, const int64_t stride[2]) {
     const dnnl_dims_t dims = {rows, columns};
@@ -173,11 +179,13 @@ static bool make_attributes(const Onednn *d, const PlanProduct *p, dnnl_primitiv
             d->dnnl_post_ops_destroy(after);
         }
     }
+    // On success the caller destroys them.
     if (!ok)
         d->dnnl_primitive_attr_destroy(*out);
     return ok;
 }
 
+// Sets descriptors, scratchpad and primitive of one tile shape, whose rows and columns are set.
 static bool make_shape(const Onednn *d, const PlanProduct *p, TileShape *s) {
     dnnl_matmul_desc_t matmul;
     dnnl_primitive_attr_t attributes;
@@ -190,6 +198,7 @@ static bool make_shape(const Onednn *d, const PlanProduct *p, TileShape *s) {
     dnnl_primitive_desc_t desc = NULL;
     bool ok =
         d->dnnl_primitive_desc_create(&desc, &matmul, attributes, d->engine, NULL) == dnnl_success;
+    // The primitive's description keeps its own copy.
     d->dnnl_primitive_attr_destroy(attributes);
     if (!ok)
         return false;
@@ -199,6 +208,7 @@ static bool make_shape(const Onednn *d, const PlanProduct *p, TileShape *s) {
     return ok;
 }
 
+// Shapes that were not made have no primitive.
 static void release(void *library, void *prepared) {
     const Onednn *d = library;
     Prepared *p = prepared;
@@ -208,10 +218,12 @@ static void release(void *library, void *prepared) {
     free(p);
 }
 
+// As in Prepared.shape: a tile that is not full is the last of its row or column.
 static int shape_index(const Prepared *p, int64_t rows, int64_t columns) {
     return (rows != p->tile_m) * 2 + (columns != p->tile_n);
 }
 
+// Frees what prepare had made, and says why.
 static PlimStatus refuse(Onednn *d, Prepared *out, PlimError *error, const PlanProduct *p,
                          const char *why) {
     release(d, out);
@@ -230,6 +242,7 @@ static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace,
         return error_set(error, PLIM_NO_MEMORY, "out of memory");
     made->tile_m = p->tile_m < p->m ? p->tile_m : p->m;
     made->tile_n = p->tile_n < p->n ? p->tile_n : p->n;
+    // Of full tiles and of the last ones; 0 where the last is full, too.
     const int64_t rows[2] = {made->tile_m, p->m % made->tile_m};
     const int64_t columns[2] = {made->tile_n, p->n % made->tile_n};
     for (int i = 0; i < 4; i++) {
@@ -240,6 +253,7 @@ static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace,
             continue; // No such edge.
         if (!make_shape(d, p, s))
             return refuse(d, made, error, p, "the library has no code for it");
+        // Another version of oneDNN may want more than the compiler's had asked for.
         if (d->dnnl_memory_desc_get_size(&s->scratchpad) > workspace)
             return refuse(d, made, error, p, "it wants more workspace than the plan has");
     }
@@ -247,6 +261,7 @@ static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace,
     return PLIM_OK;
 }
 
+// One tile on the calling worker: at are the addresses of its A, B and C.
 static bool run(void *library, const void *prepared, const ProductTile *tile, void *const at[3],
                 void *workspace) {
     const Onednn *d = library;
@@ -257,9 +272,11 @@ static bool run(void *library, const void *prepared, const ProductTile *tile, vo
     const dnnl_memory_desc_t *desc[4] = {&s->a, &s->b, &s->c, &s->scratchpad};
     void *const address[4] = {at[0], at[1], at[2], workspace};
     const int name[4] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
+    // Memory objects only wrap addresses; making them costs little next to a tile.
     dnnl_exec_arg_t argument[4];
     int made = 0;
     bool ok = true;
+    // made counts those to destroy.
     for (; made < 4 && ok; made += ok) {
         argument[made].arg = name[made];
         ok = d->dnnl_memory_create(&argument[made].memory, desc[made], d->engine, address[made]) ==
