@@ -10,13 +10,16 @@
 int explain_code(const char *code) {
     char heading[16];
     const char *text = (const char *)plim_errors_text;
+    // P and four digits, in either case of the letter.
     if (strlen(code) == 5 && (code[0] == 'P' || code[0] == 'p') &&
         isdigit((unsigned char)code[1])) {
         snprintf(heading, sizeof heading, "## P%.4s", code + 1);
         const char *at = strstr(text, heading);
         if (at) {
+            // The last code's section ends with the text.
             const char *end = strstr(at + 1, "\n## ");
             const size_t length = end ? (size_t)(end - at) : strlen(at);
+            // Without "## ".
             printf("%.*s\n", (int)(length - 3), at + 3);
             return 0;
         }

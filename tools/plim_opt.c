@@ -34,7 +34,7 @@ enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0], INPUT_MAX = 64 << 
 typedef struct {
     const char *file, *out, *passes;
     bool all, list, help, remarks;
-    int print_flags;
+    int print_flags; // of module_print
     PassOptions options;
 } Request;
 
@@ -44,6 +44,7 @@ static int usage(const char *text, const char *what) {
     return 2;
 }
 
+// --pass-limit takes a count, the rest sizes. False where the value is none.
 static bool set_number(Request *r, const char *name, const char *value) {
     if (strcmp(name, "--pass-limit") == 0)
         return tool_count(value, 1, &r->options.rewrite_limit);
@@ -65,6 +66,7 @@ static const char **text_option(Request *r, const char *name) {
     return NULL;
 }
 
+// Gives true, so that it can stand beside set_number.
 static bool set_switch(Request *r, const char *name) {
     r->all = r->all || strcmp(name, "--all") == 0;
     r->list = r->list || strcmp(name, "--list") == 0;
@@ -93,6 +95,7 @@ static int read_flags(int argc, char **argv, Request *r) {
             r->file = value;
             continue;
         }
+        // Texts first: what is left with a value is a number, without one a switch.
         const char **text = text_option(r, flag->name);
         if (text)
             *text = value;
@@ -101,6 +104,7 @@ static int read_flags(int argc, char **argv, Request *r) {
     }
     if (!r->file && !r->list && !r->help)
         return usage("which file? a .graph, a .plan, or - for standard input", "");
+    // The other names (target, order, arrange) are checked where they are used.
     const char *precision = r->options.precision;
     if (precision && strcmp(precision, "f32") != 0 && strcmp(precision, "bf16") != 0)
         return usage("--precision is f32 or bf16, not ", precision);
@@ -117,6 +121,7 @@ static int read_passes(Arena *a, const char *text, const char ***out) {
     if (!text)
         return 0;
     char *at = arena_text(a, text);
+    // One name more than there are commas.
     int count = 1;
     for (const char *c = text; *c; c++)
         count += *c == ',';
@@ -136,6 +141,8 @@ static int read_passes(Arena *a, const char *text, const char ***out) {
     return count;
 }
 
+// Sets *module, or cx->plan for plan text. Plan text is parsed, not verified: unsafe plans
+// may be looked at, too.
 static bool read_input(const Request *r, PassCtx *cx, const char *text, size_t bytes,
                        Module **module) {
     diag_add_source(cx->diag, r->file, text, bytes);
@@ -160,6 +167,7 @@ static bool check_passes(const PassCtx *cx, const char *const *name, int count) 
     return true;
 }
 
+// Whole in memory first, so that nothing is written where printing fails.
 static bool print_output(const Request *r, const Module *m, const PassCtx *cx) {
     char *text = NULL;
     size_t size = 0;
@@ -184,16 +192,19 @@ static void print_remarks(const PassCtx *cx) {
     }
 }
 
+// False after a sentence or with diagnostics, which main prints.
 static bool run(const Request *r, PassCtx *cx, const char *const *name, int count) {
     size_t bytes = 0;
     char *file = tool_read("plim-opt", r->file, INPUT_MAX, &bytes);
     if (!file)
         return false;
+    // Locations and names point into the text, which must live as long as the module.
     const char *text = arena_text_span(cx->arena, file, bytes);
     free(file);
     Module *m = NULL;
     if (!read_input(r, cx, text, bytes, &m) || !check_passes(cx, name, count))
         return false;
+    // To pipeline_run no names mean every pass, to us none.
     if ((count || r->all) && !pipeline_run(m, cx, name, r->all ? 0 : count, NULL, NULL))
         return false;
     if (r->remarks)
@@ -220,11 +231,13 @@ int main(int argc, char **argv) {
     cx.plan_memory = plan_memory_new();
     const char **name = NULL;
     const int count = read_passes(cx.arena, r.passes, &name);
+    // read_passes has said what is wrong; whatever else fails ends with 1.
     status = count < 0 ? 2 : 1;
     if (!cx.plan_memory)
         fprintf(stderr, "plim-opt: out of memory\n");
     else if (count >= 0 && run(&r, &cx, name, count))
         status = 0;
+    // Warnings too, where all went well.
     diag_print(cx.diag, stderr, tool_color());
     plan_memory_release(cx.plan_memory);
     arena_release(cx.scratch);

@@ -18,22 +18,24 @@
 #include <time.h>
 #include <unistd.h>
 
+// Error codes, without their P0.
 enum { P_TARGET = 852, P_PASS = 891, P_PLAN_TEXT = 901, P_PLAN_UNSAFE = 902, P_RUNTIME = 952 };
 enum { EXIT_INPUT = 1, INPUT_MAX = 64 << 20, PATH_ROOM = 4096 };
 
 // One compilation under way.
 typedef struct {
-    const PlimcRequest *request;
-    PassOptions options;
+    const PlimcRequest *request; // as the command line has it
+    PassOptions options;         // the request's, with the target resolved
     PassCtx cx;
     CpuTarget cpu;
     FrontendFiles files;
-    Module *module; // NULL for .plan input
-    bool dumped;    // --dump-after has printed: stop quietly
-    double started, phase_started;
-    const char *phase;
+    Module *module;                // NULL for .plan input
+    bool dumped;                   // --dump-after has printed: stop quietly
+    double started, phase_started; // seconds, of now()
+    const char *phase;             // under way, or NULL
 } Compilation;
 
+// Monotonic: only differences mean something.
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -44,6 +46,7 @@ static double now(void) {
 // own.
 static void enter_phase(Compilation *c, const char *name) {
     const double time = now();
+    // With --time the phases have lines of their own.
     const bool terminal = isatty(STDERR_FILENO) == 1 && !c->request->quiet && !c->request->times;
     if (c->phase && c->request->times)
         fprintf(stderr, "%-10s %8.1f ms\n", c->phase, 1e3 * (time - c->phase_started));
@@ -58,17 +61,21 @@ static const char *base_name(Arena *a, const char *file) {
     const char *slash = strrchr(file, '/');
     const char *base = slash ? slash + 1 : file;
     const char *dot = strrchr(base, '.');
+    // Standard input has no name to take.
     if (strcmp(base, "-") == 0)
         return "a.out";
+    // A file named .plim keeps its dot: the base must not be empty.
     return dot && dot != base ? arena_text_span(a, base, (size_t)(dot - base)) : base;
 }
 
+// From graph text or a model. False with diagnostics.
 static bool read_module(Compilation *c, const char *text, size_t bytes) {
     const PlimcRequest *r = c->request;
     if (tool_text_kind(r->file, text) == TEXT_GRAPH) {
         c->module = module_parse(c->cx.arena, c->cx.diag, r->file, text, bytes);
     } else {
         SizeOverride size[PLIMC_LIST_MAX];
+        // A copy: the frontend marks overrides it has used.
         memcpy(size, r->size, sizeof size);
         FrontendInput in = {.file = r->file,
                             .text = text,
@@ -87,6 +94,7 @@ static bool read_module(Compilation *c, const char *text, size_t bytes) {
 }
 
 // The parser's sentence begins with line:column, which belong into the place.
+// False with a diagnostic where it does not parse or is unsafe.
 static bool read_plan(Compilation *c, const char *text, size_t bytes) {
     PlimError error;
     Loc loc = {.file = c->request->file};
@@ -122,6 +130,7 @@ static bool write_text(Compilation *c) {
     return good;
 }
 
+// Called after each pass; only the one asked for prints.
 static void dump_pass(void *user, const Pass *pass, const Module *m, const PassCtx *cx) {
     Compilation *c = user;
     (void)m;
@@ -135,6 +144,7 @@ static void dump_pass(void *user, const Pass *pass, const Module *m, const PassC
 static bool run_passes(Compilation *c) {
     const char *last = c->request->dump_after;
     const char *name[64];
+    // The table's names up to the one asked for; with none, all passes.
     int count = 0;
     for (int i = 0; last && i < pass_count() && count < 64; i++) {
         name[count++] = pass_at(i)->name;
@@ -154,6 +164,7 @@ static void print_remarks(const PassCtx *cx) {
 
 // Where the runtime library lies: beside the installed tool, or in the build tree.
 static const char *find_runtime(Arena *a) {
+    // Relative to the tool's folder: an installation can be moved as a whole.
     static const char *const place[] = {"../lib/plimsoll/libplim_runtime.a",
                                         "../runtime/libplim_runtime.a"};
     char self[PATH_ROOM];
@@ -182,6 +193,7 @@ static bool write_program(Compilation *c, const char *object, size_t size) {
     return codegen_link(c->cx.arena, c->cx.diag, object, size, library, out);
 }
 
+// Machine code for the plan's kernels, and what --emit makes of it.
 static bool generate(Compilation *c) {
     static const EmitKind kind[] = {[OUT_LLVM] = EMIT_LLVM,
                                     [OUT_ASM] = EMIT_ASM,
@@ -191,6 +203,7 @@ static bool generate(Compilation *c) {
     char *bytes = NULL;
     size_t size = 0;
     enter_phase(c, "codegen");
+    // Kernels are compiled in parallel, in at most 8 threads.
     const long processors = sysconf(_SC_NPROCESSORS_ONLN);
     if (!codegen_emit(c->cx.arena, c->cx.diag, c->cx.plan, &c->cpu, kind[r->emit],
                       processors > 8 ? 8 : (int)processors, &bytes, &size))
@@ -209,6 +222,7 @@ static bool generate(Compilation *c) {
     return good;
 }
 
+// "program: model.plim and every file it used", for -MD.
 static bool write_dependencies(Compilation *c) {
     const PlimcRequest *r = c->request;
     if (!r->dependencies)
@@ -216,6 +230,7 @@ static bool write_dependencies(Compilation *c) {
     const char *out = r->out ? r->out : base_name(c->cx.arena, r->file);
     const char *text = arena_format(c->cx.arena, "%s: %s", out, r->file);
     for (int i = 0; i < c->files.count; i++)
+        // The model itself comes first already.
         if (strcmp(c->files.path[i], r->file) != 0)
             text = arena_format(c->cx.arena, "%s \\\n  %s", text, c->files.path[i]);
     text = arena_format(c->cx.arena, "%s\n", text);
@@ -244,10 +259,12 @@ static bool choose_target(Compilation *c) {
     if (!cpu_target(c->cx.arena, c->cx.diag, name, &c->cpu))
         return false;
     const bool native = strcmp(name, "cpu:native") == 0;
+    // A generic tuning has no name: then the CPU level is the target's.
     const char *known = strcmp(c->cpu.tune, "generic") == 0 ? c->cpu.cpu : c->cpu.tune;
     c->options.target =
         native || strcmp(name, "cpu") == 0 ? arena_format(c->cx.arena, "cpu:%s", known) : name;
     c->options.isa = c->cpu.isa;
+    // Below AVX-512 our own kernels compute products.
     c->options.onednn = c->cpu.avx512 && PLIM_ONEDNN;
     c->options.openblas = c->cpu.avx512 && !PLIM_ONEDNN && PLIM_OPENBLAS;
     c->options.bf16_products = c->options.onednn && c->cpu.bf16;
@@ -266,6 +283,7 @@ static bool choose_plan_target(Compilation *c) {
         return true;
     if (!cpu_target(c->cx.arena, c->cx.diag, name, &asked))
         return false;
+    // Another name with the same instructions is fine.
     return strcmp(asked.isa, p->isa) == 0 ||
            diag_error(c->cx.diag, (Loc){.file = c->request->file}, P_TARGET,
                       "the plan was made for %s, which is not %s", p->target, name);
@@ -282,6 +300,7 @@ static bool compile(Compilation *c, const char *text, size_t bytes) {
     } else if (!choose_target(c) || !read_module(c, text, bytes)) {
         return false;
     }
+    // From here on in the order of the pipeline, with a way out after each station.
     if (r->check)
         return true;
     if (r->emit == OUT_GRAPH && !r->dump_after)
@@ -314,6 +333,7 @@ static int run(Arena *a, const PlimcRequest *r) {
     if (!c.cx.plan_memory)
         fprintf(stderr, "plimc: error: out of memory\n");
     const bool good = c.cx.plan_memory && compile(&c, text, bytes) && write_dependencies(&c);
+    // Clears the line of the phase before anything else is printed.
     enter_phase(&c, NULL);
     if (r->json_errors)
         diag_print_json(c.cx.diag, stderr);
@@ -339,6 +359,7 @@ int main(int argc, char **argv) {
         status = explain_code(request.explain);
     else if (status == 0)
         status = run(a, &request);
+    // Everything a compilation allocates is in the arena, the scratch or the plan's memory.
     arena_release(a);
     return status;
 }
