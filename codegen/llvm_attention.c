@@ -13,12 +13,15 @@
 #include <math.h>
 
 enum { BLOCK = ATTENTION_BLOCK, VECTORS = BLOCK / TILE_LANES };
+// As the kernel lists its operands: inputs, then results.
 enum { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_OUT, OPERAND_LSE };
 
+// Parts are f32; their layout is ir/template_layout.h.
 LLVMValueRef attention_part(LlvmBuild *b, const AttentionCode *c, int64_t offset) {
     return llvm_at(b, b->f32, c->workspace, llvm_i64(b, offset));
 }
 
+// Elements along the head dim are neighbours (stride 1); the three other axes have strides.
 LLVMValueRef attention_at(LlvmBuild *b, const AttentionCode *c, int operand,
                           const int64_t stride[3], LLVMValueRef batch, LLVMValueRef head,
                           LLVMValueRef position) {
@@ -39,6 +42,7 @@ void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
     const int64_t shift = t->keys - t->queries; // query i stands beside key i + shift
     *from = llvm_i64(b, 0);
     *to = llvm_i64(b, t->keys);
+    // Beyond the last query's own key nothing is seen; fewer keys than queries may leave none.
     if (t->causal) {
         LLVMValueRef end = llvm_add(b, llvm_add(b, first, rows), llvm_i64(b, shift));
         *to = tile_min(b, at_least_zero(b, end), *to);
@@ -46,10 +50,12 @@ void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
     if (t->window > 0) {
         LLVMValueRef begin =
             at_least_zero(b, llvm_add(b, first, llvm_i64(b, shift - t->window + 1)));
+        // Down to a multiple of the block: what is too early there falls to the mask.
         *from = LLVMBuildAnd(b->builder, begin, llvm_i64(b, -BLOCK), "");
     }
 }
 
+// Lanes past the last key are off as well: their scores hold anything.
 LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
                             LLVMValueRef key) {
     const AttentionKernel *t = c->t;
@@ -71,11 +77,13 @@ LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef q
 void attention_pack(LlvmBuild *b, const AttentionCode *c, AttentionPack how, LLVMValueRef source,
                     int64_t position_stride, int64_t dim, int64_t part, LLVMValueRef count) {
     LLVMValueRef to = attention_part(b, c, part);
+    // Lanes: the head dim, whose elements are neighbours; depth: positions.
     if (how == PACK_RIGHT_BY_POSITION) {
         const TileSource s = {c->t->dtype, 1, position_stride};
         tile_pack(b, &s, to, tile_columns(b), BLOCK, source, llvm_i64(b, dim), count);
         return;
     }
+    // Lanes: positions; depth: the head dim.
     const TileSource s = {c->t->dtype, position_stride, 1};
     tile_pack(b, &s, to, how == PACK_LEFT ? TILE_LANES : tile_columns(b), tile_round(dim), source,
               count, llvm_i64(b, dim));
@@ -88,6 +96,7 @@ LLVMValueRef attention_row(LlvmBuild *b, LLVMValueRef part, LLVMValueRef row, in
     return llvm_at(b, b->f32, part, at);
 }
 
+// The part's rows are whole vectors; only the operand's end inside one.
 void attention_store(LlvmBuild *b, const AttentionCode *c, LLVMValueRef part, int64_t step,
                      int64_t dim, LLVMValueRef to, int64_t position_stride, LLVMValueRef count) {
     LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES), memory = llvm_memory_type(b, c->t->dtype);
@@ -109,6 +118,7 @@ typedef struct {
     LLVMValueRef first, rows;                            // queries of the tile
 } ForwardTile;
 
+// One number a query: maximum, sum, log-sum-exp.
 static LLVMValueRef scalar_at(LlvmBuild *b, LLVMValueRef part, LLVMValueRef index) {
     return llvm_at(b, b->f32, part, index);
 }
@@ -126,11 +136,14 @@ static void clear_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile *
 }
 
 // Scores of one query and 64 keys become exp(score - m); m, l and the row of out follow.
+// The four vectors of a row stay in registers between the two walks over them.
 static void soften_row(LlvmBuild *b, const AttentionCode *c, const ForwardTile *f, LLVMValueRef row,
                        LLVMValueRef key) {
     LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES);
     LLVMValueRef query = llvm_add(b, f->first, row);
+    // Scores, scaled, -inf where the key is not seen; their maximum.
     LLVMValueRef v[VECTORS], most = NULL, sum = NULL;
+    // Exponentials take the scores' place; their sum, first by lane.
     for (int j = 0; j < VECTORS; j++) {
         LLVMValueRef at = llvm_add(b, key, llvm_i64(b, j * TILE_LANES));
         LLVMValueRef s = llvm_load(b, lanes, attention_row(b, f->score, row, BLOCK, j), 4);
@@ -150,6 +163,8 @@ static void soften_row(LlvmBuild *b, const AttentionCode *c, const ForwardTile *
         llvm_store(b, v[j], attention_row(b, f->score, row, BLOCK, j), 4);
         sum = sum ? llvm_fadd(b, sum, v[j]) : v[j];
     }
+    // What was summed before was relative to m_old: it is brought to the new maximum. The first
+    // time m_old is -inf and scale 0.
     LLVMValueRef scale = llvm_math_exp(b, llvm_fsub(b, m_old, base));
     LLVMValueRef l = llvm_load(b, b->f32, scalar_at(b, f->sum, row), 4);
     llvm_store(b, llvm_fma(b, l, scale, llvm_lanes_sum(b, sum)), scalar_at(b, f->sum, row), 4);
@@ -162,10 +177,12 @@ static void soften_row(LlvmBuild *b, const AttentionCode *c, const ForwardTile *
 }
 
 // One block of keys.
+// Keys [key, key + keys): score [rows, keys] = q k^T; softened; out [rows, v] += score v.
 static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const ForwardTile *f,
                            LLVMValueRef k, LLVMValueRef v, LLVMValueRef key, LLVMValueRef key_end) {
     const AttentionKernel *t = c->t;
     LLVMValueRef keys = tile_min(b, llvm_sub(b, key_end, key), llvm_i64(b, BLOCK));
+    // k and v are packed again for every block of queries: cheap beside the products.
     attention_pack(b, c, PACK_RIGHT, k, t->k[2], t->dim_qk, c->layout.k, keys);
     tile_product(b, &(TileProduct){.a = attention_part(b, c, c->layout.q),
                                    .b = attention_part(b, c, c->layout.k),
@@ -182,6 +199,7 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const ForwardTi
     soften_row(b, c, f, row.index, key);
     llvm_loop_end(b, &row);
 
+    // The exponentials are the left operand of the second product: lanes queries, depth keys.
     const TileSource score = {DT_F32, BLOCK, 1};
     tile_pack(b, &score, f->packed_score, TILE_LANES, BLOCK, f->score, f->rows, keys);
     attention_pack(b, c, PACK_RIGHT_BY_POSITION, v, t->v[2], t->dim_v, c->layout.v, keys);
@@ -205,6 +223,7 @@ static void finish_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile 
     llvm_loop_begin(b, &row, llvm_i64(b, 0), f->rows, 1);
     LLVMValueRef l = llvm_load(b, b->f32, scalar_at(b, f->sum, row.index), 4);
     LLVMValueRef m = llvm_load(b, b->f32, scalar_at(b, f->maximum, row.index), 4);
+    // A query that sees no key has l = 0: its out is 0 and its log-sum-exp -inf.
     LLVMValueRef none = llvm_fcmp(b, LLVMRealOEQ, l, llvm_f32(b, 0));
     LLVMValueRef by = llvm_splat(b, llvm_select(b, none, llvm_f32(b, 1), l), TILE_LANES);
     for (int j = 0; j < c->layout.v_cap / TILE_LANES; j++) {
@@ -217,11 +236,13 @@ static void finish_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile 
     llvm_loop_end(b, &row);
 }
 
+// Tile numbers: batch slowest, then head, then block of queries.
 static void emit_forward_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) {
     const AttentionKernel *t = c->t;
     const int64_t blocks = (t->queries + BLOCK - 1) / BLOCK;
     LLVMValueRef pair = llvm_udiv(b, tile, blocks);
     LLVMValueRef batch = llvm_udiv(b, pair, t->heads), head = llvm_urem(b, pair, t->heads);
+    // Several heads share the keys and values of one group.
     LLVMValueRef group = llvm_udiv(b, head, t->heads / t->groups);
     ForwardTile f = {.score = attention_part(b, c, c->layout.score),
                      .packed_score = attention_part(b, c, c->layout.packed_score),
@@ -232,6 +253,7 @@ static void emit_forward_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef
     f.rows = tile_min(b, llvm_sub(b, llvm_i64(b, t->queries), f.first), llvm_i64(b, BLOCK));
     LLVMValueRef q = attention_at(b, c, OPERAND_Q, t->q, batch, head, f.first);
     attention_pack(b, c, PACK_LEFT, q, t->q[2], t->dim_qk, c->layout.q, f.rows);
+    // q stays packed for all blocks of keys.
     clear_tile(b, c, &f);
 
     LLVMValueRef from, to;
@@ -242,6 +264,7 @@ static void emit_forward_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef
                    attention_at(b, c, OPERAND_V, t->v, batch, group, key.index), key.index, to);
     llvm_loop_end(b, &key);
 
+    // lse [batch, heads, queries] is dense.
     LLVMValueRef row = llvm_add(b, llvm_mul(b, pair, llvm_i64(b, t->queries)), f.first);
     finish_tile(b, c, &f, llvm_at(b, b->f32, llvm_operand(b, OPERAND_LSE), row));
     attention_store(b, c, f.out, c->layout.v_cap, t->dim_v,

@@ -13,6 +13,7 @@
 
 #include <math.h>
 
+// As the kernel lists its operands: inputs, then results.
 enum { BLOCK = ATTENTION_BLOCK, VECTORS = BLOCK / TILE_LANES };
 enum {
     OPERAND_Q,
@@ -33,6 +34,7 @@ typedef struct {
     LLVMValueRef out, dout, lse;
 } GradTile;
 
+// floats is a multiple of 16, as all parts are.
 static void clear(LlvmBuild *b, LLVMValueRef part, LLVMValueRef floats) {
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), floats, TILE_LANES);
@@ -48,6 +50,7 @@ static void emit_delta(LlvmBuild *b, const AttentionCode *c, const GradTile *g) 
     LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES), memory = llvm_memory_type(b, t->dtype);
     LlvmLoop row;
     llvm_loop_begin(b, &row, llvm_i64(b, 0), g->rows, 1);
+    // out, dout [queries, dim_v] in memory; sum: one partial sum a lane.
     LLVMValueRef out = llvm_at(b, memory, g->out, llvm_mul(b, row.index, llvm_i64(b, t->out[2])));
     LLVMValueRef dout =
         llvm_at(b, memory, g->dout, llvm_mul(b, row.index, llvm_i64(b, t->dout[2])));
@@ -69,6 +72,7 @@ static void emit_delta(LlvmBuild *b, const AttentionCode *c, const GradTile *g) 
 }
 
 // Scores become p and the gradient of p becomes ds, for one query and 64 keys.
+// p = exp(scale score - lse) and ds = p (dp - delta) scale, each where its operand was.
 static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
                            LLVMValueRef row, LLVMValueRef key) {
     LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES);
@@ -86,6 +90,7 @@ static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile 
                                            llvm_add(b, key, llvm_i64(b, j * TILE_LANES)));
         LLVMValueRef s = llvm_fmul(b, llvm_load(b, lanes, at, 4), scale);
         LLVMValueRef p = llvm_math_exp(b, llvm_fsub(b, s, llvm_splat(b, lse, TILE_LANES)));
+        // Lanes that are not seen hold anything, infinities too: they are replaced, not multiplied.
         p = llvm_select(b, mask, p, llvm_zero(lanes));
         LLVMValueRef dp = llvm_load(b, lanes, d_at, 4);
         LLVMValueRef ds = llvm_fmul(
@@ -96,6 +101,7 @@ static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile 
 }
 
 // part (block x block, row-major) = left right^T over the head dim.
+// Both operands are packed by the head dim: left [rows, dim], right [dim, keys].
 static void emit_scores(LlvmBuild *b, const AttentionCode *c, const GradTile *g, LLVMValueRef keys,
                         int64_t left, int64_t right, int64_t dim, int64_t part) {
     tile_product(b, &(TileProduct){.a = attention_part(b, c, left),
@@ -111,6 +117,7 @@ static void emit_scores(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
 }
 
 // sum [positions, dim] += part^T or part (packed by lanes) times right, packed by position.
+// Adds, since each of dq, dk and dv collects over many blocks.
 static void emit_sum(LlvmBuild *b, const AttentionCode *c, LLVMValueRef packed, int64_t right,
                      LLVMValueRef sum, LLVMValueRef rows, int64_t dim, LLVMValueRef depth) {
     tile_product(b, &(TileProduct){.a = packed,
@@ -125,6 +132,7 @@ static void emit_sum(LlvmBuild *b, const AttentionCode *c, LLVMValueRef packed, 
                                    .add = llvm_i1(b, true)});
 }
 
+// Phases: pack the keys' side; score and dp; p and ds in their place; the three sums.
 static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
                            LLVMValueRef key, LLVMValueRef key_end) {
     const AttentionKernel *t = c->t;
@@ -135,6 +143,7 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
     attention_pack(b, c, PACK_RIGHT, k, t->k[2], t->dim_qk, l->k, keys);
     attention_pack(b, c, PACK_RIGHT, v, t->v[2], t->dim_v, l->v_by_dim, keys);
     attention_pack(b, c, PACK_RIGHT_BY_POSITION, k, t->k[2], t->dim_qk, l->k_by_position, keys);
+    // score [rows, keys] = q k^T and dscore [rows, keys] = dout v^T.
     emit_scores(b, c, g, keys, l->q, l->k, t->dim_qk, l->score);
     emit_scores(b, c, g, keys, l->dout, l->v_by_dim, t->dim_v, l->dscore);
     LlvmLoop row;
@@ -142,18 +151,23 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
     emit_score_row(b, c, g, row.index, key);
     llvm_loop_end(b, &row);
 
+    // A transpose is a way of packing: by_key has keys as lanes and queries as depth.
     const TileSource by_key = {DT_F32, 1, BLOCK}, by_query = {DT_F32, BLOCK, 1};
     LLVMValueRef score = attention_part(b, c, l->score), dscore = attention_part(b, c, l->dscore);
     LLVMValueRef packed = attention_part(b, c, l->packed_score);
     LLVMValueRef dpacked = attention_part(b, c, l->packed_dscore);
+    // dk and dv hold all keys of the group: these are the rows from key on.
     LLVMValueRef dk =
         llvm_at(b, b->f32, attention_part(b, c, l->dk), llvm_mul(b, key, llvm_i64(b, l->qk_cap)));
     LLVMValueRef dv =
         llvm_at(b, b->f32, attention_part(b, c, l->dv), llvm_mul(b, key, llvm_i64(b, l->v_cap)));
+    // dv [keys, v] += p^T dout.
     tile_pack(b, &by_key, packed, TILE_LANES, BLOCK, score, keys, g->rows);
     emit_sum(b, c, packed, l->dout_by_position, dv, keys, t->dim_v, g->rows);
+    // dk [keys, qk] += ds^T q.
     tile_pack(b, &by_key, dpacked, TILE_LANES, BLOCK, dscore, keys, g->rows);
     emit_sum(b, c, dpacked, l->q_by_position, dk, keys, t->dim_qk, g->rows);
+    // dq [rows, qk] += ds k.
     tile_pack(b, &by_query, dpacked, TILE_LANES, BLOCK, dscore, g->rows, keys);
     emit_sum(b, c, dpacked, l->k_by_position, attention_part(b, c, l->dq), g->rows, t->dim_qk,
              keys);
@@ -166,9 +180,11 @@ static void emit_query_block(LlvmBuild *b, const AttentionCode *c, GradTile *g) 
     LLVMValueRef q = attention_at(b, c, OPERAND_Q, t->q, g->batch, g->head, g->first);
     g->out = attention_at(b, c, OPERAND_OUT, t->out, g->batch, g->head, g->first);
     g->dout = attention_at(b, c, OPERAND_DOUT, t->dout, g->batch, g->head, g->first);
+    // lse [batch, heads, queries] is dense.
     LLVMValueRef row = llvm_add(b, llvm_mul(b, g->batch, llvm_i64(b, t->heads)), g->head);
     row = llvm_add(b, llvm_mul(b, row, llvm_i64(b, t->queries)), g->first);
     g->lse = llvm_at(b, b->f32, llvm_operand(b, OPERAND_LSE), row);
+    // q and dout in both ways: for the scores by the head dim, for the sums by position.
     attention_pack(b, c, PACK_LEFT, q, t->q[2], t->dim_qk, l->q, g->rows);
     attention_pack(b, c, PACK_LEFT, g->dout, t->dout[2], t->dim_v, l->dout, g->rows);
     attention_pack(b, c, PACK_RIGHT_BY_POSITION, q, t->q[2], t->dim_qk, l->q_by_position, g->rows);
@@ -184,6 +200,7 @@ static void emit_query_block(LlvmBuild *b, const AttentionCode *c, GradTile *g) 
     llvm_loop_begin(b, &key, from, to, BLOCK);
     emit_key_block(b, c, g, key.index, to);
     llvm_loop_end(b, &key);
+    // This block of queries has met all its keys: its dq is complete.
     attention_store(b, c, dq, l->qk_cap, t->dim_qk,
                     attention_at(b, c, OPERAND_DQ, t->dq, g->batch, g->head, g->first), t->dq[2],
                     g->rows);
@@ -192,6 +209,7 @@ static void emit_query_block(LlvmBuild *b, const AttentionCode *c, GradTile *g) 
 static void emit_group(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) {
     const AttentionKernel *t = c->t;
     const AttentionLayout *l = &c->layout;
+    // Heads a group.
     const int64_t heads = t->heads / t->groups;
     GradTile g = {.batch = llvm_udiv(b, tile, t->groups), .group = llvm_urem(b, tile, t->groups)};
     LLVMValueRef dk = attention_part(b, c, l->dk), dv = attention_part(b, c, l->dv);
@@ -206,6 +224,7 @@ static void emit_group(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) 
     emit_query_block(b, c, &g);
     llvm_loop_end(b, &query);
     llvm_loop_end(b, &head);
+    // After all heads and blocks, in one fixed order, dk and dv are complete.
     LLVMValueRef zero = llvm_i64(b, 0), keys = llvm_i64(b, t->keys);
     attention_store(b, c, dk, l->qk_cap, t->dim_qk,
                     attention_at(b, c, OPERAND_DK, t->dk, g.batch, g.group, zero), t->dk[2], keys);

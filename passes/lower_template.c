@@ -13,17 +13,21 @@ void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *opti
                             step_result(sp, s, n, 0)};
     ProductForm form;
     CHECK(product_form(n, &place[0], &place[1], &place[2], &form));
+    // Into what the result's place holds: a base, or an accumulator.
     form.kernel.accumulate = s->accumulate;
     product_choose(&form.kernel, (ProductLibraries){.onednn = options->onednn,
                                                     .openblas = options->openblas,
                                                     .bf16 = options->bf16_products});
     out->kernel = kernel_product(a, &form.kernel);
+    // Where the form computes the transpose, a and b have changed sides.
     out->operand[0] = place[form.swapped ? 1 : 0];
     out->operand[1] = place[form.swapped ? 0 : 1];
     out->operand[2] = place[2];
 }
 
 // Strides of batch, head and position.
+// The head dim's stride is 1 (storage has seen to it); an axis of extent 1 gets stride 0, so that
+// kernels that walk alike are equal.
 static void take_strides(int64_t out[3], const Place *p, const Type *t) {
     for (int i = 0; i < 3; i++)
         out[i] = t->dim[i] > 1 ? p->stride[i] : 0;
@@ -45,6 +49,7 @@ void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall 
                          .causal = node_int(n, "causal", 0) != 0,
                          .window = node_int(n, "window", 0),
                          .scale = node_float(n, "scale", 1)};
+    // By operand number; forward has the first five, out and lse being its results.
     int64_t *const stride[9] = {t.q, t.k, t.v, t.out, NULL, t.dout, t.dq, t.dk, t.dv};
     const int count = n->input_count + n->result_count;
     for (int o = 0; o < count; o++) {
