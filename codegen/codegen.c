@@ -13,9 +13,11 @@
 #include <string.h>
 
 enum { P_KERNEL = 855, P_MEMORY = 856 };
+// Large parts would leave threads idle at the end, small ones repeat the shared helpers.
 enum { KERNELS_A_PART = 4, PARTS_MAX = 32, THREADS_MAX = 64 };
 
 // The work of one part and what became of it.
+// Parts share nothing that is written: arena, context and result are each one's own.
 typedef struct {
     Arena *arena;
     Kernel *const *kernel;  // of the whole plan
@@ -40,6 +42,7 @@ static bool has_code(const Kernel *k) {
     return k->kind != KERNEL_PRODUCT || k->product.library == PRODUCT_OWN;
 }
 
+// Read-only data of that name, seen by the runtime it is linked with and by nobody outside.
 static LLVMValueRef add_constant(LlvmBuild *b, const char *name, LLVMValueRef value,
                                  unsigned align) {
     LLVMValueRef global = LLVMAddGlobal(b->module, LLVMTypeOf(value), name);
@@ -64,12 +67,14 @@ static void add_data(LlvmBuild *b, const Part *p) {
         if (!has_code(p->kernel[i]))
             continue;
         entry[i] = LLVMAddFunction(b->module, p->kernel[i]->name, type);
+        // Defined in another part: object_merge brings them together.
         LLVMSetVisibility(entry[i], LLVMHiddenVisibility);
     }
     entry[p->count] = LLVMConstNull(b->ptr);
     add_constant(b, "plim_kernels", LLVMConstArray2(b->ptr, entry, (uint64_t)p->count + 1), 8);
 }
 
+// False with b->error set, which then names the kernel.
 static bool add_kernels(LlvmBuild *b, const Part *p) {
     for (int i = p->first; i < p->count; i += p->step) {
         if (!has_code(p->kernel[i]) || llvm_module_add(b, p->kernel[i]))
@@ -80,6 +85,7 @@ static bool add_kernels(LlvmBuild *b, const Part *p) {
     return true;
 }
 
+// The data has no code to optimize. p->object stays NULL where p->error is set.
 static void compile_part(Part *p) {
     LlvmBuild b;
     llvm_build_init(&b, p->arena, p->target, "plimsoll");
@@ -93,6 +99,7 @@ static void compile_part(Part *p) {
     llvm_build_release(&b);
 }
 
+// Parts differ in cost, so each thread takes the next one when it is done.
 static void *run_worker(void *user) {
     PartQueue *queue = user;
     for (;;) {
@@ -113,6 +120,7 @@ static void compile_all(Part *part, int count, int threads) {
     const int most = threads < count ? threads : count;
     while (helpers + 1 < most && helpers < THREADS_MAX &&
            pthread_create(&helper[helpers], NULL, run_worker, &queue) == 0)
+        // Not more threads than parts; one of them is the caller.
         helpers++;
     run_worker(&queue);
     for (int i = 0; i < helpers; i++)
@@ -135,6 +143,7 @@ static bool take_bytes(Diag *d, const char *from, size_t size, char **bytes, siz
     return true;
 }
 
+// All kernels as one module, for people to read: no plan, no table, one thread.
 static bool emit_text(Diag *d, const Part *p, EmitKind kind, char **bytes, size_t *size) {
     LlvmBuild b;
     bool good = false;
@@ -157,6 +166,7 @@ static bool emit_text(Diag *d, const Part *p, EmitKind kind, char **bytes, size_
     return good;
 }
 
+// The first error by part is the one told, whichever thread met one first.
 static bool join_parts(Diag *d, Arena *a, const Part *part, int count, char **bytes, size_t *size) {
     ObjectPart *object = arena_array(a, ObjectPart, count);
     for (int i = 0; i < count; i++) {
@@ -177,15 +187,18 @@ static bool emit_object(Diag *d, const Part *whole, int threads, char **bytes, s
     int parts = (whole->count + KERNELS_A_PART - 1) / KERNELS_A_PART;
     parts = parts > PARTS_MAX ? PARTS_MAX : parts;
     Part *part = arena_array(whole->arena, Part, parts + 1);
+    // Part i has the kernels i, i + parts, ...: large neighbours fall to different parts.
     for (int i = 0; i <= parts; i++) {
         part[i] = *whole;
         part[i].arena = arena_create();
         part[i].first = i;
         part[i].step = parts;
     }
+    // The last part's kernels are never walked: it has data only.
     part[parts].bytes = plan_bytes;
     part[parts].size = plan_size;
     compile_all(part, parts + 1, threads);
+    // The result is a copy: the parts' buffers and arenas can go.
     const bool good = join_parts(d, whole->arena, part, parts + 1, bytes, size);
     for (int i = 0; i <= parts; i++) {
         if (part[i].object)

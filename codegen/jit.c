@@ -13,11 +13,13 @@ enum { P_KERNEL = 855 };
 
 struct Jit {
     Arena *arena; // Holds the Jit itself
+    // NULL until the kernels are loaded.
     LLVMOrcLLJITRef engine;
     KernelFn *function;
     int count;
 };
 
+// Consumes the error. Always false.
 static bool jit_failed(Diag *d, LLVMErrorRef error) {
     char *message = LLVMGetErrorMessage(error);
     diag_error(d, (Loc){0}, P_KERNEL, "kernels can't be loaded: %s", message);
@@ -30,6 +32,7 @@ static LLVMMemoryBufferRef compile(Jit *jit, Diag *d, const CpuTarget *target,
                                    Kernel *const *kernel) {
     LlvmBuild b;
     LLVMMemoryBufferRef object = NULL;
+    // Tests may come here many times; that is harmless.
     llvm_build_start();
     llvm_build_init(&b, jit->arena, target, "jit");
     bool good = !b.error;
@@ -43,6 +46,7 @@ static LLVMMemoryBufferRef compile(Jit *jit, Diag *d, const CpuTarget *target,
     return object;
 }
 
+// Takes the object, whether it succeeds or not. The engine is released by jit_release.
 static bool load(Jit *jit, Diag *d, LLVMMemoryBufferRef object, Kernel *const *kernel) {
     LLVMErrorRef error = LLVMOrcCreateLLJIT(&jit->engine, NULL);
     if (error) {
@@ -59,6 +63,7 @@ static bool load(Jit *jit, Diag *d, LLVMMemoryBufferRef object, Kernel *const *k
         if (error)
             return jit_failed(d, error);
         const uintptr_t bits = (uintptr_t)address;
+        // ISO C has no cast from a number to a function pointer.
         memcpy(&jit->function[i], &bits, sizeof bits);
     }
     return true;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 // Strings of a table under construction; offset 0 is the empty one.
+// Offsets into text are what ELF headers and symbols hold; text may move as it grows.
 typedef struct {
     char *text;
     size_t used, capacity;
@@ -26,6 +27,7 @@ typedef struct {
     const Elf64_Sym *symbol;
     int symbol_count;
     const char *symbol_names;
+    // By the part's symbol number; 0 stays 0, the empty symbol.
     uint32_t *new_symbol;
 } Part;
 
@@ -44,6 +46,7 @@ typedef struct {
     uint32_t slot_count; // a power of two
 } Merge;
 
+// Repeated names are not shared: the table is read once, by the linker.
 static uint32_t string_add(Merge *m, const char *text) {
     Strings *s = &m->names;
     const size_t bytes = strlen(text) + 1;
@@ -60,12 +63,14 @@ static uint32_t string_add(Merge *m, const char *text) {
 }
 
 // The objects stand in LLVM's buffers at any address: headers are copied to aligned memory.
+// One byte more, so that an empty table is still an address.
 static const void *aligned_copy(Merge *m, const char *from, size_t bytes) {
     void *copy = arena_alloc(m->a, 1, bytes + 1);
     memcpy(copy, from, bytes);
     return copy;
 }
 
+// Two walks: the symbol table first, then every section that carries something.
 static void read_part(Merge *m, Part *p, const ObjectPart *object) {
     Elf64_Ehdr header;
     CHECK(object->size > sizeof header);
@@ -92,7 +97,9 @@ static void read_part(Merge *m, Part *p, const ObjectPart *object) {
     const Elf64_Shdr *names = &p->section[header.e_shstrndx];
     for (int i = 1; i < p->section_count; i++) {
         const Elf64_Shdr *s = &p->section[i];
+        // Neither COMDAT groups nor more than 65 000 sections come out of our kernels.
         CHECK(s->sh_type != SHT_GROUP && s->sh_type != SHT_SYMTAB_SHNDX);
+        // The tables of symbols and strings are made anew.
         if (s->sh_type == SHT_SYMTAB || s->sh_type == SHT_STRTAB || s->sh_type == SHT_NULL)
             continue;
         const uint32_t at = m->section_count++;
@@ -103,15 +110,18 @@ static void read_part(Merge *m, Part *p, const ObjectPart *object) {
     }
 }
 
+// Its value, an offset in its section, stays: sections are kept whole.
 static Elf64_Sym moved_symbol(Merge *m, const Part *p, const Elf64_Sym *s) {
     Elf64_Sym out = *s;
     CHECK(s->st_shndx != SHN_COMMON && s->st_shndx != SHN_XINDEX);
     out.st_name = string_add(m, p->symbol_names + s->st_name);
+    // Reserved numbers, such as absolute symbols', name no section.
     if (s->st_shndx != SHN_UNDEF && s->st_shndx < SHN_LORESERVE)
         out.st_shndx = (uint16_t)p->new_section[s->st_shndx];
     return out;
 }
 
+// ELF wants all local symbols before the first global one.
 static void add_locals(Merge *m, Part *p) {
     for (int i = 1; i < p->symbol_count; i++) {
         if (ELF64_ST_BIND(p->symbol[i].st_info) != STB_LOCAL)
@@ -129,6 +139,7 @@ static uint32_t name_hash(const char *name) {
 }
 
 // The slot of a global symbol's name: its own, or the empty one where it belongs.
+// Half of the slots are free, so that the walk ends at an empty one.
 static uint32_t *find_slot(Merge *m, const char *name) {
     uint32_t at = name_hash(name) & (m->slot_count - 1);
     while (m->slot[at] && strcmp(m->names.text + m->symbol[m->slot[at] - 1].st_name, name) != 0)
@@ -151,6 +162,7 @@ static void add_globals(Merge *m, Part *p) {
             CHECK(known->st_shndx == SHN_UNDEF);
             const uint32_t name = known->st_name;
             *known = moved_symbol(m, p, s);
+            // Its name is in the table already; the slot was found by it.
             known->st_name = name;
         }
         p->new_symbol[i] = *slot - 1;
@@ -158,6 +170,7 @@ static void add_globals(Merge *m, Part *p) {
 }
 
 // A relocation section with its symbols, and the section it is for, renumbered.
+// Addends and types stay, as do offsets: only numbers of symbols and sections change.
 static void move_relocations(Merge *m, const Part *p, int i, uint32_t symbol_table) {
     Elf64_Shdr *out = &m->section[p->new_section[i]];
     const size_t count = out->sh_size / sizeof(Elf64_Rela);
@@ -174,6 +187,7 @@ static void move_relocations(Merge *m, const Part *p, int i, uint32_t symbol_tab
     out->sh_info = p->new_section[p->section[i].sh_info];
 }
 
+// The bytes are not copied: they must live until the object is written.
 static void add_table(Merge *m, const char *name, uint32_t type, const void *bytes, size_t size) {
     m->section[m->section_count] = (Elf64_Shdr){
         .sh_name = string_add(m, name), .sh_type = type, .sh_size = size, .sh_addralign = 1};
@@ -181,15 +195,18 @@ static void add_table(Merge *m, const char *name, uint32_t type, const void *byt
 }
 
 // Header, contents, section headers.
+// malloc'ed; NULL where there is no memory. Also gives every section its offset.
 static char *write_object(const Merge *m, uint32_t string_table, size_t *size) {
     size_t at = sizeof(Elf64_Ehdr);
     for (uint32_t i = 1; i < m->section_count; i++) {
         Elf64_Shdr *s = &m->section[i];
         const size_t align = s->sh_addralign > 1 ? s->sh_addralign : 1;
         at = (at + align - 1) / align * align;
+        // NOBITS sections (.bss) have a size but no bytes in the file.
         s->sh_offset = at;
         at += s->sh_type == SHT_NOBITS ? 0 : s->sh_size;
     }
+    // Section headers hold 8-byte numbers.
     at = (at + 7) / 8 * 8;
     *size = at + m->section_count * sizeof(Elf64_Shdr);
     char *out = calloc(1, *size);
@@ -214,6 +231,7 @@ static char *write_object(const Merge *m, uint32_t string_table, size_t *size) {
     return out;
 }
 
+// Sections of the result at most, for arrays that need not grow.
 static int section_bound(const ObjectPart *part, int count) {
     int sum = 3; // The empty one, the symbol table, the strings
     for (int i = 0; i < count; i++) {
@@ -227,6 +245,7 @@ static int section_bound(const ObjectPart *part, int count) {
 }
 
 char *object_merge(Arena *a, const ObjectPart *part, int count, size_t *size) {
+    // Sections first, since symbols name them by their new numbers.
     const int bound = section_bound(part, count);
     Merge m = {.a = a, .part_count = count, .section_count = 1, .symbol_count = 1};
     m.part = arena_array(a, Part, count);
@@ -236,11 +255,13 @@ char *object_merge(Arena *a, const ObjectPart *part, int count, size_t *size) {
     for (int i = 0; i < count; i++)
         read_part(&m, &m.part[i], &part[i]);
     m.symbol = arena_array(a, Elf64_Sym, m.symbol_most + 1);
+    // Globals may all be different; at most half of the slots are taken.
     for (m.slot_count = 64; m.slot_count < 2 * (uint32_t)m.symbol_most; m.slot_count *= 2)
         continue;
     m.slot = arena_array(a, uint32_t, m.slot_count);
     for (int i = 0; i < count; i++)
         add_locals(&m, &m.part[i]);
+    // All locals of all parts are in; sh_info of the symbol table says where they end.
     m.local_count = m.symbol_count;
     for (int i = 0; i < count; i++)
         add_globals(&m, &m.part[i]);
@@ -255,6 +276,7 @@ char *object_merge(Arena *a, const ObjectPart *part, int count, size_t *size) {
     m.section[symbol_table].sh_info = m.local_count;
     m.section[symbol_table].sh_entsize = sizeof(Elf64_Sym);
     m.section[symbol_table].sh_addralign = 8;
+    // The string table contains its own name, so it is added before its size is taken.
     const uint32_t own_name = string_add(&m, ".strtab");
     add_table(&m, "", SHT_STRTAB, NULL, 0);
     m.section[string_table].sh_name = own_name;

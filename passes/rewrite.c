@@ -9,6 +9,7 @@ void rewrite_begin(Rewrite *rw, Graph *g, Arena *scratch) {
     rw->limit = g->value_limit;
     rw->by = arena_array(scratch, Value *, rw->limit);
     // A fresh list: the old one is still being read.
+    // A little room for nodes that passes build in place of others.
     g->node_capacity = g->node_count + g->node_count / 4 + 16;
     g->node = arena_array(g->arena, Node *, g->node_capacity);
     g->node_count = 0;
@@ -16,6 +17,7 @@ void rewrite_begin(Rewrite *rw, Graph *g, Arena *scratch) {
 
 Value *rewrite_resolve(const Rewrite *rw, Value *v) {
     // Replacements are resolved when they are entered, but one may itself be replaced later.
+    // Values built since rewrite_begin have ids from limit on and replace, but are never replaced.
     while (v->id < rw->limit && rw->by[v->id])
         v = rw->by[v->id];
     return v;
@@ -29,6 +31,7 @@ void rewrite_resolve_inputs(Rewrite *rw, Node *n) {
 void rewrite_keep(Rewrite *rw, Node *n) {
     Graph *g = rw->g;
     rewrite_resolve_inputs(rw, n);
+    // The same list as a Builder appends to: kept and new nodes come in the order of the walk.
     if (g->node_count == g->node_capacity) {
         const int capacity = 2 * g->node_capacity + 16;
         g->node =
@@ -39,10 +42,12 @@ void rewrite_keep(Rewrite *rw, Node *n) {
 }
 
 void rewrite_replace(Rewrite *rw, Value *old, Value *by) {
+    // Replaced at most once, and never by itself, so that following replacements comes to an end.
     CHECK(old->id < rw->limit && !rw->by[old->id]);
     by = rewrite_resolve(rw, by);
     CHECK(by != old);
     rw->by[old->id] = by;
+    // Names in the user's text outlive what simplification does to their values.
     if (!by->name) {
         by->name = old->name;
         old->name = NULL;
@@ -69,6 +74,7 @@ bool match_view(const Node *n) {
 const Value *match_viewed(const Value *v) {
     enum { VIEWS_MAX = 8 }; // so that a long chain costs no more than its length
     for (int i = 0; i < VIEWS_MAX && match_view(v->def); i++)
+        // Stopping early only means that a view is not seen through.
         v = v->def->input[0];
     return v;
 }
