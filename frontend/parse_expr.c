@@ -265,6 +265,7 @@ static Expr *parse_postfix(Parser *p) {
         const TokenKind kind = p->token.kind;
         if (kind != TOKEN_OPEN && kind != TOKEN_OPEN_LIST && kind != TOKEN_DOT)
             break;
+        // The elaborator recurses along this chain, other than along binary operators.
         if (length >= PARSE_DEPTH_MAX) {
             diag_error(p->diag, p->token.loc, CODE_DEPTH, "more than %d calls in a row",
                        PARSE_DEPTH_MAX);
@@ -285,6 +286,7 @@ static Expr *parse_postfix(Parser *p) {
 
 // Binds tighter than every binary operator: `not a == b` is (not a) == b.
 static Expr *parse_unary(Parser *p) {
+    // A run of - or not recurses, so each counts as a level.
     const TokenKind kind = p->token.kind;
     if (kind != TOKEN_MINUS && kind != TOKEN_NOT)
         return parse_postfix(p);
@@ -310,6 +312,7 @@ static int precedence(TokenKind kind, BinaryOp *op) {
         {TOKEN_MINUS, BINARY_SUB, 4}, {TOKEN_STAR, BINARY_MUL, 5}, {TOKEN_SLASH, BINARY_DIV, 5},
         {TOKEN_AT, BINARY_MATMUL, 5},
     };
+    // Thirteen rows, and most tokens behind an expression are in none of them.
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (table[i].kind == kind) {
             *op = table[i].op;
@@ -342,6 +345,7 @@ static Expr *parse_binary(Parser *p, int level) {
 Expr *parse_expr(Parser *p) {
     Expr *left = NULL;
     const Loc start = p->token.loc;
+    // A range may begin with `..`: x[.. 4].
     if (p->token.kind != TOKEN_RANGE)
         left = parse_binary(p, 1);
     if (p->panic || p->token.kind != TOKEN_RANGE)
@@ -356,6 +360,7 @@ Expr *parse_expr(Parser *p) {
 }
 
 Expr *parse_exprs(Parser *p) {
+    // Without a comma the expression itself: there are no tuples of one.
     Expr *first = parse_expr(p);
     if (p->panic || p->token.kind != TOKEN_COMMA)
         return first;
@@ -373,6 +378,7 @@ Expr *parse_exprs(Parser *p) {
 TypeExpr *parse_type(Parser *p) {
     TypeExpr *type = arena_new(p->arena, TypeExpr);
     type->loc = p->token.loc;
+    // An element type is a name to the lexer.
     if (p->token.kind == TOKEN_NAME && dtype_find(p->token.text, &type->dtype)) {
         type->has_dtype = true;
         parser_advance(p);

@@ -17,6 +17,7 @@ static Stmt *stmt_new(Parser *p, StmtKind kind) {
     return s;
 }
 
+// Doubled names are kept: who reads the settings has the message for them.
 static void settings_add(Parser *p, Settings *out, Setting setting) {
     if (out->count == out->capacity) {
         const int capacity = out->capacity ? out->capacity * 2 : 4;
@@ -61,12 +62,14 @@ static void resync(Parser *p) {
 
 // { item NL ... }: calls item for each. Braces count against the depth limit.
 static bool parse_block(Parser *p, void (*item)(Parser *p, void *out), void *out) {
+    // For the note at the end of a text that does not close this block.
     const Loc open = p->token.loc;
     if (!parser_expect(p, TOKEN_OPEN_BODY, "`{`"))
         return false;
     if (!parser_enter(p))
         return false;
     while (!p->stopped) {
+        // Empty lines; a semicolon ends a statement as well, and several are one token.
         while (parser_accept(p, TOKEN_NEWLINE))
             continue;
         if (p->token.kind == TOKEN_CLOSE_BODY || p->token.kind == TOKEN_END)
@@ -78,6 +81,7 @@ static bool parse_block(Parser *p, void (*item)(Parser *p, void *out), void *out
             resync(p);
     }
     p->depth--;
+    // An inner block has found the end of the text, or a limit was passed.
     if (p->stopped)
         return false;
     if (p->token.kind == TOKEN_END) {
@@ -178,6 +182,7 @@ static void parse_minimize_item(Parser *p, void *out) {
 static Stmt *parse_minimize(Parser *p) {
     Stmt *s = stmt_new(p, STMT_MINIMIZE);
     parser_advance(p);
+    // The loss.
     s->value = parse_expr(p);
     if (!p->panic)
         parse_block(p, parse_minimize_item, s);
@@ -292,6 +297,7 @@ static ConfigDecl *parse_config(Parser *p) {
 static LeafDecl *parse_leaf(Parser *p) {
     LeafDecl *leaf = arena_new(p->arena, LeafDecl);
     leaf->loc = p->token.loc;
+    // The current token is `param` or `state`; take_names has the name.
     leaf->is_param = p->token.kind == TOKEN_PARAM;
     parser_advance(p);
     leaf->type = parse_type(p);
@@ -309,6 +315,7 @@ static LeafDecl *parse_leaf(Parser *p) {
 
 // The left side of an assignment: one name or several.
 static void take_names(Parser *p, Stmt *s, const Expr *left) {
+    // `a, b = f(x)` and `(a, b) = f(x)` are the same tree.
     const bool several = left->kind == EXPR_TUPLE;
     s->name_count = several ? left->args.count : 1;
     s->name = arena_array(p->arena, const char *, s->name_count);
@@ -386,6 +393,7 @@ static Stmt *parse_named(Parser *p, StmtKind kind) {
 // for name in expr { ... }
 static Stmt *parse_for(Parser *p) {
     Stmt *s = parse_named(p, STMT_FOR);
+    // A range or a list; which of them is seen when it is evaluated.
     if (p->panic || !parser_expect(p, TOKEN_IN, "`in`"))
         return s;
     s->value = parse_expr(p);
@@ -405,6 +413,7 @@ static Stmt *parse_emit(Parser *p) {
 // A chain of `else if` nests, and so counts against the depth.
 static Stmt *parse_if(Parser *p) {
     Stmt *s = stmt_new(p, STMT_IF);
+    // Before the recursion: a long chain must not use up the stack.
     if (!parser_enter(p))
         return s;
     parser_advance(p);
@@ -453,6 +462,7 @@ static Stmt *parse_word_stmt(Parser *p) {
 // Chosen by the first word; words that are names elsewhere need the token behind them too.
 Stmt *parse_stmt(Parser *p) {
     Stmt *s = NULL;
+    // What begins with no word of a statement is an expression or the left side of one.
     switch ((int)p->token.kind) {
     case TOKEN_RETURN:
         return parse_return(p);
