@@ -29,6 +29,7 @@ static Datum draw(Elab *e, const BuiltinCall *call, Op op, const char *first, co
             if (!elab_dim(e, call->arg_loc[0], items->at[i], &type.dim[type.rank++]))
                 return datum_error();
     }
+    // The sizes and "init" have no step to draw for.
     if (!e->application || !e->entry)
         return elab_fail(e, call->loc, CODE_MISPLACED, NULL,
                          "a random draw stands outside of an entry");
@@ -58,6 +59,7 @@ static Datum run_normal(Elab *e, const BuiltinCall *call) {
     }
     if (!builtin_number(e, call, 0, 0, &a) || !builtin_number(e, call, 1, 0, &b))
         return datum_error();
+    // One number is the deviation, two are mean and deviation.
     const bool pair = builtin_is_given(call, 1);
     if (builtin_is_given(call, 2) || (pair ? b : a) < 0)
         return elab_fail(e, call->loc, CODE_INIT, "normal(std) or normal(mean, std)",

@@ -37,6 +37,7 @@ static SizeOverride *find_override(const Elab *e, const char *name) {
 // A value on the command line: a number, true, false, or a word.
 static Datum parse_override(Elab *e, const SizeOverride *size) {
     char *end;
+    // A number too large for 64 bits sets errno and is read again as a float.
     errno = 0;
     const long long whole = strtoll(size->value, &end, 10);
     if (*size->value && !*end && errno == 0)
@@ -159,6 +160,7 @@ static void collect_rules(Elab *e) {
 // Functions first, since a body may call those that stand below; then the rest in order.
 static void run_model_body(Elab *e) {
     const Body *body = &e->model->body;
+    // Two passes over the body; what elab_entries has read already is in neither.
     Body rest = {.at = arena_array(e->arena, Stmt *, body->count + 1)};
     Body functions = {.at = arena_array(e->arena, Stmt *, body->count + 1)};
     for (int i = 0; i < body->count; i++) {
@@ -180,6 +182,7 @@ static const char *batch_size_name(Elab *e, const EntryDecl *entry) {
     const char *name = NULL;
     for (int i = 0; i < entry->params.count; i++) {
         const Param *p = &entry->params.at[i];
+        // What the caller or a knob gives is the same for all micro-batches.
         if (!p->loader || !p->type)
             continue;
         const Expr *dim = p->type->dims.count ? p->type->dims.at[0].value : NULL;
@@ -218,6 +221,7 @@ static bool split_batch(Elab *e, Frame *frame, const EntryDecl *entry) {
 
 // From a loader, a knob with its default, or from the caller.
 static bool input_source(Elab *e, const Param *p, Input *in) {
+    // A loader never has a default: the grammar allows one of the two.
     in->source = p->loader ? FROM_DATA : p->fallback ? FROM_KNOB : FROM_CALLER;
     in->loader = p->loader;
     if (!p->fallback)
@@ -304,6 +308,7 @@ static const Expr *returned_expr(const Body *body) {
 }
 
 static void add_results(Elab *e, const Frame *frame) {
+    // An entry that only trains or stores need not return anything.
     if (!frame->returned || frame->result.kind == DATUM_NONE)
         return;
     const Expr none = {.kind = EXPR_NONE, .loc = e->entry->loc};
@@ -316,6 +321,7 @@ static void add_results(Elab *e, const Frame *frame) {
     }
     const Items *items = frame->result.as.items;
     for (int i = 0; i < items->count; i++) {
+        // A list made elsewhere has elements without names of their own.
         const bool written = expr->kind == EXPR_TUPLE && i < expr->args.count;
         add_result(e, written ? expr->args.at[i].value : &none, items->at[i]);
     }
@@ -397,6 +403,7 @@ static void elab_variants(Elab *e, const EntryDecl *entry, Frame *sizes) {
     Datum over = elab_expr(e, entry->variants);
     if (over.kind == DATUM_INT)
         over = datum_items(e->arena, DATUM_LIST, &over, 1);
+    // Reported already.
     if (over.kind == DATUM_ERROR)
         return;
     enum { VARIANTS_MAX = 64 };
@@ -425,6 +432,7 @@ static bool entry_wanted(const Elab *e, const char *name) {
     for (int i = 0; i < e->in->entry_count; i++)
         if (strcmp(e->in->entry[i], name) == 0)
             return true;
+    // Where none is asked for, all are wanted.
     return e->in->entry_count == 0;
 }
 

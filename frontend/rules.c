@@ -80,8 +80,8 @@ static bool part_match(const char *pattern, size_t pattern_length, const char *p
         } else if (p < pattern_length && pattern[p] == part[i]) {
             p++;
             i++;
-            // Back to the last `*`, which now takes one character more.
         } else if (star < pattern_length) {
+            // Back to the last `*`, which now takes one character more.
             p = star + 1;
             i = ++resume;
         } else {

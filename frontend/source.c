@@ -49,6 +49,7 @@ static ReadResult read_file(Arena *a, Diag *d, Loc loc, const char *path, Source
     const long size = ftell(f);
     if (size < 0 || fseek(f, 0, SEEK_SET) != 0)
         return read_failed(f, d, loc, CODE_USE, path, strerror(errno));
+    // Before the memory for it is taken.
     if (size > SOURCE_BYTES_MAX)
         return read_failed(f, d, loc, CODE_FILE_SIZE, path, "it is larger than 64 MiB");
     char *text = arena_alloc(a, (size_t)size + 1, 1);
@@ -87,6 +88,7 @@ const Source *source_find(Arena *a, Diag *d, const FrontendInput *in, FrontendFi
     // The library's own uses stay inside it.
     const bool search = !in->library_only && !user->library;
     const ReadResult got = search ? search_folders(a, d, in, user, name, loc, out) : READ_ABSENT;
+    // A file that opens but can't be read whole has been reported and ends the search.
     if (got == READ_FAILED)
         return NULL;
     if (got == READ_DONE) {
