@@ -26,6 +26,7 @@ static bool rule_next(const char **at, AttrRule *out) {
     *at += strspn(*at, " ");
     if (!**at)
         return false;
+    // Declarations are separated by blanks: "name:kind" or, where optional, "name:kind?".
     const size_t bytes = strcspn(*at, " ");
     const char *colon = memchr(*at, ':', bytes);
     CHECK(colon); // a broken row of ops.def
@@ -34,6 +35,7 @@ static bool rule_next(const char **at, AttrRule *out) {
     size_t kind_bytes = bytes - out->name_bytes - 1;
     out->optional = kind_bytes > 0 && kind[kind_bytes - 1] == '?';
     kind_bytes -= out->optional;
+    // The kind's name without the question mark, among those of AttrKind.
     bool known = false;
     for (int i = 0; i <= ATTR_FLOATS; i++)
         if (strlen(attr_kind_name[i]) == kind_bytes &&
@@ -46,10 +48,12 @@ static bool rule_next(const char **at, AttrRule *out) {
     return true;
 }
 
+// The rule's name is a span of the row, not ended by a NUL.
 static bool rule_is(const AttrRule *rule, const char *name) {
     return strncmp(rule->name, name, rule->name_bytes) == 0 && name[rule->name_bytes] == '\0';
 }
 
+// The kind that the rules give to a name; false where they don't declare it.
 bool attr_rule_find(const char *rules, const char *name, AttrKind *out) {
     const char *at = rules;
     AttrRule rule;
@@ -62,6 +66,7 @@ bool attr_rule_find(const char *rules, const char *name, AttrKind *out) {
 }
 
 const char *attr_rule_nearest(const char *rules, const char *name, Arena *a) {
+    // More than any row declares; what lies past it is merely not suggested.
     enum { NAMES_MAX = 32 };
     const char *known[NAMES_MAX];
     int count = 0;
@@ -89,6 +94,8 @@ static int rule_times(const AttrRule *rule, const char *owner, const Attr *attr,
     return times;
 }
 
+// First every declared attribute is counted, then what is left over is named. Costs declarations x
+// attributes, both a handful.
 bool attr_rule_check(const char *rules, const char *owner, const Attr *attr, int attr_count,
                      Loc loc, Diag *d) {
     int found = 0;

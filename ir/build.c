@@ -6,16 +6,20 @@
 
 #include "ir/check.h"
 
+// All other functions come down to this one. The node has the builder's origin: place, scope and
+// phase.
 Node *build_node(Builder *b, Op op, Value *const *input, int input_count, const Attr *attr,
                  int attr_count) {
     for (int i = 0; i < input_count; i++)
         if (!input[i]) {
+            // A NULL comes from a mistake that was reported, and without a Diag none may happen.
             CHECK(b->diag);
             return NULL;
         }
     return graph_add(b->g, b->diag, op, input, input_count, attr, attr_count, b->origin);
 }
 
+// For operators with one result, which is what most callers want to go on with.
 Value *build_op(Builder *b, Op op, Value *const *input, int input_count, const Attr *attr,
                 int attr_count) {
     const Node *n = build_node(b, op, input, input_count, attr, attr_count);
@@ -33,6 +37,7 @@ Value *build_binary(Builder *b, Op op, Value *x, Value *y) {
     return build_op(b, op, (Value *[]){x, y}, 2, NULL, 0);
 }
 
+// value is a double whatever the type; the evaluator and the kernels round it.
 Value *build_constant(Builder *b, Type type, double value) {
     const Attr attr[] = {attr_float("value", value), attr_text("dtype", dtype_name(type.dtype)),
                          attr_ints("shape", type.dim, type.rank)};
@@ -40,6 +45,7 @@ Value *build_constant(Builder *b, Type type, double value) {
 }
 
 Value *build_cast(Builder *b, Value *x, DType to) {
+    // To its own type: no node. A NULL falls through to build_node, which knows what to do with it.
     if (x && x->type.dtype == to)
         return x;
     const Attr attr = attr_text("to", dtype_name(to));
@@ -55,6 +61,7 @@ Value *build_reshape(Builder *b, Value *x, int rank, const int64_t *dim) {
 Value *build_transpose(Builder *b, Value *x, const int *perm) {
     if (!x)
         return NULL;
+    // Attributes are i64, axes in C are int.
     int64_t axes[RANK_MAX];
     for (int i = 0; i < x->type.rank; i++)
         axes[i] = perm[i];
@@ -80,11 +87,13 @@ Value *build_broadcast_like(Builder *b, Value *x, const Value *like) {
         return NULL;
     if (type_same_shape(&x->type, &like->type))
         return x;
+    // Axes that x lacks in front; the others keep their order.
     const int missing = like->type.rank - x->type.rank;
     int axes[RANK_MAX];
     bool fits = missing >= 0;
     for (int i = 0; fits && i < x->type.rank; i++) {
         axes[i] = missing + i;
+        // An axis of size 1 is stretched, any other must agree.
         fits = x->type.dim[i] == 1 || x->type.dim[i] == like->type.dim[axes[i]];
     }
     if (!fits) {
@@ -95,12 +104,14 @@ Value *build_broadcast_like(Builder *b, Value *x, const Value *like) {
     return build_broadcast(b, x, &like->type, axes);
 }
 
+// x * factor, in x's type; no node for a factor of 1.
 Value *build_scale(Builder *b, Value *x, double factor) {
     if (!x || factor == 1)
         return x;
     return build_binary(b, OP_MUL, x, build_constant(b, x->type, factor));
 }
 
+// Over axes in rising order; over none it is x itself.
 Value *build_reduce_sum(Builder *b, Value *x, const int *axes, int axis_count) {
     if (axis_count == 0)
         return x;
@@ -132,6 +143,7 @@ Value *build_concat(Builder *b, Value *const *x, int count, int axis) {
     return build_op(b, OP_CONCAT, x, count, &attr, 1);
 }
 
+// spec as in op_contract.c, "bmk,bkn->bmn".
 Value *build_einsum(Builder *b, Value *x, Value *y, const char *spec) {
     const Attr attr = attr_text("spec", spec);
     return build_op(b, OP_EINSUM, (Value *[]){x, y}, 2, &attr, 1);

@@ -26,6 +26,7 @@ void lexer_skip_line(Lexer *lx) {
         lx->at++;
 }
 
+// Columns count bytes from 1; those of absurdly long lines stop at the largest i32.
 static Loc place(const Lexer *lx, const char *at) {
     const ptrdiff_t column = at - lx->line_start + 1;
     return (Loc){.file = lx->file,
@@ -72,6 +73,7 @@ static Token finish(Lexer *lx, Token t, const char *stop) {
 
 // %name, @name or a word; skip is the length of the sigil.
 static Token lex_name(Lexer *lx, Token t, TokenKind kind, int skip) {
+    // The caller has seen a sigil or a letter, so only a bare sigil can lack a name.
     const char *start = lx->at + skip;
     const char *stop = name_end(lx, start);
     if (stop == start) {
@@ -107,6 +109,7 @@ static Token lex_number(Lexer *lx, Token t) {
     const char *stop = lx->at + 1;
     while (stop < lx->end && is_digit(*stop))
         stop++;
+    // A point belongs to the number only with a digit after it.
     bool is_float = false;
     if (lx->end - stop >= 2 && *stop == '.' && is_digit(stop[1])) {
         is_float = true;
@@ -114,6 +117,7 @@ static Token lex_number(Lexer *lx, Token t) {
             stop++;
     }
     if (stop < lx->end && (*stop == 'e' || *stop == 'E')) {
+        // Likewise an e only with digits; else the check below refuses what sticks to the number.
         const char *digits = stop + 1;
         if (digits < lx->end && (*digits == '+' || *digits == '-'))
             digits++;
@@ -127,9 +131,11 @@ static Token lex_number(Lexer *lx, Token t) {
         diag_error(lx->diag, t.loc, 602, "this is no number");
         return bad(lx, t);
     }
+    // The text has no NUL to stop strtod, so a copy with one is read.
     char digits[NUMBER_BYTES_MAX + 1] = {0};
     memcpy(digits, lx->at, (size_t)(stop - lx->at));
     t.kind = is_float ? TOKEN_FLOAT : TOKEN_INT;
+    // An integer gets its double as well: a float is allowed to be spelt like one.
     t.f = strtod(digits, NULL);
     errno = 0;
     t.i = is_float ? 0 : strtoll(digits, NULL, 10);
@@ -179,12 +185,14 @@ static char escape_byte(const char *at, const char *end, int *bytes) {
 // spelling.
 static Token lex_text(Lexer *lx, Token t) {
     const char *stop = lx->at + 1;
+    // An escaped quote doesn't close the text, a line end does in any case (as a mistake).
     while (stop < lx->end && *stop != '"' && *stop != '\n')
         stop += *stop == '\\' && lx->end - stop > 1 && stop[1] != '\n' ? 2 : 1;
     if (stop >= lx->end || *stop != '"') {
         diag_error(lx->diag, t.loc, 602, "the text is not closed on its line");
         return bad(lx, t);
     }
+    // Room for the NUL is there: the opening quote counts among the bytes.
     char *text = arena_alloc(lx->arena, 1, (size_t)(stop - lx->at));
     size_t bytes = 0;
     for (const char *c = lx->at + 1; c < stop; c++) {
@@ -212,6 +220,7 @@ static bool skip_blanks(Lexer *lx) {
         if (c == '#') {
             lexer_skip_line(lx);
         } else if (c == '\n') {
+            // Empty lines and lines of comments alone have no end to tell.
             if (lx->line_has_token)
                 return true;
             lx->at++;
@@ -228,6 +237,7 @@ static bool skip_blanks(Lexer *lx) {
 
 Token lexer_next(Lexer *lx) {
     const bool line_ends = skip_blanks(lx);
+    // The last line may lack its newline: its end is told before the end of the text.
     Token t = {.kind = TOKEN_END, .loc = place(lx, lx->at), .at = lx->at};
     if (line_ends || (lx->at == lx->end && lx->line_has_token)) {
         lx->line_has_token = false; // the newline itself is skipped by the next call
@@ -258,6 +268,7 @@ Token lexer_next(Lexer *lx) {
         }
         return t;
     }
+    // strchr would also find the NUL that ends its list.
     if (c != '\0' && strchr("()[]{}:,=", c)) {
         t.kind = TOKEN_MARK;
         t.mark = c;

@@ -88,6 +88,7 @@ static void put_float(Printer *p, double f) {
         put(p, ".0");
 }
 
+// f32[3,4]; a scalar is f32[].
 static void put_type(Printer *p, const Type *t) {
     put(p, dtype_name(t->dtype));
     put(p, "[");
@@ -100,6 +101,7 @@ static void put_value(Printer *p, const Value *v) {
     put(p, "%");
     if (v->name)
         put(p, v->name);
+    // A broken graph may hold values whose ids are past the table or defined nowhere.
     else if (v->id < p->limit && p->number[v->id])
         put_format(p, "%u", p->number[v->id] - 1);
     else
@@ -135,6 +137,7 @@ static void put_attr(Printer *p, const Attr *attr) {
     }
 }
 
+// Braces only where there is an attribute.
 static void put_attrs(Printer *p, const Attr *attr, int count) {
     if (count == 0)
         return;
@@ -185,6 +188,7 @@ static void put_input(Printer *p, const Input *in) {
     case FROM_CALLER:
         break;
     }
+    // 0 is no bound and isn't printed.
     const Attr bound = attr_int("bound", in->bound);
     put_attrs(p, &bound, in->bound != 0);
     put_loc(p, in->value->def->loc);
@@ -248,6 +252,7 @@ static void put_node(Printer *p, const Node *n) {
 static void number_values(Printer *p, const Graph *g) {
     p->limit = g->value_limit;
     p->number = arena_array(p->arena, uint32_t, g->value_limit);
+    // Numbers are stored plus 1, so that 0 means none.
     uint32_t next = 1;
     for (int i = 0; i < g->input_count; i++)
         if (g->input[i].value->id < p->limit)
@@ -258,6 +263,8 @@ static void number_values(Printer *p, const Graph *g) {
                 p->number[g->node[i]->result[k].id] = next++;
 }
 
+// Header, nodes, commits, return: the order in which the parser can check each against what stands
+// above. Input nodes are in the header.
 static void put_graph(Printer *p, const Graph *g) {
     number_values(p, g);
     put_header(p, g);
@@ -299,6 +306,7 @@ static void put_state(Printer *p, const State *s) {
     put(p, "\n");
 }
 
+// Sizes that the model names, and the key of a configuration file each was taken from.
 static void put_sizes(Printer *p, const Module *m) {
     for (int i = 0; i < m->size_count; i++) {
         put(p, "size @");
@@ -322,11 +330,13 @@ static void put_module(Printer *p, const Module *m) {
     for (int i = 0; i < m->state_count; i++)
         put_state(p, m->state[i]);
     for (int i = 0; i < m->entry_count; i++) {
+        // An empty line between graphs, but none at the top of the text.
         put(p, p->bytes ? "\n" : "");
         put_graph(p, m->entry[i]);
     }
 }
 
+// Text and scratch live in one arena, which ends with the call.
 void module_print(const Module *m, FILE *out, int flags) {
     Printer p = {.arena = arena_create(), .flags = flags};
     put_module(&p, m);

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+// The array with room for one more; when full it doubles, so appending is linear. count is what is
+// in use, and the outgrown copy stays in the arena.
 void *reader_reserve(Arena *a, void *array, int count, int *capacity, size_t size) {
     if (count < *capacity)
         return array;
@@ -18,6 +20,7 @@ void reader_advance(Reader *r) {
     r->token = lexer_next(&r->lexer);
 }
 
+// Looking at the token without taking it.
 bool reader_at_mark(const Reader *r, char mark) {
     return r->token.kind == TOKEN_MARK && r->token.mark == mark;
 }
@@ -38,6 +41,7 @@ bool reader_unexpected(Reader *r, const char *expected) {
     return diag_error(r->diag, t->loc, 603, "expected %s, found '%.*s'", expected, shown, t->at);
 }
 
+// Takes the token where it is the one; otherwise nothing happens and nothing is reported.
 bool reader_accept_mark(Reader *r, char mark) {
     if (!reader_at_mark(r, mark))
         return false;
@@ -53,6 +57,7 @@ bool reader_accept_word(Reader *r, const char *word) {
 }
 
 bool reader_expect_mark(Reader *r, char mark) {
+    // The message shows the mark in quotes.
     const char text[] = {'\'', mark, '\'', '\0'};
     return reader_accept_mark(r, mark) || reader_unexpected(r, text);
 }
@@ -66,6 +71,7 @@ bool reader_expect(Reader *r, TokenKind kind, const char *what, Token *out) {
     return true;
 }
 
+// The end of the text ends a line, too.
 bool reader_expect_line_end(Reader *r) {
     if (r->token.kind == TOKEN_END)
         return true;
@@ -77,6 +83,7 @@ bool reader_expect_line_end(Reader *r) {
 
 // After a mistake: on to the next line.
 void reader_skip_line(Reader *r) {
+    // The rest of the line isn't lexed, so what stands there reports nothing more.
     while (r->token.kind != TOKEN_NEWLINE && r->token.kind != TOKEN_END) {
         lexer_skip_line(&r->lexer);
         reader_advance(r);
@@ -91,6 +98,7 @@ void reader_suggest(Reader *r, const char *sigil, const char *nearest) {
         diag_help(r->diag, "did you mean %s%s?", sigil, nearest);
 }
 
+// t's text is a word or name of the lexer; what it names is told by `what`.
 bool reader_check_name(Reader *r, const Token *t, const char *what) {
     return name_is_valid(t->text) ||
            diag_error(r->diag, t->loc, 615, "'%.40s' is no name for %s", t->text, what);
@@ -122,6 +130,7 @@ bool reader_type(Reader *r, Type *out) {
     }
     if (!reader_expect_mark(r, '['))
         return false;
+    // No dims: a scalar.
     if (!reader_at_mark(r, ']'))
         do
             if (!read_dim(r, out))
@@ -129,9 +138,11 @@ bool reader_type(Reader *r, Type *out) {
         while (reader_accept_mark(r, ','));
     if (!reader_expect_mark(r, ']'))
         return false;
+    // Each dim may be small and the product too large.
     return type_check(out) || diag_error(r->diag, name.loc, 610, "the type has 2^62 bytes or more");
 }
 
+// An integer counts as a number: 1 is 1.0.
 bool reader_number(Reader *r, double *out) {
     if (r->token.kind != TOKEN_INT && r->token.kind != TOKEN_FLOAT)
         return reader_unexpected(r, "a number");
@@ -153,6 +164,7 @@ static bool read_list(Reader *r, Attr *out) {
         if (out->kind == ATTR_FLOATS ? !reader_number(r, &t.f)
                                      : !reader_expect(r, TOKEN_INT, "an integer", &t))
             return false;
+        // As bytes: an int64_t slot may hold a double.
         memcpy(&r->list[r->list_count++], out->kind == ATTR_FLOATS ? (void *)&t.f : (void *)&t.i,
                sizeof(int64_t));
         if (!reader_at_mark(r, ']') && !reader_expect_mark(r, ','))
@@ -230,6 +242,7 @@ bool reader_attrs(Reader *r, const char *rules, const char *owner, Loc loc) {
     return attr_rule_check(rules, owner, r->attr, r->attr_count, loc, r->diag);
 }
 
+// Of the attributes read last; NULL where the line has none of that name.
 const Attr *reader_attr(const Reader *r, const char *name) {
     for (int i = 0; i < r->attr_count; i++)
         if (strcmp(r->attr[i].name, name) == 0)
@@ -237,6 +250,7 @@ const Attr *reader_attr(const Reader *r, const char *name) {
     return NULL;
 }
 
+// Interned, so that it outlives the reader's scratch arena.
 const char *reader_text(const Reader *r, const char *name) {
     const Attr *attr = reader_attr(r, name);
     return attr ? intern(r->names, attr->as.text) : NULL;
@@ -253,6 +267,7 @@ bool reader_place(Reader *r, Loc *out, bool *stated) {
         !reader_expect(r, TOKEN_INT, "a line", &line) || !reader_expect_mark(r, ':') ||
         !reader_expect(r, TOKEN_INT, "a column", &column))
         return false;
+    // A column of 0 is a place that knows its line only.
     if (line.i < 1 || line.i > INT32_MAX || column.i < 0 || column.i > INT32_MAX)
         return diag_error(r->diag, line.loc, 603, "no such place: lines count from 1");
     *out = (Loc){

@@ -16,6 +16,7 @@ typedef struct {
     int64_t batch, heads, groups, queries, keys, dim_qk, dim_v;
 } AttentionShape;
 
+// Of a node that has been inferred, so ranks and agreeing sizes need no look.
 static AttentionShape attention_shape(const Node *n) {
     const Type *q = &n->input[0]->type, *k = &n->input[1]->type, *v = &n->input[2]->type;
     return (AttentionShape){.batch = q->dim[0],
@@ -54,6 +55,8 @@ static bool want_qkv(const Node *n, Diag *d, Arena *scratch) {
     if (k->dim[1] < 1 || q->dim[1] % k->dim[1] != 0)
         return diag_error(d, n->loc, 314, "%s: %lld query heads can't share %lld key heads evenly",
                           name, (long long)q->dim[1], (long long)k->dim[1]);
+    // A window bounds how far back a query sees, so it means something only where the future is
+    // hidden.
     const int64_t window = node_int(n, "window", 0);
     if (window < 0 || (window > 0 && node_int(n, "causal", 0) == 0))
         return diag_error(d, n->loc, 315, "%s: a window of %lld needs causal attention", name,
@@ -63,6 +66,7 @@ static bool want_qkv(const Node *n, Diag *d, Arena *scratch) {
     return true;
 }
 
+// [b, h, s, f]: queries' shape, values' width.
 static Type out_type(const Node *n) {
     Type out = n->input[0]->type;
     out.dim[3] = n->input[2]->type.dim[3];
@@ -73,6 +77,8 @@ bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
     if (!want_qkv(n, d, scratch))
         return false;
     result[0] = out_type(n);
+    // The log-sum-exp [b, h, s] is f32 even for bf16 operands: the backward pass takes
+    // probabilities back from it.
     result[1] = type_rows(&n->input[0]->type, DT_F32);
     return infer_want_size(n, &result[0], d, scratch);
 }
@@ -85,6 +91,7 @@ bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) 
         !infer_want(n, 4, "the log-sum-exp", lse, WANT_EXACT, d, scratch) ||
         !infer_want(n, 5, "the output's gradient", out, WANT_EXACT, d, scratch))
         return false;
+    // dq, dk and dv look like q, k and v.
     for (int i = 0; i < 3; i++)
         result[i] = n->input[i]->type;
     return true;
@@ -94,6 +101,7 @@ bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) 
 bool map_attention(const Node *n, IndexMap *out) {
     const Type rows = type_rows(&n->input[0]->type, DT_F32);
     index_map_init(n, &rows, out);
+    // Several query heads read one key head, so a query head's dim does not walk the key heads.
     const bool grouped = n->input[1]->type.dim[1] != rows.dim[1];
     for (int o = 0; o < out->operand_count; o++) {
         if (map_operand(n, o)->rank == 4)
@@ -106,11 +114,13 @@ bool map_attention(const Node *n, IndexMap *out) {
     return true;
 }
 
+// (q, k, v, out, lse, dout) -> (dq, dk, dv). q, k, lse and the mask are those of n.
 static Node *attention_grad(Builder *b, const Node *n, Value *v, Value *out, Value *dout) {
     Value *const in[] = {n->input[0], n->input[1], v, out, &n->result[1], dout};
     return build_node(b, OP_ATTENTION_GRAD, in, 6, n->attr, n->attr_count);
 }
 
+// A gradient added to another, or to none yet.
 static Value *add(Builder *b, Value *x, Value *y) {
     return x ? build_binary(b, OP_ADD, x, y) : y;
 }
@@ -121,7 +131,9 @@ static Value *add(Builder *b, Value *x, Value *y) {
 static void add_lse_gradient(Builder *b, const Node *n, Value *dlse, Value **dinput) {
     Value *q = n->input[0], *k = n->input[1];
     Value *const in[] = {q, k, k};
+    // sum_j p_j k_j [b, h, s, e], with the same probabilities as n.
     Node *mean_key = build_node(b, OP_ATTENTION, in, 3, n->attr, n->attr_count);
+    // dl scale [b, h, s], spread over the head dim to [b, h, s, e].
     Value *weight = build_scale(b, dlse, node_float(n, "scale", 1));
     weight = build_broadcast(b, build_cast(b, weight, q->type.dtype), &q->type, (int[]){0, 1, 2});
     Value *dout = build_binary(b, OP_MUL, q, weight);
@@ -130,6 +142,7 @@ static void add_lse_gradient(Builder *b, const Node *n, Value *dlse, Value **din
     dinput[1] = add(b, dinput[1], &back->result[2]);
 }
 
+// Either result may be unread and then has no gradient; dinput adds up what both give.
 void grad_attention(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     if (dresult[0]) {
         const Node *back = attention_grad(b, n, n->input[2], &n->result[0], dresult[0]);
@@ -148,6 +161,7 @@ typedef struct {
 static Seen keys_seen(const Node *n, const AttentionShape *s, int64_t query) {
     if (node_int(n, "causal", 0) == 0)
         return (Seen){.first = 0, .last = s->keys};
+    // The window never begins before key 0. Where queries outnumber keys, the first ones see none.
     const int64_t end = query + s->keys - s->queries + 1, window = node_int(n, "window", 0);
     const int64_t first = window > 0 && end > window ? end - window : 0;
     return (Seen){.first = first, .last = end < 0 ? 0 : end};
@@ -180,6 +194,7 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
         const QueryRow at = query_row(&s, row);
         const Seen seen = keys_seen(n, &s, at.query);
         double max = -HUGE_VAL, sum = 0;
+        // Scores first; the largest is taken out of every exponent, so that none overflows.
         for (int64_t j = seen.first; j < seen.last; j++) {
             const double *q = in[0].at + at.q * s.dim_qk, *k = in[1].at + (at.k + j) * s.dim_qk;
             score[j] = scale * dot(q, k, s.dim_qk);
@@ -187,6 +202,7 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
         }
         for (int64_t j = seen.first; j < seen.last; j++)
             sum += exp(score[j] - max);
+        // A row that sees no key keeps out = 0, as tensors begin.
         out[1].at[row] = seen.first < seen.last ? max + log(sum) : -HUGE_VAL;
         for (int64_t j = seen.first; j < seen.last; j++)
             for (int64_t f = 0; f < s.dim_v; f++)
@@ -205,6 +221,7 @@ void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const
         const QueryRow at = query_row(&s, row);
         const Seen seen = keys_seen(n, &s, at.query);
         const double *q = in[0].at + at.q * s.dim_qk, *dout = in[5].at + at.q * s.dim_v;
+        // D = dout . out, one number a query: what the softmax takes back from each score.
         const double whole = dot(dout, in[3].at + at.q * s.dim_v, s.dim_v);
         for (int64_t j = seen.first; j < seen.last; j++) {
             const int64_t k_at = (at.k + j) * s.dim_qk, v_at = (at.k + j) * s.dim_v;

@@ -20,6 +20,7 @@ bool infer_want_float(const Node *n, int input, Diag *d, Arena *scratch) {
 bool infer_want(const Node *n, int input, const char *role, Type type, WantDType want, Diag *d,
                 Arena *scratch) {
     const Type *t = &n->input[input]->type;
+    // WANT_FLOAT takes f32 for bf16 and the reverse: a gradient need not have its parameter's type.
     const bool fits = want == WANT_FLOAT ? dtype_is_float(t->dtype) : t->dtype == type.dtype;
     if (fits && type_same_shape(t, &type))
         return true;
@@ -27,6 +28,7 @@ bool infer_want(const Node *n, int input, const char *role, Type type, WantDType
                       type_text(scratch, &type), type_text(scratch, t));
 }
 
+// At least so many axes: operators on rows take any number in front.
 bool infer_want_rank(const Node *n, int input, int rank, Diag *d, Arena *scratch) {
     const Type *t = &n->input[input]->type;
     if (t->rank >= rank)
@@ -42,6 +44,7 @@ bool infer_want_axis(const Node *n, int64_t axis, int rank, Diag *d) {
                       op_info(n->op)->name, (long long)axis, rank);
 }
 
+// Before a result type is used for anything: the product of its dims must not overflow.
 bool infer_want_size(const Node *n, const Type *t, Diag *d, Arena *scratch) {
     if (type_check(t))
         return true;
@@ -60,11 +63,13 @@ bool infer_want_equal(const Node *n, int a, int b, Diag *d, Arena *scratch) {
         op_info(n->op)->name, what, type_text(scratch, left), type_text(scratch, right));
 }
 
+// t without its last axis: one element a row.
 Type type_rows(const Type *t, DType dtype) {
     CHECK(t->rank >= 1);
     return type_make(dtype, t->rank - 1, t->dim);
 }
 
+// The last axis alone: one element a column.
 Type type_columns(const Type *t, DType dtype) {
     CHECK(t->rank >= 1);
     return type_make(dtype, 1, &t->dim[t->rank - 1]);
@@ -72,6 +77,7 @@ Type type_columns(const Type *t, DType dtype) {
 
 int node_axes(const Node *n, const char *name, int axes[RANK_MAX]) {
     int count;
+    // Axes were checked when the node was inferred, so they fit an int.
     const int64_t *value = node_ints(n, name, &count);
     CHECK(count <= RANK_MAX);
     for (int i = 0; i < count; i++)
@@ -79,6 +85,7 @@ int node_axes(const Node *n, const char *name, int axes[RANK_MAX]) {
     return count;
 }
 
+// Operands of an index map: the inputs, then the results.
 const Type *map_operand(const Node *n, int o) {
     return o < n->input_count ? &n->input[o]->type : &n->result[o - n->input_count].type;
 }
@@ -91,5 +98,6 @@ void index_map_init(const Node *n, const Type *t, IndexMap *out) {
         out->extent[i] = t->dim[i];
     for (int o = 0; o < out->operand_count; o++)
         for (int i = 0; i < RANK_MAX; i++)
+            // Axis i goes by dim i; -1 past the operand's rank.
             out->axis_dim[o][i] = (int8_t)(i < map_operand(n, o)->rank ? i : -1);
 }

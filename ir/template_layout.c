@@ -2,6 +2,7 @@
 // are packed in panels of up to 32 columns, so their parts leave room for the last panel.
 #include "ir/template_layout.h"
 
+// x >= 0 up to a multiple of step; sizes are far below 2^62, so the sum is safe.
 static int64_t round_to(int64_t x, int64_t step) {
     return (x + step - 1) / step * step;
 }
@@ -22,6 +23,8 @@ static int64_t take(int64_t *floats, int64_t rows, int64_t columns) {
     return at;
 }
 
+// Blocks no larger than the product itself. Without a sum in place, the f32 tile [tile_m, tile_n]
+// is kept here and stored to c at the end.
 ProductLayout product_layout(const ProductKernel *p) {
     ProductLayout out = {.tile_m = smaller(p->tile_m, p->m),
                          .tile_n = smaller(p->tile_n, p->n),
@@ -33,6 +36,8 @@ ProductLayout product_layout(const ProductKernel *p) {
     return out;
 }
 
+// Both kinds share the first parts. One block of queries meets one block of keys at a time, so no
+// part has queries x keys elements; only dk and dv of the backward pass hold all keys.
 AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
     enum { BLOCK = ATTENTION_BLOCK };
     AttentionLayout out = {.qk_cap = round_to(t->dim_qk, 16), .v_cap = round_to(t->dim_v, 16)};
@@ -63,6 +68,7 @@ AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
     return out;
 }
 
+// Four bytes a float.
 size_t layout_bytes(int64_t floats) {
     return (size_t)round_to(floats * 4, 4096);
 }

@@ -9,9 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+// What an element type is, by DType; the names are those of every text form.
 typedef struct {
     const char *name;
-    size_t bytes;
+    size_t bytes; // Of one element in memory
     bool is_float;
 } DTypeInfo;
 
@@ -52,6 +53,7 @@ Type type_make(DType dtype, int rank, const int64_t *dim) {
 }
 
 Type type_scalar(DType dtype) {
+    // Rank 0: one element.
     return (Type){.dtype = dtype};
 }
 
@@ -92,6 +94,7 @@ void type_strides(const Type *t, int64_t stride[RANK_MAX]) {
     int64_t step = 1;
     for (int i = t->rank - 1; i >= 0; i--) {
         stride[i] = step;
+        // The last product is the element count and no stride, but it is checked as well.
         CHECK(count_mul(step, t->dim[i], &step));
     }
 }
@@ -99,6 +102,7 @@ void type_strides(const Type *t, int64_t stride[RANK_MAX]) {
 // An axis of size 0 makes the count 0, but the other dims are still multiplied: strides must not
 // overflow either.
 bool type_check(const Type *t) {
+    // Types may come from a text or a file, so nothing is taken for granted.
     if (t->rank < 0 || t->rank > RANK_MAX || (int)t->dtype < 0 || t->dtype >= DT_COUNT)
         return false;
     int64_t bytes = (int64_t)dtype_bytes(t->dtype);
@@ -112,6 +116,7 @@ bool type_check(const Type *t) {
     return true;
 }
 
+// A scalar has one element and is never empty.
 bool type_is_empty(const Type *t) {
     for (int i = 0; i < t->rank; i++)
         if (t->dim[i] == 0)
@@ -130,6 +135,7 @@ const char *type_text(Arena *a, const Type *t) {
     return arena_text(a, text);
 }
 
+// The builtins compute as if without limit and say whether the result fits; out is set either way.
 bool size_mul(size_t a, size_t b, size_t *out) {
     return !__builtin_mul_overflow(a, b, out);
 }
