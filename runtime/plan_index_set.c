@@ -5,6 +5,7 @@
 
 bool index_set_init(IndexSet *s, uint32_t limit, PlanMemory *pm) {
     *s = (IndexSet){.limit = limit};
+    // Level 0 has a bit for each number below limit; the highest level is one word.
     uint64_t words = limit;
     do {
         words = words / 64 + 1;
@@ -15,6 +16,7 @@ bool index_set_init(IndexSet *s, uint32_t limit, PlanMemory *pm) {
     return true;
 }
 
+// Sets the member's bit and those above that lead to it.
 void index_set_add(IndexSet *s, uint32_t member) {
     for (uint32_t i = 0; i < s->levels; i++, member /= 64)
         s->bits[i][member / 64] |= (uint64_t)1 << (member % 64);

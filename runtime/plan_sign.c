@@ -114,6 +114,7 @@ static bool content_set(Signer *s, Content *c, Run r) {
         return false;
     const size_t first = content_find(c, r.low);
     size_t last = first; // one past the runs that r touches
+    // Cost: linear in the runs behind r, which move.
     while (last < c->count && c->run[last].low < r.high)
         last++;
     // What sticks out on either side stays.
@@ -197,6 +198,7 @@ static uint64_t hash_product(uint64_t h, const PlanProduct *p) {
     return hash_numbers(h, tile, 2);
 }
 
+// kernel(k) of plan_sign.h for every kernel.
 static bool hash_kernels(Signer *s) {
     const Plan *p = s->plan;
     for (uint32_t i = 0; i < p->kernel_count; i++) {
@@ -205,6 +207,7 @@ static bool hash_kernels(Signer *s) {
         h = plan_hash_u64(h, k->tiles);
         s->kernel_hash[i] = plan_hash_u64(h, k->workspace);
     }
+    // A kernel that is a product goes on with its row.
     for (uint32_t i = 0; i < p->product_count; i++) {
         const uint32_t kernel = p->product[i].kernel;
         if (kernel >= p->kernel_count)
@@ -239,6 +242,7 @@ static bool has_kernel(const PlanInstr *instr) {
     return instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
 }
 
+// signature(i) of plan_sign.h, and the labels of what it writes.
 static bool sign_instr(Signer *s, PlanInstr *instr) {
     // A copy writes operand 0 and reads operand 1, a fill writes operand 0.
     if (has_kernel(instr) ? instr->kernel >= s->plan->kernel_count
@@ -342,6 +346,7 @@ static bool is_first_call(const PlanEntry *e, uint32_t call, bool *repeated) {
     return true;
 }
 
+// Each segment once, at its first call: later ones have the same signatures.
 static bool sign_entry(Signer *s, uint32_t index) {
     const Plan *p = s->plan;
     PlanEntry *e = &s->plan->entry[index];

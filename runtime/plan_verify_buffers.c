@@ -17,6 +17,7 @@ typedef struct {
     uint32_t rank; // by address among those of the sweep
 } Lived;
 
+// Ties by buffer, so that rank is the same on every run.
 static int compare_begin(const void *a, const void *b) {
     const Lived *x = a, *y = b;
     if (x->begin != y->begin)
@@ -45,6 +46,7 @@ typedef struct {
     uint64_t *live, *most; // by space, bytes now and at most in any entry
 } Sweep;
 
+// low begins at or below high. True after refusing.
 static bool overlaps(Verifier *v, const Lived *low, const Lived *high) {
     if (low->end <= high->begin)
         return false;
@@ -54,6 +56,7 @@ static bool overlaps(Verifier *v, const Lived *low, const Lived *high) {
     return true;
 }
 
+// The neighbours by address suffice: those live so far are disjoint.
 static bool add_live(Verifier *v, Sweep *s, IndexSet *set, const Lived *b) {
     const uint32_t below = index_set_below(set, b->rank), above = index_set_above(set, b->rank);
     if ((below != UINT32_MAX && overlaps(v, &s->lived[below], b)) ||
@@ -97,6 +100,7 @@ static bool sweep_entry(Verifier *v, Sweep *s, uint32_t entry) {
         if (b->bytes == 0 || (b->entry != UINT32_MAX && b->entry != entry))
             continue;
         const uint64_t begin = v->space_base[b->space] + b->offset;
+        // Alignments are powers of two (rule 2); the load counts padding, as rule 12 says.
         const uint64_t mask = (uint64_t)b->alignment - 1;
         s->lived[s->count++] = (Lived){.begin = begin,
                                        .end = begin + b->bytes,
@@ -107,6 +111,7 @@ static bool sweep_entry(Verifier *v, Sweep *s, uint32_t entry) {
     }
     qsort(s->lived, s->count, sizeof *s->lived, compare_begin);
     for (uint32_t i = 0; i < s->count; i++) {
+        // Ranks are positions in the set, which is ordered as addresses are.
         s->lived[i].rank = i;
         s->by_first[i] = s->by_last[i] = &s->lived[i];
     }
@@ -128,6 +133,7 @@ bool verify_buffers(Verifier *v) {
     for (uint32_t i = 0; i < p->entry_count; i++)
         if (!sweep_entry(v, &s, i))
             return false;
+    // Persistent buffers are checked even where there is no entry.
     if (p->entry_count == 0 && !sweep_entry(v, &s, UINT32_MAX))
         return false;
     for (uint32_t i = 0; i < p->space_count; i++)

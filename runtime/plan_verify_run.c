@@ -13,11 +13,11 @@
 typedef struct {
     Verifier *v;
     MemoryMap map;
-    uint64_t *kernel_hash;
-    uint32_t *clock;     // [stream][stream]
-    uint32_t *event;     // [event][stream], of the segment being executed
-    uint8_t *event_seen; // by event: signalled in this call
-    uint32_t event_room;
+    uint64_t *kernel_hash; // by kernel
+    uint32_t *clock;       // [stream][stream]
+    uint32_t *event;       // [event][stream], of the segment being executed
+    uint8_t *event_seen;   // by event: signalled in this call
+    uint32_t event_room;   // events of the segment that has most
     uint32_t step, floor;
     uint32_t segment, index, slot; // being executed
     const PlanInstr *instr;
@@ -31,6 +31,7 @@ typedef struct {
     bool zero;                // all of them
 } Found;
 
+// For the instruction being executed.
 static bool refuse(const Run *r, int rule, const char *what) {
     return verify_refuse_instr(r->v, rule, r->segment, r->index, "%s", what);
 }
@@ -46,6 +47,7 @@ static uint64_t operand_address(const Run *r, const PlanOperand *o) {
 
 // Whether step is over when the current instruction begins.
 static bool is_over(const Run *r, uint32_t step, uint32_t stream) {
+    // Step 0 is before the entry: states and inputs are there for every stream.
     return step <= r->floor ||
            step <= r->clock[(size_t)r->instr->stream * r->v->plan->stream_count + stream];
 }
@@ -53,6 +55,7 @@ static bool is_over(const Run *r, uint32_t step, uint32_t stream) {
 // Rule 14 for a run about to be read or written.
 static bool check_order(Run *r, uint32_t run, PlanAccess access) {
     const MapContent *c = &r->map.content[run];
+    // One stream is in order by itself, and the map keeps no readers then.
     if (r->map.streams == 1)
         return true;
     if (!is_over(r, c->writer, c->stream))
@@ -63,6 +66,7 @@ static bool check_order(Run *r, uint32_t run, PlanAccess access) {
         return true;
     }
     for (uint32_t s = 0; s < r->map.streams; s++)
+        // The instruction's own read does not count: it may work in place (rule 9).
         if (reader[s] != r->step && !is_over(r, reader[s], s))
             return refuse(r, 14, "overwrites bytes that another stream may still read");
     return true;
@@ -73,6 +77,8 @@ static bool check_order(Run *r, uint32_t run, PlanAccess access) {
 static bool find_content(const Run *r, uint64_t low, uint64_t high, uint64_t skip, Found *f) {
     const MemoryMap *m = &r->map;
     *f = (Found){.hash = plan_hash_start(), .zero = true};
+    // The run being gathered; length 0: none yet. Neighbours that continue it are joined, so that
+    // how the map happens to be cut does not show in the hash.
     uint64_t length = 0, label = 0, distance = 0;
     const uint32_t end = map_edge(m, high);
     for (uint32_t i = map_edge(m, low); i < end; i = map_next(m, i)) {
@@ -101,6 +107,7 @@ static bool find_content(const Run *r, uint64_t low, uint64_t high, uint64_t ski
 }
 
 // Makes runs begin and end with the range, and gives their first and the edge past their last.
+// Both addresses are edges: prepare has added those of everything that is ever touched.
 static void cut_range(Run *r, uint64_t low, uint64_t high, uint32_t *first, uint32_t *end) {
     *first = map_edge(&r->map, low);
     *end = map_edge(&r->map, high);
@@ -119,6 +126,8 @@ static bool read_operand(Run *r, const PlanOperand *o, Found *found) {
         const MapContent *c = &r->map.content[i];
         if (!c->known)
             return refuse(r, 15, "reads bytes that nothing wrote");
+        // Only fresh writes count inside a repeated segment, or what was written before its first
+        // call: see rule 15. Carried buffers have writer 0 by then (begin_carried).
         if (c->writer && c->writer <= r->floor && c->segment == r->segment)
             return refuse(r, 15, "reads what an earlier call of its segment wrote");
         if (!check_order(r, i, PLAN_READ))
@@ -145,6 +154,7 @@ static bool hash_kernels(Run *r) {
         h = plan_hash_u64(plan_hash_u64(h, k->tiles), k->workspace);
         if (r->v->product_of[i] != UINT32_MAX) {
             const PlanProduct *row = &p->product[r->v->product_of[i]];
+            // The order of plan_sign.h.
             const int64_t head[9] = {row->library,    (int64_t)row->a, (int64_t)row->b,
                                      (int64_t)row->c, row->batch[0],   row->batch[1],
                                      row->m,          row->n,          row->k};
@@ -182,6 +192,7 @@ static bool read_operands(Run *r, uint64_t *h, Found *found) {
     return true;
 }
 
+// Rule 14 for every byte that is about to be written.
 static bool check_writable(Run *r, uint64_t low, uint64_t high) {
     uint32_t first, end;
     cut_range(r, low, high, &first, &end);
@@ -213,11 +224,13 @@ static bool write_operand(Run *r, uint32_t index, uint64_t signature, const Foun
         return false;
     MapContent c = {.known = true,
                     .zero = instr->kind == INSTR_FILL && instr->imm[0] == 0,
+                    // For rule 16: made from what stood there.
                     .accumulated = reads_too(instr, index),
                     .stream = instr->stream,
                     .writer = r->step,
                     .segment = r->segment,
                     .label = plan_hash_u64(plan_hash_u64(plan_hash_start(), signature), index)};
+    // A copy moves content: found is of its only operand that is read.
     if (instr->kind == INSTR_COPY) {
         c.zero = found->zero;
         c.label = found->runs == 1 ? found->label : found->hash;
@@ -236,6 +249,7 @@ static bool write_workspace(Run *r) {
     const uint64_t end = at + r->v->plan->buffer[buffer].bytes;
     if (!check_writable(r, at, end))
         return false;
+    // Not known: reading it would be an error, but its writer still orders others.
     const MapContent c = {.stream = r->instr->stream, .writer = r->step, .segment = r->segment};
     map_set(&r->map, map_edge(&r->map, at), map_edge(&r->map, end), &c);
     return true;
@@ -245,6 +259,7 @@ static bool write_workspace(Run *r) {
 static bool wait_for_events(Run *r) {
     const uint32_t streams = r->v->plan->stream_count;
     const uint32_t events = r->v->plan->segment[r->segment].event_count;
+    // What this stream knows to be over; waiting only adds to it.
     uint32_t *clock = r->clock + (size_t)r->instr->stream * streams;
     for (uint32_t i = 0; i < r->instr->wait_count; i++) {
         const uint32_t event = r->instr->wait[i];
@@ -261,16 +276,19 @@ static bool wait_for_events(Run *r) {
 static bool signal_event(Run *r) {
     const uint32_t streams = r->v->plan->stream_count, event = r->instr->signal;
     uint32_t *clock = r->clock + (size_t)r->instr->stream * streams;
+    // Later instructions of the stream begin when this one is over.
     clock[r->instr->stream] = r->step;
     if (event == UINT32_MAX)
         return true;
     if (event >= r->v->plan->segment[r->segment].event_count || r->event_seen[event])
         return refuse(r, 13, "signals an event that is not its own");
+    // A waiter knows all that the signalling stream knew here.
     r->event_seen[event] = 1;
     memcpy(r->event + (size_t)event * streams, clock, streams * sizeof *clock);
     return true;
 }
 
+// Waits, reads, compares, writes, signals: the order an instruction really has.
 static bool execute(Run *r) {
     uint64_t signature;
     Found found = {0};
@@ -285,6 +303,7 @@ static bool execute(Run *r) {
     return write_workspace(r) && signal_event(r);
 }
 
+// Known content from no writer, from distance 0 on.
 static void set_buffer(Run *r, uint32_t buffer, uint64_t bytes, uint64_t label) {
     if (bytes == 0)
         return;
@@ -314,6 +333,7 @@ static bool is_zero(const Run *r, const MapContent *c) {
 }
 
 static bool is_accumulated(const Run *r, const MapContent *c) {
+    // Written in this call, from what the call found.
     return c->known && c->accumulated && c->writer > r->floor;
 }
 
@@ -325,6 +345,7 @@ static bool begin_carried(Run *r, uint32_t entry) {
         const PlanBuffer *b = &p->buffer[i];
         if (!b->carried || b->entry != entry)
             continue;
+        // Only before the first: what a call leaves is no zero.
         if (r->slot == 0 && !all_content(r, i, r->v->carried_extent[i], is_zero))
             return verify_refuse(r->v, 16, "buffer %u (%.100s) is not zero before the first call",
                                  i, b->name);
@@ -376,8 +397,10 @@ static bool execute_call(Run *r, uint32_t entry, const PlanCall *call) {
     const bool repeated = r->v->segment_calls[call->segment] > 1;
     r->segment = call->segment;
     r->slot = call->slot;
+    // Calls follow each other: all that came before is over for every stream.
     r->floor = r->step;
     memset(r->event_seen, 0, r->event_room);
+    // Before the second call: the slots that it and later ones read must be untouched.
     if (repeated &&
         ((r->slot && !check_slots(r, &r->v->plan->entry[entry])) || !begin_carried(r, entry)))
         return false;
@@ -404,6 +427,7 @@ static bool holds_signed(Run *r, uint64_t at, uint64_t bytes, uint64_t signature
     return f.hash == signature;
 }
 
+// Rule 17 for results.
 static bool check_results(Run *r, const PlanEntry *e) {
     for (uint32_t i = 0; i < e->result_count; i++) {
         const PlanResult *res = &e->result[i];
@@ -427,6 +451,7 @@ static bool check_states(Run *r, const PlanEntry *e) {
         const PlanCommit *c = &e->commit[i];
         const PlanState *s = &p->state[c->state];
         uint64_t bytes;
+        // Of two commits one would be lost.
         if (committed[c->state]++)
             return verify_refuse(r->v, 17, "state %.100s is committed twice", s->name);
         if (!verify_shape_bytes(s->dtype, s->rank, s->dim, &bytes) ||
@@ -452,12 +477,14 @@ static bool execute_entry(Run *r, uint32_t entry) {
     r->step = r->floor = 0;
     memset(r->clock, 0, (size_t)p->stream_count * p->stream_count * sizeof *r->clock);
     for (uint32_t i = 0; i < p->state_count; i++)
+        // The whole buffer, its padding too, as plan_sign labels it.
         set_buffer(r, p->state[i].buffer, p->buffer[p->state[i].buffer].bytes,
                    plan_label_state(p->state[i].name));
     for (uint32_t i = 0; i < e->input_count; i++)
         set_buffer(r, e->input[i].buffer, p->buffer[e->input[i].buffer].bytes,
                    plan_label_input(e->name, e->input[i].name));
     for (uint32_t i = 0; i < e->call_count; i++)
+        // Two calls of a repeated segment prove the rest: see plan_verify.c.
         if (e->call[i].slot < 2 && !execute_call(r, entry, &e->call[i]))
             return false;
     return check_results(r, e) && check_states(r, e);
@@ -498,6 +525,7 @@ static void add_known_edges(Run *r) {
 }
 
 // Operands that are not their whole buffer, in the calls that are executed.
+// Counts their edges, and with add adds them: once for the map's room, once for its content.
 static size_t each_operand_edge(Run *r, bool add) {
     const Plan *p = r->v->plan;
     size_t count = 0;
@@ -508,6 +536,7 @@ static size_t each_operand_edge(Run *r, bool add) {
                 if (o->offset == 0 && o->bytes == p->buffer[o->buffer].bytes)
                     continue;
                 const uint64_t at = buffer_address(r->v, o->buffer) + o->offset;
+                // Slots 0 and 1 are executed, each at its own place.
                 const bool twice = o->slot_bytes && r->v->segment_calls[i] > 1;
                 count += twice ? 4 : 2;
                 if (add)
@@ -521,6 +550,7 @@ static size_t each_operand_edge(Run *r, bool add) {
 static bool prepare(Run *r) {
     const Plan *p = r->v->plan;
     PlanMemory *pm = r->v->memory;
+    // Whole buffers and carried extents, states, partial operands; below results and inputs.
     size_t edges =
         4 * (size_t)p->buffer_count + 2 * (size_t)p->state_count + each_operand_edge(r, false);
     uint32_t events = 0;
@@ -540,6 +570,7 @@ static bool prepare(Run *r) {
     r->event_seen = plan_alloc(pm, events, 1);
     if (!r->clock || !r->event || !r->event_seen || !map_init(&r->map, edges, p->stream_count, pm))
         return verify_no_memory(r->v);
+    // At most the edges counted above: the map has room for no more.
     add_known_edges(r);
     each_operand_edge(r, true);
     return map_ready(&r->map, pm) || verify_no_memory(r->v);
