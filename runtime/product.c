@@ -15,16 +15,17 @@
 
 struct ProductTable {
     const Plan *plan;
-    uint32_t *of_kernel;           // by kernel index: product row or UINT32_MAX
-    const ProductLibraryOps **ops; // by product row
-    void **prepared;               // by product row: the library's own object
-    void *library[PRODUCT_LIBRARY_COUNT];
+    uint32_t *of_kernel;                  // by kernel index: product row or UINT32_MAX
+    const ProductLibraryOps **ops;        // by product row
+    void **prepared;                      // by product row: the library's own object
+    void *library[PRODUCT_LIBRARY_COUNT]; // by PlanProduct.library; NULL until a product needs it
 };
 
 // By PlanProduct.library.
 static const ProductLibraryOps *const library_table[PRODUCT_LIBRARY_COUNT] = {
     [PRODUCT_LIBRARY_ONEDNN] = &product_onednn, [PRODUCT_LIBRARY_OPENBLAS] = &product_openblas};
 
+// Opens the row's library where it is the first to need it.
 static PlimStatus prepare_row(ProductTable *t, uint32_t row, PlimError *error) {
     const PlanProduct *p = &t->plan->product[row];
     const ProductLibraryOps *ops =
@@ -34,6 +35,7 @@ static PlimStatus prepare_row(ProductTable *t, uint32_t row, PlimError *error) {
     }
     if (!t->library[p->library]) {
         const PlimStatus status =
+            // isa: what the library may use, where it can be told.
             ops->open(t->plan->isa ? t->plan->isa : "", &t->library[p->library], error);
         if (status != PLIM_OK)
             return status;
@@ -46,6 +48,7 @@ static PlimStatus prepare_row(ProductTable *t, uint32_t row, PlimError *error) {
 
 PlimStatus product_table_new(const Plan *p, ProductTable **out, PlimError *error) {
     ProductTable *t = calloc(1, sizeof *t);
+    // One more below: calloc of nothing may give NULL.
     const size_t rows = p->product_count;
     if (t) {
         t->plan = p;
@@ -74,6 +77,7 @@ void product_table_release(ProductTable *t) {
     if (!t)
         return;
     for (uint32_t i = 0; t->prepared && i < t->plan->product_count; i++)
+        // Rows behind the one that failed were never made.
         if (t->prepared[i])
             t->ops[i]->release(t->library[t->plan->product[i].library], t->prepared[i]);
     for (uint32_t i = 1; i < PRODUCT_LIBRARY_COUNT; i++)
@@ -90,6 +94,7 @@ uint32_t product_of_kernel(const ProductTable *t, uint32_t kernel) {
 }
 
 ProductTile product_tile(const PlanProduct *p, int64_t tile) {
+    // Tiles along a row of C and down its columns, the last ones smaller.
     const int64_t across = (p->n + p->tile_n - 1) / p->tile_n;
     const int64_t down = (p->m + p->tile_m - 1) / p->tile_m;
     const int64_t batch = tile / (across * down);
@@ -98,6 +103,7 @@ ProductTile product_tile(const PlanProduct *p, int64_t tile) {
         .m = tile / across % down * p->tile_m,
         .n = tile % across * p->tile_n,
     };
+    // What is left of C at the lower and right edge.
     out.rows = p->m - out.m < p->tile_m ? p->m - out.m : p->tile_m;
     out.columns = p->n - out.n < p->tile_n ? p->n - out.n : p->tile_n;
     return out;
@@ -105,6 +111,8 @@ ProductTile product_tile(const PlanProduct *p, int64_t tile) {
 
 void product_tile_operands(const PlanProduct *p, const ProductTile *tile, void *const *operand,
                            void *at[3]) {
+    // Element of A [b, m, k], B [b, k, n] and C [b, m, n] at the tile's corner; the depth k is
+    // never cut.
     const int64_t first[3] = {
         tile->batch[0] * p->a_stride[0] + tile->batch[1] * p->a_stride[1] +
             tile->m * p->a_stride[2],

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+// Values of cblas.h, which is not needed to compile.
 enum { CBLAS_ROW_MAJOR = 101, CBLAS_NO_TRANS = 111, CBLAS_TRANS = 112 };
 
+// C [m, n] = alpha x A [m, k] x B [k, n] + beta x C; leading dimensions in elements.
 typedef void SgemmFn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
                      const float *a, int lda, const float *b, int ldb, float beta, float *c,
                      int ldc);
@@ -25,9 +27,10 @@ typedef struct {
 
 typedef struct {
     int trans_a, trans_b, lda, ldb, ldc, k;
-    float beta;
+    float beta; // 1: add to C, 0: overwrite it
 } Prepared;
 
+// handle is open, whatever else was found.
 static void close_library(void *library) {
     Openblas *o = library;
     dlclose(o->handle);
@@ -48,6 +51,7 @@ static PlimStatus open_library(const char *isa, void **library, PlimError *error
             "was not found; install it, or compile with --target cpu, which needs no library");
     }
     o->handle = handle;
+    // POSIX promises the conversion to a function pointer that ISO C does not have.
     *(void **)(&o->sgemm) = dlsym(handle, "cblas_sgemm");
     *(void **)(&o->set_threads) = dlsym(handle, "openblas_set_num_threads");
     if (!o->sgemm || !o->set_threads) {
@@ -62,9 +66,11 @@ static PlimStatus open_library(const char *isa, void **library, PlimError *error
 // A matrix given by its strides as BLAS wants it: transposed or not, and its leading dimension.
 static bool as_blas(const int64_t stride[2], int64_t rows, int64_t columns, int *trans,
                     int *leading) {
+    // Rows are contiguous, or columns are; an axis of size 1 has any stride.
     const bool plain = stride[1] == 1 || columns == 1;
     if (!plain && stride[0] != 1 && rows != 1)
         return false;
+    // Elements of one contiguous line: the least leading dimension BLAS accepts.
     const int64_t across = plain ? columns : rows;
     int64_t lead = plain ? stride[0] : stride[1];
     if (lead < across)
@@ -79,6 +85,7 @@ static bool as_blas(const int64_t stride[2], int64_t rows, int64_t columns, int 
 static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace, void **out,
                           PlimError *error) {
     (void)library;
+    // OpenBLAS allocates its own, outside the plan's memory.
     (void)workspace;
     Prepared *made = calloc(1, sizeof *made);
     if (!made)
@@ -91,6 +98,7 @@ static PlimStatus prepare(void *library, const PlanProduct *p, size_t workspace,
         rows > INT_MAX || columns > INT_MAX ||
         !as_blas(p->a_stride + 2, p->m, p->k, &made->trans_a, &made->lda) ||
         !as_blas(p->b_stride + 2, p->k, p->n, &made->trans_b, &made->ldb) ||
+        // The last two strides are row and column; C can't be transposed.
         !as_blas(p->c_stride + 2, p->m, p->n, &trans_c, &made->ldc) || trans_c != CBLAS_NO_TRANS) {
         free(made);
         return error_set(

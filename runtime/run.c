@@ -17,12 +17,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+// The verifier lets no kernel have more (rule 7).
 enum { OPERANDS_MAX = 64 };
 
 struct PlimRun {
     const Plan *plan;
-    PlimKernelFn *const *kernel;
-    char **arena; // by space
+    PlimKernelFn *const *kernel; // by kernel index; the executable's own code
+    char **arena;                // by space
     ProductTable *products;
     PlimPool *pool;
     pthread_mutex_t pool_lock; // several streams, one pool
@@ -47,6 +48,7 @@ static PlimStatus no_memory(PlimError *error, const char *what, uint64_t bytes) 
                      (unsigned long long)bytes);
 }
 
+// Pages come zeroed and only when touched; NORESERVE: none are set aside before.
 static PlimStatus map_arenas(PlimRun *r, PlimError *error) {
     const Plan *p = r->plan;
     r->arena = calloc((size_t)p->space_count + 1, sizeof *r->arena);
@@ -69,6 +71,7 @@ static PlimStatus map_arenas(PlimRun *r, PlimError *error) {
 
 static bool stream_body(void *context, int stream);
 
+// Of one segment: the streams' table is shared by all of them.
 static uint32_t most_events(const Plan *p) {
     uint32_t most = 0;
     for (uint32_t i = 0; i < p->segment_count; i++)
@@ -111,6 +114,7 @@ PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, int threads, Plim
 void run_release(PlimRun *r) {
     if (!r)
         return;
+    // Threads end before what they work on.
     streams_release(r->streams);
     pool_release(r->pool);
     product_table_release(r->products);
@@ -134,6 +138,7 @@ uint64_t run_arena_bytes(const PlimRun *r) {
     return sum;
 }
 
+// Tiles begin .. end - 1 of the call, on one worker, in that worker's part of the workspace.
 static void run_tiles(void *context, int64_t begin, int64_t end, int worker) {
     CallInFlight *c = context;
     char *workspace = c->workspace ? c->workspace + (uint64_t)worker * c->workspace_step : NULL;
@@ -143,9 +148,11 @@ static void run_tiles(void *context, int64_t begin, int64_t end, int worker) {
     }
     const uint32_t row = product_of_kernel(c->run->products, c->instr->kernel);
     if (!product_run(c->run->products, row, c->operand, begin, end, workspace))
+        // Any worker may fail; pool_run's end orders the store before call_kernel reads it.
         __atomic_store_n(&c->failed, true, __ATOMIC_RELAXED);
 }
 
+// False where a library's product failed; generated kernels can't.
 static bool call_kernel(PlimRun *r, CallInFlight *c) {
     const PlanKernel *k = &r->plan->kernel[c->instr->kernel];
     if (c->instr->workspace != UINT32_MAX) {
@@ -164,12 +171,14 @@ static bool execute(PlimRun *r, const PlanInstr *instr) {
     CallInFlight c = {.run = r, .instr = instr};
     for (uint32_t i = 0; i < instr->operand_count; i++) {
         const PlanOperand *o = &instr->operand[i];
+        // The same address for every call, but for inputs, which move by slot.
         c.operand[i] = (char *)run_buffer(r, o->buffer) + o->offset + r->slot * o->slot_bytes;
     }
     switch (instr->kind) {
     case INSTR_KERNEL:
     case INSTR_PRODUCT:
         return call_kernel(r, &c);
+    // On the stream's own thread, without the pool.
     case INSTR_FILL:
         memset(c.operand[0], (int)instr->imm[0], (size_t)instr->operand[0].bytes);
         return true;
@@ -185,6 +194,7 @@ static bool stream_body(void *context, int stream) {
     PlimRun *r = context;
     for (uint32_t i = 0; i < r->segment->instr_count; i++) {
         const PlanInstr *instr = &r->segment->instr[i];
+        // The list holds all streams' instructions; each stream keeps its order in it.
         if (instr->stream != (uint32_t)stream)
             continue;
         for (uint32_t w = 0; w < instr->wait_count; w++)
@@ -200,6 +210,7 @@ static bool stream_body(void *context, int stream) {
 
 PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
     for (uint32_t i = 0; i < entry->call_count; i++) {
+        // Written before the streams start, which their lock makes visible.
         r->segment = &r->plan->segment[entry->call[i].segment];
         r->slot = entry->call[i].slot;
         if (r->streams ? !streams_run(r->streams) : !stream_body(r, 0)) {

@@ -115,6 +115,7 @@ static PlimStatus unknown_knob(const PlanEntry *entry, const char *assignment, P
     for (uint32_t i = 0; i < entry->input_count; i++)
         if (entry->input[i].source == PLAN_FROM_KNOB) {
             const size_t used = strlen(known);
+            // A list too long for the sentence is cut.
             snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "",
                      entry->input[i].name);
         }
@@ -153,6 +154,7 @@ PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error) {
     return run_entry(s->run, init, error);
 }
 
+// Rank and every dim; dtypes may differ, safetensors_read converts.
 static bool same_shape(const PlanState *state, const SafeTensor *t) {
     if (state->rank != t->rank)
         return false;
@@ -162,6 +164,7 @@ static bool same_shape(const PlanState *state, const SafeTensor *t) {
     return true;
 }
 
+// Without overflow: the verifier has seen the shape.
 static uint64_t state_elements(const PlanState *state) {
     uint64_t count = 1;
     for (uint32_t i = 0; i < state->rank; i++)
@@ -214,6 +217,7 @@ PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
     for (uint32_t i = 0; i < s->plan->state_count && status == PLIM_OK; i++) {
         const PlanState *state = &s->plan->state[i];
         const SafeTensor *t = safetensors_find(f, plan_state_file(state));
+        // Transient state belongs to the run, not to the model.
         if (t && state->kind != STATE_TRANSIENT)
             status = safetensors_read(f, t, 0, state_elements(state), state->dtype,
                                       run_buffer(s->run, state->buffer), error);
@@ -253,6 +257,7 @@ PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, 
 
 double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index) {
     const PlanResult *r = &entry->result[index];
+    // The first element, whatever the shape.
     const char *at = (const char *)run_buffer(s->run, r->buffer) + r->offset;
     uint32_t bits = 0; // memcpy: a result may stand at any offset
     float x;

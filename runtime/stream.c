@@ -30,6 +30,7 @@ struct PlimStreams {
     bool failed, stop;
 };
 
+// Of a stream with a thread; stream 0 is the caller's own and counts for itself.
 static void finish(PlimStreams *s, bool ok) {
     pthread_mutex_lock(&s->lock);
     s->busy--;
@@ -41,6 +42,7 @@ static void finish(PlimStreams *s, bool ok) {
 static void *stream_main(void *argument) {
     Stream *me = argument;
     PlimStreams *s = me->all;
+    // The last run this thread took part in.
     uint64_t seen = 0;
     for (;;) {
         pthread_mutex_lock(&s->lock);
@@ -88,6 +90,7 @@ void streams_release(PlimStreams *s) {
     s->stop = true;
     pthread_cond_broadcast(&s->change);
     pthread_mutex_unlock(&s->lock);
+    // Only threads that exist: streams_new may have failed half-way.
     for (int i = 1; i <= s->started; i++)
         pthread_join(s->stream[i].thread, NULL);
     pthread_cond_destroy(&s->change);
@@ -100,11 +103,13 @@ void streams_release(PlimStreams *s) {
 bool streams_run(PlimStreams *s) {
     pthread_mutex_lock(&s->lock);
     s->run++;
+    // Under the lock, before any thread can see the new run's number.
     s->busy = s->started;
     s->failed = false;
     pthread_cond_broadcast(&s->change);
     pthread_mutex_unlock(&s->lock);
 
+    // Stream 0 runs here, so one stream needs no thread.
     const bool ok = s->body(s->context, 0);
 
     pthread_mutex_lock(&s->lock);
