@@ -34,6 +34,7 @@ bool json_expect(JsonCursor *j, char c) {
     return json_accept(j, c) || fail(j);
 }
 
+// -1 where c is none.
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -128,6 +129,7 @@ static bool read_string(JsonCursor *j, char *out, size_t size) {
     if (!json_expect(j, '"'))
         return false;
     size_t used = 0;
+    // used: bytes of the string so far, stored or passed over.
     while (j->at < j->end && *j->at != '"') {
         char character[4];
         const size_t length = read_character(j, character);
@@ -194,6 +196,7 @@ static bool skip_number(JsonCursor *j) {
     return true;
 }
 
+// One of JSON's three words; what follows it is the caller's to check.
 static bool skip_word(JsonCursor *j, const char *word) {
     const size_t length = strlen(word);
     if ((size_t)(j->end - j->at) < length || memcmp(j->at, word, length) != 0)
@@ -246,6 +249,7 @@ bool json_skip(JsonCursor *j) {
     return !j->failed && skip_value(j, 0);
 }
 
+// Only space is left, and nothing failed before.
 bool json_at_end(JsonCursor *j) {
     skip_space(j);
     return !j->failed && j->at == j->end;

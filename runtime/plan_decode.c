@@ -97,6 +97,7 @@ static bool take_numbers(Decoder *d, void *first, uint32_t count) {
     return true;
 }
 
+// dtype, rank and that many dims; the rest stay zero.
 static bool take_shape(Decoder *d, const Field *f, void *object) {
     uint32_t dtype, rank;
     if (!take_u32(d, &dtype) || !take_u32(d, &rank))
@@ -113,6 +114,7 @@ static bool take_shape(Decoder *d, const Field *f, void *object) {
 
 static bool take_struct(Decoder *d, const FieldStruct *s, void *object);
 
+// A count and its elements: numbers, indices or structs. The list is the plan memory's.
 static bool take_list(Decoder *d, const Field *f, void *object) {
     uint32_t count;
     if (!take_u32(d, &count))
@@ -218,6 +220,7 @@ static bool take_header(Decoder *d, size_t size) {
     if (whole != size)
         return damaged(d, "the plan says it has %llu bytes, but there are %zu",
                        (unsigned long long)whole, size);
+    // Against accidents, not against forgers: everything is checked again below.
     if (little_endian(d->end, 8) != plan_hash_bytes(plan_hash_start(), d->first, size - 8))
         return damaged(d, "the digest does not match the bytes");
     return true;

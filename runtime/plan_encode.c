@@ -54,6 +54,7 @@ static void put_u64(Encoder *e, uint64_t value) {
 
 static void put_string(Encoder *e, const char *text) {
     const size_t size = strlen(text);
+    // The length is a u32 in the file.
     if (size > UINT32_MAX) {
         e->failed = true;
         return;
@@ -70,6 +71,7 @@ static void put_numbers(Encoder *e, const char *first, uint32_t count) {
 
 static void put_struct(Encoder *e, const FieldStruct *s, const void *object);
 
+// A count and its elements: numbers, structs or indices.
 static void put_list(Encoder *e, const Field *f, const void *object) {
     const uint32_t count = field_u32(object, f->count_offset);
     const char *list = field_list(object, f);
@@ -151,6 +153,7 @@ PlimStatus plan_encode(const Plan *p, uint8_t **bytes, size_t *size) {
             e.bytes[12 + i] = (uint8_t)(whole >> (8 * i));
         put_u64(&e, plan_hash_bytes(plan_hash_start(), e.bytes, e.size));
     }
+    // Without memory, or with a plan that has no binary form.
     if (e.failed) {
         free(e.bytes);
         return PLIM_NO_MEMORY;

@@ -50,6 +50,7 @@ static bool looks_like_word(const char *text) {
     return true;
 }
 
+// Quoted only where it must be, for the reader's sake.
 static void print_name(Printer *pr, const char *text) {
     if (!looks_like_word(text)) {
         print_quoted(pr, text);
@@ -103,6 +104,7 @@ static void print_numbers(Printer *pr, const char *first, uint32_t count) {
 }
 
 // "[3, 5]", with the kind's letter where it has one.
+// As print_numbers, for indices.
 static void print_refs(Printer *pr, const Field *f, const char *first, uint32_t count) {
     separate(pr);
     fputc('[', pr->out);
@@ -112,6 +114,7 @@ static void print_refs(Printer *pr, const Field *f, const char *first, uint32_t 
     fputc(']', pr->out);
 }
 
+// "f32[4, 8]"; rank 0 is "f32[]".
 static void print_shape(Printer *pr, const Field *f, const void *object) {
     separate(pr);
     fputs(plan_dtype_name((PlanDType)field_u32(object, f->offset)), pr->out);
@@ -130,6 +133,7 @@ static void print_inline(Printer *pr, const Field *f, const void *object) {
     fputc('(', pr->out);
     for (uint32_t i = 0; i < count; i++) {
         pr->space = false;
+        // A comma instead of the space that separate would give.
         if (i)
             fputs(", ", pr->out);
         print_fields(pr, f->of, list + (size_t)i * f->of->size, 0);
@@ -179,6 +183,7 @@ static void print_value(Printer *pr, const Field *f, const void *object, int ind
         print_float(pr, value);
         return;
     }
+    // The value is in range: decode, parse and the compiler see to that.
     case FIELD_ENUM:
         separate(pr);
         fputs(f->names[field_u32(object, f->offset)], pr->out);
@@ -237,10 +242,12 @@ static void print_fields(Printer *pr, const FieldStruct *s, const void *object, 
     bool open = false;
     for (uint32_t i = 0; i < s->count; i++) {
         const Field *f = &s->field[i];
+        // The braces stand even where every list is empty: the parser expects them.
         if (f->type == FIELD_LINES && !open) {
             fputs(" {\n", pr->out);
             open = true;
         }
+        // What the parser fills in by itself (set_omitted).
         if (field_is_omitted(object, f))
             continue;
         print_lead(pr, f);
@@ -262,6 +269,7 @@ void plan_print(const Plan *p, FILE *out) {
         pr.space = false;
         print_lead(&pr, f);
         print_value(&pr, f, p, 0);
+        // Lists of lines end their own lines.
         if (f->type != FIELD_LINES)
             fputc('\n', out);
     }

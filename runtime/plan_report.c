@@ -146,10 +146,12 @@ char *plan_size_text(uint64_t bytes, char out[32]) {
     return out;
 }
 
+// "-" for a plan without entries.
 static const char *entry_name(const Plan *p, uint32_t entry) {
     return entry == UINT32_MAX ? "-" : p->entry[entry].name;
 }
 
+// A line a space; fragmentation as in plan_report, in per cent.
 static void print_spaces(const Plan *p, FILE *out) {
     char a[32], b[32];
     for (uint32_t i = 0; i < p->space_count; i++) {
@@ -250,6 +252,7 @@ static void json_field(FILE *out, const char *name, const char *value) {
     fputs(",\n ", out);
 }
 
+// By entry name: instructions, load of its own buffers, and where that peaks.
 static void json_entries(const Plan *p, FILE *out) {
     fputs("\"entries\": {", out);
     for (uint32_t i = 0; i < p->entry_count; i++) {
@@ -269,6 +272,7 @@ static void json_entries(const Plan *p, FILE *out) {
 static void json_remarks(const Plan *p, FILE *out) {
     fputs("\"remarks\": [", out);
     for (uint32_t i = 0; i < p->remark_count; i++) {
+        // An object a line.
         fputs(i ? ",\n  {" : "\n  {", out);
         fputs("\"pass\": ", out);
         plan_json_string(out, p->remark[i].pass);
