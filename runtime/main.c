@@ -47,6 +47,7 @@ static void print_help(const char *program) {
     flags_print(flag_table, FLAG_COUNT, stdout);
 }
 
+// Gives the exit status that goes with the sentence.
 static int usage(const char *program, const char *text) {
     fprintf(stderr, "%s: %s\n", program, text);
     return EXIT_USAGE;
@@ -72,6 +73,7 @@ static bool add_text(const char **list, int *count, const char *value) {
 // False where the value makes no sense.
 static bool take_flag(CommandLine *c, const char *name, const char *value) {
     TrainOptions *t = &c->train;
+    // Lists, then numbers, which can be wrong, then text and switches, which can't.
     if (strcmp(name, "--data") == 0)
         return add_text(t->data, &t->data_count, value);
     if (strcmp(name, "--set") == 0)
@@ -107,6 +109,7 @@ static int read_command_line(CommandLine *c, int argc, char **argv) {
     for (;;) {
         const Flag *flag;
         const char *value;
+        // For the sentence; a longer argument is cut.
         char text[512];
         switch (flags_next(&cursor, &flag, &value)) {
         case FLAGS_END:
@@ -132,6 +135,7 @@ static int read_command_line(CommandLine *c, int argc, char **argv) {
     }
 }
 
+// The plan alone: no arena, no threads.
 static PlimStatus print_info(const PlimSession *s, bool json) {
     if (json)
         plan_print_json(s->plan, stdout);
@@ -158,6 +162,7 @@ static int run_command(const CommandLine *c, const char *program, const PlimImag
     session_close(&s);
     if (status == PLIM_OK)
         return EXIT_DONE;
+    // Whatever failed has set the sentence.
     fprintf(stderr, "%s: error: %s\n", program, error.text);
     return EXIT_INPUT;
 }
@@ -172,11 +177,13 @@ int plim_main(int argc, char **argv, const PlimImage *image) {
         print_help(argv[0]);
         return EXIT_DONE;
     }
+    // No command at all is answered with the help, a wrong one with a sentence.
     if (!c.command) {
         print_help(argv[0]);
         return EXIT_USAGE;
     }
     static const char *const command[] = {"train", "eval", "info"};
+    // Before anything starts: a run must not end without the file it was to write.
     if (c.train.save_every > 0 && !c.train.save)
         return usage(argv[0], "--save-every needs --save DIR");
     for (int i = 0; i < 3; i++)

@@ -29,6 +29,7 @@ static int usage(const char *text, const char *what) {
     return EXIT_USAGE;
 }
 
+// Gives the exit status that goes with the sentence.
 static int refuse(const char *file, const char *why) {
     fprintf(stderr, "plim-dump: error: %s: %s\n", file, why);
     return EXIT_INPUT;
@@ -51,12 +52,14 @@ static uint64_t little_endian(const uint8_t *at, int count) {
 static PlimStatus find_plan(const uint8_t *bytes, size_t size, PlanMemory *memory, Plan **out,
                             PlimError *error) {
     static const char magic[] = "PLIMPLAN";
+    // The digest comes at the end of the bytes: plan_decode checks it.
     enum { HEADER = 20 }; // magic, version, size
     const uint8_t *at = bytes, *end = bytes + size;
     while ((at = memmem(at, (size_t)(end - at), magic, sizeof magic - 1)) != NULL) {
         const size_t left = (size_t)(end - at);
         if (left >= HEADER && little_endian(at + 8, 4) == PLAN_VERSION) {
             const uint64_t whole = little_endian(at + 12, 8);
+            // A damaged size is cut to what is there, and plan_decode says what is wrong.
             return plan_decode(at, whole < left ? (size_t)whole : left, memory, out, error);
         }
         at++;
@@ -73,6 +76,7 @@ static PlimStatus read_plan(const char *file, const char *bytes, size_t size, Pl
     return find_plan((const uint8_t *)bytes, size, memory, out, error);
 }
 
+// what is the name of the flag; --verify is the one left over.
 static PlimStatus print_plan(const Plan *p, const char *what, PlimError *error) {
     if (strcmp(what, "--summary") == 0)
         plan_print_summary(p, stdout);
@@ -91,11 +95,13 @@ static PlimStatus print_plan(const Plan *p, const char *what, PlimError *error) 
 
 static int dump(const char *file, const char *what) {
     size_t size = 0;
+    // No program or plan comes near 1 TiB.
     char *bytes = tool_read("plim-dump", file, (size_t)1 << 40, &size);
     if (!bytes)
         return EXIT_INPUT;
     PlanMemory *memory = plan_memory_new();
     Plan *plan = NULL;
+    // For plan_memory_new, which says nothing.
     PlimError error = {"out of memory"};
     int status = 0;
     if (!memory || read_plan(file, bytes, size, memory, &plan, &error) != PLIM_OK ||
@@ -103,6 +109,7 @@ static int dump(const char *file, const char *what) {
         status = refuse(file, error.text);
     plan_memory_release(memory);
     free(bytes);
+    // A full disk or a closed pipe shows only now.
     return fflush(stdout) == 0 ? status : refuse("standard output", "can't be written");
 }
 
@@ -119,6 +126,7 @@ int main(int argc, char **argv) {
         if (got == FLAGS_PLAIN)
             file = value;
         else
+            // The last one counts.
             what = flag->name;
     }
     if (strcmp(what, "--help") == 0) {

@@ -38,6 +38,7 @@ typedef struct {
     PassOptions options;
 } Request;
 
+// Gives the exit status that goes with the sentence.
 static int usage(const char *text, const char *what) {
     fprintf(stderr, "plim-opt: %s%s\n", text, what);
     fprintf(stderr, "plim-opt --help lists the options\n");
@@ -125,6 +126,7 @@ static int read_passes(Arena *a, const char *text, const char ***out) {
     int count = 1;
     for (const char *c = text; *c; c++)
         count += *c == ',';
+    // Names lie in the copy, each ended where its comma was.
     *out = arena_array(a, const char *, count);
     for (int i = 0; i < count; i++) {
         char *next = at + strcspn(at, ",");
@@ -145,6 +147,7 @@ static int read_passes(Arena *a, const char *text, const char ***out) {
 // may be looked at, too.
 static bool read_input(const Request *r, PassCtx *cx, const char *text, size_t bytes,
                        Module **module) {
+    // So that diagnostics can show the line they speak of.
     diag_add_source(cx->diag, r->file, text, bytes);
     if (tool_text_kind(r->file, text) != TEXT_PLAN) {
         *module = module_parse(cx->arena, cx->diag, r->file, text, bytes);
@@ -217,6 +220,7 @@ int main(int argc, char **argv) {
     int status = read_flags(argc, argv, &r);
     if (status)
         return status;
+    // Neither needs an input.
     if (r.help || r.list) {
         if (r.help)
             printf("plim-opt [--passes A,B,...] [-o OUT] FILE.graph|FILE.plan|-\n");

@@ -10,6 +10,8 @@
 
 enum { EXIT_USAGE = 2 };
 
+// Name, value (NULL: a switch), heading in the help, help. The headings Model, Target and Plan
+// also decide what is_recorded keeps.
 static const Flag flag_table[] = {
     {"-o", "OUT", "Output", "where to; - is standard output (default: the model's base name)"},
     {"--emit", "KIND", "Output", "graph, plan, llvm, asm, obj or exe (default)"},
@@ -91,6 +93,7 @@ static bool read_size_override(Arena *a, const char *value, PlimcRequest *r) {
     return true;
 }
 
+// Whether value is among the count known words.
 static bool one_of(const char *value, const char *const *known, int count) {
     for (int i = 0; i < count; i++)
         if (strcmp(value, known[i]) == 0)
@@ -113,6 +116,7 @@ static bool take_number(PlimcRequest *r, const char *name, const char *value) {
     return strcmp(name, "--threads") != 0 || n <= 1024;
 }
 
+// Flags whose value is one of a few words.
 static bool take_choice(PlimcRequest *r, const char *name, const char *value) {
     static const char *const precision[] = {"f32", "bf16"}, *const format[] = {"text", "json"},
                              *const order[] = {"program", "depth-first", "list"};
@@ -173,6 +177,7 @@ static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *v
     if (strcmp(name, "--entry") == 0)
         return read_entries(a, value, r);
     if (strcmp(name, "-I") == 0) {
+        // Folders are searched in the order given.
         if (r->include_count == PLIMC_LIST_MAX)
             return false;
         r->include[r->include_count++] = value;
@@ -207,6 +212,7 @@ static int refuse_later(int argc, char **argv) {
 }
 
 int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
+    // flags is never NULL: the plan's record has "" for none.
     *r = (PlimcRequest){.emit = OUT_EXECUTABLE, .flags = ""};
     if (refuse_later(argc, argv))
         return EXIT_USAGE;
@@ -233,6 +239,7 @@ int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
     // Linkers write files, not streams.
     if (r->emit == OUT_EXECUTABLE && r->out && strcmp(r->out, "-") == 0)
         return wrong("a program can't go to standard output: name a file with -o", NULL);
+    // What needs no input is answered without one.
     if (!r->file && !r->help && !r->version && !r->explain)
         return wrong("which file? a .plim, a .graph, a .plan, or - for standard input", NULL);
     return 0;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 // Everything from the stream, up to one byte more than limit. NULL without memory.
+// The caller frees it.
 static char *read_stream(FILE *in, size_t limit, size_t *bytes) {
     size_t size = 0, capacity = 1 << 16;
     char *text = malloc(capacity);
@@ -21,6 +22,7 @@ static char *read_stream(FILE *in, size_t limit, size_t *bytes) {
             break;
         capacity *= 2;
         char *larger = realloc(text, capacity);
+        // realloc leaves the old block to us where it fails.
         if (!larger)
             free(text);
         text = larger;
@@ -41,10 +43,12 @@ char *tool_read(const char *tool, const char *path, size_t limit, size_t *bytes)
     // fread does not promise an errno: without one, the sentence must not name an older failure.
     errno = 0;
     char *text = read_stream(in, limit, bytes);
+    // The first of them that holds; NULL: all is well.
     const char *wrong = !text            ? "out of memory"
                         : ferror(in)     ? strerror(errno)
                         : *bytes > limit ? "it is too large"
                                          : NULL;
+    // Standard input is not ours to close.
     if (!standard)
         fclose(in);
     if (!wrong)
@@ -139,6 +143,7 @@ ToolText tool_text_kind(const char *path, const char *text) {
     for (size_t i = 0; i < sizeof graph_word / sizeof graph_word[0]; i++)
         if (strncmp(text, graph_word[i], strlen(graph_word[i])) == 0)
             return TEXT_GRAPH;
+    // What is neither is read as a model, whose parser has the better messages.
     return strncmp(text, "plan ", 5) == 0 ? TEXT_PLAN : TEXT_MODEL;
 }
 
@@ -172,5 +177,6 @@ bool tool_count(const char *text, int64_t least, int64_t *out) {
 
 bool tool_color(void) {
     const char *no = getenv("NO_COLOR");
+    // NO_COLOR counts where it is set to anything but nothing.
     return isatty(STDERR_FILENO) == 1 && !(no && *no);
 }
