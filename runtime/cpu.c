@@ -66,6 +66,7 @@ static bool has_feature(const Feature *f) {
     unsigned reg[4] = {0};
     if (!__get_cpuid_count(f->leaf, f->subleaf, &reg[0], &reg[1], &reg[2], &reg[3]))
         return false;
+    // Asked anew each time: a program checks once, at its start.
     return (reg[f->reg] >> f->bit & 1) && (read_xcr0() & f->xcr0) == f->xcr0;
 }
 

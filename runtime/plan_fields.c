@@ -127,6 +127,7 @@ static const Field segment_fields[] = {
 };
 STRUCT(segment, "segment", "s", PlanSegment, true);
 
+// call s1 slot 0
 static const Field call_fields[] = {
     REF(PlanCall, segment, "", OMIT_NEVER, SEGMENT),
     PLAIN(U32, PlanCall, slot, "slot", OMIT_NEVER),
@@ -154,6 +155,7 @@ static const Field result_fields[] = {
 };
 STRUCT(result, "result", NULL, PlanResult, false);
 
+// commit w0 signature 0x...
 static const Field commit_fields[] = {
     REF(PlanCommit, state, "", OMIT_NEVER, STATE),
     PLAIN(HEX, PlanCommit, signature, "signature", OMIT_NEVER),
@@ -199,6 +201,7 @@ static const Field product_fields[] = {
 };
 STRUCT(product, "product", NULL, PlanProduct, false);
 
+// remark PASS on "subject": "text"
 static const Field remark_fields[] = {
     PLAIN(NAME, PlanRemark, pass, "", OMIT_NEVER),
     PLAIN(STRING, PlanRemark, subject, "on", OMIT_ZERO),
@@ -248,6 +251,7 @@ size_t plan_dtype_bytes(PlanDType t) {
     return 0;
 }
 
+// "?" for a value no plan should have: names are also wanted for messages about bad plans.
 const char *plan_dtype_name(PlanDType t) {
     return (uint32_t)t < PLAN_DTYPE_COUNT ? dtype_names[t] : "?";
 }
@@ -286,6 +290,7 @@ static size_t field_least(const Field *f) {
     return 4;
 }
 
+// Recomputed at each call: tables are short.
 size_t field_struct_least(const FieldStruct *s) {
     size_t sum = 0;
     for (uint32_t i = 0; i < s->count; i++)
@@ -383,6 +388,7 @@ const char *field_ref_noun(FieldRef ref) {
     return noun[ref];
 }
 
+// Events are numbered by segment; outside of one there are none.
 uint32_t field_ref_limit(const Plan *p, const PlanSegment *segment, FieldRef ref) {
     switch (ref) {
     case REF_SPACE:

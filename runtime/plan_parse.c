@@ -81,6 +81,7 @@ static char peek(Parser *ps) {
     return ps->at < ps->end ? *ps->at : 0;
 }
 
+// Names such as h.0.ln_1 and x86-64 are one word.
 static bool is_word_character(char c) {
     return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '-';
 }
@@ -115,6 +116,7 @@ static bool expect(Parser *ps, const char *text) {
 static bool parse_digits(Parser *ps, uint64_t limit, uint64_t *out) {
     skip_space(ps);
     const char *start = ps->at;
+    // Signatures are printed in hexadecimal.
     const bool hex = ps->end - start > 2 && start[0] == '0' && start[1] == 'x';
     const uint64_t base = hex ? 16 : 10;
     ps->at += hex ? 2 : 0;
@@ -189,6 +191,7 @@ static bool parse_escape(Parser *ps, char *out) {
         const char digits[3] = {ps->at[0], ps->at[1], 0};
         *out = (char)strtol(digits, NULL, 16);
         ps->at += 2;
+        // No NUL, and nothing above 7F, where char is signed.
         if (*out > 0)
             return true;
     }
@@ -219,6 +222,7 @@ static bool parse_quoted(Parser *ps, const char **out) {
     }
     ps->at = close + 1;
     if (plan_utf8_prefix(text, n) != n)
+        // Refused here as the decoder does, so that both forms take the same plans.
         return fail(ps, start, "this string is not UTF-8 text");
     *out = text;
     return true;
@@ -247,6 +251,7 @@ static const char *line_end(const Parser *ps) {
 static bool next_bar(Parser *ps) {
     if (!accept(ps, "|"))
         return false;
+    // The one space after the bar is the printer's; more of them are the text's.
     if (ps->at < ps->end && *ps->at == ' ')
         ps->at++;
     return true;
@@ -287,6 +292,7 @@ static bool parse_block(Parser *ps, const char **out) {
 static bool note_ref(Parser *ps, FieldRef ref, uint32_t index, const char *at) {
     if (ps->site_count == ps->site_capacity) {
         const size_t capacity = ps->site_capacity ? 2 * ps->site_capacity : 256;
+        // Outside the plan's memory: gone when the plan has been read.
         RefSite *grown = realloc(ps->site, capacity * sizeof *grown);
         if (!grown)
             return no_memory(ps);
@@ -428,6 +434,7 @@ static bool begins_element(Parser *ps, const FieldStruct *s, uint32_t index) {
     return *s->label ? true : expect(ps, ":");
 }
 
+// Stores the finished list in the field; gives true.
 static bool list_set(void *object, const Field *f, const char *list, uint32_t count) {
     field_set(object, f->count_offset, &count, 4);
     memcpy((char *)object + f->offset, &list, sizeof list);
@@ -478,6 +485,7 @@ static bool parse_list(Parser *ps, const Field *f, void *object) {
     return expect(ps, f->of ? ")" : "]") && list_set(object, f, list, count);
 }
 
+// The fields whose value is one number, by its size in the struct.
 static bool parse_number(Parser *ps, const Field *f, void *object) {
     uint64_t word = 0;
     uint32_t half = 0;
@@ -517,6 +525,7 @@ static bool parse_string(Parser *ps, const Field *f, void *object) {
     return good;
 }
 
+// What stands behind the lead, by the field's type.
 static bool parse_value(Parser *ps, const Field *f, void *object) {
     uint32_t index;
     switch (f->type) {
@@ -585,6 +594,7 @@ static bool parse_struct(Parser *ps, const FieldStruct *s, void *object) {
         ps->segment = object;
     for (uint32_t i = 0; i < s->count; i++) {
         const Field *f = &s->field[i];
+        // One pair of braces for all lists of lines, which come last in every struct.
         if (braces && f->type == FIELD_LINES && !open) {
             if (!expect(ps, "{"))
                 return false;
@@ -607,6 +617,7 @@ static bool parse_whole(Parser *ps, Plan *p) {
     const char *start = ps->at;
     if (!expect(ps, "plan") || !parse_u32(ps, &version))
         return false;
+    // Before any field: another version may have other ones.
     if (version != PLAN_VERSION)
         return fail(ps, start, "the plan has version %u, this program reads version %d", version,
                     PLAN_VERSION);

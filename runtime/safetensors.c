@@ -48,6 +48,7 @@ static const DTypeRow *dtype_row(const char *name) {
     return NULL;
 }
 
+// A sentence that names the file and, where name is not NULL, the tensor.
 static PlimStatus damaged(const SafeFile *f, PlimError *error, const char *why, const char *name) {
     return error_set(error, PLIM_BAD_INPUT, "%s is no valid safetensors file: %s%s%s", f->path, why,
                      name ? " " : "", name ? name : "");
@@ -175,6 +176,7 @@ static PlimStatus check_tiling(SafeFile *f, PlimError *error) {
     if (f->count == 0)
         return f->bytes == 0 ? PLIM_OK : damaged(f, error, "bytes that belong to no tensor", NULL);
     qsort(f->tensor, f->count, sizeof *f->tensor, by_offset);
+    // Where the tensors so far end, in bytes from the first one's first.
     uint64_t end = 0;
     for (uint32_t i = 0; i < f->count; i++) {
         if (f->tensor[i].offset != end)
@@ -223,6 +225,7 @@ bool safetensors_probe(const uint8_t first[9], uint64_t file_bytes) {
     return length >= 2 && length <= HEADER_MAX && length + 8 <= file_bytes && first[8] == '{';
 }
 
+// Fills f from its path. What was opened before a failure is safetensors_close's to free.
 static PlimStatus open_file(SafeFile *f, PlimError *error) {
     f->fd = open(f->path, O_RDONLY | O_CLOEXEC);
     struct stat info;
@@ -268,6 +271,7 @@ void safetensors_close(SafeFile *f) {
     if (f->fd >= 0)
         close(f->fd);
     for (uint32_t i = 0; i < f->count; i++)
+        // Const for callers, but ours to free.
         free((void *)(uintptr_t)f->tensor[i].name);
     free(f->tensor);
     free(f->header);
@@ -288,6 +292,7 @@ const SafeTensor *safetensors_find(const SafeFile *f, const char *name) {
     return f->count ? bsearch(&key, f->tensor, f->count, sizeof key, by_name) : NULL;
 }
 
+// IEEE binary16 to binary32, exact.
 static float half_to_float(uint16_t h) {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
     uint32_t exponent = h >> 10 & 0x1f, fraction = h & 0x3ff;
@@ -340,6 +345,7 @@ static double element(const SafeTensor *t, const void *chunk, size_t i) {
     if (strcmp(name, "BF16") == 0 || strcmp(name, "F16") == 0) {
         uint16_t h;
         memcpy(&h, at + 2 * i, 2);
+        // F16; else BF16, the upper half of an f32.
         if (name[0] == 'F')
             return (double)half_to_float(h);
         const uint32_t bits = (uint32_t)h << 16;
@@ -398,6 +404,7 @@ PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t fir
     uint8_t chunk[CONVERT_CHUNK];
     // Elements 0 .. done - 1 have been stored.
     for (uint64_t done = 0; done < count;) {
+        // Both in elements.
         const uint64_t left = count - done, room = CONVERT_CHUNK / size;
         const uint64_t take = left < room ? left : room;
         if (!file_read_at(f->fd, chunk, take * size, f->data + t->offset + (first + done) * size))

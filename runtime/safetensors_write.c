@@ -63,6 +63,7 @@ static const char *format_dtype(PlanDType t) {
     return name[t];
 }
 
+// Dense: the product of dims times the dtype's bytes.
 static uint64_t tensor_bytes(const SafeSource *s) {
     uint64_t bytes = plan_dtype_bytes(s->dtype);
     for (uint32_t i = 0; i < s->rank; i++)
@@ -142,6 +143,7 @@ static bool sync_folder(const char *path) {
     return ok;
 }
 
+// False with errno set. Up to the rename path is untouched, and temporary is gone on failure.
 static bool write_file(const char *temporary, const char *path, const Text *header,
                        const SafeSource *tensor, uint32_t count) {
     const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
