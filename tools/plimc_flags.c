@@ -42,7 +42,7 @@ static const Flag flag_table[] = {
 };
 enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0] };
 
-// Promised for later; true where they take a value.
+// Promised for later: refuse_later knows them by name.
 static const char *const later_table[] = {"--far",   "--micro-batch", "--cluster", "--mesh",
                                           "--place", "--effort",      "--dump-mip"};
 
