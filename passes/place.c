@@ -29,6 +29,7 @@ Place place_dense(uint32_t storage, const Type *t) {
 
 // Axes of extent 1 are never walked, so their strides say nothing.
 bool place_is_dense(const Place *p, const Type *t) {
+    // Only its strides are of use: the offset of p may be any.
     const Place dense = place_dense(p->storage, t);
     for (int i = 0; i < t->rank; i++)
         if (t->dim[i] > 1 && p->stride[i] != dense.stride[i])
@@ -36,6 +37,7 @@ bool place_is_dense(const Place *p, const Type *t) {
     return true;
 }
 
+// Broadcast axes count: stride 0 equals stride 0 only.
 bool place_equal(const Place *a, const Place *b, const Type *t) {
     if (a->storage != b->storage || a->offset != b->offset)
         return false;
@@ -62,6 +64,7 @@ bool place_join(const Place *p, const Type *t, const int *axis, int count, int64
     *stride = 1;
     for (int i = count - 1; i >= 0; i--) {
         const int a = axis[i];
+        // Never walked: whatever its stride, it is in nobody's way.
         if (t->dim[a] == 1)
             continue;
         if (next < 0)
@@ -75,11 +78,13 @@ bool place_join(const Place *p, const Type *t, const int *axis, int count, int64
 
 bool place_reshape(const Place *p, const Type *from, const Type *to, Place *out) {
     *out = (Place){.storage = p->storage, .offset = p->offset};
+    // Without elements there is nothing to walk, and extents of 0 would never agree below.
     if (type_count(from) == 0) {
         *out = place_dense(p->storage, to);
         out->offset = p->offset;
         return true;
     }
+    // Invariant: axes before i of from and before j of to cover the same elements.
     int i = 0, j = 0;
     while (i < from->rank || j < to->rank) {
         // Take axes on both sides until the extents agree.
@@ -95,6 +100,7 @@ bool place_reshape(const Place *p, const Type *from, const Type *to, Place *out)
         int axis[RANK_MAX], axis_count = 0;
         for (int a = i_first; a < i; a++)
             axis[axis_count++] = a;
+        // This group of old axes must be walkable as one; the new axes divide it, row-major.
         int64_t step;
         if (!place_join(p, from, axis, axis_count, &step))
             return false;
@@ -147,6 +153,7 @@ static Place view_split(const Node *n, int result, const Place *in) {
     return out;
 }
 
+// Only a reshape can fail.
 bool place_view(const Node *n, int result, const Place *in, Place *out) {
     if (n->op == OP_RESHAPE)
         return place_reshape(in, &n->input[0]->type, &n->result[0].type, out);
@@ -163,6 +170,7 @@ bool place_view(const Node *n, int result, const Place *in, Place *out) {
     return true;
 }
 
+// A slice, a split, a broadcast: the operand has other elements than the result.
 bool place_unview(const Node *n, const Place *out, Place *in) {
     if (n->op == OP_RESHAPE)
         return place_reshape(out, &n->result[0].type, &n->input[0]->type, in);
@@ -179,6 +187,7 @@ bool place_unview(const Node *n, const Place *out, Place *in) {
 Place place_concat_part(const Node *concat, int part, const Place *whole) {
     Place p = *whole;
     const int64_t axis = node_int(concat, "axis", 0);
+    // The parts stand one after another along the axis.
     for (int i = 0; i < part; i++)
         p.offset += concat->input[i]->type.dim[axis] * whole->stride[axis];
     return p;
@@ -197,6 +206,7 @@ Place place_pad_inside(const Node *pad, const Place *whole) {
 void place_axis_order(const Place *p, const Type *t, int *order) {
     for (int i = 0; i < t->rank; i++) {
         int at = i;
+        // Strictly less: axes of one stride keep their order.
         for (; at > 0 && p->stride[order[at - 1]] < p->stride[i]; at--)
             order[at] = order[at - 1];
         order[at] = i;

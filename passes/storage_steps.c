@@ -14,6 +14,7 @@
 #include <string.h>
 
 // Steps are collected by segment and joined at the end.
+// The result is good until the next push.
 static Step *push_step(StorageWork *w, Step step) {
     StepList *l = &w->list[step.segment];
     if (l->count == l->capacity) {
@@ -25,6 +26,7 @@ static Step *push_step(StorageWork *w, Step step) {
     return &l->step[l->count++];
 }
 
+// Copied, for the callers' lists are on the stack.
 static const uint32_t *touch_list(StorageWork *w, const uint32_t *storage, int count) {
     uint32_t *list = arena_array(w->a, uint32_t, count + 1);
     for (int i = 0; i < count; i++)
@@ -49,6 +51,7 @@ static void push_copy(StorageWork *w, const Node *for_node, StepSegment segment,
               .for_node = for_node};
     if (constant) {
         s.from.storage = STORAGE_NONE;
+        // A fill is a memset of bytes one after another; strided zeros are copied as a number.
         if (constant_is_zero(constant) && place_is_dense(to, &value->type))
             s.kind = STEP_FILL;
     }
@@ -59,6 +62,7 @@ static void push_copy(StorageWork *w, const Node *for_node, StepSegment segment,
 }
 
 // Zeros in all of a storage.
+// value names the storage and gives its type; nothing of it is read.
 static void push_fill(StorageWork *w, const Node *for_node, StepSegment segment, uint32_t storage,
                       const Value *value) {
     push_step(w, (Step){.kind = STEP_FILL,
@@ -95,13 +99,18 @@ static bool is_rowwise(const Node *n) {
     return op_info(n->op)->lowering == LOWER_ROWS;
 }
 
+// Depends on types, operators and operands' axes only, never on the order of nodes.
 AxisOrder storage_axes(const StorageWork *w, const Node *n, int result) {
     const Value *v = &n->result[result];
     const OpLowering lowering = op_info(n->op)->lowering;
+    // [batch, heads, positions, dim] lies as [batch, positions, heads, dim]: what follows mostly
+    // joins the heads of a position, and then needs no copy.
     if (lowering == LOWER_ATTENTION && v->type.rank == 4)
         return (AxisOrder){.count = 4, .axis = {0, 2, 1, 3}};
+    // States are dense, as are results of templates that choose nothing.
     if (w->is_committed[v->id] || (lowering != LOWER_SCALAR && lowering != LOWER_ROWS))
         return (AxisOrder){0};
+    // The first operand of the result's shape leads: then both are walked the same way.
     for (int i = 0; i < n->input_count; i++) {
         const Value *x = n->input[i];
         AxisOrder axes = w->axes[x->id];
@@ -121,6 +130,7 @@ AxisOrder storage_axes(const StorageWork *w, const Node *n, int result) {
 }
 
 static Place place_by_axes(uint32_t storage, const Type *t, AxisOrder axes) {
+    // Not known, or broadcast: row-major.
     if (axes.count <= 0)
         return place_dense(storage, t);
     int order[RANK_MAX];
@@ -130,6 +140,7 @@ static Place place_by_axes(uint32_t storage, const Type *t, AxisOrder axes) {
 }
 
 // Whether the storage that x is in can be written at this time as if it were new.
+// Not states, inputs and accumulators, which others expect to find; and sizes must agree.
 static bool storage_is_free(const StorageWork *w, uint32_t storage, int32_t time, const Type *t) {
     const Storage *s = &w->sp->storage[storage];
     return !s->state && s->input < 0 && !s->carried && s->bytes == type_bytes(t) &&
@@ -142,6 +153,7 @@ static bool reads_only_at(const StorageWork *w, const Task *t, const Place *p, c
     for (int i = 0; i < t->count; i++)
         for (int k = 0; k < t->node[i]->input_count; k++) {
             const Value *x = t->node[i]->input[k];
+            // Only a read of the same elements at the same index comes before their overwriting.
             const Place *q = &w->sp->place[x->id];
             if (q->storage == p->storage &&
                 (!type_equal(&x->type, type) || !place_equal(p, q, type)))
@@ -151,6 +163,7 @@ static bool reads_only_at(const StorageWork *w, const Task *t, const Place *p, c
 }
 
 // The place of an input of the task that v may take over.
+// The first that is fit, in the order of operands. Costs operands squared, which are few.
 static bool find_overwritten(const StorageWork *w, int task, const Value *v, AxisOrder axes,
                              Place *out) {
     const Task *t = &w->tasks->task[task];
@@ -160,6 +173,7 @@ static bool find_overwritten(const StorageWork *w, int task, const Value *v, Axi
             const Place *p = &w->sp->place[x->id];
             if (p->storage == STORAGE_NONE || w->sp->constant[x->id])
                 continue;
+            // Strides must be those v would have in memory of its own: see storage.c.
             const Place want = place_by_axes(p->storage, &v->type, axes);
             if (storage_is_free(w, p->storage, w->time_of[task], &v->type) &&
                 type_equal(&x->type, &v->type) && place_equal(p, &want, &v->type) &&
@@ -182,6 +196,7 @@ static Place accumulator_place(StorageWork *w, const Value *v) {
     if (w->sp->place[v->id].storage != STORAGE_NONE)
         return w->sp->place[v->id];
     const uint32_t storage = storage_add(w, &v->type, BUFFER_GRADIENTS, v);
+    // With one micro-batch the sum is done when the step is: nothing is carried.
     w->sp->storage[storage].carried = w->g->repeat > 1;
     push_fill(w, v->def, STEP_PROLOGUE, storage, v);
     return place_dense(storage, &v->type);
@@ -200,6 +215,7 @@ static void choose_place(StorageWork *w, int task, const Node *n, int result) {
         p = w->home[v->id];
     else if (!find_overwritten(w, task, v, axes, &p))
         p = place_by_axes(new_storage(w, v), &v->type, axes);
+    // The accumulator's own node runs no kernel: it gets its place here.
     if (w->direct[v->id])
         set_place(w, w->accumulator[v->id], &p);
     set_place(w, v, &p);
@@ -208,6 +224,7 @@ static void choose_place(StorageWork *w, int task, const Node *n, int result) {
 // Whether something must be written for the result.
 static bool result_is_written(const StorageWork *w, const Node *n, int result) {
     const OpLowering lowering = op_info(n->op)->lowering;
+    // Templates have no form without a result: one that nobody reads is written as well.
     const bool template = lowering == LOWER_PRODUCT || lowering == LOWER_ATTENTION;
     return w->stored[n->result[result].id] || template;
 }
@@ -222,6 +239,7 @@ static void add_touch(uint32_t *list, int *count, uint32_t storage) {
 
 // Everything a step of these nodes reads and writes.
 static void set_touches(StorageWork *w, Step *s) {
+    // At most so many different ones.
     int limit = 0;
     for (int i = 0; i < s->node_count; i++)
         limit += s->node[i]->input_count + s->node[i]->result_count;
@@ -240,12 +258,14 @@ static void set_touches(StorageWork *w, Step *s) {
 static void copy_input(StorageWork *w, Step *s, const Node *n, int i, const int *order) {
     const Value *v = n->input[i];
     if (!s->in) {
+        // Places of all inputs, of which copies replace some.
         Place *in = arena_array(w->a, Place, n->input_count);
         for (int k = 0; k < n->input_count; k++)
             in[k] = w->sp->place[n->input[k]->id];
         s->in = in;
     }
     const uint32_t storage = storage_add(w, &v->type, BUFFER_WORKSPACE, v);
+    // A new list: an earlier copy of the step may still hold the one before.
     Place *in = arena_array(w->a, Place, n->input_count);
     memcpy(in, s->in, (size_t)n->input_count * sizeof *in);
     in[i] = place_ordered(storage, &v->type, order);
@@ -261,8 +281,10 @@ static void copy_for_template(StorageWork *w, Step *s, const Node *n) {
         for (int i = 0; i < n->input_count; i++) {
             const Type *t = &n->input[i]->type;
             const Place *p = &w->sp->place[n->input[i]->id];
+            // Row-major copies.
             for (int k = 0; k < t->rank; k++)
                 order[k] = k;
+            // q, k, v, out and dout need the head dim contiguous, the log-sum-exp all of it.
             const bool fine =
                 t->rank == 4 ? t->dim[3] == 1 || p->stride[3] == 1 : place_is_dense(p, t);
             if (!fine)
@@ -270,6 +292,7 @@ static void copy_for_template(StorageWork *w, Step *s, const Node *n) {
         }
         return;
     }
+    // The inner axes are one dim of the kernel: they must join.
     if (info->family == FAMILY_REDUCE) {
         const ReduceForm form = reduce_form(n);
         const Value *x = n->input[0];
@@ -288,6 +311,7 @@ static void push_product(StorageWork *w, Step s, const Node *n) {
     const Place *a = &w->sp->place[n->input[first]->id];
     const Place *b = &w->sp->place[n->input[first + 1]->id];
     const Place result = w->sp->place[n->result[0].id];
+    // A bit each for a, b and c.
     const unsigned copies = product_copies(n, a, b, &result);
     int order[RANK_MAX];
     for (int i = 0; i < 2; i++)
@@ -295,15 +319,18 @@ static void push_product(StorageWork *w, Step s, const Node *n) {
             product_copy_order(n, i, order);
             copy_input(w, &s, n, first + i, order);
         }
+    // The product goes to a dense place, and from there to where the result is wanted.
     if (copies & 4u) {
         product_copy_order(n, 2, order);
         const Value *v = &n->result[0];
         Place *out = arena_new(w->a, Place);
         *out = place_ordered(storage_add(w, &v->type, BUFFER_WORKSPACE, v), &v->type, order);
         s.out = out;
+        // The dense place begins as what is added to.
         if (s.accumulate)
             push_copy(w, n, s.segment, v, &result, out);
     }
+    // Last: only now are all places of the step known.
     set_touches(w, &s);
     push_step(w, s);
     if (copies & 4u)
@@ -333,6 +360,7 @@ static void confirm_direct(StorageWork *w, const Node *n) {
 static void place_over_base(StorageWork *w, int task, const Node *n) {
     const Value *base = n->input[0], *v = &n->result[0];
     const Place *p = &w->sp->place[base->id];
+    // Nobody reads the base afterwards, and the step itself reads nothing else of its storage.
     bool alone = !w->sp->constant[base->id] && p->storage != STORAGE_NONE &&
                  storage_is_free(w, p->storage, w->time_of[task], &v->type);
     for (int i = 1; i < n->input_count; i++)
@@ -342,6 +370,7 @@ static void place_over_base(StorageWork *w, int task, const Node *n) {
         set_place(w, v, p);
         return;
     }
+    // Otherwise a copy of the base comes first and is added to.
     const Place fresh = place_dense(new_storage(w, v), &v->type);
     push_copy(w, n, task_segment(w, task), base, p, &fresh);
     set_place(w, v, &fresh);
@@ -362,12 +391,14 @@ static void run_task(StorageWork *w, int task) {
     const Node *n = t->node[0];
     const OpLowering lowering = op_info(n->op)->lowering;
     const bool adds = n->op == OP_EINSUM_ADD && !adds_to_zero(w, n);
+    // Such operators stand alone: n is the task.
     const bool over_base = adds || lowering == LOWER_SCATTER;
     if (lowering == LOWER_PRODUCT)
         confirm_direct(w, n);
     for (int i = 0; i < t->count; i++)
         for (int r = 0; r < t->node[i]->result_count; r++) {
             w->axes[t->node[i]->result[r].id] = storage_axes(w, t->node[i], r);
+            // In registers, or never read.
             if (!result_is_written(w, t->node[i], r))
                 continue;
             if (over_base)
@@ -381,12 +412,14 @@ static void run_task(StorageWork *w, int task) {
               .segment = task_segment(w, task),
               .node = t->node,
               .node_count = t->count,
+              // A group is named after its last operator.
               .for_node = t->node[t->count - 1]};
     s.accumulate = adds || (lowering == LOWER_PRODUCT && w->direct[n->result[0].id]);
     if (lowering == LOWER_PRODUCT) {
         push_product(w, s, n);
         return;
     }
+    // A group reads its operands by strides that its kernel can walk: fusion has seen to it.
     if (t->count == 1)
         copy_for_template(w, &s, n);
     set_touches(w, &s);
@@ -401,6 +434,7 @@ static void place_views(StorageWork *w, int task, const Node *n) {
     for (int r = 0; r < n->result_count; r++) {
         const Value *v = &n->result[r];
         Place p;
+        // A reshape of memory whose axes don't join.
         if (!place_view(n, r, in, &p)) {
             // The operand, walked in row-major order, fills the result: the copy has the operand's
             // shape.
@@ -415,6 +449,7 @@ static void place_views(StorageWork *w, int task, const Node *n) {
 // Parts that are at home already need nothing.
 static void run_concat(StorageWork *w, int task, const Node *n) {
     const Value *v = &n->result[0];
+    // Given by storage_choose_homes; else it has memory of its own.
     Place whole = w->home[v->id];
     if (whole.storage == STORAGE_NONE)
         whole = place_dense(new_storage(w, v), &v->type);
@@ -422,6 +457,7 @@ static void run_concat(StorageWork *w, int task, const Node *n) {
     for (int i = 0; i < n->input_count; i++) {
         const Value *x = n->input[i];
         const Place part = place_concat_part(n, i, &whole);
+        // Computed elsewhere, or a constant: the part is written now.
         if (w->sp->constant[x->id] || !place_equal(&w->sp->place[x->id], &part, &x->type))
             push_copy(w, n, task_segment(w, task), x, &w->sp->place[x->id], &part);
     }
@@ -478,6 +514,7 @@ static void place_inputs(StorageWork *w) {
         const uint32_t storage = storage_add(w, &in->value->type, BUFFER_INPUTS, in->value);
         Storage *s = &w->sp->storage[storage];
         s->input = i;
+        // A slot for each micro-batch, side by side.
         if (in->source == FROM_DATA)
             CHECK(size_mul(s->bytes, (size_t)w->g->repeat, &s->bytes));
         w->sp->input_storage[i] = storage;
@@ -496,9 +533,11 @@ static void find_direct(StorageWork *w) {
         const Node *n = g->node[i];
         if (op_info(n->op)->family != FAMILY_UPDATE)
             continue;
+        // What an update reads in the shape of its result; it only names memory for people.
         for (int k = 0; k < n->input_count; k++)
             if (type_same_shape(&n->input[k]->type, &n->result[0].type))
                 w->is_gradient[w->root[n->input[k]->id]->id] = true;
+        // A group's kernel adds by itself; other readers would need the product on its own.
         const Value *x = n->input[0];
         const bool product = x->def->op == OP_EINSUM || adds_to_zero(w, x->def);
         if (n->op != OP_ACCUMULATE || n->group || !product || uses[x->id] != 1 ||
@@ -515,8 +554,10 @@ static void finish_results(StorageWork *w, StepSegment segment) {
         const Value *v = w->g->result[i].value;
         Place p = w->sp->place[v->id];
         const Node *def = w->root[v->id]->def;
+        // Constants have no memory so far; the form of strided results no caller knows.
         bool copy = w->sp->constant[v->id] || p.storage == STORAGE_NONE;
         copy = copy || !place_is_dense(&p, &v->type);
+        // The old version is asked for and would be overwritten.
         if (!copy && def->op == OP_STATE)
             copy = w->state_committed[w->sp->storage[p.storage].state->id];
         if (copy) {
@@ -532,6 +573,7 @@ static void finish_results(StorageWork *w, StepSegment segment) {
 // state is overwritten before it is read.
 static void finish_commits(StorageWork *w, StepSegment segment) {
     const Graph *g = w->g;
+    // First all copies out of states, then all copies into them.
     Place *from = arena_array(w->a, Place, g->commit_count + 1);
     for (int i = 0; i < g->commit_count; i++) {
         const Value *v = g->commit[i].value;
