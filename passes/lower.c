@@ -44,6 +44,7 @@ static PlanDType plan_dtype(DType t) {
 
 // Shapes as the plan has them.
 static void copy_dims(const Type *t, uint32_t *rank, int64_t dim[PLAN_RANK_MAX]) {
+    // Dims past the rank stay as the caller has them: 0.
     *rank = (uint32_t)t->rank;
     for (int i = 0; i < t->rank; i++)
         dim[i] = t->dim[i];
@@ -63,6 +64,7 @@ static void lower_states(Lower *lw) {
                                                              : BUFFER_STATE,
                         .bytes = type_bytes(&s->type),
                         .alignment = STORAGE_ALIGNMENT,
+                        // Of no entry, live at all times.
                         .entry = UINT32_MAX,
                         .last = UINT32_MAX,
                         .scope = "",
@@ -104,6 +106,7 @@ static void lower_buffers(Lower *lw) {
             lw->buffer_of[i] = s->state->id; // states are the first buffers
             continue;
         }
+        // Never touched: no instruction may ask for its buffer.
         if (s->first > s->last)
             continue;
         PlanBuffer b = {.name = storage_name(lw, s),
@@ -149,6 +152,7 @@ static void lower_inputs(Lower *lw, PlanEntry *e) {
     e->input = arena_array(a, PlanInput, g->input_count + 1);
     for (int i = 0; i < g->input_count; i++) {
         const Input *in = &g->input[i];
+        // Inputs without a name of the user's get one by their number.
         PlanInput *out = &e->input[i];
         *out =
             (PlanInput){.name = in->value->name ? in->value->name : arena_format(a, "input%d", i),
@@ -157,6 +161,8 @@ static void lower_inputs(Lower *lw, PlanEntry *e) {
                         .fallback = in->fallback,
                         .bound = in->bound,
                         .buffer = lw->buffer_of[lw->sp->input_storage[i]],
+                        // Data has a slot for each micro-batch; everything else is the same for all
+                        // of them.
                         .slots = in->source == FROM_DATA ? (uint32_t)g->repeat : 1,
                         .dtype = plan_dtype(in->value->type.dtype)};
         copy_dims(&in->value->type, &out->rank, out->dim);
@@ -167,6 +173,7 @@ static void lower_inputs(Lower *lw, PlanEntry *e) {
 static void lower_results(Lower *lw, PlanEntry *e) {
     const Graph *g = lw->g;
     Arena *a = lw->cx->arena;
+    // A result is a byte range of a buffer that lives to the entry's end.
     e->result_count = (uint32_t)g->result_count;
     e->result = arena_array(a, PlanResult, g->result_count + 1);
     for (int i = 0; i < g->result_count; i++) {
@@ -180,6 +187,7 @@ static void lower_results(Lower *lw, PlanEntry *e) {
                             .dtype = plan_dtype(v->type.dtype)};
         copy_dims(&v->type, &out->rank, out->dim);
     }
+    // Which states are new after the step; where they are does not change.
     e->commit_count = (uint32_t)g->commit_count;
     e->commit = arena_array(a, PlanCommit, g->commit_count + 1);
     for (int i = 0; i < g->commit_count; i++)
@@ -189,6 +197,7 @@ static void lower_results(Lower *lw, PlanEntry *e) {
 // One segment's instructions. Returns its index.
 static uint32_t lower_segment(Lower *lw, StepSegment segment) {
     static const char *const name[STEP_SEGMENT_COUNT] = {"prologue", "body", "update"};
+    // The segment's steps, which keep their numbers as linear positions.
     const int begin = segment ? lw->sp->segment_end[segment - 1] : 0;
     const int end = lw->sp->segment_end[segment];
     Plan *p = lw->plan;
@@ -203,10 +212,12 @@ static uint32_t lower_segment(Lower *lw, StepSegment segment) {
 // The program of the entry: see docs/plan.md for what each segment is.
 static void lower_calls(Lower *lw, PlanEntry *e) {
     const uint32_t repeat = (uint32_t)lw->g->repeat;
+    // The prologue, each repetition of the body, the update: at most.
     e->call = arena_array(lw->cx->arena, PlanCall, repeat + 2);
     if (lw->sp->segment_end[STEP_PROLOGUE] > 0)
         e->call[e->call_count++].segment = lower_segment(lw, STEP_PROLOGUE);
     const uint32_t body = lower_segment(lw, STEP_BODY);
+    // The same instructions each time, on the data of micro-batch r.
     for (uint32_t r = 0; r < repeat; r++)
         e->call[e->call_count++] = (PlanCall){.segment = body, .slot = r};
     if (lw->sp->segment_end[STEP_UPDATE] > lw->sp->segment_end[STEP_BODY])
@@ -225,6 +236,7 @@ static void lower_entry(Lower *lw, const Graph *g) {
     lower_inputs(lw, e);
     lower_results(lw, e);
     lower_calls(lw, e);
+    // Groups, views and constants make the operators more than the instructions.
     remark_add(lw->cx, "lower", g->name, "%d operators became %d instructions, %d buffers",
                g->node_count, lw->sp->step_count, lw->sp->storage_count);
 }
@@ -242,11 +254,13 @@ static void lower_kernels(Lower *lw) {
                                                     .text = kernel_text(k, a),
                                                     .tiles = (uint64_t)kernel_tiles(k),
                                                     .workspace = kernel_workspace(k)};
+        // Products of a library have their shape in the plan too: the runtime calls it by numbers.
         const ProductKernel *from = &k->product;
         if (k->kind != KERNEL_PRODUCT || from->library == PRODUCT_OWN)
             continue;
         PlanProduct *out = &p->product[p->product_count++];
         *out = (PlanProduct){.kernel = (uint32_t)i,
+                             // 1 oneDNN, 2 OpenBLAS, as runtime/plan.h has them.
                              .library = from->library == PRODUCT_ONEDNN ? 1 : 2,
                              .a = plan_dtype(from->a),
                              .b = plan_dtype(from->b),
@@ -280,10 +294,12 @@ static Plan *plan_begin(const Module *m, PassCtx *cx) {
     p->flags = or_empty(o->flags);
     p->tokenizer = m->tokenizer ? m->tokenizer : "bytes";
     p->workers = o->workers > 0 ? (uint32_t)o->workers : WORKERS;
+    // One stream and one memory: the CPU's.
     p->stream_count = 1;
     p->space_count = 1;
     p->space = arena_array(cx->arena, PlanSpace, 1);
     p->space[0].kind = SPACE_DEVICE;
+    // As many as there can be; entries may lack a prologue or an update.
     p->segment = arena_array(cx->arena, PlanSegment, m->entry_count * STEP_SEGMENT_COUNT + 1);
     p->entry = arena_array(cx->arena, PlanEntry, m->entry_count + 1);
     return p;
@@ -291,10 +307,12 @@ static Plan *plan_begin(const Module *m, PassCtx *cx) {
 
 PassResult pass_lower(Module *m, PassCtx *cx) {
     Lower lw = {.cx = cx, .m = m, .plan = plan_begin(m, cx), .kernels = {.a = cx->arena}};
+    // States first: their buffers' numbers are their ids.
     lower_states(&lw);
     for (int i = 0; i < m->entry_count; i++)
         lower_entry(&lw, m->entry[i]);
     lower_kernels(&lw);
+    // Signatures of the dataflow, from what the plan says now: the verifier compares later.
     CHECK(plan_sign(lw.plan) == PLIM_OK);
     cx->plan = lw.plan;
     remark_add(cx, "lower", or_empty(m->name), "%u kernels, %u of them products by a library",

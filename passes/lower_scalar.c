@@ -15,6 +15,7 @@ typedef struct {
     const Type *space;
     KernelAxis axis;
     int rank;
+    // By dim: its axes of the space, slowest first.
     int axis_count[RANK_MAX];
     int axes[RANK_MAX][RANK_MAX];
 } KernelSpace;
@@ -51,6 +52,7 @@ static KernelSpace space_in_order(const Type *t, const int *order) {
 }
 
 // The inner axes are one dim: the column that is summed along, or the columns that are summed down.
+// ROWS: outer dims, then the reduced one. COLUMNS: the reduced ones, then the kept one.
 static KernelSpace space_of_reduce(const Node *n) {
     const ReduceForm form = reduce_form(n);
     KernelSpace s = {.space = &n->input[0]->type, .axis = form.axis};
@@ -71,6 +73,7 @@ static KernelSpace space_of_elementwise(const StoragePlan *sp, const Step *s, co
     for (int i = 0; i < s->node_count; i++)
         for (int r = 0; r < s->node[i]->result_count; r++) {
             const Place p = step_result(sp, s, s->node[i], r);
+            // In registers only: no memory to follow.
             if (p.storage == STORAGE_NONE)
                 continue;
             int order[RANK_MAX];
@@ -83,6 +86,7 @@ static KernelSpace space_of_elementwise(const StoragePlan *sp, const Step *s, co
 // One operator leads: a rowwise or column one where there is one, for the others follow its axes.
 static KernelSpace space_of_step(const StoragePlan *sp, const Step *s) {
     bool elementwise = true;
+    // The last operator with axes of its own; fusion groups only such as agree on them.
     const Node *leader = s->node[0];
     KernelAxis axis = KERNEL_ROWS;
     for (int i = 0; i < s->node_count; i++) {
@@ -92,6 +96,7 @@ static KernelSpace space_of_step(const StoragePlan *sp, const Step *s) {
             elementwise && (info->flags & OPF_ELEMENTWISE || info->family == FAMILY_UPDATE);
         if (info->lowering != LOWER_SCALAR)
             leader = n;
+        // The only ones that walk down columns; a reduce says for itself.
         if (info->lowering == LOWER_COLUMNS || info->lowering == LOWER_SCATTER)
             axis = KERNEL_COLUMNS;
     }
@@ -107,6 +112,7 @@ static KernelSpace space_of_step(const StoragePlan *sp, const Step *s) {
     return space;
 }
 
+// A dim's extent is the product of its axes'.
 static void build_begin(ScalarBuild *b) {
     int64_t dim[KERNEL_DIMS_MAX];
     CHECK(b->space.rank <= KERNEL_DIMS_MAX);
@@ -136,6 +142,7 @@ static int add_operand(ScalarBuild *b, DType dtype, Access access, const Place *
 // The operand for memory at p whose axis i follows axis space_axis[i] of the space.
 static int find_operand(ScalarBuild *b, const Type *t, Access access, const Place *p,
                         const int *space_axis) {
+    // Axes of the space that t lacks, or that are broadcast, keep stride 0.
     Place on_space = {0};
     for (int i = 0; i < t->rank; i++)
         if (space_axis[i] >= 0 && t->dim[i] > 1)
@@ -144,9 +151,11 @@ static int find_operand(ScalarBuild *b, const Type *t, Access access, const Plac
     for (int d = 0; d < b->space.rank; d++) {
         if (b->space.axis_count[d] == 0)
             continue;
+        // Storage has made the copies that joining needs.
         CHECK(place_join(&on_space, b->space.space, b->space.axes[d], b->space.axis_count[d],
                          &stride[d]));
     }
+    // Equal loads are one operand: a kernel has few, and reads the memory once.
     for (int o = 0; o < b->operand_count; o++)
         if (b->operand[o].dtype == t->dtype && b->operand[o].access == access &&
             b->call->operand[o].storage == p->storage && b->call->operand[o].offset == p->offset &&
@@ -177,6 +186,7 @@ static KRef input_ref(ScalarBuild *b, const Node *n, int i) {
     const Value *v = n->input[i];
     for (int k = 0; k < b->made_count; k++)
         if (b->made[k] == v)
+            // As a store and a load between two kernels would round it.
             return v->type.dtype == DT_BF16 ? kb_op1(b->kb, KOP_ROUND_BF16, b->made_ref[k])
                                             : b->made_ref[k];
     if (b->sp->constant[v->id])
@@ -191,6 +201,7 @@ static KRef input_ref(ScalarBuild *b, const Node *n, int i) {
 static KSource source_of(void *user, int input) {
     ScalarBuild *b = user;
     const Node *n = b->node;
+    // The base of scatter_add is where its result is: updated in place.
     const bool base = op_info(n->op)->lowering == LOWER_SCATTER && input == 0;
     const Place p = base ? step_result(b->sp, b->step, n, 0) : step_input(b->sp, b->step, n, input);
     CHECK(p.storage != STORAGE_NONE);
@@ -207,6 +218,7 @@ static void lower_node(ScalarBuild *b, const Node *n) {
     const OpInfo *info = op_info(n->op);
     KRef *in = arena_array(b->a, KRef, n->input_count + 2);
     KRef *out = arena_array(b->a, KRef, n->result_count + 1);
+    // Room beyond the inputs: in[1] of accumulate is the sum so far.
     for (int i = 0; i < n->input_count + 2; i++)
         in[i] = -1;
     b->node = n;
@@ -222,6 +234,7 @@ static void lower_node(ScalarBuild *b, const Node *n) {
     info->lower(b->kb, n, in, out);
     if (info->flags & OPF_RANDOM) {
         CHECK(b->call->imm_count < CALL_IMM_MAX);
+        // Keys are immediates, so that layers that differ in nothing else share a kernel.
         b->call->imm[b->call->imm_count++] = node_int(n, "key", 0) & 0xffffffff;
     }
     for (int r = 0; r < n->result_count && info->lowering != LOWER_SCATTER; r++) {
@@ -229,6 +242,7 @@ static void lower_node(ScalarBuild *b, const Node *n) {
         b->made[b->made_count] = v;
         b->made_ref[b->made_count++] = out[r];
         const Place p = step_result(b->sp, b->step, n, r);
+        // Read inside the group only.
         if (p.storage == STORAGE_NONE)
             continue;
         kb_store(b->kb,
@@ -240,6 +254,7 @@ static void lower_node(ScalarBuild *b, const Node *n) {
 
 void lower_scalar(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out) {
     ScalarBuild b = {.sp = sp, .step = s, .a = a, .call = out, .space = space_of_step(sp, s)};
+    // One kernel of all nodes, in order: operands of later ones are made by earlier ones.
     int results = 0;
     for (int i = 0; i < s->node_count; i++)
         results += s->node[i]->result_count;
@@ -253,6 +268,7 @@ void lower_scalar(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *ou
     CHECK(out->kernel->imm_count == out->imm_count);
 }
 
+// Walks in the order of the target, so that writes are contiguous.
 void lower_copy(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out) {
     int order[RANK_MAX], axis[RANK_MAX];
     place_axis_order(&s->to, s->type, order);

@@ -11,6 +11,7 @@ const Type *node_space(const Node *n) {
     case LOWER_ROWS:
     case LOWER_COLUMNS:
         return &n->input[0]->type;
+    // The updates' rows; the base is reached by index.
     case LOWER_SCATTER:
         return &n->input[2]->type;
     case LOWER_SCALAR:
@@ -29,17 +30,20 @@ int node_space_axis(const Node *n, int operand, int axis) {
     const Type *space = node_space(n);
     const bool input = operand < n->input_count;
     const Type *t = input ? &n->input[operand]->type : &n->result[operand - n->input_count].type;
+    // Also where an index map exists: equal shapes walk alike.
     if (type_same_shape(t, space))
         return axis;
     if (!input && info->family == FAMILY_REDUCE) {
         const ReduceForm form = reduce_form(n);
         return form.axis == KERNEL_ROWS ? form.outer[axis] : form.inner[axis];
     }
+    // Sums down columns keep the trailing axes.
     if (!input && info->lowering == LOWER_COLUMNS)
         return axis + space->rank - t->rank;
     IndexMap map;
     if (info->map && info->map(n, &map)) {
         const int dim = map.axis_dim[operand][axis];
+        // Below 0 the whole axis takes part at every index: it is the row that is walked.
         return dim < 0 ? space->rank - 1 : dim;
     }
     return axis;

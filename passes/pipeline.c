@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+// In the order in which they run.
 static const Pass pass_table[] = {
 #define P(NAME, NEEDS, GIVES, BREAKS, HELP) {#NAME, pass_##NAME, NEEDS, GIVES, BREAKS, HELP},
 #include "passes/pipeline.def"
@@ -33,6 +34,7 @@ const Pass *pass_find(const char *name) {
     return NULL;
 }
 
+// Walks the table with the set of properties that hold; NULL where every pass finds its needs.
 const Pass *pass_first_misplaced(void) {
     unsigned have = 0;
     for (int i = 0; i < PASS_COUNT; i++) {
@@ -51,6 +53,7 @@ static bool check_after(const Module *m, PassCtx *cx, const Pass *pass) {
                   pass->name);
         return false;
     }
+    // Before layout buffers have no addresses, and the verifier nothing to compare.
     if (!cx->plan || !(pass->gives & IR_PLACED))
         return true;
     PlimError error = {{0}};
@@ -73,12 +76,14 @@ static bool run_one(Module *m, PassCtx *cx, const Pass *pass) {
 bool pipeline_run(Module *m, PassCtx *cx, const char *const *name, int count, PassDump dump,
                   void *user) {
     CHECK(!pass_first_misplaced());
+    // Named passes run as named, in that order; else the whole table.
     const int total = count ? count : PASS_COUNT;
     for (int i = 0; i < total; i++) {
         const Pass *pass = count ? pass_find(name[i]) : &pass_table[i];
         if (!pass)
             return diag_error(cx->diag, (Loc){0}, 891, "there is no pass named %s", name[i]);
         const bool done = run_one(m, cx, pass);
+        // Also after a failure, so that the caller finds it empty.
         arena_reset(cx->scratch);
         if (!done)
             return false;

@@ -15,6 +15,7 @@
 #include <string.h>
 
 // Far beyond what any graph needs; a sweep less only leaves something unsimplified.
+// Ends a pair of rewrites that undo each other, which would be our mistake.
 enum { SWEEPS_MAX = 32 };
 
 // Nodes kept so far, found by what they compute. Open addressing; a power of two of slots.
@@ -23,6 +24,7 @@ typedef struct {
     uint64_t mask;
 } Seen;
 
+// 2: as if read by others too, so that rewrites that pay only for a single reader hold back.
 int simplify_uses(const Simplify *s, const Value *v) {
     return v->id < s->limit ? s->uses[v->id] : 2;
 }
@@ -32,6 +34,7 @@ Value *simplify_uniform(Simplify *s, const Type *type, double value) {
     return type->rank ? build_broadcast(&s->b, one, type, NULL) : one;
 }
 
+// Over the bytes of plain numbers and texts, never of structs with padding.
 static uint64_t mix(uint64_t hash, const void *bytes, size_t size) {
     const unsigned char *at = bytes;
     for (size_t i = 0; i < size; i++)
@@ -87,6 +90,7 @@ static bool commutes(Op op) {
 
 static uint64_t node_hash(const Node *n) {
     uint64_t hash = mix(UINT64_C(14695981039346656037), &n->op, sizeof n->op);
+    // A sum does not depend on the order of its terms.
     uint64_t operands = 0;
     for (int i = 0; i < n->input_count; i++) {
         const uint32_t id = n->input[i]->id;
@@ -111,6 +115,7 @@ static bool same_operands(const Node *a, const Node *b) {
                     a->input[1] == b->input[0]);
 }
 
+// Equal hash or not: everything is compared, so collisions only cost time.
 static bool same_work(const Graph *g, const Node *a, const Node *b) {
     if (a->op != b->op || a->attr_count != b->attr_count || a->result_count != b->result_count ||
         !same_operands(a, b))
@@ -128,12 +133,14 @@ static bool same_work(const Graph *g, const Node *a, const Node *b) {
     return true;
 }
 
+// Not inputs, which differ by position, nor random draws and training statements.
 static bool is_shared(const Node *n) {
     const OpInfo *info = op_info(n->op);
     return n->op != OP_INPUT && n->result_count > 0 && !(info->flags & OPF_RANDOM) &&
            info->family != FAMILY_TRAINING;
 }
 
+// At most half full: a sweep enters no more nodes than there were.
 static Seen seen_create(Arena *scratch, int count) {
     uint64_t slots = 64;
     while (slots < 2 * (uint64_t)count)
@@ -165,6 +172,7 @@ static bool try_rewrites(Simplify *s, Rewrite *rw, const Node *n) {
     }
     if (n->result_count != 1 || n->input_count == 0)
         return false;
+    // Nodes a refused rewrite has built are dropped as dead.
     const OpFamily family = op_info(n->op)->family;
     Value *by = NULL;
     if (family == FAMILY_POINTWISE)
@@ -177,6 +185,7 @@ static bool try_rewrites(Simplify *s, Rewrite *rw, const Node *n) {
     return true;
 }
 
+// n goes; its users read the node that stands earlier.
 static bool try_share(Simplify *s, Rewrite *rw, Seen *seen, Node *n) {
     const Node *same = is_shared(n) ? seen_find(seen, s->g, n) : NULL;
     if (!same || !rewrite_allowed(s->cx))
@@ -190,6 +199,7 @@ static bool try_share(Simplify *s, Rewrite *rw, Seen *seen, Node *n) {
 static int sweep(Simplify *s) {
     Rewrite rw;
     int replaced = 0;
+    // Uses are counted once a sweep: exact for nodes of before, and not for those built in it.
     s->limit = s->g->value_limit;
     s->uses = graph_use_counts(s->g, s->cx->scratch);
     Seen seen = seen_create(s->cx->scratch, s->g->node_count);

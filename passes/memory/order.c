@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+// In the order of preference among equals.
 enum { ORDER_PROGRAM, ORDER_DEPTH_FIRST, ORDER_LIST, ORDER_EAGER, ORDER_COUNT };
 
 static const char *const order_name[ORDER_COUNT] = {"program", "depth-first", "list", "eager"};
@@ -25,6 +26,7 @@ static int order_find(const char *name) {
     return -1;
 }
 
+// order[position] = task of og.
 static void make_order(const OrderGraph *og, int which, Arena *a, int *order) {
     switch (which) {
     case ORDER_PROGRAM:
@@ -52,6 +54,7 @@ static void nodes_in_order(const Graph *g, const Tasks *tasks, const int *order,
         for (int i = 0; i < tasks->count; i++) {
             const Task *t = &tasks->task[order[i]];
             const bool update = g->repeat > 1 && t->node[0]->phase == PHASE_UPDATE;
+            // With repeat 1 nothing is late: the update may free gradients as they come.
             if (update != (late == 1))
                 continue;
             for (int k = 0; k < t->count; k++)
@@ -69,9 +72,11 @@ static uint64_t load_of(const Module *m, Graph *g, Node *const *nodes, Arena *a)
 
 static void order_graph(const Module *m, Graph *g, PassCtx *cx, int forced) {
     Arena *a = cx->scratch;
+    // Fusion makes no group that depends on itself.
     CHECK(tasks_gather(g, a));
     Node **program = arena_array(a, Node *, g->node_count + 1);
     memcpy(program, g->node, (size_t)g->node_count * sizeof *program);
+    // The graph's own list is overwritten by every candidate; tasks must see the first one.
     const Graph before = {
         .node = program, .node_count = g->node_count, .node_limit = g->node_limit};
     const Tasks *tasks = tasks_create(&before, a);
@@ -87,9 +92,11 @@ static void order_graph(const Module *m, Graph *g, PassCtx *cx, int forced) {
         candidate[i] = arena_array(a, Node *, g->node_count + 1);
         nodes_in_order(g, tasks, order, candidate[i]);
         load[i] = load_of(m, g, candidate[i], a);
+        // Strictly less: of equals the first stays.
         if (best < 0 || load[i] < load[best])
             best = i;
     }
+    // What the last candidate left in the graph is replaced.
     memcpy(g->node, candidate[best], (size_t)g->node_count * sizeof *g->node);
     if (forced >= 0)
         remark_add(cx, "order", g->name, "%s as asked: %llu bytes live at most", order_name[best],
