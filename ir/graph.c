@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+// What a pass gives the nodes that it puts in n's place.
 NodeOrigin node_origin(const Node *n) {
     return (NodeOrigin){.loc = n->loc, .scope = n->scope, .phase = n->phase};
 }
@@ -19,6 +20,7 @@ Graph *graph_create(Arena *a, const char *name) {
     Graph *g = arena_new(a, Graph);
     g->arena = a;
     g->name = name;
+    // One micro-batch a step until somebody says otherwise.
     g->repeat = 1;
     return g;
 }
@@ -95,6 +97,7 @@ Node *graph_add(Graph *g, Diag *d, Op op, Value *const *input, int input_count, 
     const OpInfo *info = op_info(op);
     CHECK(info->infer); // inputs and states are typed by the caller: graph_add_typed
     Node *n = node_create(g, op, input, input_count, attr, attr_count, origin);
+    // What was made so far stays unused in the arena.
     if (!node_check(n, d))
         return NULL;
     const int result_count = node_result_count(n);
@@ -112,6 +115,7 @@ Node *graph_add_typed(Graph *g, Op op, Value *const *input, int input_count, con
     return graph_admit(g, n, result);
 }
 
+// The pointer is good until the next input is added.
 Input *graph_add_input(Graph *g, Value *v, InputSource source) {
     g->input = array_reserve(g->arena, g->input, g->input_count, &g->input_capacity, sizeof(Input));
     Input *in = &g->input[g->input_count++];
@@ -131,6 +135,7 @@ void graph_add_commit(Graph *g, State *s, Value *v) {
     g->commit[g->commit_count++] = (Commit){.state = s, .value = v};
 }
 
+// Inputs (g->input) are definitions, not uses, and stay.
 void graph_replace_uses(Graph *g, const Value *old, Value *by) {
     for (int i = 0; i < g->node_count; i++)
         for (int k = 0; k < g->node[i]->input_count; k++)
@@ -152,6 +157,7 @@ static Value *remap_end(Value **by, uint32_t limit, Value *v) {
         CHECK(steps < limit); // a value that replaces itself
         end = by[end->id];
     }
+    // Second walk: path compression, as in union-find.
     while (v != end) {
         Value *next = by[v->id];
         by[v->id] = end;
@@ -203,11 +209,13 @@ bool graph_drop_dead(Graph *g) {
     for (int i = 0; i < g->node_count; i++)
         if (g->node[i]->result_count == 0)
             need(&list, g->node[i]);
+    // What is needed needs its operands.
     while (list.count > 0) {
         const Node *n = list.stack[--list.count];
         for (int k = 0; k < n->input_count; k++)
             need(&list, n->input[k]->def);
     }
+    // The order of those that stay doesn't change.
     int kept = 0;
     for (int i = 0; i < g->node_count; i++)
         if (list.needed[g->node[i]->id])
@@ -227,6 +235,7 @@ void graph_sort(Graph *g) {
         int next; // operand to look at
     } Frame;
     Arena *scratch = arena_create();
+    // By node id. OPEN: on the stack, its operands not all placed.
     char *mark = arena_array(scratch, char, g->node_limit);
     Frame *stack = arena_array(scratch, Frame, g->node_count);
     Node **order = arena_array(scratch, Node *, g->node_count);
@@ -239,6 +248,7 @@ void graph_sort(Graph *g) {
         mark[g->node[i]->id] = OPEN;
         while (depth > 0) {
             Frame *top = &stack[depth - 1];
+            // All operands are placed: now the node.
             if (top->next == top->node->input_count) {
                 CHECK(placed < g->node_count); // an operand is not in the graph
                 mark[top->node->id] = PLACED;
@@ -249,6 +259,7 @@ void graph_sort(Graph *g) {
             Node *def = top->node->input[top->next++]->def;
             CHECK(mark[def->id] != OPEN); // a cycle
             if (mark[def->id] == UNSEEN) {
+                // Every node on the stack is OPEN and a different one.
                 CHECK(depth < g->node_count);
                 mark[def->id] = OPEN;
                 stack[depth++] = (Frame){.node = def};
@@ -274,6 +285,7 @@ void graph_renumber(Graph *g) {
             order[count++] = g->node[i];
         }
     CHECK(count == g->node_count); // an input node stands for no argument
+    // Numbers from 0, without gaps, in the new order.
     g->node_limit = g->value_limit = 0;
     for (int i = 0; i < count; i++) {
         g->node[i] = order[i];
@@ -287,6 +299,7 @@ void graph_renumber(Graph *g) {
 // Operands are looked up in copy_of: definitions come before uses, so they are copied by then.
 static Node *node_copy(Arena *a, const Node *n, Value *const *copy_of) {
     Node *c = arena_new(a, Node);
+    // Scope, place and name texts are shared; lists and results are the copy's own.
     *c = *n;
     c->input = arena_array(a, Value *, n->input_count);
     for (int i = 0; i < n->input_count; i++)
@@ -306,6 +319,7 @@ Graph *graph_copy(const Graph *g, Arena *a) {
     Value **copy_of = arena_array(scratch, Value *, g->value_limit);
     Graph *c = graph_create(a, g->name);
     c->repeat = g->repeat;
+    // Ids are kept with their gaps, so side tables of one graph fit the other.
     c->value_limit = g->value_limit;
     c->node_limit = g->node_limit;
     for (int i = 0; i < g->node_count; i++) {
@@ -315,6 +329,7 @@ Graph *graph_copy(const Graph *g, Arena *a) {
         graph_push(c, n);
     }
     for (int i = 0; i < g->input_count; i++) {
+        // Copied whole: loader, fallback and bound as well.
         Input *in = graph_add_input(c, NULL, FROM_DATA);
         *in = g->input[i];
         in->value = copy_of[in->value->id];
@@ -350,6 +365,7 @@ Users *graph_users(const Graph *g, Arena *a) {
     for (uint32_t v = 0; v < g->value_limit; v++) {
         users[v].node = next;
         next += users[v].count;
+        // Counted again while the slots are filled.
         users[v].count = 0;
     }
     for (int i = 0; i < g->node_count; i++)
@@ -402,6 +418,7 @@ const double *node_floats(const Node *n, const char *name, int *count) {
     return attr ? attr->as.floats : NULL;
 }
 
+// Replaces the attribute of that name, or adds it. g only lends its arena, where the copy lives.
 void node_set_attr(Graph *g, Node *n, Attr attr) {
     attr = attr_copy(g->arena, attr);
     for (int i = 0; i < n->attr_count; i++)
@@ -409,6 +426,7 @@ void node_set_attr(Graph *g, Node *n, Attr attr) {
             n->attr[i] = attr;
             return;
         }
+    // Attributes are few and rarely added, so one at a time.
     n->attr = arena_grow(g->arena, n->attr, (size_t)n->attr_count, (size_t)n->attr_count + 1,
                          sizeof(Attr));
     n->attr[n->attr_count++] = attr;

@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+// Limits that keep a hostile text from taking more memory than a large model needs.
 enum { TEXT_BYTES_MAX = 64 << 20, NODES_MAX = 1000000, REPEAT_MAX = 1 << 20 };
 
 // `at` of a line: applied when everything is checked.
@@ -62,10 +63,12 @@ typedef struct {
     LineResult *line_result;
     int line_result_count, line_result_capacity;
 
+    // Of the whole text, in the order of reading.
     Relocation *relocation;
     int relocation_count, relocation_capacity;
 } Parser;
 
+// The place is not set yet: diagnostics must point into this text while it is checked.
 static void relocate(Parser *p, Loc *of, Loc place) {
     p->relocation = reader_reserve(p->r.scratch, p->relocation, p->relocation_count,
                                    &p->relocation_capacity, sizeof(Relocation));
@@ -98,6 +101,7 @@ static bool parse_size(Parser *p) {
         return false;
     Module *m = p->module;
     const char *text = intern(m->names, name.text);
+    // The map serves as a set: m stands for any value.
     if (name_map_add(p->sizes, text, m))
         return diag_error(p->r.diag, name.loc, 606, "two sizes are called @%s", text);
     int capacity = m->size_count; // full at powers of two
@@ -109,6 +113,7 @@ static bool parse_size(Parser *p) {
     return reader_expect_line_end(&p->r);
 }
 
+// Spelt as in put_state of graph_print.c, in the order of StateKind.
 static bool state_kind_find(const char *name, StateKind *out) {
     static const char *const kind_name[] = {"param", "saved", "transient", "optimizer"};
     for (int i = 0; i <= STATE_OPTIMIZER; i++)
@@ -124,9 +129,11 @@ static bool state_set_attrs(Parser *p, State *s, Loc loc) {
     const Attr *frozen = reader_attr(&p->r, "frozen"), *decay = reader_attr(&p->r, "decay");
     if (frozen && frozen->as.i != 0 && frozen->as.i != 1)
         return diag_error(p->r.diag, loc, 608, "frozen is 0 or 1");
+    // Written so that NaN is refused, too.
     if (decay && !(decay->as.f >= 0))
         return diag_error(p->r.diag, loc, 608, "decay is not negative");
     s->frozen = frozen && frozen->as.i == 1;
+    // -1: the state says nothing about decay.
     s->decay = decay ? decay->as.f : -1;
     if (reader_attr(&p->r, "file"))
         s->file = reader_text(&p->r, "file");
@@ -158,6 +165,7 @@ static bool parse_state(Parser *p) {
         diag_note(p->r.diag, other->loc, "the first one");
         return false;
     }
+    // A limit ends the reading: what follows would pass it again.
     p->stopped = p->module->state_count >= NODES_MAX;
     if (p->stopped)
         return diag_error(p->r.diag, name.loc, 612, "more than %d states", NODES_MAX);
@@ -180,6 +188,7 @@ static bool define(Parser *p, const char *name, Value *v, Loc loc) {
             diag_note(p->r.diag, other->def->loc, "the first one");
         return false;
     }
+    // A number only connects lines; the value gets its own when it is printed.
     if (!numbered && v != p->unknown)
         v->name = kept;
     p->value_name = reader_reserve(p->r.scratch, p->value_name, p->value_count, &p->value_capacity,
@@ -202,6 +211,7 @@ static Value *parse_use(Parser *p) {
     return v;
 }
 
+// Every node is counted, even of wrong lines: they cost memory as well.
 static bool count_node(Parser *p, Loc loc) {
     if (p->node_count++ < NODES_MAX)
         return true;
@@ -209,6 +219,7 @@ static bool count_node(Parser *p, Loc loc) {
     return diag_error(p->r.diag, loc, 612, "more than %d operators and arguments", NODES_MAX);
 }
 
+// What follows `from`: data "text", knob = 0.1, step, steps, seed or caller.
 static bool parse_source(Parser *p, Input *in) {
     Token name;
     if (reader_accept_word(&p->r, "data")) {
@@ -250,6 +261,7 @@ static bool parse_input(Parser *p) {
     // Below zero: negative values are allowed too (graph.h), so its opposite must exist.
     if (bound && (bound->as.i == 0 || bound->as.i == INT64_MIN))
         return diag_error(p->r.diag, name.loc, 619, "a bound is neither 0 nor -2^63");
+    // An argument is a node without operands and its entry in the signature.
     Node *n = graph_add_typed(p->graph, OP_INPUT, NULL, 0, NULL, 0, &type, 1,
                               (NodeOrigin){.loc = name.loc});
     in.value = n->result;
@@ -266,6 +278,7 @@ static void skip_newlines(Parser *p) {
         reader_advance(&p->r);
 }
 
+// f32[3], or in parentheses loss: f32[]. A word that is an element type is never a name.
 static bool parse_stated_result(Parser *p, bool named_allowed) {
     StatedResult r = {0};
     p->stated = reader_reserve(p->r.scratch, p->stated, p->stated_count, &p->stated_capacity,
@@ -305,6 +318,7 @@ static bool parse_stated_results(Parser *p) {
     return reader_expect_mark(&p->r, ')');
 }
 
+// repeat 4, or nothing: once.
 static bool parse_repeat(Parser *p) {
     Token t;
     if (!reader_accept_word(&p->r, "repeat"))
@@ -323,6 +337,7 @@ static bool parse_header(Parser *p) {
     if (!reader_expect(&p->r, TOKEN_GLOBAL, "@ and the graph's name", &name))
         return false;
     p->graph = graph_create(p->arena, intern(p->module->names, name.text));
+    // Values are known in their own graph only.
     p->values = name_map_create(p->r.scratch);
     p->value_count = 0;
     if (!reader_check_name(&p->r, &name, "a graph"))
@@ -362,6 +377,7 @@ static bool parse_line_results(Parser *p) {
     return reader_expect_mark(&p->r, '=');
 }
 
+// Arguments stand in the signature, so `input` is no operator of a line.
 static bool find_operator(Parser *p, const Token *name, Op *out) {
     if (op_find(name->text, out) && *out != OP_INPUT)
         return true;
@@ -375,6 +391,7 @@ static bool find_operator(Parser *p, const Token *name, Op *out) {
     return false;
 }
 
+// The state, or NULL after a diagnostic with the nearest name.
 static State *find_state(Parser *p, const char *name, Loc loc) {
     State *s = module_find_state(p->module, name);
     if (s)
@@ -415,6 +432,7 @@ typedef struct {
     bool relocated;
 } LineTail;
 
+// Each part may be missing, but their order is fixed: there is one spelling.
 static bool parse_tail(Parser *p, LineTail *out) {
     Token t;
     if (reader_accept_word(&p->r, "scope")) {
@@ -442,6 +460,7 @@ static Node *parse_operation(Parser *p, bool *ok) {
     Op op;
     bool known;
     LineTail tail = {0};
+    // ok says whether the line could be read; what it says may still be wrong.
     *ok = reader_expect(&p->r, TOKEN_WORD, "an operator", &name) && count_node(p, name.loc) &&
           find_operator(p, &name, &op) && parse_operands(p, &known) &&
           reader_attrs(&p->r, op_info(op)->attrs, op_info(op)->name, name.loc) &&
@@ -449,6 +468,7 @@ static Node *parse_operation(Parser *p, bool *ok) {
     if (!*ok || !known)
         return NULL;
     tail.origin.loc = name.loc;
+    // The stated types stand; node_check_types compares them with the inferred ones.
     Type *type = arena_array(p->r.scratch, Type, p->line_result_count);
     for (int i = 0; i < p->line_result_count; i++)
         type[i] = p->line_result[i].type;
@@ -488,6 +508,7 @@ static bool parse_commit(Parser *p) {
     if (!reader_expect(&p->r, TOKEN_GLOBAL, "@ and the state's name", &name) ||
         !reader_expect_mark(&p->r, '='))
         return false;
+    // Both are looked up before either can end the line, so that two mistakes are told at once.
     State *s = find_state(p, name.text, name.loc);
     Value *v = parse_use(p);
     if (!v || !reader_expect_line_end(&p->r))
@@ -507,6 +528,7 @@ static bool parse_return(Parser *p, Loc loc) {
             return false;
         const StatedResult *r = count < p->stated_count ? &p->stated[count] : NULL;
         count++;
+        // Too many are counted and told below; an unknown one was told where it arose.
         if (!r || v == p->unknown)
             continue;
         graph_add_result(p->graph, r->name, v);
@@ -610,16 +632,19 @@ Module *module_parse(Arena *a, Diag *d, const char *file, const char *text, size
     p->r.scratch = arena_create();
     p->r.diag = d;
     p->module = module_create(a, NULL);
+    // No node defines it: its def is NULL and is never read.
     p->unknown = arena_new(p->r.scratch, Value);
     p->sizes = name_map_create(p->r.scratch);
     p->entries = name_map_create(p->r.scratch);
     p->r.names = p->module->names;
+    // Places of nodes keep the file's name as long as the module lives.
     file = intern(p->module->names, file);
     lexer_init(&p->r.lexer, p->r.scratch, d, file, text, bytes);
     reader_advance(&p->r);
     while (p->r.token.kind != TOKEN_END && !p->stopped)
         if (!parse_statement(p))
             reader_skip_line(&p->r);
+    // The verifier runs only over what was read without a mistake.
     bool ok = diag_error_count(d) == errors_before && module_verify(p->module, d);
     for (int i = 0; ok && i < p->relocation_count; i++)
         *p->relocation[i].of = p->relocation[i].place;

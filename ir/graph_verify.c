@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+// Against the row of ops.def; a maximum below zero is none. The message fits the row's form.
 static bool check_input_count(const Node *n, const OpInfo *info, Diag *d) {
     const bool enough = n->input_count >= info->input_min;
     if (enough && (info->input_max < 0 || n->input_count <= info->input_max))
@@ -38,12 +39,14 @@ int node_result_count(const Node *n) {
     const int count = op_info(n->op)->result_count;
     if (count >= 0)
         return count;
+    // `split`: one result for each number of the attribute.
     int sizes;
     node_ints(n, "sizes", &sizes);
     return sizes;
 }
 
 bool name_is_valid(const char *name) {
+    // Digits alone are the numbers of unnamed values.
     bool only_digits = true;
     size_t length = 0;
     for (; name[length]; length++) {
@@ -70,14 +73,17 @@ typedef struct {
     bool ok;
 } Walk;
 
+// Keeps a failure; the walk goes on.
 static void walk_fail(Walk *w, bool ok) {
     w->ok = w->ok && ok;
 }
 
+// v is compared as a pointer: a stale value may have an id that another one holds by now.
 static bool is_defined(const Walk *w, const Value *v) {
     return v && v->id < w->graph->value_limit && w->defined[v->id] == v;
 }
 
+// How a message calls a value: unnamed ones by their id, the number printed once ids are dense.
 static const char *value_label(const Walk *w, const Value *v) {
     return v->name ? arena_format(w->scratch, "%%%s", v->name)
                    : arena_format(w->scratch, "value %u", v->id);
@@ -99,6 +105,7 @@ static bool check_phase(const Walk *w, const Node *n, const Value *v) {
     const char *name = op_info(n->op)->name;
     if (op_info(n->op)->family == FAMILY_TRAINING)
         return true; // a placeholder that autodiff and optimize expand
+    // The result of accumulate is complete only after the last micro-batch, whatever its own phase.
     const bool update_value = def->phase == PHASE_UPDATE || def->op == OP_ACCUMULATE;
     if (n->phase != PHASE_UPDATE && update_value)
         return diag_error(w->diag, n->loc, 613,
@@ -159,6 +166,7 @@ bool node_check_types(const Node *n, Diag *d, Arena *scratch) {
     if (n->result_count != node_result_count(n))
         return diag_error(d, n->loc, 609, "%s has %d results, not %d", info->name,
                           node_result_count(n), n->result_count);
+    // infer writes into a copy: the stated types are what it is compared with.
     Type *type = arena_array(scratch, Type, n->result_count);
     for (int i = 0; i < n->result_count; i++)
         type[i] = n->result[i].type;
@@ -179,6 +187,7 @@ bool node_check_types(const Node *n, Diag *d, Arena *scratch) {
 static bool check_results(Walk *w, const Node *n) {
     for (int i = 0; i < n->result_count; i++) {
         Value *v = &n->result[i];
+        // def and index must lead back here: results are found from values by them.
         if (v->def != n || v->index != i || v->id >= w->graph->value_limit || w->defined[v->id])
             return diag_error(w->diag, n->loc, 618, "result %d of %s has a wrong or taken id %u", i,
                               op_info(n->op)->name, v->id);
@@ -239,6 +248,7 @@ static bool check_input(const Walk *w, const Input *in) {
 // the same in every micro-batch.
 static void check_inputs(Walk *w) {
     const Graph *g = w->graph;
+    // By value id: some argument names the value.
     bool *listed = arena_array(w->scratch, bool, g->value_limit);
     for (int i = 0; i < g->input_count; i++) {
         const Value *v = g->input[i].value;
@@ -264,6 +274,7 @@ static void check_inputs(Walk *w) {
 // After the walk: what leaves the graph is defined in it.
 static void check_outputs(Walk *w) {
     const Graph *g = w->graph;
+    // By state id: a commit of this entry stores it.
     bool *stored = arena_array(w->scratch, bool, w->module->state_count);
     for (int i = 0; i < g->input_count; i++)
         if (!is_defined(w, g->input[i].value))
@@ -288,6 +299,7 @@ static void check_outputs(Walk *w) {
             continue;
         }
         const Loc loc = v->def->loc;
+        // A state of another module would have a valid id, but not here.
         if (s->id >= (uint32_t)w->module->state_count || w->module->state[s->id] != s) {
             walk_fail(w, diag_error(w->diag, loc, 611, "no state is called %s", s->name));
             continue;
@@ -305,6 +317,7 @@ static void check_outputs(Walk *w) {
 bool graph_verify(const Module *m, const Graph *g, Diag *d) {
     Arena *scratch = arena_create();
     Walk w = {.module = m, .graph = g, .diag = d, .scratch = scratch, .ok = true};
+    // Side tables by id, all zero: nothing has been passed yet.
     w.defined = arena_array(scratch, const Value *, g->value_limit);
     w.node_seen = arena_array(scratch, bool, g->node_limit);
     w.is_argument = arena_array(scratch, bool, g->value_limit);
@@ -348,6 +361,7 @@ static bool states_verify(const Module *m, Diag *d) {
 // The module's own lines: only what has a name can be printed.
 static bool header_verify(const Module *m, Diag *d) {
     bool ok = true;
+    // A module without a name prints no module line and so can't have a tokenizer.
     if (m->name[0] ? !name_is_valid(m->name) : m->tokenizer != NULL)
         ok = diag_error(d, (Loc){0}, 615, "'%s' is no name for a module", m->name);
     for (int i = 0; i < m->size_count; i++)
@@ -357,6 +371,7 @@ static bool header_verify(const Module *m, Diag *d) {
 }
 
 bool module_verify(const Module *m, Diag *d) {
+    // Every part is checked even where an earlier one failed, so that one run shows all.
     bool ok = header_verify(m, d);
     ok = states_verify(m, d) && ok;
     Arena *scratch = arena_create();
