@@ -14,6 +14,7 @@
 typedef struct {
     const ProductKernel *p;
     ProductLayout layout;
+    // Packed operands and the sum are parts of the workspace; rows and columns count this tile's.
     LLVMValueRef a, b, c; // addresses of the tile's first elements
     LLVMValueRef packed_a, packed_b, sum;
     LLVMValueRef rows, columns;
@@ -29,6 +30,7 @@ static LLVMValueRef element_at(LlvmBuild *b, DType dtype, LLVMValueRef base,
     return llvm_at(b, llvm_memory_type(b, dtype), base, at);
 }
 
+// Tile numbers: batch slowest, then rows of tiles, then columns. Edge tiles are smaller.
 static void locate_tile(LlvmBuild *b, ProductTileCode *t, LLVMValueRef tile) {
     const ProductKernel *p = t->p;
     const int64_t across = (p->n + t->layout.tile_n - 1) / t->layout.tile_n;
@@ -41,6 +43,7 @@ static void locate_tile(LlvmBuild *b, ProductTileCode *t, LLVMValueRef tile) {
                  batch1 = llvm_urem(b, batch, p->batch[1]);
     t->a = element_at(b, p->a, llvm_operand(b, 0), (LLVMValueRef[]){batch0, batch1, m}, p->a_stride,
                       3);
+    // b is [batch, batch, k, n]: its k axis is walked later, by blocks.
     const int64_t b_stride[3] = {p->b_stride[0], p->b_stride[1], p->b_stride[3]};
     t->b =
         element_at(b, p->b, llvm_operand(b, 1), (LLVMValueRef[]){batch0, batch1, n}, b_stride, 3);
@@ -67,6 +70,7 @@ static void move_sum(LlvmBuild *b, const ProductTileCode *t, bool load) {
     LLVMTypeRef wide = llvm_vector(b->i64, TILE_LANES);
     LLVMValueRef index = llvm_mul(b, LLVMBuildZExt(b->builder, llvm_iota(b, TILE_LANES), wide, ""),
                                   llvm_int_like(wide, p->c_stride[3]));
+    // Any stride between columns: gathers, and scatters unless the columns are neighbours.
     if (load) {
         LLVMValueRef v = llvm_gather(b, llvm_vector(memory, TILE_LANES), c, index, mask);
         llvm_store_masked(b, llvm_widen_typed(b, p->c, v), sum, 4, mask);
@@ -82,12 +86,14 @@ static void move_sum(LlvmBuild *b, const ProductTileCode *t, bool load) {
 
 static void emit_tile(LlvmBuild *b, const ProductTileCode *t) {
     const ProductKernel *p = t->p;
+    // The sum begins as what c holds.
     if (!t->layout.in_place && p->accumulate)
         move_sum(b, t, true);
     LlvmLoop block;
     llvm_loop_begin(b, &block, llvm_i64(b, 0), llvm_i64(b, p->k), PRODUCT_DEPTH);
     LLVMValueRef depth =
         tile_min(b, llvm_sub(b, llvm_i64(b, p->k), block.index), llvm_i64(b, PRODUCT_DEPTH));
+    // Lanes are m for a and n for b; depth is k.
     const TileSource left = {p->a, p->a_stride[2], p->a_stride[3]};
     const TileSource right = {p->b, p->b_stride[3], p->b_stride[2]};
     LLVMValueRef a = element_at(b, p->a, t->a, &block.index, &p->a_stride[3], 1);
@@ -95,6 +101,7 @@ static void emit_tile(LlvmBuild *b, const ProductTileCode *t) {
     tile_pack(b, &right, t->packed_b, tile_columns(b), t->layout.depth_cap, from_b, t->columns,
               depth);
     tile_pack(b, &left, t->packed_a, TILE_LANES, t->layout.depth_cap, a, t->rows, depth);
+    // The first block of depth writes the sum, the others add to it.
     LLVMValueRef later = llvm_icmp(b, LLVMIntSGT, block.index, llvm_i64(b, 0));
     tile_product(b,
                  &(TileProduct){.a = t->packed_a,

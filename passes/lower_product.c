@@ -15,11 +15,13 @@ enum { LETTERS = 26 * 2 };
 
 enum { CLASS_BATCH, CLASS_M, CLASS_N, CLASS_K, CLASS_COUNT };
 
+// Letters of a class that are walked as one dim; strides in elements.
 typedef struct {
     int64_t extent;
     int64_t stride[3]; // in a, b, c; 0 where it has none
 } Group;
 
+// An einsum's spec, its letters sorted into classes.
 typedef struct {
     int count[CLASS_COUNT];
     char letter[CLASS_COUNT][3 * RANK_MAX];
@@ -81,9 +83,11 @@ static int64_t letter_extent(const Spec *s, char letter) {
 static int join_class(const Spec *s, int class, const Place *const place[3], Group *out) {
     Group letter[3 * RANK_MAX];
     int count = 0;
+    // Batch, m and n are all in c, and k is in a: a stride that every letter of the class has.
     const int key = class == CLASS_K ? 0 : 2; // sorted by strides in a or c
     for (int i = 0; i < s->count[class]; i++) {
         Group g = {.extent = letter_extent(s, s->letter[class][i])};
+        // Never walked, so it hinders no joining.
         if (g.extent == 1)
             continue;
         for (int o = 0; o < 3; o++) {
@@ -95,6 +99,7 @@ static int join_class(const Spec *s, int class, const Place *const place[3], Gro
             letter[at] = letter[at - 1];
         letter[at] = g;
     }
+    // Neighbours join where the slower stride is the faster one times its extent, in all operands.
     int groups = 0;
     for (int i = 0; i < count; i++) {
         Group *last = groups ? &out[groups - 1] : NULL;
@@ -125,6 +130,7 @@ static Group demote_rest(Group *group, int count, Group *batch, int *batch_count
 
 // Strides of dims of extent 1 say nothing; made what a dense operand would have.
 static void tidy_strides(ProductKernel *p) {
+    // Kernels that differ only in such strides would be two where one will do.
     if (p->k == 1)
         p->a_stride[3] = p->a_stride[2] == 1 && p->m > 1 ? p->m : 1;
     if (p->m == 1)
@@ -173,12 +179,14 @@ bool product_form(const Node *n, const Place *a, const Place *b, const Place *c,
     const int m_count = join_class(&s, CLASS_M, place, m);
     const int n_count = join_class(&s, CLASS_N, place, col);
     const int k_count = join_class(&s, CLASS_K, place, k);
+    // One dim of k and two of batch are what the kernel has.
     if (k_count > 1 ||
         batch_count + (m_count > 1 ? m_count - 1 : 0) + (n_count > 1 ? n_count - 1 : 0) > 2)
         return false;
     Group rows = demote_rest(m, m_count, batch, &batch_count);
     Group columns = demote_rest(col, n_count, batch, &batch_count);
     const Group depth = k_count ? k[0] : (Group){.extent = 1};
+    // The outer batch dim is the slower one in c.
     if (batch_count == 2 && batch[0].stride[2] < batch[1].stride[2]) {
         const Group outer = batch[1];
         batch[1] = batch[0];
@@ -222,6 +230,7 @@ unsigned product_copies(const Node *n, const Place *a, const Place *b, const Pla
         product_copy_order(n, o, order);
         dense[o] = place_ordered(0, s.type[o], order);
     }
+    // Of equal bytes the smaller mask, which is a copy of a rather than of c.
     unsigned best = 8;
     size_t best_bytes = SIZE_MAX;
     for (unsigned mask = 0; mask < 8; mask++) {

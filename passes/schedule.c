@@ -10,6 +10,7 @@ PassResult pass_schedule(Module *m, PassCtx *cx) {
     CHECK(p != NULL);
     p->stream_count = 1;
     for (uint32_t i = 0; i < p->segment_count; i++) {
+        // Without events nobody waits and nobody signals.
         p->segment[i].event_count = 0;
         for (uint32_t k = 0; k < p->segment[i].instr_count; k++) {
             p->segment[i].instr[k].stream = 0;
