@@ -28,6 +28,7 @@ uint32_t storage_add(StorageWork *w, const Type *t, PlanBufferKind kind, const V
         const int capacity = sp->storage_capacity ? 2 * sp->storage_capacity : 64;
         sp->storage = arena_grow(w->a, sp->storage, (size_t)sp->storage_count, (size_t)capacity,
                                  sizeof *sp->storage);
+        // By storage as well, so it grows along.
         w->busy =
             arena_grow(w->a, w->busy, (size_t)sp->storage_count, (size_t)capacity, sizeof *w->busy);
         sp->storage_capacity = capacity;
@@ -48,6 +49,7 @@ void storage_read_until(StorageWork *w, uint32_t storage, int32_t time) {
         w->busy[storage] = time;
 }
 
+// One for all reads and commits of the state in this entry, made at first use.
 uint32_t storage_of_state(StorageWork *w, const State *s) {
     uint32_t *storage = &w->sp->state_storage[s->id];
     if (*storage == STORAGE_NONE) {
@@ -60,6 +62,7 @@ uint32_t storage_of_state(StorageWork *w, const State *s) {
     return *storage;
 }
 
+// Costs no step where strides can say it.
 bool node_is_view(const Node *n) {
     return n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_BROADCAST ||
            n->op == OP_SLICE || n->op == OP_SPLIT;
@@ -87,6 +90,7 @@ static void find_stored(StorageWork *w) {
 // such.
 static bool needs_memory(const Node *n, int input) {
     const OpLowering lowering = op_info(n->op)->lowering;
+    // The base of scatter_add is copied to the result's place, so a constant will do.
     if (lowering == LOWER_SCATTER)
         return input != 0 && op_input_is_source(n->op, input);
     return lowering == LOWER_ATTENTION || (lowering == LOWER_PRODUCT && n->op == OP_EINSUM) ||
@@ -94,6 +98,7 @@ static bool needs_memory(const Node *n, int input) {
 }
 
 // Roots of views, and constants seen through views.
+// Operands stand before their users: a view of a view has its root at once.
 static void find_roots(StorageWork *w) {
     const Graph *g = w->g;
     for (int i = 0; i < g->node_count; i++) {
@@ -123,6 +128,7 @@ static void find_times(StorageWork *w) {
             }
 }
 
+// A view reads nothing by itself: its readers count for the root.
 static void find_last_uses(StorageWork *w) {
     const Graph *g = w->g;
     memset(w->last_use, 0xff, g->value_limit * sizeof *w->last_use); // -1: nobody
@@ -137,10 +143,12 @@ static void find_last_uses(StorageWork *w) {
                 *last = time;
         }
     }
+    // Results are read by the caller, after every task.
     for (int i = 0; i < g->result_count; i++)
         w->last_use[w->root[g->result[i].value->id]->id] = STORAGE_END;
 }
 
+// With repeat 1 all is body: there is nothing to run apart.
 StepSegment task_segment(const StorageWork *w, int task) {
     return w->g->repeat > 1 && w->tasks->task[task].node[0]->phase == PHASE_UPDATE ? STEP_UPDATE
                                                                                    : STEP_BODY;
@@ -168,6 +176,7 @@ static StorageWork *work_create(const Module *m, const Graph *g, const Tasks *ta
     sp->state_storage = arena_array(a, uint32_t, m->state_count + 1);
     sp->input_storage = arena_array(a, uint32_t, g->input_count + 1);
     sp->result = arena_array(a, Place, g->result_count + 1);
+    // 0xff in every byte is STORAGE_NONE.
     memset(sp->state_storage, 0xff, (size_t)m->state_count * sizeof *sp->state_storage);
     for (uint32_t i = 0; i < values; i++)
         w->home[i].storage = sp->place[i].storage = STORAGE_NONE;
@@ -204,6 +213,7 @@ static void find_ranges(StorageWork *w) {
         }
     for (int i = 0; i < sp->storage_count; i++) {
         Storage *s = &sp->storage[i];
+        // The runtime writes inputs before the first step.
         if (s->input >= 0)
             s->first = 0;
         if (s->input >= 0 && s->last < 0)
@@ -213,6 +223,7 @@ static void find_ranges(StorageWork *w) {
             s->last = body_end - 1;
     }
     for (int i = 0; i < w->g->result_count; i++) {
+        // A result that is an input or a state may have been touched by no step.
         Storage *s = &sp->storage[sp->result[i].storage];
         s->last = last_step;
         if (s->first > s->last)
@@ -220,6 +231,7 @@ static void find_ranges(StorageWork *w) {
     }
 }
 
+// The phases of the file's head, in order.
 StoragePlan *storage_plan(const Module *m, const Graph *g, const Tasks *tasks, Arena *a) {
     StorageWork *w = work_create(m, g, tasks, a);
     find_stored(w);
@@ -258,6 +270,7 @@ uint64_t storage_load(const StoragePlan *sp) {
         const Storage *s = &sp->storage[i];
         if (s->state || s->first > s->last)
             continue;
+        // Bytes that come to life at a step and those that die after one.
         change[s->first] += (int64_t)storage_padded(s->bytes);
         change[s->last + 1] -= (int64_t)storage_padded(s->bytes);
     }

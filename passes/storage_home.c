@@ -18,6 +18,7 @@ static bool writes_after_reading(const Node *n) {
     return lowering == LOWER_SCALAR || lowering == LOWER_ROWS;
 }
 
+// False also where the task does not read x at all: then there is nothing to take over.
 bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const Value *v) {
     const Task *t = &w->tasks->task[task];
     if (!type_equal(&x->type, &v->type) || !writes_after_reading(v->def))
@@ -48,6 +49,7 @@ bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const
 static bool old_version_is_dead(const StorageWork *w, const State *s, const Value *v) {
     const int task = (int)w->tasks->of[v->def->id];
     const int32_t time = w->time_of[task];
+    // A body task runs again with the next micro-batch, which must find the old version.
     const bool repeats = w->g->repeat > 1 && task_segment(w, task) == STEP_BODY;
     for (const Value *old = w->old[s->id]; old; old = w->next_old[old->id]) {
         const int32_t last = w->last_use[old->id];
@@ -77,6 +79,7 @@ static bool is_computed(const Node *n) {
     return false;
 }
 
+// Two walks: what will be copied at the end first, then what can be computed in place.
 static void choose_commit_homes(StorageWork *w) {
     const Graph *g = w->g;
     // Commits that are copies at the end read their value then; known first, for they keep old
@@ -91,6 +94,7 @@ static void choose_commit_homes(StorageWork *w) {
         const Value *v = c->value;
         if (w->root[v->id] != v || !is_computed(v->def))
             continue;
+        // A value committed to two states has its home in the first.
         const bool homeless = w->home[v->id].storage == STORAGE_NONE;
         if (homeless && old_version_is_dead(w, c->state, v)) {
             w->home[v->id] = place_dense(storage_of_state(w, c->state), &v->type);
@@ -122,6 +126,7 @@ static bool suits_template(const Node *n, const Value *v, const Place *place) {
     return v->type.rank == 4 && (v->type.dim[3] == 1 || place->stride[3] == 1);
 }
 
+// Nothing happens where the part can't be computed there: it is copied later.
 static void choose_part_home(StorageWork *w, const Node *concat, int part, const Place *whole) {
     Place place = place_concat_part(concat, part, whole);
     const Value *v = walk_up(concat->input[part], &place);

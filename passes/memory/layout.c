@@ -30,6 +30,7 @@ static uint64_t place_persistent(Plan *p) {
         PlanBuffer *b = &p->buffer[i];
         if (b->entry != UINT32_MAX)
             continue;
+        // Empty buffers take no room and lie at 0.
         b->offset = b->bytes ? at : 0;
         at += storage_padded(b->bytes);
     }
@@ -67,6 +68,7 @@ static uint64_t pack_naive(PackItem *item, int count) {
 static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, uint64_t base) {
     for (int i = 0; i < e->count; i++) {
         const PlanBuffer *b = &p->buffer[e->buffer[i]];
+        // Padded to the alignment, so that every offset is aligned.
         e->item[i] =
             (PackItem){.size = storage_padded(b->bytes), .first = b->first, .last = b->last};
     }
@@ -77,6 +79,7 @@ static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, 
         naive ? pack_naive(e->item, e->count) : pack_greedy(e->item, e->count, cx->scratch, &order);
     for (int i = 0; i < e->count; i++)
         p->buffer[e->buffer[i]].offset = base + e->item[i].offset;
+    // An entry of states and inputs alone has nothing to say.
     if (e->count == 0)
         return;
     remark_add(cx, "layout", name,
@@ -101,6 +104,7 @@ static bool report_budget(const Plan *p, PassCtx *cx, uint32_t entry, const Entr
     size_t count = 0;
     for (uint32_t i = 0; i < p->buffer_count; i++) {
         const PlanBuffer *b = &p->buffer[i];
+        // State is live always; of the entry, what is live at the position of its peak.
         if (b->entry == UINT32_MAX ||
             (b->entry == entry && b->first <= e->peak && e->peak <= b->last))
             live[count++] = b;

@@ -94,6 +94,7 @@ static uint64_t key_of(const PackItem *item, uint64_t peak, int order) {
     uint64_t product;
     switch (order) {
     case ORDER_FIRST_USE:
+        // Keys sort from large to small: earlier is larger.
         return UINT32_MAX - item->first;
     case ORDER_PEAK:
         return peak;
@@ -119,11 +120,14 @@ static uint64_t pack_in_order(const PackItem *item, const PackKey *key, int coun
     uint64_t height = 0;
     for (int i = 0; i < count; i++) {
         const PackItem *it = &item[key[i].index];
+        // The lowest offset that is free so far; invariant: nothing below the scan meets [at, at +
+        // size).
         uint64_t at = 0;
         for (int k = 0; k < i; k++) {
             const Placed *p = &placed[k];
             if (p->first > it->last || p->last < it->first)
                 continue;
+            // Fits below this one, and all others that meet it in time lie above.
             if (p->offset >= at + it->size)
                 break;
             at = p->end > at ? p->end : at;

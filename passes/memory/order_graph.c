@@ -29,6 +29,7 @@ static void add_pair(PairList *l, int owner, int item) {
 }
 
 // begin[owner] .. begin[owner + 1] index the items; swap exchanges the two roles.
+// Counting sort: items of one owner keep the order in which they were added.
 static void group_pairs(const PairList *l, int owners, bool swap, int **begin, int **item) {
     *begin = arena_array(l->a, int, owners + 2);
     *item = arena_array(l->a, int, l->count + 1);
@@ -57,6 +58,7 @@ typedef struct {
 // Objects: values that leave their task, but for what is never allocated for the entry.
 static void find_objects(OrderWork *w) {
     const Graph *g = w->g;
+    // By root: read by another task; goes into state; is a result.
     bool *leaves = arena_array(w->a, bool, g->value_limit + 1);
     bool *in_state = arena_array(w->a, bool, g->value_limit + 1);
     bool *result = arena_array(w->a, bool, g->value_limit + 1);
@@ -77,6 +79,7 @@ static void find_objects(OrderWork *w) {
     for (int i = 0; i < g->result_count; i++)
         leaves[w->root[g->result[i].value->id]->id] = result[w->root[g->result[i].value->id]->id] =
             true;
+    // Second walk: only now is it known what leaves its task.
     w->og->object = arena_array(w->a, OrderObject, g->value_limit + 1);
     for (int i = 0; i < g->node_count; i++) {
         const Node *n = g->node[i];
@@ -84,6 +87,7 @@ static void find_objects(OrderWork *w) {
         for (int r = 0; r < n->result_count; r++) {
             const Value *v = &n->result[r];
             w->object_of[v->id] = -1;
+            // Leaves have their memory anyway; a view is counted with its root.
             if (leaf || w->root[v->id] != v || !leaves[v->id] || in_state[v->id])
                 continue;
             w->object_of[v->id] = w->og->object_count;
@@ -95,6 +99,7 @@ static void find_objects(OrderWork *w) {
 }
 
 // Data edges, once each, and who reads what, once each.
+// The stamps work because readers are visited task by task.
 static void find_data_edges(OrderWork *w) {
     int *edge_seen = arena_array(w->a, int, w->tasks->count + 1); // by source: last target + 1
     int *read_seen = arena_array(w->a, int, w->og->object_count + 1);
@@ -108,6 +113,7 @@ static void find_data_edges(OrderWork *w) {
                     edge_seen[from] = t + 1;
                     add_pair(&w->edges, from, t);
                 }
+                // Reads inside the task that makes the object count too: it is live while they run.
                 const int object = w->object_of[w->root[n->input[k]->id]->id];
                 if (object >= 0 && read_seen[object] != t + 1) {
                     read_seen[object] = t + 1;
@@ -134,6 +140,8 @@ static void find_anti_edges(OrderWork *w) {
         const int reader = (int)w->tasks->of[n->id];
         for (int k = 0; k < n->input_count; k++) {
             const State *s = state_of[w->root[n->input[k]->id]->id];
+            // A reader after the writer in program order needs the old version kept; no edge
+            // forbids that.
             if (s && writer[s->id] - 1 > reader)
                 add_pair(&w->edges, reader, writer[s->id] - 1);
         }
@@ -157,6 +165,7 @@ OrderGraph *order_graph_create(const Module *m, const Graph *g, const Tasks *tas
     find_objects(&w);
     find_data_edges(&w);
     find_anti_edges(&w);
+    // The same edges from both ends.
     group_pairs(&w.edges, tasks->count, false, &og->succ_begin, &og->succ);
     group_pairs(&w.edges, tasks->count, true, &og->pred_begin, &og->pred);
     group_pairs(&w.made, tasks->count, false, &og->made_begin, &og->made);

@@ -17,6 +17,7 @@ void order_depth_first(const OrderGraph *og, Arena *a, int *order) {
     for (int sink = 0; sink < og->task_count; sink++) {
         if (og->succ_begin[sink] != og->succ_begin[sink + 1])
             continue;
+        // Invariant: each task on the stack is waited for by the one below it.
         int depth = 0;
         stack[depth++] = sink;
         while (depth > 0) {
@@ -39,6 +40,7 @@ void order_depth_first(const OrderGraph *og, Arena *a, int *order) {
 }
 
 typedef struct {
+    // Live bytes it would add, as list_key has it when pushed.
     int64_t key;
     int task;
 } Ready;
@@ -92,6 +94,7 @@ typedef struct {
     bool *done;
 } ListWork;
 
+// Eager: all tasks that don't free memory are equal, and so keep program order.
 static int64_t list_key(const ListWork *w, int task) {
     if (w->rule == LIST_EAGER && w->growth[task] >= 0)
         return 0;
@@ -107,6 +110,7 @@ static void credit_last_reader(ListWork *w, int object) {
     const OrderObject *o = &w->og->object[object];
     if (o->kept || w->readers_left[object] != 1)
         return;
+    // One reader is left, so the sum of the readers' numbers is its number.
     const int task = (int)w->reader_sum[object];
     w->growth[task] -= o->bytes;
     if (w->waiting[task] == 0 && !w->done[task])
@@ -160,6 +164,7 @@ void order_list(const OrderGraph *og, ListRule rule, Arena *a, int *order) {
     int count = 0;
     while (w.heap.count) {
         const Ready r = heap_pop(&w.heap);
+        // Stale: run already, or pushed again with a lower key since.
         if (w.done[r.task] || r.key != list_key(&w, r.task))
             continue;
         order[count++] = r.task;
