@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+// A text that lines can be shown from; file and text are the caller's and must outlive the Diag.
 typedef struct Source Source;
 struct Source {
     Source *next;
@@ -65,6 +66,7 @@ bool diag_error(Diag *d, Loc loc, int code, const char *format, ...) {
         check_fail(loc.file ? loc.file : "?", loc.line, arena_vformat(a, format, args));
     }
     d->parent = -1;
+    // Counted even when dropped: print_more tells how many there were.
     if (d->error_count++ < DIAG_ERRORS_MAX)
         d->parent = item_add(d, DIAG_ERROR, loc, code, arena_vformat(d->arena, format, args));
     va_end(args);
@@ -89,6 +91,7 @@ void diag_note(Diag *d, Loc loc, const char *format, ...) {
     va_end(args);
 }
 
+// One help a message: a later one replaces it.
 void diag_help(Diag *d, const char *format, ...) {
     if (d->parent < 0)
         return;
@@ -121,6 +124,7 @@ static bool find_line(const Diag *d, Loc loc, const char **line, size_t *bytes) 
     if (!s || !s->text)
         return false;
     const char *at = s->text, *end = s->text + s->bytes;
+    // Lines are counted only when a message is printed.
     for (int32_t i = 1; i < loc.line; i++) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         if (!newline)
@@ -129,6 +133,7 @@ static bool find_line(const Diag *d, Loc loc, const char **line, size_t *bytes) 
     }
     const char *newline = memchr(at, '\n', (size_t)(end - at));
     const char *stop = newline ? newline : end;
+    // Text with CR LF shows without its CR.
     if (stop > at && stop[-1] == '\r')
         stop--;
     *line = at;
@@ -146,11 +151,13 @@ enum { LINE_SHOWN = 100, LINE_BEFORE = 60 }; // bytes of a long line shown, and 
 // Prints the line and a caret below it. A long line is cut to a window around the caret, never
 // inside a character. Tabs stay tabs in both lines, so the caret stands right at any tab width.
 static void print_line(const char *line, size_t bytes, int32_t column, FILE *out, bool color) {
+    // Columns count bytes from 1; 0 is unknown and points at the line's first.
     size_t caret = column > 0 ? (size_t)column - 1 : 0;
     if (caret > bytes)
         caret = bytes;
     size_t start = 0, stop = bytes;
     if (bytes > LINE_SHOWN) {
+        // The window: LINE_BEFORE bytes before the caret, the rest after it.
         start = caret > LINE_BEFORE ? caret - LINE_BEFORE : 0;
         stop = bytes - start > LINE_SHOWN ? start + LINE_SHOWN : bytes;
         while (start > 0 && start < caret && is_continuation(line[start]))
@@ -164,7 +171,9 @@ static void print_line(const char *line, size_t bytes, int32_t column, FILE *out
         fputc((c < 0x20 && c != '\t') || c == 0x7f ? '?' : c, out);
     }
     fputs(stop < bytes ? "...\n" : "\n", out);
+    // Below the dots of a line that is cut.
     fputs(start > 0 ? "   " : "", out);
+    // One blank for each character before the caret, not for each byte.
     for (size_t i = start; i < caret; i++)
         if (!is_continuation(line[i]))
             fputc(line[i] == '\t' ? '\t' : ' ', out);
@@ -232,6 +241,7 @@ void diag_print(const Diag *d, FILE *out, bool color) {
         print_item(d, item, out, color);
         if (item->level != DIAG_NOTE)
             help = item->help;
+        // The help belongs to the message before the notes.
         const bool last = i + 1 == d->item_count || d->item[i + 1].level != DIAG_NOTE;
         if (last && help) {
             fputs(color ? "\033[1;36mhelp:\033[0m " : "help: ", out);
@@ -245,6 +255,7 @@ void diag_print(const Diag *d, FILE *out, bool color) {
 
 // Length of the UTF-8 character at text, or 0 where it is none.
 static int utf8_length(const unsigned char *text) {
+    // By the first byte; 0xc0 and 0xc1 could only begin overlong forms.
     const int length = text[0] < 0x80    ? 1
                        : text[0] < 0xc2  ? 0
                        : text[0] < 0xe0  ? 2
@@ -280,6 +291,7 @@ static void print_json_text(const char *text, FILE *out) {
     fputc('"', out);
 }
 
+// One object a line. Notes follow the message they belong to, and have no code.
 void diag_print_json(const Diag *d, FILE *out) {
     static const char *const level_name[] = {"error", "warning", "note"};
     fputc('[', out);
@@ -313,6 +325,7 @@ static int min_of(int a, int b) {
 // Optimal string alignment distance: insert, delete, replace, swap neighbours. Three rows of the
 // table.
 static int distance(const char *a, int a_length, const char *b, int b_length) {
+    // row[i % 3][j]: the distance of a's first i letters to b's first j.
     int row[3][WORD_MAX + 1];
     for (int j = 0; j <= b_length; j++)
         row[0][j] = j;
@@ -336,10 +349,12 @@ const char *diag_nearest(const char *word, const char *const *known, int count) 
     const size_t length = strlen(word);
     if (length > WORD_MAX)
         return NULL;
+    // Also what the next one must beat, so the search narrows as it goes.
     int best_distance = (int)length <= 3 ? 1 : (int)length / 3;
     const char *best = NULL;
     for (int i = 0; i < count; i++) {
         const size_t known_length = strlen(known[i]);
+        // The distance is at least the difference of the lengths.
         if (known_length > WORD_MAX || abs((int)known_length - (int)length) > best_distance)
             continue;
         const int far = distance(word, (int)length, known[i], (int)known_length);

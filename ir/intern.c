@@ -21,6 +21,7 @@ Intern *intern_create(Arena *a) {
 // A text holding NUL bytes would equal its prefix: callers refuse such names first.
 const char *intern_span(Intern *t, const char *text, size_t bytes) {
     CHECK(!bytes || !memchr(text, '\0', bytes));
+    // The span need not end in a NUL; the copy does.
     char *known = name_map_find_span(t->map, text, bytes);
     if (known)
         return known;

@@ -7,6 +7,7 @@
 #include "ir/evaluate.h"
 #include "ir/random_gauss.h"
 
+// Rounded to the tensor's type now: a program's f32 holds a bf16 constant as it would be stored.
 void lower_constant(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)in;
     const double value = node_float(n, "value", 0);
@@ -37,6 +38,7 @@ void lower_iota(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
 static KRef element_number(KernelBuilder *kb) {
     KRef number = -1;
     for (int d = 0; d < kb_rank(kb); d++) {
+        // Its index is always 0.
         if (kb_dim(kb, d) == 1)
             continue;
         const KRef index = kb_index(kb, d);
@@ -53,12 +55,14 @@ static KRef element_number(KernelBuilder *kb) {
 // floor(bits / 256) as f32, exact: the part of a draw's 32 bits that random_unit and random_gauss
 // use.
 static KRef draw(KernelBuilder *kb, const Node *n, const KRef *in) {
+    // Draws without a step (in init) are those of step 0.
     const KRef step = n->input_count > 1 ? in[1] : kb_int(kb, 0);
     const KRef key = kb_imm(kb, kernel_add_imm(kb));
     const KRef bits = kb_random(kb, in[0], step, key, element_number(kb));
     const KRef divisor = kb_int(kb, 256);
     const KRef quotient = kb_op2(kb, KOP_DIV, bits, divisor); // Toward zero
     const KRef rest = kb_op2(kb, KOP_SUB, bits, kb_op2(kb, KOP_MUL, quotient, divisor));
+    // A negative remainder: the quotient was cut upwards, so the floor is one less.
     const KRef below = kb_op2(kb, KOP_LT, rest, kb_int(kb, 0));
     const KRef lower = kb_op2(kb, KOP_SUB, quotient, kb_int(kb, 1));
     return kb_op1(kb, KOP_TO_F32, kb_op3(kb, KOP_SELECT, below, lower, quotient));
@@ -92,6 +96,7 @@ void lower_random_normal(KernelBuilder *kb, const Node *n, const KRef *in, KRef 
     const KRef w = kb_op1(kb, KOP_NEG, kb_op1(kb, KOP_LOG, product));
     const KRef near = kb_op2(kb, KOP_SUB, w, kb_float(kb, 2.5));
     const KRef far = kb_op2(kb, KOP_SUB, kb_op1(kb, KOP_SQRT, w), kb_float(kb, 3));
+    // Two ranges of w, each with a polynomial; both are computed and one is chosen.
     const KRef p = kb_op3(kb, KOP_SELECT, kb_op2(kb, KOP_LT, w, kb_float(kb, 5)),
                           horner(kb, gauss_middle, near), horner(kb, gauss_tail, far));
     const KRef root_two = kb_float(kb, 1.4142135623730951);

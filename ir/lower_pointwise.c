@@ -18,6 +18,7 @@
         out[0] = kb_op2(kb, KOP, in[0], in[1]);                                                    \
     }
 
+// stop_gradient: the value itself.
 void lower_stop(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)kb, (void)n;
     out[0] = in[0];
@@ -56,6 +57,7 @@ void lower_max(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     out[0] = kb_op2(kb, KOP_MAX, in[1], in[0]);
 }
 
+// 0 in x's type, f32 or i32.
 static KRef zero_like(KernelBuilder *kb, KRef x) {
     return kb_dtype(kb, x) == DT_I32 ? kb_int(kb, 0) : kb_float(kb, 0);
 }
@@ -64,6 +66,7 @@ static KRef one_like(KernelBuilder *kb, KRef x) {
     return kb_dtype(kb, x) == DT_I32 ? kb_int(kb, 1) : kb_float(kb, 1);
 }
 
+// x > 0 ? 1 : x < 0 ? -1 : 0; NaN is neither and gives 0.
 void lower_sign(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)n;
     const KRef zero = zero_like(kb, in[0]), one = one_like(kb, in[0]);
@@ -95,6 +98,7 @@ void lower_relu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     out[0] = kb_op2(kb, KOP_MAX, zero_like(kb, in[0]), in[0]);
 }
 
+// x / (1 + e^-x)
 void lower_silu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)n;
     out[0] = mul(kb, in[0], sigmoid(kb, in[0]));
@@ -104,6 +108,7 @@ void lower_silu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
 void lower_silu_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)n;
     const KRef one = kb_float(kb, 1), x = in[0], s = sigmoid(kb, x);
+    // in: x, dy.
     const KRef slope = mul(kb, s, fused(kb, x, sub(kb, one, s), one));
     out[0] = mul(kb, in[1], slope);
 }
@@ -130,6 +135,7 @@ void lower_gelu_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out
     const KRef one = kb_float(kb, 1), x = in[0];
     const KRef t = gelu_tanh(kb, x);
     const KRef scale = kb_float(kb, gelu_scale), cubic = kb_float(kb, 3 * gelu_scale * gelu_cubic);
+    // inner = sqrt(2/pi) (1 + 3 0.044715 x^2), bend = x inner (1 - t^2).
     const KRef inner = fused(kb, mul(kb, cubic, x), x, scale);
     const KRef bend = mul(kb, mul(kb, x, inner), fused(kb, kb_op1(kb, KOP_NEG, t), t, one));
     const KRef slope = mul(kb, kb_float(kb, 0.5), add(kb, add(kb, one, t), bend));
@@ -142,6 +148,7 @@ static KRef normal_cdf(KernelBuilder *kb, KRef x) {
     return mul(kb, kb_float(kb, 0.5), add(kb, kb_float(kb, 1), e));
 }
 
+// x Phi(x), without approximation but for erf's own.
 void lower_gelu_erf(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)n;
     out[0] = mul(kb, in[0], normal_cdf(kb, in[0]));
@@ -151,6 +158,7 @@ void lower_gelu_erf(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out)
 void lower_gelu_erf_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)n;
     const KRef x = in[0];
+    // 0.3989... is 1 / sqrt(2 pi).
     const KRef bell = kb_op1(kb, KOP_EXP, mul(kb, kb_float(kb, -0.5), mul(kb, x, x)));
     const KRef phi = mul(kb, kb_float(kb, 0.3989422804014327), bell);
     out[0] = mul(kb, in[1], fused(kb, x, phi, normal_cdf(kb, x)));
@@ -161,6 +169,7 @@ void lower_select(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     out[0] = kb_op3(kb, KOP_SELECT, in[0], in[1], in[2]);
 }
 
+// Types are those in a program, where bf16 is f32 already.
 void lower_cast(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     const DType from = kb_dtype(kb, in[0]);
     KRef x = in[0];

@@ -12,6 +12,7 @@ Module *module_create(Arena *a, const char *name) {
     Module *m = arena_new(a, Module);
     m->arena = a;
     m->names = intern_create(a);
+    // No name is "", as in texts without a module line.
     m->name = name ? intern(m->names, name) : "";
     m->state_by_name = name_map_create(a);
     return m;
@@ -26,9 +27,11 @@ State *module_add_state(Module *m, const char *name, Type type, StateKind kind, 
     }
     State *s = arena_new(m->arena, State);
     s->id = (uint32_t)m->state_count;
+    // Until the caller says otherwise, weight files know the state by its name.
     s->name = s->file = intern(m->names, name);
     s->type = type;
     s->kind = kind;
+    // Negative: nothing was said about decay.
     s->decay = -1;
     s->loc = loc;
     CHECK(!name_map_add(m->state_by_name, s->name, s)); // the caller has looked for it
@@ -50,6 +53,7 @@ void module_add_entry(Module *m, Graph *g) {
     m->entry[m->entry_count++] = g;
 }
 
+// NULL where there is none.
 Graph *module_find_entry(const Module *m, const char *name) {
     for (int i = 0; i < m->entry_count; i++)
         if (strcmp(m->entry[i]->name, name) == 0)

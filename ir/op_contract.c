@@ -11,11 +11,13 @@
 
 #include <string.h>
 
+// a-z and A-Z: more than two operands have axes.
 enum { LETTERS = 52 };
 
 // The spec taken apart; parts 0 and 1 are the operands, 2 is the result.
 typedef struct {
     int count[3]; // letters of a part
+    // In the order of the text, ended by a NUL.
     char letter[3][RANK_MAX + 1];
     int8_t axis[3][LETTERS]; // of a letter in a part, or -1
 } Spec;
@@ -30,6 +32,7 @@ static int letter_index(char c) {
 // NULL, or what is wrong with the text.
 static const char *spec_read(const char *text, Spec *out) {
     *out = (Spec){0};
+    // No letter has an axis yet.
     memset(out->axis, -1, sizeof(out->axis));
     int part = 0;
     for (const char *at = text; *at; at++) {
@@ -52,6 +55,7 @@ static const char *spec_read(const char *text, Spec *out) {
     }
     if (part != 2)
         return "it is letters of two operands and a result: \"mk,kn->mn\"";
+    // Letters without a meaning: see the head of the file.
     for (int i = 0; i < LETTERS; i++) {
         const int in = (out->axis[0][i] >= 0) + (out->axis[1][i] >= 0);
         if (out->axis[2][i] >= 0 && in == 0)
@@ -87,6 +91,7 @@ static bool infer_product(const Node *n, int first, Type *result, Diag *d, Arena
     if (type[0]->dtype != type[1]->dtype)
         return diag_error(d, n->loc, 301, "%s wants operands of one element type, got %s and %s",
                           name, type_text(scratch, type[0]), type_text(scratch, type[1]));
+    // Sizes are filled in letter by letter; a letter of both operands must have one size.
     *result = type_make(type[0]->dtype, spec.count[2], (int64_t[RANK_MAX]){0});
     for (int i = 0; i < LETTERS; i++) {
         const int a = spec.axis[0][i], b = spec.axis[1][i], c = spec.axis[2][i];
@@ -127,6 +132,7 @@ bool map_einsum(const Node *n, IndexMap *out) {
     const int operands = n->input_count + n->result_count;
     *out = (IndexMap){.operand_count = operands};
     memset(out->axis_dim, -1, sizeof(out->axis_dim));
+    // Part 2 is the result, part 0 the first operand: it has all letters that are summed.
     for (int part = 2; part >= 0; part -= 2)
         for (int i = 0; i < spec.count[part]; i++) {
             const int letter = letter_index(spec.letter[part][i]);
@@ -162,6 +168,7 @@ static void add_product(const Node *n, const Tensor *a, const Tensor *b, Tensor 
     map_einsum(n, &map);
     const Tensor *operand[3] = {a, b, out};
     const int number[3] = {n->input_count - 2, n->input_count - 1, n->input_count};
+    // stride[k][dim]: 0 where operand k lacks the letter, so it stands still there.
     int64_t stride[3][MAP_DIMS_MAX] = {0}, points = 1;
     for (int k = 0; k < 3; k++) {
         int64_t dense[RANK_MAX];
@@ -172,6 +179,7 @@ static void add_product(const Node *n, const Tensor *a, const Tensor *b, Tensor 
     for (int i = 0; i < map.dim_count; i++)
         points *= map.extent[i];
     for (int64_t p = 0; p < points; p++) {
+        // Point p taken apart, the last dim fastest.
         int64_t at[3] = {0}, rest = p;
         for (int i = map.dim_count - 1; i >= 0; i--) {
             const int64_t index = rest % map.extent[i];

@@ -36,10 +36,12 @@ static bool rows_type(const Node *n, Type *out, Diag *d, Arena *scratch) {
     return infer_want_size(n, out, d, scratch);
 }
 
+// (table [v, d...], index [i...]) -> [i..., d...].
 bool infer_gather(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return want_table(n, d, scratch) && rows_type(n, result, d, scratch);
 }
 
+// (table [v, d...], index [i...], rows [i..., d...]) -> the table with the rows added.
 bool infer_scatter_add(const Node *n, Type *result, Diag *d, Arena *scratch) {
     Type rows;
     if (!want_table(n, d, scratch) || !infer_want_float(n, 0, d, scratch) ||
@@ -72,9 +74,11 @@ void grad_take(Builder *b, const Node *n, Value *const *dresult, Value **dinput)
     const Type *x = &n->input[0]->type;
     const Type *rows = &n->input[1]->type;
     const int last = x->rank - 1;
+    // Leading axes onto themselves: what lacks the last axis is repeated along it.
     int axes[RANK_MAX];
     for (int i = 0; i < RANK_MAX; i++)
         axes[i] = i;
+    // The index clamped to 0 .. n - 1, the same for all of x's columns.
     Value *index = build_binary(b, OP_MAX, n->input[1], build_constant(b, *rows, 0));
     Value *limit = build_constant(b, *rows, (double)(x->dim[last] - 1));
     index = build_binary(b, OP_MIN, index, limit);

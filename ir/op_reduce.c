@@ -36,6 +36,7 @@ bool infer_reduce(const Node *n, Type *result, Diag *d, Arena *scratch) {
         return false;
     if (!infer_want_float(n, 0, d, scratch)) // Kernels reduce in f32
         return false;
+    // Grows by each axis that is left.
     *result = type_scalar(x->dtype);
     for (int i = 0; i < x->rank; i++)
         if (!(axes >> i & 1))
@@ -85,9 +86,11 @@ void grad_reduce_max(Builder *b, const Node *n, Value *const *dresult, Value **d
     Value *x = n->input[0];
     int axes[RANK_MAX];
     const int count = node_axes(n, "axes", axes);
+    // hit [x]: where x is the maximum; shares [y]: in how many places.
     Value *hit = build_binary(b, OP_EQ, x, spread(b, n, &n->result[0]));
     Value *shares = build_reduce_sum(b, build_cast(b, hit, DT_F32), axes, count);
     Value *share = build_binary(b, OP_DIV, build_cast(b, dresult[0], DT_F32), shares);
+    // Back to x's type only after the division.
     Value *dx = spread(b, n, build_cast(b, share, x->type.dtype));
     Value *zero = build_constant(b, x->type, 0);
     dinput[0] = build_op(b, OP_SELECT, (Value *[]){hit, dx, zero}, 3, NULL, 0);
@@ -102,6 +105,7 @@ static void result_strides(const Node *n, const Type *y, int64_t stride[RANK_MAX
         stride[i] = reduced >> i & 1 ? 0 : dense[k++];
 }
 
+// How an element joins what was reduced so far.
 typedef double (*Join)(double sum, double x);
 
 // One walk over the operand; several elements meet in one result.
@@ -111,6 +115,7 @@ static void reduce(const Node *n, const Tensor *in, Tensor *out, double start, J
     int64_t dense[RANK_MAX], stride[RANK_MAX];
     type_strides(x, dense);
     result_strides(n, &out[0].type, stride);
+    // Sums start from 0, maxima from -inf.
     for (int64_t i = 0; i < results; i++)
         out[0].at[i] = start;
     for (int64_t i = 0; i < count; i++) {

@@ -23,6 +23,7 @@ static const int64_t *axis_ints(const Node *n, const char *name, Diag *d) {
     return NULL;
 }
 
+// The result's type from the attribute "shape", in x's element type.
 static bool shape_attr(const Node *n, Type *result, Diag *d, Arena *scratch) {
     int rank;
     const int64_t *dim = node_ints(n, "shape", &rank);
@@ -112,6 +113,7 @@ bool infer_split(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const int64_t *size = node_ints(n, "sizes", &count);
     if (!infer_want_axis(n, axis, x->rank, d))
         return false;
+    // left: elements of the axis that no part has taken.
     int64_t left = x->dim[axis];
     for (int i = 0; i < count; i++) {
         if (size[i] < 1 || size[i] > left)
@@ -138,6 +140,7 @@ bool infer_concat(const Node *n, Type *result, Diag *d, Arena *scratch) {
     *result = *x;
     for (int i = 1; i < n->input_count; i++) {
         const Type *part = &n->input[i]->type;
+        // The part with x's size along the axis: then it must equal x.
         Type same = *part;
         if (part->rank == x->rank)
             same.dim[axis] = x->dim[axis];
@@ -244,16 +247,19 @@ void grad_broadcast(Builder *b, const Node *n, Value *const *dresult, Value **di
     const Type *x = &n->input[0]->type, *y = &n->result[0].type;
     int axes[RANK_MAX], summed[RANK_MAX], count = 0;
     const int rank = node_axes(n, "axes", axes);
+    // k: the operand's axis that comes next; axes rise, so one walk over the result's is enough.
     for (int i = 0, k = 0; i < y->rank; i++) {
         const bool kept = k < rank && axes[k] == i && x->dim[k] == y->dim[i];
         k += k < rank && axes[k] == i;
         if (!kept)
             summed[count++] = i;
     }
+    // Axes of size 1 were summed away; the reshape puts them back.
     Value *sum = build_reduce_sum(b, dresult[0], summed, count);
     dinput[0] = type_same_shape(&sum->type, x) ? sum : build_reshape(b, sum, x->rank, x->dim);
 }
 
+// x amid zeros.
 static Value *pad(Builder *b, Value *x, const int64_t *before, const int64_t *after) {
     const Attr attr[] = {attr_ints("before", before, x->type.rank),
                          attr_ints("after", after, x->type.rank)};
@@ -346,6 +352,7 @@ static void copy_block(const Type *block, const Cursor *to, const Cursor *from) 
     for (int64_t i = 0; i < count; i++) {
         int64_t target = 0, source = 0;
         for (int axis = 0; axis < block->rank; axis++) {
+            // The dense position i taken apart into the index along each axis.
             const int64_t index = i / stride[axis] % block->dim[axis];
             target += index * to->stride[axis];
             source += index * from->stride[axis];
@@ -354,6 +361,7 @@ static void copy_block(const Type *block, const Cursor *to, const Cursor *from) 
     }
 }
 
+// Row-major order is what reshape keeps.
 void evaluate_reshape(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)n, (void)cx;
     const int64_t count = type_count(&out[0].type);
@@ -377,6 +385,7 @@ void evaluate_transpose(const Node *n, const Tensor *in, Tensor *out, const Eval
 void evaluate_broadcast(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const Cursor to = cursor(&out[0]), x = cursor(&in[0]);
+    // Axes of the result that the operand lacks have stride 0.
     Cursor from = {.at = in[0].at};
     int axes[RANK_MAX];
     const int rank = node_axes(n, "axes", axes);
@@ -409,6 +418,7 @@ void evaluate_split(const Node *n, const Tensor *in, Tensor *out, const EvalCtx 
     }
 }
 
+// One cursor walks over the result.
 void evaluate_concat(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const int64_t axis = node_int(n, "axis", 0);
@@ -420,6 +430,7 @@ void evaluate_concat(const Node *n, const Tensor *in, Tensor *out, const EvalCtx
     }
 }
 
+// The tensor begins as zeros; only the middle is stored.
 void evaluate_pad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     int rank;
@@ -439,6 +450,7 @@ static int64_t clamp(double index, int64_t low, int64_t high) {
 void evaluate_dynamic_slice(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const int64_t axis = node_int(n, "axis", 0);
+    // starts: the last place where the slice is still inside.
     const int64_t starts = in[0].type.dim[axis] - out[0].type.dim[axis];
     const Cursor to = cursor(&out[0]);
     Cursor from = cursor(&in[0]);
@@ -452,6 +464,7 @@ void evaluate_dynamic_update(const Node *n, const Tensor *in, Tensor *out, const
     const int64_t starts = in[0].type.dim[axis] - in[1].type.dim[axis];
     const Cursor x = cursor(&in[0]), part = cursor(&in[1]);
     Cursor to = cursor(&out[0]);
+    // x first, then the part over it.
     copy_block(&in[0].type, &to, &x);
     to.at += clamp(in[2].at[0], 0, starts) * to.stride[axis];
     copy_block(&in[1].type, &to, &part);

@@ -26,6 +26,7 @@ static bool want_known(const Node *n, const char *attr, const char *const *known
     return false;
 }
 
+// f32[]: learning rates and what else changes by step.
 static bool want_scalar(const Node *n, int input, const char *role, Diag *d, Arena *scratch) {
     return infer_want(n, input, role, type_scalar(DT_F32), WANT_EXACT, d, scratch);
 }
@@ -35,6 +36,7 @@ bool infer_minimize(const Node *n, Type *result, Diag *d, Arena *scratch) {
     (void)result;
     static const char *const optimizers[] = {"sgd", "momentum", "adamw"};
     static const char *const precisions[] = {"f32", "bf16"};
+    // first: number of the first parameter, just after the learning rate.
     const bool apply = n->op == OP_APPLY;
     const int first = apply ? 1 : 2;
     const int parameters = apply ? (n->input_count - 1) / 2 : n->input_count - first;
@@ -56,6 +58,7 @@ bool infer_minimize(const Node *n, Type *result, Diag *d, Arena *scratch) {
         if (!infer_want(n, first + parameters + i, "a gradient", n->input[first + i]->type,
                         WANT_FLOAT, d, scratch))
             return false;
+    // One decay a parameter, in their order.
     int decays;
     node_floats(n, "decay", &decays);
     if (decays != parameters)
@@ -79,6 +82,7 @@ static bool want_update(const Node *n, int states, Diag *d, Arena *scratch) {
     for (int i = 1; i <= states; i++)
         if (!infer_want(n, i, "a moment", type_with_dtype(w, DT_F32), WANT_EXACT, d, scratch))
             return false;
+    // What follows the gradient: lr, and adamw's scalars.
     for (int i = states + 2; i < n->input_count; i++)
         if (!want_scalar(n, i, "a scalar", d, scratch))
             return false;
@@ -137,9 +141,11 @@ void evaluate_adamw(const Node *n, const Tensor *in, Tensor *out, const EvalCtx 
     const double lr = in[4].at[0], scale = in[5].at[0], c1 = in[6].at[0], c2 = in[7].at[0];
     const int64_t count = type_count(&out[0].type);
     for (int64_t i = 0; i < count; i++) {
+        // gscale is what clipping multiplies gradients by.
         const double g = in[3].at[i] * scale;
         const double m = beta1 * in[1].at[i] + (1 - beta1) * g;
         const double v = beta2 * in[2].at[i] + (1 - beta2) * g * g;
+        // Decoupled decay: w shrinks by itself, outside m and v.
         const double shrunk = in[0].at[i] - lr * decay * in[0].at[i];
         out[0].at[i] = shrunk - lr * (m / c1) / (sqrt(v / c2) + eps);
         out[1].at[i] = m;
