@@ -43,6 +43,7 @@ static Value *sum_scatter(Builder *b, Value *x, const Value *scattered) {
     return build_op(b, OP_SCATTER_ADD, in, 3, NULL, 0);
 }
 
+// Either side may be the scattered one.
 static Value *sum_gradients(Builder *b, Value *x, Value *y) {
     Value *sum = sum_scatter(b, x, y);
     if (!sum)
@@ -67,6 +68,7 @@ static Value *widen(Builder *b, const Value *d, int depth) {
         Value *in = build_cast(b, n->input[0], DT_F32);
         return build_op(b, n->op, &in, 1, n->attr, n->attr_count);
     }
+    // These pass on what their operands are, so each operand must be widened too.
     if (n->op != OP_RESHAPE && n->op != OP_TRANSPOSE && n->op != OP_ADD)
         return NULL;
     Value *in[2] = {0};
@@ -88,6 +90,7 @@ static Value *wide_gradient(Builder *b, const Value *v, Value *d) {
 }
 
 static void add_gradient(Sweep *s, const Value *v, Value *d) {
+    // Rules give no gradient to operands such as indices; nobody asks for those of inactive ones.
     if (!d || !s->active[v->id])
         return;
     d = wide_gradient(&s->b, v, build_cast(&s->b, d, v->type.dtype));
@@ -141,6 +144,7 @@ static bool differentiate(Sweep *s, const Node *n) {
     return true;
 }
 
+// The forward list holds operands before users: backwards, a gradient is complete when met.
 static bool sweep_back(Sweep *s, const Node *minimize) {
     Value *loss = minimize->input[0];
     s->b.origin = node_origin(minimize);
@@ -160,6 +164,7 @@ static Value *copy_to_update(Sweep *s, Value *v, Loc loc) {
     bool *needed = arena_array(scratch, bool, s->limit);
     Value **copy = arena_array(scratch, Value *, s->limit);
     needed[v->id] = true;
+    // What v needs, backwards; then copies of it, forwards.
     for (int i = s->forward_count - 1; i >= 0; i--) {
         const Node *n = s->forward[i];
         for (int k = 0; k < n->result_count; k++)
@@ -200,6 +205,7 @@ static const char *parameter_name(const Value *v) {
 
 // A parameter's gradient as the update reads it.
 static Value *final_gradient(Sweep *s, Value *d) {
+    // f32 sums over the micro-batches, whatever the gradient's dtype.
     if (s->g->repeat == 1)
         return d;
     return build_unary(&s->b, OP_ACCUMULATE, build_cast(&s->b, d, DT_F32));

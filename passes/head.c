@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+// One letter an axis; in: the two factors.
 typedef struct {
     char in[2][RANK_MAX + 1];
     char out[RANK_MAX + 1];
@@ -47,6 +48,7 @@ static bool read_product(Head *h) {
     h->row_rank = (int)strlen(s.out) - 1;
     if (h->row_rank < 1)
         return false;
+    // w is the factor that has the classes.
     const char classes = s.out[h->row_rank];
     const int w_side = strchr(s.in[1], classes) ? 1 : 0;
     const char *x = s.in[1 - w_side], *w = s.in[w_side];
@@ -59,6 +61,7 @@ static bool read_product(Head *h) {
         const char *at = strchr(inner, w[i]);
         if (w[i] != classes && !at)
             return false;
+        // By axis of w: the inner axis it is, or -1 for the classes.
         h->w_axis[i] = w[i] == classes ? -1 : (int)(at - inner);
     }
     h->x = h->product->input[1 - w_side];
@@ -69,6 +72,7 @@ static bool read_product(Head *h) {
 }
 
 // dx: (dlogits [rows, classes], w) -> [rows, inner]
+// Same classes, rows and inner axes as in the product, whatever the letters.
 static bool is_dx(const Head *h, const Node *n) {
     Spec s;
     const int side = side_of(n, h->w);
@@ -115,6 +119,7 @@ static bool keeps_rows(const Node *n) {
 }
 
 // broadcast(v [classes]) over all rows  =>  v, else NULL
+// The result's last axis is the classes: v must lie along it.
 static Value *repeated_in_rows(const Value *v) {
     const Node *n = v->def;
     int count;
@@ -126,6 +131,7 @@ static Value *repeated_in_rows(const Value *v) {
 }
 
 // Notes the bias that n adds and returns what it is added to; NULL where n adds none.
+// One bias at most; h->sum is the dtype in which it is added.
 static const Value *step_over_bias(Head *h, const Node *n) {
     if (n->op != OP_ADD || h->bias)
         return NULL;
@@ -173,6 +179,7 @@ enum { CHAIN_MAX = 8 };
 
 // The gradients that read v, a gradient of the logits, straight or through casts and reshapes of
 // rows. False where anything else reads it.
+// Each kind of gradient is taken once: a second of its kind is a reader too many.
 static bool find_readers(const HeadFinder *f, Head *h, const Value *v, int depth) {
     const Users *users = &f->users[v->id];
     if (f->uses[v->id] != users->count || depth > CHAIN_MAX)
@@ -218,6 +225,8 @@ static bool find_grad(const HeadFinder *f, Head *h) {
 
 // Nothing the chunks read comes after the loss: dloss, and what dw is added to.
 static bool is_independent(const HeadFinder *f, const Head *h) {
+    // By value id; values made since the walk began stand for nodes of before and are not looked
+    // at.
     bool *after = arena_array(f->scratch, bool, f->value_limit);
     after[h->entropy->result[0].id] = true;
     after[h->grad->result[0].id] = true;

@@ -38,6 +38,7 @@ static bool casts_through(const Node *n) {
     return n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_BROADCAST;
 }
 
+// NULL where no bf16 version is there yet; integers and bools stand for themselves.
 static Value *known_low(const Precision *p, Value *v) {
     if (v->type.dtype != DT_F32)
         return rewrite_resolve(&p->rw, v);
@@ -73,6 +74,7 @@ static Value *want_low(Precision *p, Value *v) {
 
 // The value in the type it had in the text.
 static Value *want_full(Precision *p, Value *v) {
+    // Widened once: from here on the value exists in both forms.
     if (v->id < p->rw.limit && p->only_low[v->id]) {
         p->only_low[v->id] = false;
         rewrite_replace(&p->rw, v, build_cast(&p->b, p->low[v->id], DT_F32));
@@ -80,6 +82,7 @@ static Value *want_full(Precision *p, Value *v) {
     return rewrite_resolve(&p->rw, v);
 }
 
+// n as it is, on operands in the types of the text.
 static void keep_full(Precision *p, Node *n) {
     for (int i = 0; i < n->input_count; i++)
         want_full(p, n->input[i]);
@@ -105,6 +108,7 @@ static void replace_node(Precision *p, const Node *n, Value *const *in) {
 // Whether the operator takes operands of these types.
 static bool infers(Precision *p, const Node *n, Value **in) {
     Arena *scratch = p->cx->scratch;
+    // Asked of a copy, whose complaints nobody reads.
     Node stub = *n;
     Diag *quiet = diag_create(scratch);
     stub.input = in;
@@ -152,6 +156,7 @@ static bool any_low(const Precision *p, const Node *n) {
     return false;
 }
 
+// Also through views: a broadcast constant is one.
 static bool has_inexact_constant(const Node *n) {
     for (int i = 0; i < n->input_count; i++) {
         double value;
@@ -162,6 +167,7 @@ static bool has_inexact_constant(const Node *n) {
     return false;
 }
 
+// An f32 state as the table of a lookup.
 static bool reads_parameter(const Node *n) {
     const Value *v = match_viewed(n->input[0]);
     return v->def->op == OP_STATE && v->type.dtype == DT_F32;
@@ -198,6 +204,7 @@ static void visit_shape(Precision *p, Node *n) {
 
 static void visit(Precision *p, Node *n) {
     p->b.origin = node_origin(n);
+    // Backward and update nodes keep the types they have in the text.
     if (n->phase != PHASE_FORWARD) {
         keep_full(p, n);
         return;

@@ -3,6 +3,7 @@
 #include "ir/check.h"
 #include "passes/simplify.h"
 
+// NULL only where there are no axes; callers then read nothing.
 static const int64_t *ints_of(const Node *n, const char *name) {
     int count = 0;
     const int64_t *ints = node_ints(n, name, &count);
@@ -94,6 +95,7 @@ static Value *try_slice_same(Simplify *s, const Node *n) {
                                                                                    : NULL;
 }
 
+// slice(x) with n's bounds moved by offset along each axis.
 static Value *slice_moved(Simplify *s, const Node *n, Value *x, const int64_t *offset) {
     const int rank = n->result[0].type.rank;
     const int64_t *start = ints_of(n, "start"), *stop = ints_of(n, "stop");
@@ -160,6 +162,7 @@ static Value *try_pad_nothing(Simplify *s, const Node *n) {
                                                                                  : NULL;
 }
 
+// The first rule that applies; the next sweep finds what it makes possible.
 Value *simplify_shape(Simplify *s, const Node *n) {
     static Value *(*const rule[])(Simplify *, const Node *) = {
         try_reshape_same,   try_reshape_reshape,     try_transpose_same,   try_transpose_transpose,
