@@ -56,6 +56,7 @@ static void put_text(Printer *p, const char *text) {
     put(p, "\"");
     for (const char *c = text; *c; c++) {
         const unsigned char byte = (unsigned char)*c;
+        // The second of two equal brackets, which FileCheck would take for its own.
         const bool doubled = c > text && (*c == '[' || *c == '{') && c[-1] == *c;
         if (*c == '"' || *c == '\\')
             put_format(p, "\\%c", *c);
@@ -73,6 +74,7 @@ static void put_text(Printer *p, const char *text) {
 
 // Always with a point, an exponent or a word, so that it reads back as a float.
 static void put_float(Printer *p, double f) {
+    // printf's spelling of these differs by machine, and a NaN's sign means nothing.
     if (isnan(f) || isinf(f)) {
         put(p, isnan(f) ? "nan" : f < 0 ? "-inf" : "inf");
         return;
@@ -230,6 +232,7 @@ static void put_node(Printer *p, const Node *n) {
         put(p, ": ");
         put_type(p, &n->result[i].type);
     }
+    // minimize and apply have no result.
     put(p, n->result_count ? " = " : "");
     put(p, op_info(n->op)->name);
     for (int i = 0; i < n->input_count; i++) {
@@ -241,7 +244,9 @@ static void put_node(Printer *p, const Node *n) {
         put(p, " scope ");
         put_text(p, n->scope);
     }
+    // Forward is the default and has no word.
     put(p, n->phase == PHASE_BACKWARD ? " backward" : n->phase == PHASE_UPDATE ? " update" : "");
+    // 0: in no group.
     if (n->group)
         put_format(p, " group %u", n->group);
     put_loc(p, n->loc);
@@ -287,6 +292,7 @@ static void put_graph(Printer *p, const Graph *g) {
 
 // What equals its default is left out: file like name, not frozen, no decay.
 static void put_state(Printer *p, const State *s) {
+    // By StateKind; graph_parse.c reads the same words.
     static const char *const kind_name[] = {"param", "saved", "transient", "optimizer"};
     put(p, "state @");
     put(p, s->name);
@@ -299,6 +305,7 @@ static void put_state(Printer *p, const State *s) {
         attr[count++] = attr_text("file", s->file);
     if (s->frozen)
         attr[count++] = attr_int("frozen", 1);
+    // Negative: nothing was said.
     if (s->decay >= 0)
         attr[count++] = attr_float("decay", s->decay);
     put_attrs(p, attr, count);
@@ -319,6 +326,7 @@ static void put_sizes(Printer *p, const Module *m) {
 }
 
 static void put_module(Printer *p, const Module *m) {
+    // A fragment, as tests are, has no module line.
     if (m->name && m->name[0]) {
         put(p, "module @");
         put(p, m->name);

@@ -109,6 +109,7 @@ static bool read_dim(Reader *r, Type *out) {
     Token dim = {0};
     if (!reader_expect(r, TOKEN_INT, "a size", &dim))
         return false;
+    // Before dim[] is written.
     if (out->rank == RANK_MAX)
         return diag_error(r->diag, dim.loc, 610, "a type has at most %d axes", RANK_MAX);
     if (dim.i < 0 || dim.i > DIM_MAX)
@@ -216,6 +217,7 @@ static bool read_attr(Reader *r, const char *rules, const char *owner) {
         reader_suggest(r, "", attr_rule_nearest(rules, name.text, r->scratch));
         return false;
     }
+    // Twice the same name is a mistake even with one value.
     for (int i = 0; i < r->attr_count; i++)
         if (strcmp(r->attr[i].name, name.text) == 0)
             return diag_error(r->diag, name.loc, 608, "%s has twice the attribute %s", owner,

@@ -55,6 +55,8 @@ static bool is_number(DType t) {
     return t == DT_F32 || t == DT_I32;
 }
 
+// One case for each operation and no default: the compiler names one that is missing. Types of
+// operands past the arity are ignored.
 bool kop_infer(KOp op, const DType arg[4], DType *out) {
     switch (op) {
     case KOP_CONST: // says its own type
@@ -267,6 +269,7 @@ Access kernel_access(const Kernel *k, int operand) {
     case KERNEL_PRODUCT:
         if (operand < 2)
             return ACCESS_READ;
+        // c += reads what is there.
         return k->product.accumulate ? ACCESS_UPDATE : ACCESS_WRITE;
     case KERNEL_ATTENTION:
         // q, k, v | out, lse
@@ -287,6 +290,7 @@ DType kernel_dtype(const Kernel *k, int operand) {
         return operand == 0 ? k->product.a : operand == 1 ? k->product.b : k->product.c;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+        // All other operands of attention have one type.
         return operand == 4 ? DT_F32 : k->attention.dtype; // 4: log-sum-exp
     }
     UNREACHABLE();
@@ -365,6 +369,7 @@ bool kinstr_equal(const KInstr *a, const KInstr *b) {
            a->as.i == b->as.i;
 }
 
+// Cheap numbers first; the name takes no part.
 static bool scalar_equal(const Kernel *a, const Kernel *b) {
     if (a->axis != b->axis || a->rank != b->rank || memcmp(a->dim, b->dim, sizeof a->dim) != 0 ||
         a->operand_count != b->operand_count || a->imm_count != b->imm_count ||
@@ -431,6 +436,7 @@ static uint64_t mix(uint64_t h, int64_t x) {
 // no part in it.
 uint64_t kernel_hash(const Kernel *k) {
     uint64_t h = mix(0x9e3779b97f4a7c15u, k->kind);
+    // Templates hash the numbers that they compare.
     if (k->kind != KERNEL_SCALAR) {
         int64_t n[TEMPLATE_NUMBERS];
         template_numbers(k, n);

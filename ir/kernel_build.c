@@ -49,6 +49,7 @@ int kernel_add_operand(KernelBuilder *kb, DType dtype, Access access, const int6
     return k->operand_count++;
 }
 
+// Immediates are 64 bits of each call; operations see the low 32.
 int kernel_add_imm(KernelBuilder *kb) {
     return kb->kernel->imm_count++;
 }
@@ -107,6 +108,7 @@ static KRef push(KernelBuilder *kb, KInstr i) {
     return k->instr_count - 1;
 }
 
+// A KRef of this builder; any other is a mistake of the caller.
 static const KInstr *instr_at(const KernelBuilder *kb, KRef r) {
     CHECK(r >= 0 && r < kb->kernel->instr_count);
     return &kb->kernel->instr[r];
@@ -228,6 +230,7 @@ static bool is_bf16(const KernelBuilder *kb, KRef r) {
     return in->op == KOP_ROUND_BF16;
 }
 
+// Operations by arity. Types are checked where they are added, not when the kernel is finished.
 KRef kb_op1(KernelBuilder *kb, KOp op, KRef a) {
     // Rounding twice is rounding once.
     if (op == KOP_ROUND_BF16 && is_bf16(kb, a))
@@ -260,6 +263,7 @@ int kb_rank(const KernelBuilder *kb) {
     return kb->kernel->rank;
 }
 
+// Only the lowering pass knows which operand holds a node's input, so it is asked.
 KSource kb_source(KernelBuilder *kb, int input) {
     CHECK(kb->source != NULL);
     return kb->source(kb->source_user, input);
@@ -414,6 +418,7 @@ Kernel *kernel_finish(KernelBuilder *kb) {
     return k;
 }
 
+// The templates are taken as they are; kernel_verify says whether they are sound.
 Kernel *kernel_product(Arena *a, const ProductKernel *p) {
     Kernel *k = arena_new(a, Kernel);
     k->name = "k";

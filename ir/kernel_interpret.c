@@ -332,6 +332,7 @@ static void interpret_scalar(const Kernel *k, void *const *operand, const int64_
     strip = strip < all ? strip : all;
     for (int i = 0; i < k->instr_count; i++)
         s.value[i] = arena_array(a, double, strip);
+    // Column by column of strips; within one, all rows from the first to the last.
     int64_t rows = 1;
     for (int d = 0; d + 1 < k->rank; d++)
         rows *= k->dim[d];
@@ -360,6 +361,7 @@ static void interpret_product(const ProductKernel *p, void *const *operand) {
         const int64_t b_at = b0 * p->b_stride[0] + b1 * p->b_stride[1] + n * p->b_stride[3];
         const int64_t c_at =
             b0 * p->c_stride[0] + b1 * p->c_stride[1] + m * p->c_stride[2] + n * p->c_stride[3];
+        // Summed in f64 with what is there, rounded once.
         double sum = p->accumulate ? element_load(p->c, operand[2], c_at) : 0;
         for (int64_t k = 0; k < p->k; k++)
             sum += element_load(p->a, operand[0], a_at + k * p->a_stride[3]) *
@@ -435,6 +437,7 @@ static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b
     const int64_t g = h / (t->heads / t->groups);
     const int64_t do_at = b * t->dout[0] + h * t->dout[1] + i * t->dout[2];
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
+    // delta: sum over j of p[j] dp[j].
     double lse, delta = 0;
     probabilities(t, operand, b, h, i, s->p, &lse);
     for (int64_t j = 0; j < t->keys; j++) {

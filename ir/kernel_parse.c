@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { P_SYNTAX = 701, P_LIMIT = 703, P_NUMBER = 704, P_REF = 705, P_TYPES = 706 };
+// A number of 48 characters is longer than any that the printer writes.
 enum { NAME_MAX_BYTES = 64, NUMBER_MAX_BYTES = 48 };
 
 typedef struct {
@@ -73,6 +74,7 @@ static Word peek(Reader *r) {
     return (Word){r->text + r->at, end - r->at};
 }
 
+// The word at the cursor, which moves past it.
 static Word next(Reader *r) {
     const Word w = peek(r);
     r->at += w.bytes;
@@ -88,6 +90,7 @@ static bool unexpected(Reader *r, Word w, const char *wanted) {
     const Loc loc = loc_at(r, (size_t)(w.at - r->text));
     if (w.bytes == 0)
         return diag_error(r->diag, loc, P_SYNTAX, "expected %s, found the end of the text", wanted);
+    // At most 32 characters, so that a hostile word can't flood the message or the terminal.
     char shown[33];
     size_t n = 0;
     for (; n < w.bytes && n + 1 < sizeof shown; n++)
@@ -150,6 +153,7 @@ static int read_list(Reader *r, int count, int max, int64_t *out) {
         if (!read_number(r, 0, DIM_MAX, &out[i]))
             return 0;
         const Word w = next(r);
+        // A list of a fixed count may end only there.
         if (word_is(w, "]") && (!count || i + 1 == count))
             return i + 1;
         if (i + 1 == most) {
@@ -278,6 +282,7 @@ static bool read_instr(Reader *r, Kernel *k, Word name, bool named) {
             return false;
     if (!type_instr(r, k, &in, start))
         return false;
+    // read_program has made room.
     k->instr[k->instr_count++] = in;
     return true;
 }
@@ -363,10 +368,12 @@ static bool read_field(Reader *r, const char *name, int64_t high, int64_t *out) 
     return expect(r, name) && read_number(r, 0, high, out);
 }
 
+// "name [a, b, ...]" with exactly count numbers.
 static bool read_strides(Reader *r, const char *name, int count, int64_t *out) {
     return expect(r, name) && read_list(r, count, 0, out) == count;
 }
 
+// Fields in the order of put_product; every one is required.
 static bool read_product(Reader *r, ProductKernel *p) {
     int64_t tile[2], workspace;
     if (!expect(r, "{") || !expect(r, "library"))
@@ -393,6 +400,7 @@ static bool read_product(Reader *r, ProductKernel *p) {
     return expect(r, "}");
 }
 
+// Fields in the order of put_attention. Groups that don't divide the heads are for the verifier.
 static bool read_attention(Reader *r, Kernel *k) {
     AttentionKernel *t = &k->attention;
     int64_t causal;
@@ -430,6 +438,7 @@ static bool read_name(Reader *r, Kernel *k) {
     return true;
 }
 
+// "kernel NAME KIND" and what that kind has in its braces.
 static bool read_kernel(Reader *r, Kernel *k) {
     if (!expect(r, "kernel") || !read_name(r, k))
         return false;

@@ -38,6 +38,7 @@ __attribute__((format(printf, 2, 3))) static void put(Sink *s, const char *forma
     s->at[s->used] = '\0';
 }
 
+// [1, 2, 3]: extents and strides.
 static void put_list(Sink *s, int count, const int64_t *number) {
     put(s, "[");
     for (int i = 0; i < count; i++)
@@ -109,12 +110,14 @@ static void put_product(Sink *s, const ProductKernel *p) {
         (long long)p->tile_n, (long long)p->workspace);
 }
 
+// Elements for batch, head, position.
 static void put_strides(Sink *s, const char *name, const int64_t stride[3]) {
     put(s, "  %s ", name);
     put_list(s, 3, stride);
     put(s, "\n");
 }
 
+// Which numbers and strides, and in what order, is told by the lists of kernel_text.h.
 static void put_attention(Sink *s, const Kernel *k) {
     const AttentionKernel *t = &k->attention;
     const bool grad = k->kind == KERNEL_ATTENTION_GRAD;

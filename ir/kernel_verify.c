@@ -87,6 +87,7 @@ static bool memory_good(Verifier *v, int i) {
     if (in->dtype != value_type(o->dtype))
         return diag_error(v->d, v->loc, P_TYPES, "%s (operation %d): operand %d holds %s",
                           kop_name(in->op), i, in->operand, dtype_name(o->dtype));
+    // The *_AT operations move by limit and step; the plain ones have neither.
     const bool moved = in->op != KOP_LOAD && in->op != KOP_STORE;
     if (moved && (in->limit < 1 || in->limit > INT32_MAX || in->step < 0 || in->step > DIM_MAX))
         return diag_error(v->d, v->loc, P_EXTENT, "%s (operation %d): limit %lld, step %lld",
@@ -169,6 +170,7 @@ static bool reductions_good(Verifier *v, int i) {
             return diag_error(v->d, v->loc, P_REDUCE,
                               "%s (operation %d) depends on another reduction of a columns kernel",
                               kop_name(in->op), i);
+    // One number a column has no row to belong to.
     if (v->varies[i] & ~column)
         return diag_error(v->d, v->loc, P_REDUCE,
                           "%s (operation %d) mixes a column's reduction with what varies by row",
@@ -201,6 +203,7 @@ static bool store_good(Verifier *v, int i) {
         return (walks & column) == (moving & column) ||
                diag_error(v->d, v->loc, P_STORE,
                           "add_at (operation %d) adds several columns to one place", i);
+    // An index that differs counts as a different place: that no two are equal is for the lowering.
     const uint32_t index = in->op == KOP_STORE_AT ? v->varies[in->arg[1]] : 0;
     if (value & ~(walks | index))
         return diag_error(v->d, v->loc, P_STORE,
@@ -262,6 +265,7 @@ static bool block_good(int64_t rows, int64_t width) {
     return count_mul(rows, width, &count) && count <= DIM_MAX;
 }
 
+// Types, sizes, strides; then that each element of c has a place of its own.
 static bool product_good(Verifier *v) {
     const ProductKernel *p = &v->k->product;
     const int64_t sizes[7] = {p->batch[0], p->batch[1], p->m, p->n, p->k, p->tile_m, p->tile_n};
@@ -318,6 +322,7 @@ static bool attention_good(Verifier *v) {
     return spans_good(v);
 }
 
+// About 20 KiB of Verifier on the stack: it holds a flag and a mask for every possible operation.
 bool kernel_verify(const Kernel *k, Diag *d, Loc loc) {
     Verifier v = {.k = k, .d = d, .loc = loc};
     switch (k->kind) {

@@ -57,6 +57,7 @@ Type type_scalar(DType dtype) {
     return (Type){.dtype = dtype};
 }
 
+// The same shape with other elements.
 Type type_with_dtype(Type t, DType dtype) {
     t.dtype = dtype;
     return t;
@@ -83,6 +84,7 @@ int64_t type_count(const Type *t) {
     return count;
 }
 
+// Cannot overflow: a type that passed type_check has less than 2^62 bytes.
 size_t type_bytes(const Type *t) {
     size_t bytes;
     CHECK(size_mul((size_t)type_count(t), dtype_bytes(t->dtype), &bytes));
