@@ -117,11 +117,13 @@ static Datum run_split(Elab *e, const BuiltinCall *call) {
     int64_t count = sizes.kind == DATUM_INT ? sizes.as.whole : 0, total = 0;
     if (datum_is_items(sizes))
         count = sizes.as.items->count;
-    // A part has at least one element, so there are at most dim of them.
-    if (count < 1 || count > dim)
+    // A part has at least one element, so there are at most dim of them; and no list is longer than
+    // ITEMS_MAX.
+    const int64_t most = dim < ITEMS_MAX ? dim : ITEMS_MAX;
+    if (count < 1 || count > most)
         return elab_fail(e, call->arg_loc[1], CODE_VALUE, NULL,
                          "split wants a number of parts in 1 .. %lld or a list of sizes",
-                         (long long)dim);
+                         (long long)most);
     int64_t *part = arena_array(e->arena, int64_t, count);
     for (int i = 0; i < count; i++) {
         // Where dim / count has a remainder the parts don't add up to dim, which is told below.

@@ -401,8 +401,12 @@ static void elab_variants(Elab *e, const EntryDecl *entry, Frame *sizes) {
     }
     e->frame = sizes;
     Datum over = elab_expr(e, entry->variants);
-    if (over.kind == DATUM_INT)
-        over = datum_items(e->arena, DATUM_LIST, &over, 1);
+    // One size is a list of one.
+    if (over.kind == DATUM_INT) {
+        Datum *one = arena_new(e->arena, Datum);
+        *one = over;
+        over = datum_items(e->arena, DATUM_LIST, one, 1);
+    }
     // Reported already.
     if (over.kind == DATUM_ERROR)
         return;

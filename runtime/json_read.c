@@ -6,8 +6,6 @@
 #include <string.h>
 
 // Skipping a value recurses once a level: the bound is one on the stack.
-enum { NESTING_MAX = 64 };
-
 // Failure is kept in the cursor, so that a caller may check once at the end.
 static bool fail(JsonCursor *j) {
     j->failed = true;
@@ -152,6 +150,10 @@ bool json_string(JsonCursor *j, char *out, size_t size) {
     return read_string(j, out, size);
 }
 
+bool json_skip_string(JsonCursor *j) {
+    return read_string(j, NULL, 0);
+}
+
 bool json_count(JsonCursor *j, uint64_t *out) {
     if (j->failed)
         return false;
@@ -170,86 +172,6 @@ bool json_count(JsonCursor *j, uint64_t *out) {
     return (j->at > start && !leading_zero) || fail(j);
 }
 
-static bool skip_digits(JsonCursor *j) {
-    const char *start = j->at;
-    while (j->at < j->end && *j->at >= '0' && *j->at <= '9')
-        j->at++;
-    return j->at > start || fail(j);
-}
-
-// [-]digits[.digits][e[+|-]digits]. Leading zeros pass here: what is skipped means nothing.
-static bool skip_number(JsonCursor *j) {
-    json_accept(j, '-');
-    if (!skip_digits(j))
-        return false;
-    if (j->at < j->end && *j->at == '.') {
-        j->at++;
-        if (!skip_digits(j))
-            return false;
-    }
-    if (j->at < j->end && (*j->at == 'e' || *j->at == 'E')) {
-        j->at++;
-        if (j->at < j->end && (*j->at == '+' || *j->at == '-'))
-            j->at++;
-        return skip_digits(j);
-    }
-    return true;
-}
-
-// One of JSON's three words; what follows it is the caller's to check.
-static bool skip_word(JsonCursor *j, const char *word) {
-    const size_t length = strlen(word);
-    if ((size_t)(j->end - j->at) < length || memcmp(j->at, word, length) != 0)
-        return fail(j);
-    j->at += length;
-    return true;
-}
-
-static bool skip_value(JsonCursor *j, int depth);
-
-// The rest of an object or array whose opening bracket is read.
-static bool skip_items(JsonCursor *j, char close, int depth) {
-    if (json_accept(j, close))
-        return true;
-    do {
-        // An object's items have a key, an array's have none; all else is alike.
-        if (close == '}' && !(read_string(j, NULL, 0) && json_expect(j, ':')))
-            return false;
-        if (!skip_value(j, depth + 1))
-            return false;
-    } while (json_accept(j, ','));
-    return json_expect(j, close);
-}
-
-static bool skip_value(JsonCursor *j, int depth) {
-    if (depth > NESTING_MAX)
-        return fail(j);
-    if (json_accept(j, '{'))
-        return skip_items(j, '}', depth);
-    if (json_accept(j, '['))
-        return skip_items(j, ']', depth);
-    skip_space(j);
-    if (j->at == j->end)
-        return fail(j);
-    switch (*j->at) {
-    case '"':
-        return read_string(j, NULL, 0);
-    case 't':
-        return skip_word(j, "true");
-    case 'f':
-        return skip_word(j, "false");
-    case 'n':
-        return skip_word(j, "null");
-    default:
-        return skip_number(j);
-    }
-}
-
-bool json_skip(JsonCursor *j) {
-    return !j->failed && skip_value(j, 0);
-}
-
-// Only space is left, and nothing failed before.
 bool json_at_end(JsonCursor *j) {
     skip_space(j);
     return !j->failed && j->at == j->end;

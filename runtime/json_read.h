@@ -18,10 +18,10 @@ bool json_expect(JsonCursor *j, char c);
 // A string, unescaped into out (NUL-terminated, valid UTF-8, no NUL inside); fails where it needs
 // more than size.
 bool json_string(JsonCursor *j, char *out, size_t size);
+// Passes over a string.
+bool json_skip_string(JsonCursor *j);
 // A non-negative integer below 2^63 without sign, point or exponent.
 bool json_count(JsonCursor *j, uint64_t *out);
-// Passes over any value, nested at most 64 deep.
-bool json_skip(JsonCursor *j);
 // True at the end of the text, white space aside.
 bool json_at_end(JsonCursor *j);
 

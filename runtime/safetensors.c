@@ -132,6 +132,19 @@ static bool size_matches(const SafeTensor *t) {
     return bytes == t->bytes;
 }
 
+// {"key": "text", ...}: the format allows nothing else in metadata.
+static bool skip_metadata(JsonCursor *j) {
+    if (!json_expect(j, '{'))
+        return false;
+    if (json_accept(j, '}'))
+        return true;
+    do {
+        if (!json_skip_string(j) || !json_expect(j, ':') || !json_skip_string(j))
+            return false;
+    } while (json_accept(j, ','));
+    return json_expect(j, '}');
+}
+
 // One name and value of the header. The tensor belongs to f from the start, so that closing f
 // frees it whatever fails here.
 static PlimStatus read_entry(SafeFile *f, JsonCursor *j, PlimError *error) {
@@ -140,7 +153,8 @@ static PlimStatus read_entry(SafeFile *f, JsonCursor *j, PlimError *error) {
         return damaged(f, error, "its header is not the expected JSON", NULL);
     // Metadata is no tensor; what it says means nothing to us.
     if (strcmp(name, "__metadata__") == 0)
-        return json_skip(j) ? PLIM_OK : damaged(f, error, "its header is not valid JSON", NULL);
+        return skip_metadata(j) ? PLIM_OK
+                                : damaged(f, error, "its metadata is no object of strings", NULL);
     SafeTensor *t = add_tensor(f);
     if (!t)
         return PLIM_NO_MEMORY;

@@ -29,14 +29,27 @@ static PlimStatus need_entry(const PlimSession *s, const char *name, const PlanE
     return error_set(error, PLIM_BAD_INPUT, "this program has no entry %s", name);
 }
 
-// The file given for a loader: "--data FILE" serves all, "--data NAME=FILE" one.
-static const char *file_of_loader(const TrainOptions *o, const char *loader) {
+// Whether the text is "NAME=..." for a loader of that name.
+static bool names_loader(const char *text, const char *loader) {
     const size_t length = strlen(loader);
+    return strncmp(text, loader, length) == 0 && text[length] == '=';
+}
+
+// The file given for a loader: "--data NAME=FILE" serves the loader NAME, "--data FILE" all that
+// have none of their own. A text with another loader's name in front is that loader's alone; other
+// names belong to the path.
+static const char *file_of_loader(const TrainOptions *o, const PlanEntry *entry,
+                                  const char *loader) {
     const char *found = NULL;
     for (int i = 0; i < o->data_count; i++) {
-        if (strncmp(o->data[i], loader, length) == 0 && o->data[i][length] == '=')
-            return o->data[i] + length + 1;
-        found = o->data[i];
+        if (names_loader(o->data[i], loader))
+            return o->data[i] + strlen(loader) + 1;
+        bool others = false;
+        for (uint32_t k = 0; k < entry->input_count && !others; k++)
+            others = entry->input[k].source == PLAN_FROM_DATA &&
+                     names_loader(o->data[i], entry->input[k].loader);
+        if (!others)
+            found = o->data[i];
     }
     return found;
 }
@@ -51,7 +64,7 @@ static PlimStatus open_input(Loop *l, uint32_t index, PlimError *error) {
     }
     if (input->source != PLAN_FROM_DATA)
         return PLIM_OK;
-    const char *path = file_of_loader(l->o, input->loader);
+    const char *path = file_of_loader(l->o, l->entry, input->loader);
     if (!path) {
         return error_set(error, PLIM_BAD_INPUT,
                          "entry %s reads %s: give --data %s=FILE or --data FILE", l->entry->name,
