@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-// Skipping a value recurses once a level: the bound is one on the stack.
 // Failure is kept in the cursor, so that a caller may check once at the end.
 static bool fail(JsonCursor *j) {
     j->failed = true;
