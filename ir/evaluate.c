@@ -22,6 +22,7 @@ static double round_bf16(double x) {
     // Through the nearest odd f32, so that the two roundings equal one: if f32 is inexact its last
     // bit is set (round to odd), which decides every tie the right way.
     float f = (float)x;
+    // Beyond f32's range the steps below still round to infinity, but from the largest number.
     if (!isfinite(f) && isfinite(x))
         f = x > 0 ? FLT_MAX : -FLT_MAX;
     if (isnan(f) || isinf(f))
@@ -34,6 +35,7 @@ static double round_bf16(double x) {
     memcpy(&toward, &bits, sizeof(toward));
     if ((double)toward != x)
         bits |= 1;
+    // To the upper 16 bits, ties to even.
     bits += 0x7fffu + (bits >> 16 & 1);
     bits &= 0xffff0000u;
     memcpy(&f, &bits, sizeof(f));
@@ -74,6 +76,7 @@ static void evaluate_into(const Node *n, const Tensor *in, Tensor *out, const Ev
     const OpInfo *info = op_info(n->op);
     CHECK(info->evaluate);
     for (int i = 0; i < n->result_count; i++)
+        // Operators may count on zeros: sums start there, and what is not stored is 0.
         memset(out[i].at, 0, (size_t)type_count(&out[i].type) * sizeof(double));
     info->evaluate(n, in, out, cx);
     for (int i = 0; i < n->result_count; i++)
@@ -107,6 +110,7 @@ static void accumulate(const Run *run, const Node *n, int64_t micro_batch) {
     round_tensor(sum, run->cx);
 }
 
+// One node, its operands and results in the run's tensors.
 static void run_node(const Run *run, const Node *n, int64_t micro_batch) {
     Arena *a = run->cx->arena;
     Tensor *in = arena_array(a, Tensor, n->input_count);
@@ -120,6 +124,7 @@ static void run_node(const Run *run, const Node *n, int64_t micro_batch) {
     evaluate_into(n, in, out, &cx);
 }
 
+// Data is there for each micro-batch, [argument][repeat]; the others are the same in all of them.
 static void bind_arguments(const Run *run, const EvalInput *in, int64_t micro_batch) {
     const Graph *g = run->g;
     for (int i = 0; i < g->input_count; i++) {
@@ -128,6 +133,7 @@ static void bind_arguments(const Run *run, const EvalInput *in, int64_t micro_ba
     }
 }
 
+// Copies, so that commits at the end don't change what was read.
 static void bind_states(const Module *m, const Run *run, const EvalInput *in) {
     for (int i = 0; i < run->g->node_count; i++) {
         const Node *n = run->g->node[i];
@@ -166,6 +172,7 @@ void graph_evaluate(const Module *m, const Graph *g, EvalInput *in, Tensor *resu
         bind_arguments(&run, in, r);
         run_phase(&run, false, r);
     }
+    // With repeat > 1 update nodes read sums over the micro-batches and what is the same in all.
     run_phase(&run, true, 0);
     for (int i = 0; i < g->result_count; i++)
         result[i] = run.value[g->result[i].value->id];

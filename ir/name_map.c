@@ -46,6 +46,8 @@ static size_t slot_of(const NameMap *t, const char *name, size_t bytes, uint64_t
     size_t at = (size_t)hash & (t->capacity - 1);
     while (t->slot[at].name) {
         const Slot *s = &t->slot[at];
+        // Hashes first: texts are compared only where they are equal almost surely. The name may be
+        // a span, so its end is checked as well.
         if (s->hash == hash && strncmp(s->name, name, bytes) == 0 && s->name[bytes] == '\0')
             break;
         at = (at + 1) & (t->capacity - 1);
@@ -65,6 +67,7 @@ static void grow(NameMap *t) {
 }
 
 void *name_map_find_span(const NameMap *t, const char *name, size_t bytes) {
+    // A free slot's thing is NULL: not found.
     return t->slot[slot_of(t, name, bytes, hash_text(name, bytes))].thing;
 }
 
@@ -73,6 +76,7 @@ void *name_map_find(const NameMap *t, const char *name) {
 }
 
 void *name_map_add(NameMap *t, const char *name, void *thing) {
+    // NULL would look like a free slot's.
     CHECK(thing);
     if (2 * (t->count + 1) >= t->capacity)
         grow(t);

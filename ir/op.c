@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+// By Op, from the rows of ops.def.
 static const OpInfo table[OP_COUNT] = {
 #define OP(ID, NAME, FAMILY, MIN, MAX, RESULTS, ATTRS, FLAGS, LOWER, INFER, MAP, GRADIENT,         \
            EVALUATE, LOWER_FN, HELP)                                                               \
@@ -48,6 +49,7 @@ static int64_t saturating_add(int64_t a, int64_t b) {
 // Points of the iteration space, reduced dims included.
 static int64_t map_points(const Node *n) {
     IndexMap map;
+    // An operator without a map has no points to count.
     if (!table[n->op].map || !table[n->op].map(n, &map))
         return 0;
     int64_t points = 1;
@@ -76,6 +78,7 @@ static int64_t attention_flops(const Node *n) {
 // Transcendental functions count 10 multiply-adds, a norm or softmax 10 an element.
 int64_t node_flops(const Node *n) {
     const OpInfo *op = &table[n->op];
+    // Elements of the first operand and of the first result.
     const int64_t first = n->input_count > 0 ? type_count(&n->input[0]->type) : 0;
     const int64_t result = n->result_count > 0 ? type_count(&n->result[0].type) : 0;
     switch (op->family) {
@@ -110,6 +113,7 @@ static int64_t input_bytes(const Node *n, int input) {
     return (int64_t)type_bytes(&n->input[input]->type);
 }
 
+// Views and what other passes replace move nothing.
 int64_t node_bytes(const Node *n) {
     const OpInfo *op = &table[n->op];
     if (op->lowering == LOWER_NONE || op->lowering == LOWER_VIEW || op->lowering == LOWER_EXPANDED)

@@ -45,6 +45,7 @@ bool map_leaf(const Node *n, IndexMap *out) {
     return true;
 }
 
+// Rounded to the type by whoever called.
 void evaluate_constant(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)in, (void)cx;
     const int64_t count = type_count(&out[0].type);
@@ -52,6 +53,7 @@ void evaluate_constant(const Node *n, const Tensor *in, Tensor *out, const EvalC
         out[0].at[i] = node_float(n, "value", 0);
 }
 
+// The index along the axis, taken out of the dense position.
 void evaluate_iota(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)in, (void)cx;
     const int axis = (int)node_int(n, "axis", 0);

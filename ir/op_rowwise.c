@@ -18,6 +18,7 @@ static bool want_row_operand(const Node *n, int input, Diag *d, Arena *scratch) 
     return infer_want_rank(n, input, 1, d, scratch) && infer_want_float(n, input, d, scratch);
 }
 
+// x [..., d] -> y like x; softmax_grad's operands are (y, dy).
 bool infer_softmax(const Node *n, Type *result, Diag *d, Arena *scratch) {
     *result = n->input[0]->type;
     return want_row_operand(n, 0, d, scratch);
@@ -116,6 +117,7 @@ bool infer_cross_entropy(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return true;
 }
 
+// (logits [..., v], target [...], lse [...], dloss [...]) -> dlogits like logits.
 bool infer_cross_entropy_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
     const Type *x = &n->input[0]->type;
     *result = *x;
@@ -214,6 +216,7 @@ void grad_layernorm(Builder *b, const Node *n, Value *const *dresult, Value **di
         dinput[2] = build_cast(b, &param->result[1], bias->type.dtype);
     }
     if (dresult[1]) {
+        // Each of a row's elements has 1/d of its mean.
         Value *share = build_scale(b, dresult[1], 1.0 / (double)columns);
         dinput[0] = add(b, dinput[0], along_row(b, share, &x->type));
     }
@@ -242,6 +245,7 @@ void grad_cross_entropy(Builder *b, const Node *n, Value *const *dresult, Value 
         dinput[0] = build_op(b, OP_CROSS_ENTROPY_GRAD, in, 4, NULL, 0);
     }
     if (dresult[1]) {
+        // d lse / d x = softmax(x).
         Value *share = build_unary(b, OP_SOFTMAX, x);
         dinput[0] = add(b, dinput[0], mul(b, share, along_row(b, dresult[1], &x->type)));
     }
@@ -259,6 +263,7 @@ static Value *sum_leading(Builder *b, Value *x) {
 void grad_rotary(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     Value *x = n->input[0], *dy = dresult[0];
     const bool inverse = node_int(n, "inverse", 0) != 0;
+    // A rotation's transpose turns back.
     const Attr back = attr_int("inverse", !inverse);
     Value *const in[] = {dy, n->input[1], n->input[2]};
     dinput[0] = build_op(b, OP_ROTARY, in, 3, &back, 1);
@@ -269,6 +274,7 @@ void grad_rotary(Builder *b, const Node *n, Value *const *dresult, Value **dinpu
     Value *dlow = build_slice(b, dy, last, 0, e / 2), *dhigh = build_slice(b, dy, last, e / 2, e);
     Value *dcos = add(b, mul(b, low, dlow), mul(b, high, dhigh));
     Value *left = mul(b, low, dhigh), *right = mul(b, high, dlow);
+    // The inverse turns by -sin, so its gradient changes sign.
     Value *dsin = build_binary(b, OP_SUB, inverse ? right : left, inverse ? left : right);
     dinput[1] = build_cast(b, sum_leading(b, dcos), n->input[1]->type.dtype);
     dinput[2] = build_cast(b, sum_leading(b, dsin), n->input[2]->type.dtype);
@@ -295,6 +301,7 @@ static double row_mean(const double *x, int64_t columns) {
     return sum / (double)columns;
 }
 
+// -inf for an empty row.
 static double row_max(const double *x, int64_t columns) {
     double max = -HUGE_VAL;
     for (int64_t j = 0; j < columns; j++)
@@ -380,6 +387,7 @@ static void norm_grad(const Tensor *in, const double *mean, const double *rstd, 
     for (int64_t i = 0; i < s.rows; i++) {
         const double *dy = in[0].at + i * s.columns, *x = in[1].at + i * s.columns;
         const double middle = mean ? mean[i] : 0;
+        // Two walks: sums over the row, then its elements.
         double sum_g = 0, sum_gh = 0;
         for (int64_t j = 0; j < s.columns; j++) {
             const double g = dy[j] * in[2].at[j];
@@ -405,6 +413,7 @@ void evaluate_rmsnorm_grad(const Node *n, const Tensor *in, Tensor *out, const E
     norm_grad(in, NULL, in[3].at, out);
 }
 
+// dweight [d] = sum over rows of dy h, dbias [d] = sum of dy.
 void evaluate_layernorm_param_grad(const Node *n, const Tensor *in, Tensor *out,
                                    const EvalCtx *cx) {
     (void)n, (void)cx;
@@ -417,6 +426,7 @@ void evaluate_layernorm_param_grad(const Node *n, const Tensor *in, Tensor *out,
         }
 }
 
+// dweight [d] = sum over rows of dy x rstd.
 void evaluate_rmsnorm_param_grad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)n, (void)cx;
     const RowShape s = row_shape(&in[1].type);
@@ -435,6 +445,7 @@ void evaluate_cross_entropy(const Node *n, const Tensor *in, Tensor *out, const 
         const int64_t target = (int64_t)in[1].at[i];
         const double lse = row_lse(x, s.columns);
         const double picked = target >= 0 && target < s.columns ? x[target] : row_max(x, s.columns);
+        // A negative target is padding: no loss, and below no gradient.
         out[0].at[i] = target < 0 ? 0 : lse - picked;
         out[1].at[i] = lse;
     }
@@ -464,6 +475,7 @@ void evaluate_rotary(const Node *n, const Tensor *in, Tensor *out, const EvalCtx
         const double *x = in[0].at + i * s.columns;
         double *y = out[0].at + i * s.columns;
         for (int64_t j = 0; j < half; j++) {
+            // i % positions: the row's place along the axis before the last.
             const int64_t angle = i % positions * half + j;
             const double cosine = in[1].at[angle], sine = turn * in[2].at[angle];
             y[j] = x[j] * cosine - x[j + half] * sine;
