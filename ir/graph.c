@@ -66,6 +66,7 @@ static Node *node_create(Graph *g, Op op, Value *const *input, int input_count, 
     n->input_count = input_count;
     n->input =
         arena_grow(g->arena, input, (size_t)input_count, (size_t)input_count, sizeof(Value *));
+    // Attributes are copied one by one, with their texts and lists.
     n->attr_count = attr_count;
     n->attr = arena_array(g->arena, Attr, attr_count);
     for (int i = 0; i < attr_count; i++)
@@ -278,6 +279,7 @@ void graph_renumber(Graph *g) {
     Node **order = arena_array(scratch, Node *, g->node_count);
     int count = 0;
     for (int i = 0; i < g->input_count; i++)
+        // In the order of the signature.
         order[count++] = g->input[i].value->def;
     for (int i = 0; i < g->node_count; i++)
         if (g->node[i]->op != OP_INPUT) {
@@ -357,6 +359,7 @@ int *graph_use_counts(const Graph *g, Arena *a) {
 // Counted first, then filled into one array, so that no list grows.
 Users *graph_users(const Graph *g, Arena *a) {
     Users *users = arena_array(a, Users, g->value_limit);
+    // total: operands of all nodes.
     size_t total = 0;
     for (int i = 0; i < g->node_count; i++)
         for (int k = 0; k < g->node[i]->input_count; k++, total++)

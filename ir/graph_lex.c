@@ -85,6 +85,7 @@ static Token lex_name(Lexer *lx, Token t, TokenKind kind, int skip) {
     return finish(lx, t, stop);
 }
 
+// Whether the rest of the text begins with the word.
 static bool starts_with(const Lexer *lx, const char *word) {
     const size_t bytes = strlen(word);
     return (size_t)(lx->end - lx->at) >= bytes && memcmp(lx->at, word, bytes) == 0;
@@ -146,6 +147,7 @@ static Token lex_number(Lexer *lx, Token t) {
     return finish(lx, t, stop);
 }
 
+// 0 to 15, or -1.
 static int hex_digit(char c) {
     if (is_digit(c))
         return c - '0';

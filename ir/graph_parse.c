@@ -266,6 +266,7 @@ static bool parse_input(Parser *p) {
                               (NodeOrigin){.loc = name.loc});
     in.value = n->result;
     in.bound = bound ? bound->as.i : 0;
+    // Whole: with loader, fallback and bound.
     *graph_add_input(p->graph, n->result, in.source) = in;
     if (relocated)
         relocate(p, &n->loc, place);
@@ -342,6 +343,7 @@ static bool parse_header(Parser *p) {
     p->value_count = 0;
     if (!reader_check_name(&p->r, &name, "a graph"))
         return false;
+    // Known by name even if what follows is wrong, so that a second graph of the name is told.
     if (name_map_add(p->entries, p->graph->name, p->graph))
         return diag_error(p->r.diag, name.loc, 606, "two graphs are called @%s", name.text);
     if (!reader_expect_mark(&p->r, '('))
@@ -513,6 +515,7 @@ static bool parse_commit(Parser *p) {
     Value *v = parse_use(p);
     if (!v || !reader_expect_line_end(&p->r))
         return false;
+    // Either was reported; the line itself could be read.
     if (s && v != p->unknown)
         graph_add_commit(p->graph, s, v);
     return true;
@@ -582,6 +585,7 @@ static void skip_body(Parser *p) {
         reader_skip_line(&p->r);
 }
 
+// A line that begins with module, size or state, or a whole graph. False: resynchronise.
 static bool parse_statement(Parser *p) {
     if (reader_accept_word(&p->r, "module"))
         return parse_module_line(p);

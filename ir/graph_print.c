@@ -86,6 +86,7 @@ static void put_float(Printer *p, double f) {
             break;
     }
     put(p, text);
+    // Digits alone would read back as an integer.
     if (text[strspn(text, "-0123456789")] == '\0')
         put(p, ".0");
 }
@@ -99,6 +100,7 @@ static void put_type(Printer *p, const Type *t) {
     put(p, "]");
 }
 
+// %name, or the number that graph_renumber would give.
 static void put_value(Printer *p, const Value *v) {
     put(p, "%");
     if (v->name)
@@ -169,6 +171,7 @@ static void put_input(Printer *p, const Input *in) {
     put_value(p, in->value);
     put(p, ": ");
     put_type(p, &in->value->type);
+    // After the type: where the runtime takes the argument from.
     switch (in->source) {
     case FROM_DATA:
         put(p, " from data ");
@@ -301,6 +304,7 @@ static void put_state(Printer *p, const State *s) {
     Attr attr[4];
     int count = 0;
     attr[count++] = attr_text("kind", kind_name[s->kind]);
+    // Most states are called alike in weight files.
     if (s->file && strcmp(s->file, s->name) != 0)
         attr[count++] = attr_text("file", s->file);
     if (s->frozen)

@@ -212,6 +212,7 @@ static bool read_attr(Reader *r, const char *rules, const char *owner) {
     if (!reader_expect(r, TOKEN_WORD, "an attribute's name", &name))
         return false;
     Attr attr = {.name = name.text};
+    // The rules give the kind, which tells how the value is read.
     if (!attr_rule_find(rules, name.text, &attr.kind)) {
         diag_error(r->diag, name.loc, 608, "%s has no attribute %.40s", owner, name.text);
         reader_suggest(r, "", attr_rule_nearest(rules, name.text, r->scratch));
@@ -233,6 +234,7 @@ static bool read_attr(Reader *r, const char *rules, const char *owner) {
 // {name = value, ...} or nothing, into r->attr. loc is the owner's.
 bool reader_attrs(Reader *r, const char *rules, const char *owner, Loc loc) {
     r->attr_count = 0;
+    // {} is taken for no attributes.
     if (reader_accept_mark(r, '{') && !reader_accept_mark(r, '}')) {
         do
             if (!read_attr(r, rules, owner))

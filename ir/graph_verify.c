@@ -192,6 +192,7 @@ static bool check_results(Walk *w, const Node *n) {
             return diag_error(w->diag, n->loc, 618, "result %d of %s has a wrong or taken id %u", i,
                               op_info(n->op)->name, v->id);
         w->defined[v->id] = v;
+        // Names are optional; ids are not.
         if (!v->name)
             continue;
         if (!name_is_valid(v->name))
@@ -325,6 +326,7 @@ bool graph_verify(const Module *m, const Graph *g, Diag *d) {
     if (g->repeat < 1)
         walk_fail(&w,
                   diag_error(d, (Loc){0}, 618, "graph @%s repeats %d times", g->name, g->repeat));
+    // Before the walk, which asks is_argument.
     check_inputs(&w);
     for (int i = 0; i < g->node_count; i++)
         walk_fail(&w, check_node(&w, g->node[i]));
@@ -336,6 +338,7 @@ bool graph_verify(const Module *m, const Graph *g, Diag *d) {
 // States are checked once for all entries.
 static bool states_verify(const Module *m, Diag *d) {
     Arena *scratch = arena_create();
+    // Names in weight files.
     NameMap *files = name_map_create(scratch);
     bool ok = true;
     for (int i = 0; i < m->state_count; i++) {

@@ -28,6 +28,7 @@ const char *kop_name(KOp op) {
     return kop_table[op].name;
 }
 
+// The name need not end in a NUL. A walk over the table: it is short.
 bool kop_find(const char *name, size_t bytes, KOp *out) {
     for (int i = 0; i < KOP_COUNT; i++) {
         if (strlen(kop_table[i].name) == bytes && memcmp(kop_table[i].name, name, bytes) == 0) {
@@ -42,6 +43,7 @@ int kop_arity(KOp op) {
     return kop_table[op].arity;
 }
 
+// Effects have no value, are never shared and never dead.
 bool kop_is_effect(KOp op) {
     return op == KOP_STORE || op == KOP_STORE_AT || op == KOP_ADD_AT;
 }
@@ -444,6 +446,7 @@ uint64_t kernel_hash(const Kernel *k) {
             h = mix(h, n[i]);
         return h;
     }
+    // Dims and strides up to the rank; the rest is 0 in every kernel.
     h = mix(mix(mix(h, k->axis), k->rank), k->imm_count);
     for (int d = 0; d < k->rank; d++)
         h = mix(h, k->dim[d]);

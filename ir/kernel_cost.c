@@ -81,6 +81,7 @@ static int64_t instr_flops(KOp op) {
 
 static int64_t scalar_flops(const Kernel *k) {
     CHECK(k->instr_count <= KERNEL_INSTRS_MAX);
+    // On the stack, which the CHECK above keeps large enough.
     uint32_t varies[KERNEL_INSTRS_MAX];
     kernel_variation(k, varies);
     const uint32_t all = (1u << k->rank) - 1;

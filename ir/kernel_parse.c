@@ -56,6 +56,7 @@ static void skip_blank(Reader *r) {
     }
 }
 
+// What names consist of; isalnum would depend on the locale.
 static bool is_word_char(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
@@ -115,6 +116,7 @@ static bool read_number(Reader *r, int64_t low, int64_t high, int64_t *out) {
         !(w.at[0] == '-' || (w.at[0] >= '0' && w.at[0] <= '9')))
         return unexpected(r, w, "a whole number");
     memcpy(digits, w.at, w.bytes);
+    // strtoll tells overflow by errno alone.
     errno = 0;
     const long long value = strtoll(digits, &end, 10);
     if (*end != '\0' || end == digits)
@@ -350,6 +352,7 @@ static bool read_program(Reader *r, Kernel *k) {
 
 // "[dims] { imms N", then the program.
 static bool read_scalar(Reader *r, Kernel *k) {
+    // "imms N" stands only where there is one at least.
     int64_t imms = 0;
     k->rank = read_list(r, 0, KERNEL_DIMS_MAX, k->dim);
     if (k->rank == 0 || !expect(r, "{"))
@@ -442,6 +445,7 @@ static bool read_name(Reader *r, Kernel *k) {
 static bool read_kernel(Reader *r, Kernel *k) {
     if (!expect(r, "kernel") || !read_name(r, k))
         return false;
+    // rows and columns are the two axes of a scalar kernel.
     const int kind = read_word(r, kernel_kind_words, WORD_KINDS,
                                "rows, columns, product, attention or attention_grad");
     switch (kind) {

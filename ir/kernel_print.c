@@ -15,6 +15,7 @@ typedef struct {
 
 // Appends like printf. A line longer than the buffer is formatted a second time, into the arena.
 __attribute__((format(printf, 2, 3))) static void put(Sink *s, const char *format, ...) {
+    // Long enough for nearly every line; see below for the others.
     char line[512];
     va_list args;
     va_start(args, format);
@@ -120,6 +121,7 @@ static void put_strides(Sink *s, const char *name, const int64_t stride[3]) {
 // Which numbers and strides, and in what order, is told by the lists of kernel_text.h.
 static void put_attention(Sink *s, const Kernel *k) {
     const AttentionKernel *t = &k->attention;
+    // The gradient has four more lists of strides.
     const bool grad = k->kind == KERNEL_ATTENTION_GRAD;
     put(s, " %s {\n  dtype %s\n", kernel_kind_words[grad ? WORD_ATTENTION_GRAD : WORD_ATTENTION],
         dtype_name(t->dtype));

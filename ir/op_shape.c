@@ -30,6 +30,7 @@ static bool shape_attr(const Node *n, Type *result, Diag *d, Arena *scratch) {
     if (rank > RANK_MAX)
         return diag_error(d, n->loc, 306, "%s to %d axes, at most %d are possible",
                           op_info(n->op)->name, rank, RANK_MAX);
+    // infer_want_size checks the dims themselves, which may be any integers so far.
     *result = type_make(n->input[0]->type.dtype, rank, dim);
     return infer_want_size(n, result, d, scratch);
 }
@@ -58,6 +59,7 @@ bool infer_transpose(const Node *n, Type *result, Diag *d, Arena *scratch) {
     for (int i = 0; i < x->rank; i++) {
         if (!infer_want_axis(n, perm[i], x->rank, d))
             return false;
+        // Rank entries, none twice: so every axis once.
         if (seen >> perm[i] & 1)
             return diag_error(d, n->loc, 308, "transpose of %s names axis %lld twice",
                               type_text(scratch, x), (long long)perm[i]);
@@ -291,6 +293,7 @@ void grad_pad(Builder *b, const Node *n, Value *const *dresult, Value **dinput) 
 
 // A part nobody read counts as zeros.
 void grad_split(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
+    // dresult[i] is NULL where result i has no gradient.
     Value **part = arena_array(b->g->arena, Value *, n->result_count);
     for (int i = 0; i < n->result_count; i++)
         part[i] = dresult[i] ? dresult[i] : build_constant(b, n->result[i].type, 0);
@@ -454,6 +457,7 @@ void evaluate_dynamic_slice(const Node *n, const Tensor *in, Tensor *out, const 
     const int64_t starts = in[0].type.dim[axis] - out[0].type.dim[axis];
     const Cursor to = cursor(&out[0]);
     Cursor from = cursor(&in[0]);
+    // in[1] is the start, a scalar; in the evaluator all elements are doubles.
     from.at += clamp(in[1].at[0], 0, starts) * from.stride[axis];
     copy_block(&out[0].type, &to, &from);
 }
