@@ -216,7 +216,7 @@ void grad_layernorm(Builder *b, const Node *n, Value *const *dresult, Value **di
         dinput[2] = build_cast(b, &param->result[1], bias->type.dtype);
     }
     if (dresult[1]) {
-        // Each of a row's elements has 1/d of its mean.
+        // The gradient of a mean goes to every element of its row, 1/d of it.
         Value *share = build_scale(b, dresult[1], 1.0 / (double)columns);
         dinput[0] = add(b, dinput[0], along_row(b, share, &x->type));
     }
@@ -445,7 +445,7 @@ void evaluate_cross_entropy(const Node *n, const Tensor *in, Tensor *out, const 
         const int64_t target = (int64_t)in[1].at[i];
         const double lse = row_lse(x, s.columns);
         const double picked = target >= 0 && target < s.columns ? x[target] : row_max(x, s.columns);
-        // A negative target is padding: no loss, and below no gradient.
+        // A negative target is padding: no loss, and in the gradient 0.
         out[0].at[i] = target < 0 ? 0 : lse - picked;
         out[1].at[i] = lse;
     }
