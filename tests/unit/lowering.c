@@ -8,6 +8,7 @@
 #include "ir/attr_rule.h"
 #include "ir/evaluate.h"
 #include "ir/op_lower.h"
+#include "tests/unit/element_read.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -154,19 +155,6 @@ static void *to_memory(Trial *t, const Tensor *x) {
     return at;
 }
 
-static double from_memory(DType dtype, const void *at, int64_t i) {
-    if (dtype == DT_F32)
-        return (double)((const float *)at)[i];
-    if (dtype == DT_I32)
-        return ((const int32_t *)at)[i];
-    if (dtype == DT_BOOL)
-        return ((const uint8_t *)at)[i];
-    const uint32_t bits = (uint32_t)((const uint16_t *)at)[i] << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return (double)f;
-}
-
 static void add_node(Trial *t, Op op, int input_count, const Attr *attr, int attr_count) {
     Value *value[OPERANDS] = {0};
     const NodeOrigin origin = {.scope = ""};
@@ -220,7 +208,7 @@ static const Kernel *finish(Trial *t, KernelBuilder *kb) {
 static void compare(Trial *t, const Tensor *want, const void *got, const Kernel *k) {
     const DType dtype = want->type.dtype;
     for (int64_t i = 0; i < type_count(&want->type); i++) {
-        const double w = want->at[i], g = from_memory(dtype, got, i);
+        const double w = want->at[i], g = element_read(dtype, got, i);
         double bound = 0;
         if (dtype_is_float(dtype))
             bound = 4e-6 * (1 + fabs(w)) + (dtype == DT_BF16 ? fabs(w) / 256 : 0);

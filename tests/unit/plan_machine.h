@@ -7,6 +7,7 @@
 #include "ir/evaluate.h"
 #include "ir/kernel.h"
 #include "passes/pipeline.h"
+#include "tests/unit/element_read.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -58,19 +59,6 @@ static inline void machine_close(Machine *t) {
 
 static inline void *machine_buffer(const Machine *t, uint32_t buffer) {
     return t->memory + t->cx.plan->buffer[buffer].offset;
-}
-
-static inline double machine_number(const void *at, DType dtype, int64_t i) {
-    if (dtype == DT_F32)
-        return (double)((const float *)at)[i];
-    if (dtype == DT_I32)
-        return ((const int32_t *)at)[i];
-    if (dtype == DT_BOOL)
-        return ((const uint8_t *)at)[i];
-    const uint32_t bits = (uint32_t)((const uint16_t *)at)[i] << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return (double)f;
 }
 
 static inline void machine_set_number(void *at, DType dtype, int64_t i, double x) {
@@ -177,7 +165,7 @@ static inline Tensor *machine_evaluate(Machine *t, const Graph *g, Tensor **stat
         in.state[s] = tensor_create(t->arena, t->m->state[s]->type);
         const void *at = machine_buffer(t, t->cx.plan->state[s].buffer);
         for (int64_t k = 0; k < type_count(&in.state[s].type); k++)
-            in.state[s].at[k] = machine_number(at, in.state[s].type.dtype, k);
+            in.state[s].at[k] = element_read(in.state[s].type.dtype, at, k);
     }
     Tensor *result = arena_array(t->arena, Tensor, g->result_count + 1);
     graph_evaluate(t->m, g, &in, result, &cx);
@@ -188,7 +176,7 @@ static inline Tensor *machine_evaluate(Machine *t, const Graph *g, Tensor **stat
 static inline void machine_compare(const void *at, const Tensor *want, double tolerance,
                                    const char *what) {
     for (int64_t k = 0; k < type_count(&want->type); k++) {
-        const double got = machine_number(at, want->type.dtype, k);
+        const double got = element_read(want->type.dtype, at, k);
         cr_assert(fabs(got - want->at[k]) <= tolerance * (1 + fabs(want->at[k])),
                   "%s, element %lld: %.9g instead of %.9g", what, (long long)k, got, want->at[k]);
     }
