@@ -18,7 +18,7 @@
 
 // Bytes. The first is the format's own limit, the second ours; conversion works in chunks of the
 // third, so that a tensor is never in memory twice.
-enum { HEADER_MAX = 100000000, NAME_MAX_BYTES = 1024, CONVERT_CHUNK = 1 << 16 };
+enum { HEADER_MAX = 100000000, NAME_MAX_BYTES = 1024, CONVERT_CHUNK = 1 << 18 };
 
 struct SafeFile {
     int fd;
@@ -29,24 +29,6 @@ struct SafeFile {
     uint32_t count, capacity;
     SafeTensor *tensor; // sorted by name once the file is open; names are owned
 };
-
-typedef struct {
-    const char *name;
-    uint32_t bytes;
-} DTypeRow;
-
-static const DTypeRow dtype_table[] = {{"BOOL", 1},    {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1},
-                                       {"F8_E5M2", 1}, {"I16", 2}, {"U16", 2}, {"F16", 2},
-                                       {"BF16", 2},    {"I32", 4}, {"U32", 4}, {"F32", 4},
-                                       {"F64", 8},     {"I64", 8}, {"U64", 8}};
-
-// NULL for a dtype the format does not have.
-static const DTypeRow *dtype_row(const char *name) {
-    for (size_t i = 0; i < sizeof dtype_table / sizeof dtype_table[0]; i++)
-        if (strcmp(dtype_table[i].name, name) == 0)
-            return &dtype_table[i];
-    return NULL;
-}
 
 // A sentence that names the file and, where name is not NULL, the tensor.
 static PlimStatus damaged(const SafeFile *f, PlimError *error, const char *why, const char *name) {
@@ -125,7 +107,7 @@ static SafeTensor *add_tensor(SafeFile *f) {
 
 // Shape x dtype is exactly the stated bytes.
 static bool size_matches(const SafeTensor *t) {
-    uint64_t bytes = t->element_bytes;
+    uint64_t bytes = element_bytes(t->type);
     for (uint32_t i = 0; i < t->rank; i++)
         if (__builtin_mul_overflow(bytes, (uint64_t)t->dim[i], &bytes))
             return false;
@@ -163,11 +145,8 @@ static PlimStatus read_entry(SafeFile *f, JsonCursor *j, PlimError *error) {
         return PLIM_NO_MEMORY;
     if (!read_tensor(j, t, dtype, sizeof dtype))
         return damaged(f, error, "a malformed description of tensor", name);
-    const DTypeRow *row = dtype_row(dtype);
-    if (!row)
+    if (!element_find(dtype, &t->type))
         return damaged(f, error, "an unknown dtype in tensor", name);
-    t->dtype = row->name;
-    t->element_bytes = row->bytes;
     if (!size_matches(t))
         return damaged(f, error, "shape and bytes disagree in tensor", name);
     return PLIM_OK;
@@ -279,6 +258,28 @@ PlimStatus safetensors_open(const char *path, SafeFile **out, PlimError *error) 
     return PLIM_OK;
 }
 
+PlimStatus safetensors_wrap(const char *path, int fd, uint64_t data, const SafeTensor *t,
+                            SafeFile **out, PlimError *error) {
+    SafeFile *f = calloc(1, sizeof *f);
+    SafeTensor *copy = f ? add_tensor(f) : NULL;
+    if (copy) {
+        *copy = *t;
+        copy->name = strdup(t->name);
+        f->path = strdup(path);
+    }
+    if (!copy || !copy->name || !f->path) {
+        if (f)
+            f->fd = -1; // Still the caller's
+        safetensors_close(f);
+        return error_set(error, PLIM_NO_MEMORY, "out of memory reading %s", path);
+    }
+    f->fd = fd;
+    f->data = data;
+    f->bytes = t->bytes;
+    *out = f;
+    return PLIM_OK;
+}
+
 void safetensors_close(SafeFile *f) {
     if (!f)
         return;
@@ -306,132 +307,40 @@ const SafeTensor *safetensors_find(const SafeFile *f, const char *name) {
     return f->count ? bsearch(&key, f->tensor, f->count, sizeof key, by_name) : NULL;
 }
 
-// IEEE binary16 to binary32, exact.
-static float half_to_float(uint16_t h) {
-    const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
-    uint32_t exponent = h >> 10 & 0x1f, fraction = h & 0x3ff;
-    uint32_t bits;
-    // Infinity or NaN: all exponent bits set in both formats.
-    if (exponent == 0x1f) {
-        bits = sign | 0x7f800000 | fraction << 13;
-    } else if (exponent != 0) {
-        // The exponents' biases are 15 and 127; the fraction has 10 bits of 23.
-        bits = sign | (exponent + 112) << 23 | fraction << 13;
-    } else if (fraction == 0) {
-        bits = sign;
-    } else { // Subnormal: shift the leading one into place.
-        exponent = 113;
-        while (!(fraction & 0x400)) {
-            fraction <<= 1;
-            exponent--;
-        }
-        bits = sign | exponent << 23 | (fraction & 0x3ff) << 13;
-    }
-    float out;
-    memcpy(&out, &bits, sizeof out);
-    return out;
-}
-
-// bf16 is the upper half of an f32.
-static uint16_t float_to_bf16(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000)
-        return (uint16_t)(bits >> 16 | 0x40); // NaN stays one
-    // Round to nearest, ties to even; the largest floats become infinity.
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-// Element i of a chunk as a double; exact for every dtype but 64-bit integers above 2^53.
-static double element(const SafeTensor *t, const void *chunk, size_t i) {
-    const char *name = t->dtype;
-    const uint8_t *at = chunk;
-    if (strcmp(name, "F32") == 0) {
-        float x;
-        memcpy(&x, at + 4 * i, 4);
-        return (double)x;
-    }
-    if (strcmp(name, "F64") == 0) {
-        double x;
-        memcpy(&x, at + 8 * i, 8);
-        return x;
-    }
-    if (strcmp(name, "BF16") == 0 || strcmp(name, "F16") == 0) {
-        uint16_t h;
-        memcpy(&h, at + 2 * i, 2);
-        // F16; else BF16, the upper half of an f32.
-        if (name[0] == 'F')
-            return (double)half_to_float(h);
-        const uint32_t bits = (uint32_t)h << 16;
-        float x;
-        memcpy(&x, &bits, 4);
-        return (double)x;
-    }
-    // Integers and BOOL. The file and the machine (x86-64) are both little-endian.
-    const uint32_t bytes = t->element_bytes;
-    uint64_t word = 0;
-    memcpy(&word, at + bytes * i, bytes);
-    const bool negative = name[0] == 'I' && word >> (8 * bytes - 1) & 1;
-    // Copies the sign into the bits above the number.
-    if (negative && bytes < 8)
-        word |= ~(uint64_t)0 << (8 * bytes);
-    return name[0] == 'I' ? (double)(int64_t)word : (double)word;
-}
-
-// False where x does not fit. Integers arrive whole: their source is never a float.
-static bool store_element(PlanDType to, double x, void *out, size_t i) {
-    switch (to) {
-    case PLAN_F32:
-        ((float *)out)[i] = (float)x;
-        return true;
-    case PLAN_BF16:
-        ((uint16_t *)out)[i] = float_to_bf16((float)x);
-        return true;
-    case PLAN_I32:
-        // Written so that NaN, too, is refused.
-        if (!(x >= -2147483648.0 && x <= 2147483647.0))
-            return false;
-        ((int32_t *)out)[i] = (int32_t)x;
-        return true;
-    case PLAN_BOOL:
-        ((uint8_t *)out)[i] = x != 0;
-        return true;
-    default:
-        return false;
-    }
-}
-
+// What needs no conversion is read straight to where it belongs; the rest in chunks, so that no
+// tensor is in memory twice.
 PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t first, uint64_t count,
                             PlanDType to, void *out, PlimError *error) {
-    // By first letter: F32, F64, F16, BF16 and BOOL; the last is told apart below.
-    const bool from_float = t->dtype[0] == 'F' || t->dtype[0] == 'B';
-    const bool to_float = to == PLAN_F32 || to == PLAN_BF16;
-    const bool boolean = strcmp(t->dtype, "BOOL") == 0;
-    // F8 can be listed but not converted. Floats and integers never mix; BOOL becomes bool or
-    // i32.
-    if (strncmp(t->dtype, "F8", 2) == 0 || (boolean ? to_float : from_float != to_float)) {
+    const ElementType type = element_of_plan(to);
+    if (!element_converts(t->type, type)) {
         return error_set(error, PLIM_BAD_INPUT, "%s: tensor %s is %s, which can't become %s",
-                         f->path, t->name, t->dtype, plan_dtype_name(to));
+                         f->path, t->name, element_name(t->type), plan_dtype_name(to));
     }
-    const uint32_t size = t->element_bytes;
-    const size_t to_size = plan_dtype_bytes(to);
-    uint8_t chunk[CONVERT_CHUNK];
+    const uint32_t size = element_bytes(t->type);
+    const uint64_t start = f->data + t->offset + first * size;
+    if (t->type == type && type != ELEMENT_BOOL)
+        return file_read_at(f->fd, out, count * size, start) ? PLIM_OK
+                                                             : io_error(f->path, "read", error);
+    char *chunk = malloc(CONVERT_CHUNK);
+    if (!chunk)
+        return error_set(error, PLIM_NO_MEMORY, "out of memory reading %s", f->path);
+    PlimStatus status = PLIM_OK;
     // Elements 0 .. done - 1 have been stored.
-    for (uint64_t done = 0; done < count;) {
-        // Both in elements.
+    for (uint64_t done = 0; done < count && status == PLIM_OK;) {
         const uint64_t left = count - done, room = CONVERT_CHUNK / size;
-        const uint64_t take = left < room ? left : room;
-        if (!file_read_at(f->fd, chunk, take * size, f->data + t->offset + (first + done) * size))
-            return io_error(f->path, "read", error);
-        for (uint64_t i = 0; i < take; i++) {
-            const double x = element(t, chunk, (size_t)i);
-            if (!store_element(to, x, (char *)out + (done + i) * to_size, 0)) {
-                return error_set(error, PLIM_BAD_INPUT,
-                                 "%s: tensor %s holds %g, which does not fit i32", f->path, t->name,
-                                 x);
-            }
+        const size_t take = (size_t)(left < room ? left : room);
+        if (!file_read_at(f->fd, chunk, take * size, start + done * size)) {
+            status = io_error(f->path, "read", error);
+            break;
         }
+        const size_t good =
+            element_convert(t->type, chunk, type, (char *)out + done * element_bytes(type), take);
+        if (good < take)
+            status = error_set(error, PLIM_BAD_INPUT,
+                               "%s: tensor %s holds %.17g, which does not fit %s", f->path, t->name,
+                               element_number(t->type, chunk + good * size), plan_dtype_name(to));
         done += take;
     }
-    return PLIM_OK;
+    free(chunk);
+    return status;
 }

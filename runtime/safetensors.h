@@ -3,14 +3,13 @@
 #ifndef PLIM_RUNTIME_SAFETENSORS_H
 #define PLIM_RUNTIME_SAFETENSORS_H
 
-#include "runtime/plan.h"
+#include "runtime/element.h"
 
 enum { SAFETENSORS_RANK_MAX = 8 };
 
 typedef struct {
     const char *name;
-    const char *dtype; // as in the file: "F32", "BF16", "F16", "I64", ...
-    uint32_t element_bytes;
+    ElementType type;
     uint32_t rank;
     int64_t dim[SAFETENSORS_RANK_MAX];
     uint64_t offset, bytes; // in the file, from the first tensor's first byte on
@@ -24,6 +23,10 @@ bool safetensors_probe(const uint8_t first[9], uint64_t file_bytes);
 // can't be read, PLIM_BAD_INPUT where it is no valid safetensors file.
 PlimStatus safetensors_open(const char *path, SafeFile **out, PlimError *error);
 void safetensors_close(SafeFile *f); // NULL is allowed
+// A file of another format that holds one tensor (npy.h): its bytes begin at offset data of fd,
+// which the result owns; on failure it stays the caller's.
+PlimStatus safetensors_wrap(const char *path, int fd, uint64_t data, const SafeTensor *t,
+                            SafeFile **out, PlimError *error);
 uint32_t safetensors_count(const SafeFile *f);
 const SafeTensor *safetensors_at(const SafeFile *f, uint32_t index);     // sorted by name
 const SafeTensor *safetensors_find(const SafeFile *f, const char *name); // NULL where there is none
