@@ -15,7 +15,7 @@
 
 typedef struct {
     PlimSession *s;
-    const TrainOptions *o;
+    const PlimOptions *o;
     const PlanEntry *entry; // set by open_loop
     PlimData **data;        // by entry input; NULL where it is no data; loaders are shared
     bool shuffle;
@@ -38,18 +38,18 @@ static bool names_loader(const char *text, const char *loader) {
 // The file given for a loader: "--data NAME=FILE" serves the loader NAME, "--data FILE" all that
 // have none of their own. A text with another loader's name in front is that loader's alone; other
 // names belong to the path.
-static const char *file_of_loader(const TrainOptions *o, const PlanEntry *entry,
+static const char *file_of_loader(const PlimOptions *o, const PlanEntry *entry,
                                   const char *loader) {
     const char *found = NULL;
-    for (int i = 0; i < o->data_count; i++) {
-        if (names_loader(o->data[i], loader))
-            return o->data[i] + strlen(loader) + 1;
+    for (int i = 0; i < o->data.count; i++) {
+        if (names_loader(o->data.item[i], loader))
+            return o->data.item[i] + strlen(loader) + 1;
         bool others = false;
         for (uint32_t k = 0; k < entry->input_count && !others; k++)
             others = entry->input[k].source == PLAN_FROM_DATA &&
-                     names_loader(o->data[i], entry->input[k].loader);
+                     names_loader(o->data.item[i], entry->input[k].loader);
         if (!others)
-            found = o->data[i];
+            found = o->data.item[i];
     }
     return found;
 }
@@ -94,8 +94,8 @@ static PlimStatus open_loop(Loop *l, const char *entry, PlimError *error) {
     PlimStatus status = need_entry(l->s, entry, &l->entry, error);
     if (status != PLIM_OK)
         return status;
-    for (int i = 0; i < l->o->set_count && status == PLIM_OK; i++)
-        status = session_set_knob(l->s, l->entry, l->o->set[i], error);
+    for (int i = 0; i < l->o->set.count && status == PLIM_OK; i++)
+        status = session_set_knob(l->s, l->entry, l->o->set.item[i], error);
     // One more: calloc of nothing may give NULL.
     l->data = calloc((size_t)l->entry->input_count + 1, sizeof *l->data);
     if (!l->data && status == PLIM_OK)
@@ -171,7 +171,7 @@ static PlimStatus train_steps(Loop *l, PlimProgress *progress, PlimError *error)
     return PLIM_OK;
 }
 
-PlimStatus train_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
+PlimStatus train_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     Loop l = {.s = s, .o = o, .shuffle = true};
     PlimProgress *progress = NULL;
     PlimStatus status = open_loop(&l, "train", error);
@@ -209,7 +209,7 @@ static int64_t whole_pass(const Loop *l) {
     return least ? (int64_t)least : 1;
 }
 
-PlimStatus eval_run(PlimSession *s, const TrainOptions *o, PlimError *error) {
+PlimStatus eval_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     Loop l = {.s = s, .o = o};
     PlimStatus status = open_loop(&l, "eval", error);
     if (status == PLIM_OK && l.entry->result_count == 0)

@@ -48,6 +48,14 @@ class Usage(e2e.TestCase):
         self.usage(program, "train", "--steps", "-3", says="-3")
         self.usage(program, "train", "--steps", "many", says="many")
         self.usage(program, "train", "eval", says="eval")
+        self.usage(program, "train", "--threads", "5000", says="4096")
+        self.usage(program, "train", "--save-every", "5", says="needs --save")
+        # A flag of another command is refused, wherever it stands; a command's help has its own.
+        self.usage(program, "train", "--json", says="--json means nothing with train")
+        self.usage(program, "--steps", "3", "info", says="--steps means nothing with info")
+        self.assertIn("--save-every", self.good(program, "train", "--help").stdout)
+        self.assertNotIn("--save-every", self.good(program, "info", "--help").stdout)
+        self.assertIn("eval", self.good(program, "--help").stdout)
 
     def test_help_fits_a_screen(self):
         program = self.compile(e2e.GRAPHS / "mlp.graph")
