@@ -4,6 +4,8 @@
 // mapping per space from the system and resolves every buffer to an address; a step then only calls
 // kernels. Tiles of one instruction are shared by the worker pool; instructions of one stream
 // follow each other; several streams share the pool, one instruction at a time.
+//
+// Observers are told of each instruction on its stream; without any, that costs a comparison.
 #include "runtime/run.h"
 
 #include "runtime/error.h"
@@ -12,6 +14,7 @@
 #include "runtime/stream.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,14 +32,20 @@ struct PlimRun {
     pthread_mutex_t pool_lock; // several streams, one pool
     PlimStreams *streams;      // NULL where the plan has one stream
     // What the streams are executing.
+    const PlanEntry *entry;
     const PlanSegment *segment;
+    uint32_t call; // index in the entry's program
     uint32_t slot;
+    const RunObserver *observer[RUN_OBSERVERS_MAX];
+    int observer_count;
+    atomic_flag refused; // by an observer: the first one's sentence is refusal
+    PlimError refusal;
 };
 
 // One call in flight: what pool tasks see.
 typedef struct {
     const PlimRun *run;
-    const PlanInstr *instr;
+    RunMoment moment; // its operands are the array below
     void *operand[OPERANDS_MAX];
     char *workspace;         // of worker 0; the others follow
     uint64_t workspace_step; // bytes a worker
@@ -138,25 +147,64 @@ uint64_t run_arena_bytes(const PlimRun *r) {
     return sum;
 }
 
-// Tiles begin .. end - 1 of the call, on one worker, in that worker's part of the workspace.
-static void run_tiles(void *context, int64_t begin, int64_t end, int worker) {
-    CallInFlight *c = context;
+int run_workers(const PlimRun *r) {
+    return pool_workers(r->pool);
+}
+
+void run_observe(PlimRun *r, const RunObserver *observer) {
+    if (r->observer_count < RUN_OBSERVERS_MAX)
+        r->observer[r->observer_count++] = observer;
+}
+
+// False where one refuses.
+static bool tell(PlimRun *r, const RunMoment *at, RunStage stage) {
+    for (int i = 0; i < r->observer_count; i++) {
+        const RunObserver *o = r->observer[i];
+        PlimError error;
+        if (!o->instruction || o->instruction(o->context, at, stage, &error))
+            continue;
+        // Read after the streams have ended, which orders it.
+        if (!atomic_flag_test_and_set(&r->refused))
+            r->refusal = error;
+        return false;
+    }
+    return true;
+}
+
+static void tell_tiles(const CallInFlight *c, int worker, bool begins) {
+    for (int i = 0; i < c->run->observer_count; i++) {
+        const RunObserver *o = c->run->observer[i];
+        if (o->tiles)
+            o->tiles(o->context, &c->moment, worker, begins);
+    }
+}
+
+static void compute_tiles(CallInFlight *c, int64_t begin, int64_t end, int worker) {
     char *workspace = c->workspace ? c->workspace + (uint64_t)worker * c->workspace_step : NULL;
-    if (c->instr->kind == INSTR_KERNEL) {
-        c->run->kernel[c->instr->kernel](c->operand, c->instr->imm, begin, end, workspace);
+    if (c->moment.instr->kind == INSTR_KERNEL) {
+        c->run->kernel[c->moment.instr->kernel](c->operand, c->moment.instr->imm, begin, end,
+                                                workspace);
         return;
     }
-    const uint32_t row = product_of_kernel(c->run->products, c->instr->kernel);
+    const uint32_t row = product_of_kernel(c->run->products, c->moment.instr->kernel);
     if (!product_run(c->run->products, row, c->operand, begin, end, workspace))
         // Any worker may fail; pool_run's end orders the store before call_kernel reads it.
         __atomic_store_n(&c->failed, true, __ATOMIC_RELAXED);
 }
 
+// Tiles begin .. end - 1 of the call, on one worker, in that worker's part of the workspace.
+static void run_tiles(void *context, int64_t begin, int64_t end, int worker) {
+    CallInFlight *c = context;
+    tell_tiles(c, worker, true);
+    compute_tiles(c, begin, end, worker);
+    tell_tiles(c, worker, false);
+}
+
 // False where a library's product failed; generated kernels can't.
 static bool call_kernel(PlimRun *r, CallInFlight *c) {
-    const PlanKernel *k = &r->plan->kernel[c->instr->kernel];
-    if (c->instr->workspace != UINT32_MAX) {
-        c->workspace = run_buffer(r, c->instr->workspace);
+    const PlanKernel *k = &r->plan->kernel[c->moment.instr->kernel];
+    if (c->moment.instr->workspace != UINT32_MAX) {
+        c->workspace = run_buffer(r, c->moment.instr->workspace);
         c->workspace_step = k->workspace;
     }
     if (r->streams)
@@ -167,56 +215,80 @@ static bool call_kernel(PlimRun *r, CallInFlight *c) {
     return !c->failed;
 }
 
-static bool execute(PlimRun *r, const PlanInstr *instr) {
-    CallInFlight c = {.run = r, .instr = instr};
-    for (uint32_t i = 0; i < instr->operand_count; i++) {
-        const PlanOperand *o = &instr->operand[i];
-        // The same address for every call, but for inputs, which move by slot.
-        c.operand[i] = (char *)run_buffer(r, o->buffer) + o->offset + r->slot * o->slot_bytes;
-    }
+// The call's work, everything waited for.
+static bool execute(PlimRun *r, CallInFlight *c) {
+    const PlanInstr *instr = c->moment.instr;
     switch (instr->kind) {
     case INSTR_KERNEL:
     case INSTR_PRODUCT:
-        return call_kernel(r, &c);
+        return call_kernel(r, c);
     // On the stream's own thread, without the pool.
     case INSTR_FILL:
-        memset(c.operand[0], (int)instr->imm[0], (size_t)instr->operand[0].bytes);
+        memset(c->operand[0], (int)instr->imm[0], (size_t)instr->operand[0].bytes);
         return true;
     case INSTR_COPY:
-        memcpy(c.operand[0], c.operand[1], (size_t)instr->operand[0].bytes);
+        memcpy(c->operand[0], c->operand[1], (size_t)instr->operand[0].bytes);
         return true;
     }
     return false;
 }
 
-// Everything the current segment gives one stream.
-static bool stream_body(void *context, int stream) {
-    PlimRun *r = context;
-    for (uint32_t i = 0; i < r->segment->instr_count; i++) {
-        const PlanInstr *instr = &r->segment->instr[i];
-        // The list holds all streams' instructions; each stream keeps its order in it.
-        if (instr->stream != (uint32_t)stream)
-            continue;
-        for (uint32_t w = 0; w < instr->wait_count; w++)
-            if (r->streams && !stream_wait(r->streams, instr->wait[w]))
-                return false;
-        if (!execute(r, instr))
-            return false;
-        if (r->streams && instr->signal != UINT32_MAX)
-            stream_signal(r->streams, instr->signal);
+// Waits for the instruction's events, executes it, tells observers and then other streams.
+static bool step_instruction(PlimRun *r, uint32_t index) {
+    const PlanInstr *instr = &r->segment->instr[index];
+    CallInFlight c = {.run = r};
+    c.moment = (RunMoment){.entry = r->entry,
+                           .call = r->call,
+                           .segment = r->segment,
+                           .index = index,
+                           .instr = instr,
+                           .operand = c.operand};
+    for (uint32_t i = 0; i < instr->operand_count; i++) {
+        const PlanOperand *o = &instr->operand[i];
+        // The same address for every call, but for inputs, which move by slot.
+        c.operand[i] = (char *)run_buffer(r, o->buffer) + o->offset + r->slot * o->slot_bytes;
     }
+    if (!tell(r, &c.moment, RUN_WAITS))
+        return false;
+    for (uint32_t w = 0; w < instr->wait_count; w++)
+        if (r->streams && !stream_wait(r->streams, instr->wait[w]))
+            return false;
+    if (!tell(r, &c.moment, RUN_BEGINS) || !execute(r, &c) || !tell(r, &c.moment, RUN_ENDS))
+        return false;
+    if (r->streams && instr->signal != UINT32_MAX)
+        stream_signal(r->streams, instr->signal);
     return true;
 }
 
+// Everything the current segment gives one stream.
+static bool stream_body(void *context, int stream) {
+    PlimRun *r = context;
+    // The list holds all streams' instructions; each stream keeps its order in it.
+    for (uint32_t i = 0; i < r->segment->instr_count; i++)
+        if (r->segment->instr[i].stream == (uint32_t)stream && !step_instruction(r, i))
+            return false;
+    return true;
+}
+
+static PlimStatus failed_run(PlimRun *r, PlimError *error) {
+    if (atomic_flag_test_and_set(&r->refused)) {
+        *error = r->refusal;
+        return PLIM_BAD_INPUT;
+    }
+    return error_set(error, PLIM_MACHINE, "a product failed in %s, segment %s", r->entry->name,
+                     r->segment->name);
+}
+
 PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
+    r->entry = entry;
+    atomic_flag_clear(&r->refused);
     for (uint32_t i = 0; i < entry->call_count; i++) {
         // Written before the streams start, which their lock makes visible.
         r->segment = &r->plan->segment[entry->call[i].segment];
+        r->call = i;
         r->slot = entry->call[i].slot;
-        if (r->streams ? !streams_run(r->streams) : !stream_body(r, 0)) {
-            return error_set(error, PLIM_MACHINE, "a product failed in %s, segment %s", entry->name,
-                             r->segment->name);
-        }
+        if (r->streams ? !streams_run(r->streams) : !stream_body(r, 0))
+            return failed_run(r, error);
     }
     return PLIM_OK;
 }

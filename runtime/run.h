@@ -19,9 +19,43 @@ PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, int threads, Plim
 void run_release(PlimRun *r);
 
 // Runs one entry's program to its end. Inputs have been written to their buffers. PLIM_MACHINE
-// where a library's product failed; contents are then undefined.
+// where a library's product failed, PLIM_BAD_INPUT where an observer refused; contents are then
+// undefined.
 PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error);
 
+// One instruction of an entry's program, as observers see it.
+typedef struct {
+    const PlanEntry *entry;
+    uint32_t call;              // index in the entry's program
+    const PlanSegment *segment; // of that call
+    uint32_t index;             // of the instruction in the segment
+    const PlanInstr *instr;
+    void *const *operand; // addresses, by operand
+} RunMoment;
+
+typedef enum {
+    RUN_WAITS,  // its stream has come to it, and waits for what must be done before
+    RUN_BEGINS, // nothing is left to wait for
+    RUN_ENDS    // its results are there, and nobody has been told that they are
+} RunStage;
+
+// Told of every instruction; for traces, checksums, checks. Functions may be NULL.
+typedef struct {
+    void *context;
+    // On the instruction's own stream; several streams may call at once. False with a sentence in
+    // error ends the run.
+    bool (*instruction)(void *context, const RunMoment *at, RunStage stage, PlimError *error);
+    // On a worker, before (begins) and after each share of the instruction's tiles that it takes.
+    void (*tiles)(void *context, const RunMoment *at, int worker, bool begins);
+} RunObserver;
+
+enum { RUN_OBSERVERS_MAX = 4 };
+// Adds an observer, told after those before it; it outlives the run. Not while an entry runs, at
+// most RUN_OBSERVERS_MAX times.
+void run_observe(PlimRun *r, const RunObserver *observer);
+
+// Worker threads, the calling one counted.
+int run_workers(const PlimRun *r);
 // The bytes of a buffer.
 void *run_buffer(const PlimRun *r, uint32_t buffer);
 // Bytes of all arenas taken from the system: what the plan promised.
