@@ -70,20 +70,32 @@ static Init default_init(const LeafDecl *leaf, const Shape *shape) {
     return (Init){INIT_CONSTANT, 0, 0};
 }
 
-// The published name: `as` replaces the leaf's own, under its scope. {name} must be a size.
+// "experts.{experts}.w1" => "experts.{}.w1": the slices along the first axis, which must be the one
+// of that name, have names of their own in checkpoints (State.file). Other keys stay as they are.
+static const char *slice_names(Elab *e, const LeafDecl *leaf) {
+    const char *open = strpbrk(leaf->key, "{}");
+    if (!open)
+        return leaf->key;
+    const char *close = strchr(open, '}');
+    const char *name = close ? intern_span(e->names, open + 1, (size_t)(close - open - 1)) : "";
+    const Args *dims = &leaf->type->dims;
+    const Expr *first = leaf->type->has_shape && dims->count ? dims->at[0].value : NULL;
+    // Names are interned, so == compares them.
+    if (*open == '{' && close && !strpbrk(close + 1, "{}") && first && first->kind == EXPR_NAME &&
+        first->as.text == name)
+        return arena_format(e->arena, "%.*s{}%s", (int)(open - leaf->key), leaf->key, close + 1);
+    elab_fail(e, leaf->loc, CODE_PUBLISHED, "param [experts, d] as \"experts.{experts}.weight\"",
+              "\"%s\": braces stand once and hold the name of the first axis", leaf->key);
+    return leaf->key;
+}
+
+// The published name: `as` replaces the leaf's own, under its scope.
 static const char *published_name(Elab *e, const LeafDecl *leaf, const char *path) {
     if (!leaf->key)
         return path;
-    for (const char *brace = strchr(leaf->key, '{'); brace; brace = strchr(brace + 1, '{')) {
-        const size_t length = strcspn(brace + 1, "}");
-        const char *name = intern_span(e->names, brace + 1, length);
-        const Datum *size = frame_find(e->frame, name);
-        if (brace[1 + length] != '}' || !size || size->kind != DATUM_INT)
-            elab_fail(e, leaf->loc, CODE_NAME, NULL, "{%s} in \"%s\" is no size", name, leaf->key);
-    }
     const char *scope = e->application->scope;
-    return intern(e->names,
-                  arena_format(e->arena, "%s%s%s", scope, scope[0] ? "." : "", leaf->key));
+    return intern(e->names, arena_format(e->arena, "%s%s%s", scope, scope[0] ? "." : "",
+                                         slice_names(e, leaf)));
 }
 
 // In the text's order: later rules win.

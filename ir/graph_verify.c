@@ -335,6 +335,34 @@ bool graph_verify(const Module *m, const Graph *g, Diag *d) {
     return w.ok;
 }
 
+// One tensor of a weight file, under a name that nothing else may have: a file with one name twice
+// could be written but never read.
+static bool add_file_name(NameMap *files, const char *name, State *s, Diag *d) {
+    return !name_map_add(files, name, s) ||
+           diag_error(d, s->loc, 606, "two states are called %s in weight files", name);
+}
+
+// Names in weight files: one, or with `{}` one for each slice of the first axis.
+static bool check_file_names(NameMap *files, State *s, Diag *d, Arena *scratch) {
+    enum { SLICES_MAX = 65536 };
+    const char *brace = strpbrk(s->file, "{}");
+    if (!brace)
+        return add_file_name(files, s->file, s, d);
+    if (strncmp(brace, "{}", 2) != 0 || strpbrk(brace + 2, "{}") || s->type.rank == 0 ||
+        s->type.dim[0] > SLICES_MAX)
+        return diag_error(d, s->loc, 615,
+                          "'%s' is no name in weight files: {} stands at most once, for the slices "
+                          "of a first axis of at most %d",
+                          s->file, SLICES_MAX);
+    for (int64_t i = 0; i < s->type.dim[0]; i++)
+        if (!add_file_name(files,
+                           arena_format(scratch, "%.*s%lld%s", (int)(brace - s->file), s->file,
+                                        (long long)i, brace + 2),
+                           s, d))
+            return false;
+    return true;
+}
+
 // States are checked once for all entries.
 static bool states_verify(const Module *m, Diag *d) {
     Arena *scratch = arena_create();
@@ -353,9 +381,8 @@ static bool states_verify(const Module *m, Diag *d) {
         else if (type_is_empty(&s->type))
             ok = diag_error(d, s->loc, 402, "state %s has no elements: %s", s->name,
                             type_text(scratch, &s->type));
-        // A weight file with one name twice could be written but never read.
-        else if (name_map_add(files, s->file, s))
-            ok = diag_error(d, s->loc, 606, "two states are called %s in weight files", s->file);
+        else
+            ok = check_file_names(files, s, d, scratch) && ok;
     }
     arena_release(scratch);
     return ok;

@@ -12,7 +12,8 @@ typedef enum { STATE_PARAM, STATE_SAVED, STATE_TRANSIENT, STATE_OPTIMIZER } Stat
 struct State {
     uint32_t id;       // index in Module.state
     const char *name;  // path, "h.0.attn.c_attn.weight"; unique
-    const char *file;  // its name in published checkpoints; equal to name where no `as` was said
+    const char *file;  // its name in published checkpoints; equal to name where no `as` was said. One
+                       // `{}` in it: a tensor a slice of axis 0, with the slice's number in its place
     Type type;
     StateKind kind;
     bool frozen;       // no update, no gradient

@@ -64,7 +64,7 @@ typedef struct {
 // State: a persistent buffer with a name. kind as ir's StateKind: param, saved, transient, optimizer.
 typedef struct {
     const char *name;
-    const char *file;   // name in weight files
+    const char *file;   // name in weight files; one `{}`: a tensor a slice of axis 0, numbered there
     uint32_t buffer;
     uint32_t kind;      // 0 param, 1 saved, 2 transient, 3 optimizer
     PlanDType dtype;

@@ -296,6 +296,13 @@ static bool check_state_names(Verifier *v, const char **name) {
         name[i] = p->state[i].name;
     if (!names_differ(v, "states", name, p->state_count))
         return false;
+    for (uint32_t i = 0; i < p->state_count; i++) {
+        const char *file = plan_state_file(&p->state[i]);
+        const char *brace = strpbrk(file, "{}");
+        if (brace &&
+            (strncmp(brace, "{}", 2) != 0 || strpbrk(brace + 2, "{}") || p->state[i].rank == 0))
+            return verify_refuse(v, 3, "state %u: %.100s is no name in weight files", i, file);
+    }
     for (uint32_t i = 0; i < p->state_count; i++)
         name[i] = plan_state_file(&p->state[i]);
     return names_differ(v, "states in weight files", name, p->state_count);

@@ -107,6 +107,10 @@ static void name_files_alike(Plan *p) {
     p->state[0].file = p->state[1].name;
 }
 
+static void cut_two_axes(Plan *p) {
+    p->state[0].file = "w.{}.{}";
+}
+
 // The first input of any entry from the source.
 static PlanInput *input_from(Plan *p, PlanSource source) {
     for (uint32_t e = 0; e < p->entry_count; e++)
@@ -138,6 +142,7 @@ Test(plan_verify, refuses_what_the_runtime_relies_on) {
     } mistake[] = {
         {name_states_alike, "unsafe plan: rule 3: two states are called w"},
         {name_files_alike, "unsafe plan: rule 3: two states in weight files are called w.m"},
+        {cut_two_axes, "unsafe plan: rule 3: state 0: w.{}.{} is no name in weight files"},
         {make_knob_bool, "unsafe plan: rule 3: input lr is no data, so it must be one number"},
         {empty_data, "unsafe plan: rule 1: input 0 of train has a field out of range"},
         {bound_data_endlessly, "unsafe plan: rule 1: input 0 of train has a field out of range"},
