@@ -39,7 +39,7 @@ static int run_command(const PlimCommand *command, const PlimOptions *o, const c
     PlimSession s;
     PlimStatus status = session_open(image, &s, &error);
     if (status == PLIM_OK && command->needs == NEEDS_ARENA)
-        status = session_start(&s, image, (int)o->threads, &error);
+        status = session_start(&s, image, (RunOptions){.threads = (int)o->threads}, &error);
     if (status == PLIM_OK)
         status = command->run(&s, o, &error);
     // Safe whatever failed above: what was never opened is empty.

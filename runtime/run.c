@@ -1,9 +1,10 @@
 // The interpreter of plans.
 //
 // It decides nothing: addresses, order, streams and events are the plan's. run_new takes one
-// mapping per space from the system and resolves every buffer to an address; a step then only calls
-// kernels. Tiles of one instruction are shared by the worker pool; instructions of one stream
-// follow each other; several streams share the pool, one instruction at a time.
+// mapping per space from the system, or the caller's memory, and resolves every buffer to an
+// address; a step then only calls kernels. Tiles of one instruction are shared by the worker pool;
+// instructions of one stream follow each other; several streams share the pool, one instruction at
+// a time.
 //
 // Observers are told of each instruction on its stream; without any, that costs a comparison.
 #include "runtime/run.h"
@@ -27,6 +28,7 @@ struct PlimRun {
     const Plan *plan;
     PlimKernelFn *const *kernel; // by kernel index; the executable's own code
     char **arena;                // by space
+    const char *lent;            // the caller's among them, or NULL
     ProductTable *products;
     PlimPool *pool;
     pthread_mutex_t pool_lock; // several streams, one pool
@@ -57,8 +59,22 @@ static PlimStatus no_memory(PlimError *error, const char *what, uint64_t bytes) 
                      (unsigned long long)bytes);
 }
 
+// The caller's memory serves as the device space.
+static PlimStatus lend_arena(PlimRun *r, uint32_t space, const RunOptions *o, PlimError *error) {
+    const uint64_t needed = r->plan->space[space].bytes;
+    if (o->arena_bytes < needed)
+        return error_set(error, PLIM_BAD_INPUT, "the arena has %llu bytes, the plan needs %llu",
+                         (unsigned long long)o->arena_bytes, (unsigned long long)needed);
+    if ((uintptr_t)o->arena % RUN_ARENA_ALIGNMENT != 0)
+        return error_set(error, PLIM_BAD_INPUT,
+                         "the arena does not begin at a multiple of %d bytes", RUN_ARENA_ALIGNMENT);
+    r->arena[space] = o->arena;
+    r->lent = o->arena;
+    return PLIM_OK;
+}
+
 // Pages come zeroed and only when touched; NORESERVE: none are set aside before.
-static PlimStatus map_arenas(PlimRun *r, PlimError *error) {
+static PlimStatus map_arenas(PlimRun *r, const RunOptions *o, PlimError *error) {
     const Plan *p = r->plan;
     r->arena = calloc((size_t)p->space_count + 1, sizeof *r->arena);
     if (!r->arena)
@@ -66,6 +82,12 @@ static PlimStatus map_arenas(PlimRun *r, PlimError *error) {
     for (uint32_t i = 0; i < p->space_count; i++) {
         if (p->space[i].bytes == 0)
             continue;
+        if (o->arena && p->space[i].kind == SPACE_DEVICE) {
+            const PlimStatus status = lend_arena(r, i, o, error);
+            if (status != PLIM_OK)
+                return status;
+            continue;
+        }
         void *at = mmap(NULL, (size_t)p->space[i].bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED)
@@ -89,21 +111,22 @@ static uint32_t most_events(const Plan *p) {
     return most;
 }
 
-PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, int threads, PlimRun **out,
-                   PlimError *error) {
+PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, const RunOptions *options,
+                   PlimRun **out, PlimError *error) {
     PlimRun *r = calloc(1, sizeof *r);
     if (!r)
         return no_memory(error, "the run", sizeof *r);
     r->plan = p;
     r->kernel = kernel;
     pthread_mutex_init(&r->pool_lock, NULL);
-    PlimStatus status = map_arenas(r, error);
+    PlimStatus status = map_arenas(r, options, error);
     if (status == PLIM_OK)
         status = product_table_new(p, &r->products, error);
     if (status == PLIM_OK) {
-        r->pool = pool_new(threads);
+        r->pool = pool_new(options->threads);
         if (!r->pool) {
-            status = error_set(error, PLIM_MACHINE, "can't start %d worker threads", threads);
+            status =
+                error_set(error, PLIM_MACHINE, "can't start %d worker threads", options->threads);
         }
     }
     if (status == PLIM_OK && p->stream_count > 1) {
@@ -128,7 +151,7 @@ void run_release(PlimRun *r) {
     pool_release(r->pool);
     product_table_release(r->products);
     for (uint32_t i = 0; r->arena && i < r->plan->space_count; i++)
-        if (r->arena[i])
+        if (r->arena[i] && r->arena[i] != r->lent)
             munmap(r->arena[i], (size_t)r->plan->space[i].bytes);
     free(r->arena);
     pthread_mutex_destroy(&r->pool_lock);

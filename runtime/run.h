@@ -10,12 +10,20 @@ typedef void PlimKernelFn(void *const *operand, const int64_t *imm, int64_t begi
 
 typedef struct PlimRun PlimRun;
 
+typedef struct {
+    int threads; // at least 1 and at most plan->workers
+    void *arena; // the caller's memory for the device space, or NULL: taken from the system
+    uint64_t arena_bytes; // of the caller's
+} RunOptions;
+// The caller's arena begins at a multiple of this.
+enum { RUN_ARENA_ALIGNMENT = 64 };
+
 // Allocates the arenas and everything else; nothing is allocated afterwards. The plan has passed
 // plan_verify and outlives the run; kernel has a function per plan kernel (NULL for library
-// products). threads is at least 1 and at most plan->workers.
-PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, int threads, PlimRun **out,
-                   PlimError *error);
-// Gives everything back. NULL is allowed.
+// products). PLIM_BAD_INPUT where the caller's arena is too small or crooked.
+PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, const RunOptions *options,
+                   PlimRun **out, PlimError *error);
+// Gives everything back but the caller's arena. NULL is allowed.
 void run_release(PlimRun *r);
 
 // Runs one entry's program to its end. Inputs have been written to their buffers. PLIM_MACHINE
@@ -58,7 +66,7 @@ void run_observe(PlimRun *r, const RunObserver *observer);
 int run_workers(const PlimRun *r);
 // The bytes of a buffer.
 void *run_buffer(const PlimRun *r, uint32_t buffer);
-// Bytes of all arenas taken from the system: what the plan promised.
+// Bytes of all arenas: what the plan promised.
 uint64_t run_arena_bytes(const PlimRun *r);
 
 #endif

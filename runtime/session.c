@@ -38,23 +38,24 @@ static int usable_processors(void) {
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-PlimStatus session_start(PlimSession *s, const PlimImage *image, int threads, PlimError *error) {
+PlimStatus session_start(PlimSession *s, const PlimImage *image, RunOptions options,
+                         PlimError *error) {
     const PlimStatus status = plan_verify(s->plan, error);
     if (status != PLIM_OK)
         return status;
     const int most = (int)s->plan->workers; // Each worker has its own workspace in the arena
-    if (threads > most) {
+    if (options.threads > most) {
         return error_set(
             error, PLIM_BAD_INPUT,
             "the plan has workspace for %d threads; compile with --threads %d for more", most,
-            threads);
+            options.threads);
     }
     // Not asked for: what there is, as far as the plan has room.
-    if (threads == 0) {
-        threads = usable_processors();
-        threads = threads < most ? threads : most;
+    if (options.threads == 0) {
+        const int usable = usable_processors();
+        options.threads = usable < most ? usable : most;
     }
-    return run_new(s->plan, image->kernel, threads, &s->run, error);
+    return run_new(s->plan, image->kernel, &options, &s->run, error);
 }
 
 void session_close(PlimSession *s) {

@@ -23,7 +23,8 @@ typedef struct {
 // `info`.
 PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *error);
 // Verifies the plan and takes the arenas; threads 0: all processors this process may use.
-PlimStatus session_start(PlimSession *s, const PlimImage *image, int threads, PlimError *error);
+PlimStatus session_start(PlimSession *s, const PlimImage *image, RunOptions options,
+                         PlimError *error);
 // Gives everything back; *s is empty afterwards, so closing twice is harmless.
 void session_close(PlimSession *s);
 

@@ -189,7 +189,7 @@ static uint64_t result_bytes(const PlanResult *r) {
 static bool run_plan(Trial *t, int v, PlimKernelFn *const *function, const Graph *g, Outcome *out) {
     PlimError error;
     PlimRun *run;
-    if (run_new(t->plan[v], function, 2, &run, &error) != PLIM_OK)
+    if (run_new(t->plan[v], function, &(RunOptions){.threads = 2}, &run, &error) != PLIM_OK)
         return failed(t, error.text);
     const PlanEntry *init = plan_find_entry(t->plan[v], "init");
     const PlanEntry *entry = plan_find_entry(t->plan[v], "main");

@@ -227,7 +227,7 @@ static Outcome train(const Plan *p, int threads) {
     PlimRun *run;
     PlimError error;
     Outcome out = {0};
-    if (run_new(p, kernel_table, threads, &run, &error) != PLIM_OK)
+    if (run_new(p, kernel_table, &(RunOptions){.threads = threads}, &run, &error) != PLIM_OK)
         must(false, error.text);
     must(run_arena_bytes(run) == p->space[0].bytes, "the arena is not what the plan says");
     const PlanEntry *entry = plan_find_entry(p, "train");
