@@ -14,7 +14,7 @@
 
 enum { BLOCK = ATTENTION_BLOCK, VECTORS = BLOCK / TILE_LANES };
 // As the kernel lists its operands: inputs, then results.
-enum { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_OUT, OPERAND_LSE };
+enum { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_OUT, OPERAND_LSE, OPERAND_OFFSET };
 
 // Parts are f32; their layout is ir/template_layout.h.
 LLVMValueRef attention_part(LlvmBuild *b, const AttentionCode *c, int64_t offset) {
@@ -36,20 +36,27 @@ static LLVMValueRef at_least_zero(LlvmBuild *b, LLVMValueRef x) {
     return llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, zero), zero, x);
 }
 
+LLVMValueRef attention_shift(LlvmBuild *b, const AttentionKernel *t) {
+    LLVMValueRef most = llvm_i64(b, t->keys - t->queries);
+    if (!t->offset)
+        return most;
+    LLVMValueRef offset = llvm_load(b, b->i32, llvm_operand(b, OPERAND_OFFSET), 4);
+    return tile_min(b, at_least_zero(b, LLVMBuildSExt(b->builder, offset, b->i64, "")), most);
+}
+
 void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first, LLVMValueRef rows,
                        LLVMValueRef *from, LLVMValueRef *to) {
     const AttentionKernel *t = c->t;
-    const int64_t shift = t->keys - t->queries; // query i stands beside key i + shift
     *from = llvm_i64(b, 0);
     *to = llvm_i64(b, t->keys);
     // Beyond the last query's own key nothing is seen; fewer keys than queries may leave none.
     if (t->causal) {
-        LLVMValueRef end = llvm_add(b, llvm_add(b, first, rows), llvm_i64(b, shift));
+        LLVMValueRef end = llvm_add(b, llvm_add(b, first, rows), c->shift);
         *to = tile_min(b, at_least_zero(b, end), *to);
     }
     if (t->window > 0) {
-        LLVMValueRef begin =
-            at_least_zero(b, llvm_add(b, first, llvm_i64(b, shift - t->window + 1)));
+        LLVMValueRef behind = llvm_sub(b, c->shift, llvm_i64(b, t->window - 1));
+        LLVMValueRef begin = at_least_zero(b, llvm_add(b, first, behind));
         // Down to a multiple of the block: what is too early there falls to the mask.
         *from = LLVMBuildAnd(b->builder, begin, llvm_i64(b, -BLOCK), "");
     }
@@ -63,8 +70,7 @@ LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef q
     LLVMValueRef lane = LLVMBuildZExt(b->builder, llvm_iota(b, TILE_LANES), wide, "");
     LLVMValueRef keys = llvm_add(b, llvm_splat(b, key, TILE_LANES), lane);
     LLVMValueRef mask = llvm_icmp(b, LLVMIntSLT, keys, llvm_int_like(wide, t->keys));
-    LLVMValueRef beside =
-        llvm_splat(b, llvm_add(b, query, llvm_i64(b, t->keys - t->queries)), TILE_LANES);
+    LLVMValueRef beside = llvm_splat(b, llvm_add(b, query, c->shift), TILE_LANES);
     if (t->causal)
         mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntSLE, keys, beside), "");
     if (t->window > 0) {
@@ -280,7 +286,8 @@ void llvm_emit_attention(LlvmBuild *b, const Kernel *k, LLVMValueRef fn) {
     }
     const AttentionCode c = {.t = &k->attention,
                              .layout = attention_layout(&k->attention, k->kind),
-                             .workspace = llvm_workspace(b)};
+                             .workspace = llvm_workspace(b),
+                             .shift = attention_shift(b, &k->attention)};
     LlvmLoop tile;
     llvm_loop_begin(b, &tile, llvm_tile_begin(b), llvm_tile_end(b), 1);
     emit_forward_tile(b, &c, tile.index);

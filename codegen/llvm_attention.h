@@ -10,7 +10,11 @@ typedef struct {
     const AttentionKernel *t;
     AttentionLayout layout;
     LLVMValueRef workspace;
+    LLVMValueRef shift; // i64: query i stands beside key i + shift
 } AttentionCode;
+
+// keys - queries, or the offset operand clamped into 0 .. keys - queries. Emitted where it is called.
+LLVMValueRef attention_shift(LlvmBuild *b, const AttentionKernel *t);
 
 // A part of the workspace, by its offset in floats; with a row of step floats added.
 LLVMValueRef attention_part(LlvmBuild *b, const AttentionCode *c, int64_t offset);

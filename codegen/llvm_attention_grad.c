@@ -235,7 +235,8 @@ static void emit_group(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) 
 void llvm_emit_attention_grad(LlvmBuild *b, const Kernel *k) {
     const AttentionCode c = {.t = &k->attention,
                              .layout = attention_layout(&k->attention, k->kind),
-                             .workspace = llvm_workspace(b)};
+                             .workspace = llvm_workspace(b),
+                             .shift = attention_shift(b, &k->attention)};
     LlvmLoop tile;
     llvm_loop_begin(b, &tile, llvm_tile_begin(b), llvm_tile_end(b), 1);
     emit_group(b, &c, tile.index);

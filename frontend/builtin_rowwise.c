@@ -200,6 +200,24 @@ static bool attend_shapes(Elab *e, const BuiltinCall *call, const Array *const *
     return fits;
 }
 
+// offset = pos: a whole number or an i32 scalar. NULL after a diagnostic.
+static Value *attend_offset(Elab *e, const BuiltinCall *call, int index, bool causal) {
+    const Array *offset = builtin_array(e, call, index);
+    if (!offset)
+        return NULL;
+    const Type *t = &offset->value->type;
+    if (t->rank != 0 || t->dtype != DT_I32) {
+        builtin_wrong(e, call, index, "an i32 scalar here, the first query's position");
+        return NULL;
+    }
+    if (!causal) {
+        elab_fail(e, call->arg_loc[index], CODE_VALUE, "write causal = true",
+                  "an offset says which keys a causal query sees");
+        return NULL;
+    }
+    return offset->value;
+}
+
 // attend(q, k, v, causal, window, scale, offset, bias): the output.
 static Datum run_attend(Elab *e, const BuiltinCall *call) {
     // The places of the parameters in the table's row.
@@ -226,14 +244,16 @@ static Datum run_attend(Elab *e, const BuiltinCall *call) {
     if (window > 0 && !causal)
         return elab_fail(e, call->arg_loc[WINDOW], CODE_VALUE, "write causal = true",
                          "a window counts back from the last key that a causal query sees");
-    if (builtin_is_given(call, OFFSET) || builtin_is_given(call, BIAS))
-        return elab_fail(e, call->loc, CODE_UNSUPPORTED, NULL, "%s in attend is not supported yet",
-                         builtin_is_given(call, OFFSET) ? "offset (caches and generation)"
-                                                        : "bias");
-    Value *const in[] = {qkv[0]->value, qkv[1]->value, qkv[2]->value};
+    if (builtin_is_given(call, BIAS))
+        return elab_fail(e, call->loc, CODE_UNSUPPORTED, NULL,
+                         "bias in attend is not supported yet");
+    Value *in[4] = {qkv[0]->value, qkv[1]->value, qkv[2]->value};
+    int inputs = 3;
+    if (builtin_is_given(call, OFFSET) && !(in[inputs++] = attend_offset(e, call, OFFSET, causal)))
+        return datum_error();
     const Attr attr[] = {attr_int("causal", causal), attr_int("window", window),
                          attr_float("scale", scale)};
-    const Node *n = build_node(elab_at(e, call->loc), OP_ATTENTION, in, 3, attr, 3);
+    const Node *n = build_node(elab_at(e, call->loc), OP_ATTENTION, in, inputs, attr, 3);
     if (!n)
         return elab_made(e, call->loc, NULL);
     Array *out = arena_new(e->arena, Array);

@@ -256,7 +256,7 @@ int kernel_operand_count(const Kernel *k) {
     case KERNEL_PRODUCT:
         return 3;
     case KERNEL_ATTENTION:
-        return 5;
+        return k->attention.offset ? 6 : 5;
     case KERNEL_ATTENTION_GRAD:
         return 9;
     }
@@ -274,8 +274,8 @@ Access kernel_access(const Kernel *k, int operand) {
         // c += reads what is there.
         return k->product.accumulate ? ACCESS_UPDATE : ACCESS_WRITE;
     case KERNEL_ATTENTION:
-        // q, k, v | out, lse
-        return operand < 3 ? ACCESS_READ : ACCESS_WRITE;
+        // q, k, v | out, lse | offset
+        return operand < 3 || operand == 5 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION_GRAD:
         // q, k, v, out, lse, dout | dq, dk, dv
         return operand < 6 ? ACCESS_READ : ACCESS_WRITE;
@@ -291,6 +291,9 @@ DType kernel_dtype(const Kernel *k, int operand) {
     case KERNEL_PRODUCT:
         return operand == 0 ? k->product.a : operand == 1 ? k->product.b : k->product.c;
     case KERNEL_ATTENTION:
+        if (operand == 5) // the offset
+            return DT_I32;
+        return operand == 4 ? DT_F32 : k->attention.dtype;
     case KERNEL_ATTENTION_GRAD:
         // All other operands of attention have one type.
         return operand == 4 ? DT_F32 : k->attention.dtype; // 4: log-sum-exp
@@ -350,6 +353,9 @@ int64_t kernel_span(const Kernel *k, int operand) {
     case KERNEL_PRODUCT:
         return product_span(&k->product, operand);
     case KERNEL_ATTENTION:
+        if (operand == 5) // the offset
+            return 1;
+        return attention_span(&k->attention, operand);
     case KERNEL_ATTENTION_GRAD:
         return attention_span(&k->attention, operand);
     }
@@ -388,7 +394,7 @@ static bool scalar_equal(const Kernel *a, const Kernel *b) {
 
 // The numbers that make a template, in one array: easier to compare and hash than a struct with
 // padding.
-enum { TEMPLATE_NUMBERS = 35 };
+enum { TEMPLATE_NUMBERS = 36 };
 static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
     const ProductKernel *p = &k->product;
     const AttentionKernel *t = &k->attention;
@@ -405,7 +411,8 @@ static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
         out[24] = (int64_t)p->workspace;
         return;
     }
-    // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits.
+    // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits, 35 the offset.
+    out[35] = t->offset;
     memcpy(&out[34], &t->scale, sizeof t->scale);
     const int64_t n[10] = {t->dtype, t->batch,  t->heads, t->groups, t->queries,
                            t->keys,  t->dim_qk, t->dim_v, t->causal, t->window};

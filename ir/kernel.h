@@ -97,7 +97,7 @@ typedef struct {
     size_t workspace;          // bytes per worker
 } ProductKernel;
 
-// ATTENTION operands: q, k, v, out, lse. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv.
+// ATTENTION operands: q, k, v, out, lse, and with `offset` an i32. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv.
 // Strides in elements for batch, head, position; the head dim is contiguous. lse is [b,h,s], dense f32.
 typedef struct {
     DType dtype;                   // of q, k, v, out and their gradients
@@ -105,6 +105,8 @@ typedef struct {
     int64_t queries, keys;         // s, t
     int64_t dim_qk, dim_v;         // e, f
     bool causal;                   // query i sees keys up to i + keys - queries
+    bool offset;                   // up to i + offset instead: operand 5, clamped into 0..keys-queries;
+                                   // causal forward kernels only. Keys past the last query's are not read
     int64_t window;                // and none before i + keys - queries - window + 1; 0: all
     double scale;
     int64_t q[3], k[3], v[3], out[3], dout[3], dq[3], dk[3], dv[3];

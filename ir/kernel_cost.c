@@ -170,6 +170,8 @@ int64_t kernel_bytes(const Kernel *k) {
                 : o == 1 ? size_times(p->k, p->n)
                          : size_times(p->m, p->n);
             n = size_times(n, size_times(p->batch[0], p->batch[1]));
+        } else if (k->kind == KERNEL_ATTENTION && o == 5) {
+            n = 1; // the offset
         } else {
             const AttentionOperand t = kernel_attention_operand(&k->attention, o);
             n = size_times(size_times(k->attention.batch, t.heads),

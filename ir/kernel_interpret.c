@@ -377,9 +377,14 @@ static void probabilities(const AttentionKernel *t, void *const *operand, int64_
     const int64_t g = h / (t->heads / t->groups);
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
     // It sees the keys begin <= j < end; with more queries than keys the first ones see none.
-    int64_t end = t->causal ? i + t->keys - t->queries + 1 : t->keys;
+    int64_t shift = t->keys - t->queries;
+    if (t->offset) {
+        const int64_t offset = (int64_t)element_load(DT_I32, operand[5], 0);
+        shift = offset < 0 ? 0 : offset < shift ? offset : shift;
+    }
+    const int64_t beside = i + shift; // The key the query stands beside
+    int64_t end = t->causal ? beside + 1 : t->keys;
     end = end < 0 ? 0 : end;
-    const int64_t beside = i + t->keys - t->queries; // The key the query stands beside
     const int64_t begin = t->window > 0 && beside >= t->window ? beside - t->window + 1 : 0;
     // Scores, and the largest, which is taken out of the exponents so that none overflows.
     double most = -(double)INFINITY, sum = 0;
@@ -413,9 +418,11 @@ static void interpret_attention(const AttentionKernel *t, void *const *operand) 
         element_store(DT_F32, operand[4], row, lse);
         for (int64_t f = 0; f < t->dim_v; f++) {
             double sum = 0;
+            // What a query does not see may hold anything: 0 times it need not be 0.
             for (int64_t j = 0; j < t->keys; j++)
-                sum += p[j] * element_load(t->dtype, operand[2],
-                                           b * t->v[0] + g * t->v[1] + j * t->v[2] + f);
+                sum += p[j] == 0 ? 0
+                                 : p[j] * element_load(t->dtype, operand[2],
+                                                       b * t->v[0] + g * t->v[1] + j * t->v[2] + f);
             element_store(t->dtype, operand[3], b * t->out[0] + h * t->out[1] + i * t->out[2] + f,
                           sum);
         }

@@ -128,7 +128,11 @@ static void put_attention(Sink *s, const Kernel *k) {
 #define N(field) put(s, "  " #field " %lld\n", (long long)t->field);
     ATTENTION_NUMBERS(N)
 #undef N
-    put(s, "  causal %d\n  scale %.17g\n", t->causal, t->scale);
+    put(s, "  causal %d\n", t->causal);
+    // Written where it is so: most kernels have none.
+    if (t->offset)
+        put(s, "  offset 1\n");
+    put(s, "  scale %.17g\n", t->scale);
 #define S(field) put_strides(s, #field, t->field);
     ATTENTION_STRIDES(S)
     // The gradients' strides mean nothing in the forward kernel and are not printed.

@@ -312,6 +312,11 @@ static bool attention_good(Verifier *v) {
         !block_good(t->keys, t->dim_qk) || !block_good(t->keys, t->dim_v))
         return diag_error(v->d, v->loc, P_TEMPLATE,
                           "attention %s: a head has more than 2^40 numbers", v->k->name);
+    if (t->offset && (v->k->kind != KERNEL_ATTENTION || !t->causal || t->queries > t->keys))
+        return diag_error(v->d, v->loc, P_TEMPLATE,
+                          "attention %s: an offset needs a causal forward kernel with as many keys "
+                          "as queries",
+                          v->k->name);
     for (int i = 0; i < 8; i++) {
         // The forward kernel's fields for gradients mean nothing.
         const bool used = i < 4 || v->k->kind == KERNEL_ATTENTION_GRAD;

@@ -75,6 +75,11 @@ static int64_t attention_flops(const Node *n) {
     return saturating_mul(pairs, per_pair);
 }
 
+// A fourth operand of attention is an offset, whose form is for generating only.
+bool node_has_gradient(const Node *n) {
+    return table[n->op].gradient && !(n->op == OP_ATTENTION && n->input_count > 3);
+}
+
 // Transcendental functions count 10 multiply-adds, a norm or softmax 10 an element.
 int64_t node_flops(const Node *n) {
     const OpInfo *op = &table[n->op];

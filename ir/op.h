@@ -101,6 +101,8 @@ typedef struct {
 const OpInfo *op_info(Op op);
 // The operator of that name in text; false where there is none.
 bool op_find(const char *name, Op *out);
+// Whether gradients flow through the node: its operator has a rule, and the rule covers this form.
+bool node_has_gradient(const Node *n);
 // Floating point operations of the node (each counts one), and bytes it must at least move. At most
 // INT64_MAX.
 int64_t node_flops(const Node *n);

@@ -5,6 +5,9 @@
 // is what the backward pass needs. causal: query i sees keys j <= i + t - s, so the last query sees
 // the last key. window w > 0 (with causal): only keys j > i + t - s - w. A row that sees no key
 // gives out 0 and -inf.
+// With an offset (i32[], causal, s <= t) query i stands at offset + i instead of i + t - s: the
+// keys are a cache that is filled so far. It is clamped into 0..t-s, as dynamic_update clamps where
+// it stores. There is no gradient then: a cache is no part of training.
 #include "ir/op_rules.h"
 
 #include "ir/build.h"
@@ -66,6 +69,22 @@ static bool want_qkv(const Node *n, Diag *d, Arena *scratch) {
     return true;
 }
 
+// The position of the first query, where it is known only at run time.
+static bool want_offset(const Node *n, Diag *d, Arena *scratch) {
+    if (n->input_count < 4)
+        return true;
+    if (!infer_want(n, 3, "an offset", type_scalar(DT_I32), WANT_EXACT, d, scratch))
+        return false;
+    const int64_t queries = n->input[0]->type.dim[2], keys = n->input[1]->type.dim[2];
+    if (node_int(n, "causal", 0) == 0)
+        return diag_error(d, n->loc, 315, "attention: an offset needs causal attention");
+    if (queries > keys)
+        return diag_error(d, n->loc, 314,
+                          "attention: %lld queries from an offset on, but %lld keys",
+                          (long long)queries, (long long)keys);
+    return true;
+}
+
 // [b, h, s, f]: queries' shape, values' width.
 static Type out_type(const Node *n) {
     Type out = n->input[0]->type;
@@ -74,7 +93,7 @@ static Type out_type(const Node *n) {
 }
 
 bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch))
+    if (!want_qkv(n, d, scratch) || !want_offset(n, d, scratch))
         return false;
     result[0] = out_type(n);
     // The log-sum-exp [b, h, s] is f32 even for bf16 operands: the backward pass takes
@@ -158,11 +177,12 @@ typedef struct {
     int64_t first, last;
 } Seen;
 
-static Seen keys_seen(const Node *n, const AttentionShape *s, int64_t query) {
+// shift: the key that query 0 stands beside.
+static Seen keys_seen(const Node *n, const AttentionShape *s, int64_t shift, int64_t query) {
     if (node_int(n, "causal", 0) == 0)
         return (Seen){.first = 0, .last = s->keys};
     // The window never begins before key 0. Where queries outnumber keys, the first ones see none.
-    const int64_t end = query + s->keys - s->queries + 1, window = node_int(n, "window", 0);
+    const int64_t end = query + shift + 1, window = node_int(n, "window", 0);
     const int64_t first = window > 0 && end > window ? end - window : 0;
     return (Seen){.first = first, .last = end < 0 ? 0 : end};
 }
@@ -186,13 +206,23 @@ static QueryRow query_row(const AttentionShape *s, int64_t row) {
         .q = row, .k = (batch * s->groups + group) * s->keys, .query = row % s->queries};
 }
 
+// t - s, or the operand in its place.
+static int64_t query_shift(const Node *n, const AttentionShape *s, const Tensor *in) {
+    const int64_t most = s->keys - s->queries;
+    if (n->op != OP_ATTENTION || n->input_count < 4)
+        return most;
+    const int64_t offset = (int64_t)in[3].at[0];
+    return offset < 0 ? 0 : offset > most ? most : offset;
+}
+
 void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     const AttentionShape s = attention_shape(n);
+    const int64_t shift = query_shift(n, &s, in);
     const double scale = node_float(n, "scale", 1);
     double *score = arena_array(cx->arena, double, s.keys);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
-        const Seen seen = keys_seen(n, &s, at.query);
+        const Seen seen = keys_seen(n, &s, shift, at.query);
         double max = -HUGE_VAL, sum = 0;
         // Scores first; the largest is taken out of every exponent, so that none overflows.
         for (int64_t j = seen.first; j < seen.last; j++) {
@@ -219,7 +249,7 @@ void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const
     const double scale = node_float(n, "scale", 1);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
-        const Seen seen = keys_seen(n, &s, at.query);
+        const Seen seen = keys_seen(n, &s, s.keys - s.queries, at.query);
         const double *q = in[0].at + at.q * s.dim_qk, *dout = in[5].at + at.q * s.dim_v;
         // D = dout . out, one number a query: what the softmax takes back from each score.
         const double whole = dot(dout, in[3].at + at.q * s.dim_v, s.dim_v);

@@ -127,11 +127,11 @@ static bool differentiate(Sweep *s, const Node *n) {
     if (!given || !wanted)
         return true;
     const OpInfo *info = op_info(n->op);
-    if (!info->gradient) {
+    if (!node_has_gradient(n)) {
         diag_error(s->cx->diag, n->loc, 550,
-                   "operator %s has no gradient, and the loss depends on "
+                   "operator %s%s has no gradient, and the loss depends on "
                    "a parameter through it",
-                   info->name);
+                   info->name, info->gradient ? " of this form (with an offset)" : "");
         diag_help(s->cx->diag, "keep it out of the loss, or stop the gradient before it");
         return false;
     }

@@ -211,8 +211,11 @@ static void visit(Precision *p, Node *n) {
     }
     switch (op_info(n->op)->family) {
     case FAMILY_CONTRACTION:
-    case FAMILY_ATTENTION:
         make_low(p, n);
+        break;
+    case FAMILY_ATTENTION:
+        // q, k and v; an offset stays whole.
+        replace_node(p, n, operands(p, n, 3));
         break;
     case FAMILY_POINTWISE:
         visit_pointwise(p, n);

@@ -221,7 +221,7 @@ int main(void) {
             if (s.n) {
                 check_map(&report, &s);
                 check_cost(&report, &s);
-                if (info->gradient)
+                if (node_has_gradient(s.n))
                     check_gradient(&report, &s);
                 check_text(&report, &s);
             }

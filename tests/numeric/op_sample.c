@@ -378,7 +378,11 @@ static void make_attention(Sample *s, Op op, Parts *p) {
         add_in(p, argument(s, rows_of(out, DT_F32)));
         add_in(p, argument(s, out));
     }
-    const bool causal = sample_int(s, 3) > 0;
+    // An offset is an index: past the end it is clamped.
+    const bool offset = op == OP_ATTENTION && queries <= keys && sample_int(s, 3) == 0;
+    if (offset)
+        add_in(p, sample_argument(s, type_scalar(DT_I32), -1, 6));
+    const bool causal = offset || sample_int(s, 3) > 0;
     add_attr(p, attr_int("causal", causal));
     add_attr(p, attr_int("window", causal ? sample_int(s, 4) : 0));
     add_attr(p, attr_float("scale", sample_float(s, 0.2, 1)));

@@ -152,6 +152,18 @@ static const Case cases[] = {
      "causal = 1, window = 1, scale = 0.5",
      {1, 2, 1, 3, 10, 20},
      {10, 20, 0.5, 3}},
+    {"attention", // the second query stands at 2; what key 3 holds is not looked at
+     "f32[1,1,2,1] f32[1,1,4,1] f32[1,1,4,1] i32[]",
+     "f32[1,1,2,1] f32[1,1,2]",
+     "causal = 1, window = 1, scale = 0.5",
+     {1, 2, 1, 3, 5, (double)NAN, 10, 20, 30, (double)NAN, 1},
+     {20, 30, 1.5, 5}},
+    {"attention", // clamped to 1
+     "f32[1,1,1,1] f32[1,1,2,1] f32[1,1,2,1] i32[]",
+     "f32[1,1,1,1] f32[1,1,1]",
+     "causal = 1, window = 1, scale = 0.5",
+     {1, 1, 3, 10, 20, 7},
+     {20, 1.5}},
     {"attention",
      "f32[1,1,2,1] f32[1,1,1,1] f32[1,1,1,1]",
      "f32[1,1,2,1] f32[1,1,2]",
