@@ -2,6 +2,7 @@
 // one.
 #include "runtime/flags.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 // Edit distance, for short words; anything beyond 32 characters counts as far.
@@ -137,4 +138,23 @@ void flags_print(const Flag *table, int count, FILE *out) {
             fprintf(out, "  %-26s %s\n", left, table[i].help);
         }
     }
+}
+
+bool flags_size(const char *text, uint64_t *out) {
+    static const struct {
+        const char *name;
+        double factor;
+    } unit[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
+    // strtod alone would also take spaces, signs, nan and inf.
+    if (*text < '0' || *text > '9')
+        return false;
+    char *end = NULL;
+    const double number = strtod(text, &end);
+    for (size_t i = 0; i < sizeof unit / sizeof unit[0]; i++)
+        // 4e18 is below 2^62, so sums of two sizes fit 63 bits.
+        if (strcmp(end, unit[i].name) == 0 && number * unit[i].factor < 4e18) {
+            *out = (uint64_t)(number * unit[i].factor);
+            return true;
+        }
+    return false;
 }

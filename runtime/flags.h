@@ -3,6 +3,7 @@
 #define PLIM_RUNTIME_FLAGS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 typedef struct {
@@ -31,5 +32,7 @@ typedef enum { FLAGS_OPTION, FLAGS_PLAIN, FLAGS_END, FLAGS_WRONG } FlagResult;
 FlagResult flags_next(FlagCursor *c, const Flag **flag, const char **value);
 // The table as help, under its groups in order of first appearance.
 void flags_print(const Flag *table, int count, FILE *out);
+// "12", "12KiB", "1.5GiB". False where it is no size, or too large for 62 bits.
+bool flags_size(const char *text, uint64_t *out);
 
 #endif

@@ -5,6 +5,8 @@
 // field of PlimOptions, and its name in the rows of the commands that take it.
 #include "runtime/main.h"
 
+#include "runtime/call.h"
+#include "runtime/export.h"
 #include "runtime/options.h"
 #include "runtime/plan_report.h"
 #include "runtime/train.h"
@@ -24,10 +26,15 @@ static PlimStatus info_run(PlimSession *s, const PlimOptions *o, PlimError *erro
 
 static const PlimCommand command_table[] = {
     {"train", NULL, "train the model on data",
-     "--data --weights --save --save-every --steps --seed --set --threads --log --quiet",
+     "--data --weights --allow-missing --save --save-every --steps --seed --set --threads --log "
+     "--quiet",
      NEEDS_ARENA, train_run},
     {"eval", NULL, "print the mean loss over data",
-     "--data --weights --steps --seed --set --threads", NEEDS_ARENA, eval_run},
+     "--data --weights --allow-missing --steps --seed --set --threads", NEEDS_ARENA, eval_run},
+    {"run", "ENTRY", "run an entry once, with tensors from files",
+     "--in --out --weights --allow-missing --seed --set --threads", NEEDS_ARENA, call_run},
+    {"export", NULL, "write weights for other programs",
+     "-o --weights --allow-missing --dtype --shard-size --seed --threads", NEEDS_ARENA, export_run},
     {"info", NULL, "print what the program is: model, target, memory", "--json", NEEDS_PLAN,
      info_run},
     {0},

@@ -20,10 +20,11 @@ typedef struct {
     const char *argument; // the second one, where the command takes one
     OptionList data;      // FILE or LOADER=FILE
     OptionList set;       // name=value
-    const char *weights, *save, *log;
+    OptionList in, out;   // NAME=FILE
+    const char *weights, *save, *log, *to, *dtype, *shard_size;
     int64_t steps, seed, save_every;
     int64_t threads; // 0: as many as the plan and the process allow
-    bool json, quiet, help;
+    bool allow_missing, json, quiet, help;
 } PlimOptions;
 
 typedef enum {

@@ -29,6 +29,8 @@ typedef enum {
     BUFFER_KIND_COUNT
 } PlanBufferKind;
 typedef enum { PLAN_READ, PLAN_WRITE, PLAN_UPDATE } PlanAccess;
+// PlanState.kind: as ir's StateKind. Files keep all but transient state.
+enum { PLAN_STATE_PARAM, PLAN_STATE_SAVED, PLAN_STATE_TRANSIENT, PLAN_STATE_OPTIMIZER };
 typedef enum {
     INSTR_KERNEL, // generated code: kernel, imm
     INSTR_PRODUCT,// a library's product: kernel (its text has the shapes)
@@ -61,12 +63,12 @@ typedef struct {
     int64_t dim[PLAN_RANK_MAX]; // of the value it was made for; product of dims x dtype <= bytes
 } PlanBuffer;
 
-// State: a persistent buffer with a name. kind as ir's StateKind: param, saved, transient, optimizer.
+// State: a persistent buffer with a name.
 typedef struct {
     const char *name;
     const char *file;   // name in weight files; one `{}`: a tensor a slice of axis 0, numbered there
     uint32_t buffer;
-    uint32_t kind;      // 0 param, 1 saved, 2 transient, 3 optimizer
+    uint32_t kind;      // PLAN_STATE_PARAM ..
     PlanDType dtype;
     uint32_t rank;
     int64_t dim[PLAN_RANK_MAX];

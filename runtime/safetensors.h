@@ -43,6 +43,7 @@ typedef struct {
     uint32_t rank;
     const int64_t *dim;
     const void *at;
+    const ElementType *as; // the type in the file, a float's for a float; NULL: as it is
 } SafeSource;
 
 // Writes the file under a temporary name beside path, syncs it and its folder, and renames it: path

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { CONVERT_CHUNK = 1 << 18 }; // Bytes
+
 // Text that grows; failed once memory ran out.
 typedef struct {
     char *at;
@@ -57,18 +59,21 @@ static void append_string(Text *t, const char *text) {
     append_text(t, "\"");
 }
 
-// The format's names, by PlanDType.
-static const char *format_dtype(PlanDType t) {
-    static const char *const name[PLAN_DTYPE_COUNT] = {"F32", "BF16", "I32", "BOOL"};
-    return name[t];
+// The type the tensor has in the file.
+static ElementType stored_type(const SafeSource *s) {
+    return s->as ? *s->as : element_of_plan(s->dtype);
 }
 
-// Dense: the product of dims times the dtype's bytes.
-static uint64_t tensor_bytes(const SafeSource *s) {
-    uint64_t bytes = plan_dtype_bytes(s->dtype);
+static uint64_t element_count(const SafeSource *s) {
+    uint64_t count = 1;
     for (uint32_t i = 0; i < s->rank; i++)
-        bytes *= (uint64_t)s->dim[i];
-    return bytes;
+        count *= (uint64_t)s->dim[i];
+    return count;
+}
+
+// Dense, in the file.
+static uint64_t tensor_bytes(const SafeSource *s) {
+    return element_count(s) * element_bytes(stored_type(s));
 }
 
 // The header with its length, padded with spaces so that data is aligned to 8 bytes.
@@ -89,7 +94,7 @@ static Text make_header(const SafeSource *tensor, uint32_t count, const char *me
         append_string(&t, tensor[i].name);
         char text[128];
         snprintf(text, sizeof text, ":{\"dtype\":\"%s\",\"shape\":[",
-                 format_dtype(tensor[i].dtype));
+                 element_name(stored_type(&tensor[i])));
         append_text(&t, text);
         for (uint32_t d = 0; d < tensor[i].rank; d++) {
             snprintf(text, sizeof text, "%s%lld", d ? "," : "", (long long)tensor[i].dim[d]);
@@ -125,6 +130,24 @@ static bool write_fully(int fd, const void *bytes, uint64_t count) {
     return true;
 }
 
+// Converted in chunks where the file's type is another. False with errno set.
+static bool write_tensor(int fd, const SafeSource *s) {
+    const ElementType from = element_of_plan(s->dtype), to = stored_type(s);
+    if (from == to)
+        return write_fully(fd, s->at, tensor_bytes(s));
+    const uint64_t count = element_count(s), room = CONVERT_CHUNK / element_bytes(to);
+    char *chunk = malloc(CONVERT_CHUNK);
+    bool good = chunk != NULL;
+    for (uint64_t done = 0; good && done < count;) {
+        const size_t take = (size_t)(count - done < room ? count - done : room);
+        element_convert(from, (const char *)s->at + done * element_bytes(from), to, chunk, take);
+        good = write_fully(fd, chunk, take * element_bytes(to));
+        done += take;
+    }
+    free(chunk);
+    return good;
+}
+
 // The rename itself is on disk only when the folder is.
 static bool sync_folder(const char *path) {
     char folder[4096];
@@ -151,7 +174,7 @@ static bool write_file(const char *temporary, const char *path, const Text *head
         return false;
     bool ok = write_fully(fd, header->at, header->used);
     for (uint32_t i = 0; i < count && ok; i++)
-        ok = write_fully(fd, tensor[i].at, tensor_bytes(&tensor[i]));
+        ok = write_tensor(fd, &tensor[i]);
     // Before the rename: the name must never show a file whose bytes are not on disk.
     ok = ok && fsync(fd) == 0;
     ok = close(fd) == 0 && ok;

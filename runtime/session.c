@@ -16,9 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-// Kinds of state, as PlanState.kind.
-enum { STATE_PARAM, STATE_SAVED, STATE_TRANSIENT, STATE_OPTIMIZER };
-
 PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *error) {
     *out = (PlimSession){.memory = plan_memory_new()};
     if (!out->memory)
@@ -155,78 +152,6 @@ PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error) {
     return run_entry(s->run, init, error);
 }
 
-// Rank and every dim; dtypes may differ, safetensors_read converts.
-static bool same_shape(const PlanState *state, const SafeTensor *t) {
-    if (state->rank != t->rank)
-        return false;
-    for (uint32_t i = 0; i < t->rank; i++)
-        if (state->dim[i] != t->dim[i])
-            return false;
-    return true;
-}
-
-// Without overflow: the verifier has seen the shape.
-static uint64_t state_elements(const PlanState *state) {
-    uint64_t count = 1;
-    for (uint32_t i = 0; i < state->rank; i++)
-        count *= (uint64_t)state->dim[i];
-    return count;
-}
-
-static void print_shape(FILE *out, uint32_t rank, const int64_t *dim) {
-    fputc('[', out);
-    for (uint32_t i = 0; i < rank; i++)
-        fprintf(out, "%s%lld", i ? "," : "", (long long)dim[i]);
-    fputc(']', out);
-}
-
-// Whether the file has the state as the model wants it; says why not.
-static bool matches(const SafeFile *f, const PlanState *state, const char *path) {
-    const SafeTensor *t = safetensors_find(f, plan_state_file(state));
-    if (!t) {
-        // Published weights have none: training begins with the moments that init made.
-        if (state->kind == STATE_OPTIMIZER)
-            return true;
-        fprintf(stderr, "%s: no tensor %s\n", path, plan_state_file(state));
-        return false;
-    }
-    if (same_shape(state, t))
-        return true;
-    fprintf(stderr, "%s: tensor %s is ", path, t->name);
-    print_shape(stderr, t->rank, t->dim);
-    fputs(", the model wants ", stderr);
-    print_shape(stderr, state->rank, state->dim);
-    fputc('\n', stderr);
-    return false;
-}
-
-PlimStatus session_load(PlimSession *s, const char *path, PlimError *error) {
-    SafeFile *f;
-    PlimStatus status = safetensors_open(path, &f, error);
-    if (status != PLIM_OK)
-        return status;
-    // All mismatches are told before anything is overwritten.
-    // Phase 1 checks names and shapes; phase 2 reads.
-    uint32_t wrong = 0;
-    for (uint32_t i = 0; i < s->plan->state_count; i++)
-        if (s->plan->state[i].kind != STATE_TRANSIENT && !matches(f, &s->plan->state[i], path))
-            wrong++;
-    if (wrong > 0) {
-        status = error_set(error, PLIM_BAD_INPUT, "%s does not fit the model: %u of %u states",
-                           path, wrong, s->plan->state_count);
-    }
-    for (uint32_t i = 0; i < s->plan->state_count && status == PLIM_OK; i++) {
-        const PlanState *state = &s->plan->state[i];
-        const SafeTensor *t = safetensors_find(f, plan_state_file(state));
-        // Transient state belongs to the run, not to the model.
-        if (t && state->kind != STATE_TRANSIENT)
-            status = safetensors_read(f, t, 0, state_elements(state), state->dtype,
-                                      run_buffer(s->run, state->buffer), error);
-    }
-    safetensors_close(f);
-    return status;
-}
-
 PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error) {
     // Only the last part of the path is made; the rest must be there.
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
@@ -243,7 +168,7 @@ PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, 
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->plan->state_count; i++) {
         const PlanState *state = &s->plan->state[i];
-        if (state->kind == STATE_TRANSIENT)
+        if (state->kind == PLAN_STATE_TRANSIENT)
             continue;
         tensor[count++] = (SafeSource){.name = plan_state_file(state),
                                        .dtype = state->dtype,

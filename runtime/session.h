@@ -40,10 +40,6 @@ PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *
 
 // Fills every state from its initialiser (entry "init").
 PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error);
-// Reads every parameter and saved state from a safetensors file by its published name. All
-// mismatches are printed to stderr, one a line, before the error is returned. Optimizer state is
-// read where it is there.
-PlimStatus session_load(PlimSession *s, const char *path, PlimError *error);
 // Writes every state but transient ones to DIR/model.safetensors (whole or not at all), making DIR
 // if need be.
 PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error);

@@ -7,6 +7,7 @@
 
 #include "runtime/error.h"
 #include "runtime/progress.h"
+#include "runtime/weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -106,7 +107,8 @@ static PlimStatus open_loop(Loop *l, const char *entry, PlimError *error) {
         status = session_init_states(l->s, l->o->seed, error);
     // After init: what the file does not have, such as optimizer state, keeps its first value.
     if (status == PLIM_OK && l->o->weights)
-        status = session_load(l->s, l->o->weights, error);
+        status = weights_load(l->s, l->o->weights, l->o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
+                              error);
     return status;
 }
 

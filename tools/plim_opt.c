@@ -50,7 +50,7 @@ static bool set_number(Request *r, const char *name, const char *value) {
     if (strcmp(name, "--pass-limit") == 0)
         return tool_count(value, 1, &r->options.rewrite_limit);
     uint64_t *at = strcmp(name, "--budget") == 0 ? &r->options.budget : &r->options.chunk_bytes;
-    return tool_size(value, at);
+    return flags_size(value, at);
 }
 
 // Where an option's text goes, or NULL.

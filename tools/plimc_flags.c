@@ -105,7 +105,7 @@ static bool one_of(const char *value, const char *const *known, int count) {
 static bool take_number(PlimcRequest *r, const char *name, const char *value) {
     int64_t n;
     if (strcmp(name, "--budget") == 0)
-        return tool_size(value, &r->options.budget) && r->options.budget > 0;
+        return flags_size(value, &r->options.budget) && r->options.budget > 0;
     if (!tool_count(value, 1, &n))
         return false;
     if (strcmp(name, "--pass-limit") == 0)

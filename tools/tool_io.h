@@ -19,8 +19,6 @@ bool tool_write(const char *tool, const char *path, const void *bytes, size_t si
 typedef enum { TEXT_MODEL, TEXT_GRAPH, TEXT_PLAN } ToolText;
 ToolText tool_text_kind(const char *path, const char *text);
 
-// "12", "12KiB", "1.5GiB". False where it is no size, or too large for 62 bits.
-bool tool_size(const char *text, uint64_t *out);
 // A count from least on. False where it is none.
 bool tool_count(const char *text, int64_t least, int64_t *out);
 // Whether messages to stderr may be coloured: a terminal, and no NO_COLOR.

@@ -45,8 +45,8 @@ Test(safetensors, writes_and_reads_back) {
     const int64_t dim[2] = {2, 3}, one[1] = {4};
     const float weights[6] = {1, -2, 3.5F, 0, 1e-20F, 1e20F};
     const int32_t ids[4] = {-1, 0, 7, 2147483647};
-    const SafeSource tensor[] = {{"w.\"quoted\"", PLAN_F32, 2, dim, weights},
-                                 {"ids", PLAN_I32, 1, one, ids}};
+    const SafeSource tensor[] = {{"w.\"quoted\"", PLAN_F32, 2, dim, weights, NULL},
+                                 {"ids", PLAN_I32, 1, one, ids, NULL}};
     PlimError error;
     cr_assert_eq(safetensors_write(path, tensor, 2, "{\"step\":\"3\"}", &error), PLIM_OK);
 
@@ -180,7 +180,7 @@ Test(safetensors, survives_every_truncation_and_byte_change) {
 Test(safetensors, a_failed_write_leaves_the_old_file) {
     const int64_t one[1] = {1};
     const float x = 1;
-    const SafeSource tensor = {"x", PLAN_F32, 1, one, &x};
+    const SafeSource tensor = {"x", PLAN_F32, 1, one, &x, NULL};
     PlimError error;
     cr_assert_eq(safetensors_write("/nonexistent/folder/x.safetensors", &tensor, 1, NULL, &error),
                  PLIM_IO);
