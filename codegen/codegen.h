@@ -34,6 +34,11 @@ bool codegen_emit(Arena *a, Diag *d, const Plan *p, const CpuTarget *target, Emi
 bool codegen_link(Arena *a, Diag *d, const char *object, size_t size, const char *runtime_library,
                   const char *out);
 
+// Makes a static library of the object: out is FOLDER/libNAME.a, beside which FOLDER/NAME.h is
+// written (see library_header.h). Both are whole or as they were.
+bool codegen_library(Arena *a, Diag *d, const char *object, size_t size, const Plan *p,
+                     const char *runtime_library, const char *out);
+
 // For tests: compiles kernels in this process. kernel text as in Plan.kernel[i].text; the functions
 // live as long as the Jit.
 typedef struct Jit Jit;

@@ -1,5 +1,5 @@
 // The standard library nn.plim, as bytes inside the compiler (made from nn.plim by
-// embed_text.cmake).
+// tools/embed_text.cmake).
 #ifndef PLIM_FRONTEND_NN_TEXT_H
 #define PLIM_FRONTEND_NN_TEXT_H
 

@@ -207,17 +207,13 @@ static uint64_t permute(uint64_t index, uint64_t n, uint64_t key) {
 
 static PlimStatus check_value(const PlimData *d, const PlanInput *input, int32_t x,
                               PlimError *error) {
-    // A negative bound allows negative values, which mean "ignore". (No bound is INT64_MIN:
-    // rule 1.)
-    const int64_t limit = input->bound < 0 ? -input->bound : input->bound;
-    // With a negative bound everything below zero passes.
-    if (limit == 0 || (x < limit && (x >= 0 || input->bound < 0)))
+    if (plan_input_allows(input, x))
         return PLIM_OK;
     return error_set(
         error, PLIM_BAD_INPUT,
         "%s: value %ld is out of range for input %s, which must be below %lld; is this the "
         "tokenizer the model was compiled for?",
-        d->path, (long)x, input->name, (long long)limit);
+        d->path, (long)x, input->name, (long long)(input->bound < 0 ? -input->bound : input->bound));
 }
 
 // One row of tokens, widened to i32, in pieces of ROW_BUFFER bytes.

@@ -21,6 +21,9 @@ enum { PLAN_VERSION = 1, PLAN_STREAMS_MAX = 16, PLAN_RANK_MAX = 8 };
 enum { PLAN_ENTRIES_MAX = 1024, PLAN_REPEATS_MAX = 64 /* repeated segments of one entry */ };
 
 typedef enum { PLAN_F32, PLAN_BF16, PLAN_I32, PLAN_BOOL, PLAN_DTYPE_COUNT } PlanDType;
+// An arena begins at a multiple of this many bytes.
+enum { PLAN_ARENA_ALIGNMENT = 64 };
+
 // Memory spaces. device is where kernels work (the CPU's own memory for the CPU target).
 typedef enum { SPACE_DEVICE, SPACE_HOST, SPACE_DISK, SPACE_COUNT } PlanSpaceKind;
 typedef enum {
@@ -217,6 +220,8 @@ const char *plan_dtype_name(PlanDType t);
 const char *plan_buffer_kind_name(PlanBufferKind k);
 const char *plan_space_name(PlanSpaceKind k);
 const char *plan_state_file(const PlanState *s); // its name in weight files: file, or name where that is empty
+// Whether an i32 value may go into the input: see PlanInput.bound.
+bool plan_input_allows(const PlanInput *input, int64_t x);
 const PlanEntry *plan_find_entry(const Plan *p, const char *name); // NULL where there is none
 
 #endif

@@ -65,9 +65,10 @@ static PlimStatus lend_arena(PlimRun *r, uint32_t space, const RunOptions *o, Pl
     if (o->arena_bytes < needed)
         return error_set(error, PLIM_BAD_INPUT, "the arena has %llu bytes, the plan needs %llu",
                          (unsigned long long)o->arena_bytes, (unsigned long long)needed);
-    if ((uintptr_t)o->arena % RUN_ARENA_ALIGNMENT != 0)
+    if ((uintptr_t)o->arena % PLAN_ARENA_ALIGNMENT != 0)
         return error_set(error, PLIM_BAD_INPUT,
-                         "the arena does not begin at a multiple of %d bytes", RUN_ARENA_ALIGNMENT);
+                         "the arena does not begin at a multiple of %d bytes",
+                         PLAN_ARENA_ALIGNMENT);
     r->arena[space] = o->arena;
     r->lent = o->arena;
     return PLIM_OK;

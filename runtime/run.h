@@ -12,11 +12,11 @@ typedef struct PlimRun PlimRun;
 
 typedef struct {
     int threads; // at least 1 and at most plan->workers
-    void *arena; // the caller's memory for the device space, or NULL: taken from the system
+    // The caller's memory for the device space, at a multiple of PLAN_ARENA_ALIGNMENT, or NULL:
+    // taken from the system.
+    void *arena;
     uint64_t arena_bytes; // of the caller's
 } RunOptions;
-// The caller's arena begins at a multiple of this.
-enum { RUN_ARENA_ALIGNMENT = 64 };
 
 // Allocates the arenas and everything else; nothing is allocated afterwards. The plan has passed
 // plan_verify and outlives the run; kernel has a function per plan kernel (NULL for library

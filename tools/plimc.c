@@ -183,14 +183,19 @@ static const char *find_runtime(Arena *a) {
     return NULL;
 }
 
-static bool write_program(Compilation *c, const char *object, size_t size) {
+// An executable, or a library and its header.
+static bool link_program(Compilation *c, const char *object, size_t size) {
     const char *library = find_runtime(c->cx.arena);
     if (!library)
         return diag_error(c->cx.diag, (Loc){0}, P_RUNTIME,
                           "the runtime library libplim_runtime.a is not beside plimc");
-    const char *out = c->request->out ? c->request->out : base_name(c->cx.arena, c->request->file);
     enter_phase(c, "link");
-    return codegen_link(c->cx.arena, c->cx.diag, object, size, library, out);
+    Arena *a = c->cx.arena;
+    const char *base = base_name(a, c->request->file), *out = c->request->out;
+    if (c->request->emit == OUT_LIBRARY)
+        return codegen_library(a, c->cx.diag, object, size, c->cx.plan, library,
+                               out ? out : arena_format(a, "lib%s.a", base));
+    return codegen_link(a, c->cx.diag, object, size, library, out ? out : base);
 }
 
 // Machine code for the plan's kernels, and what --emit makes of it.
@@ -198,6 +203,7 @@ static bool generate(Compilation *c) {
     static const EmitKind kind[] = {[OUT_LLVM] = EMIT_LLVM,
                                     [OUT_ASM] = EMIT_ASM,
                                     [OUT_OBJECT] = EMIT_OBJECT,
+                                    [OUT_LIBRARY] = EMIT_OBJECT,
                                     [OUT_EXECUTABLE] = EMIT_OBJECT};
     const PlimcRequest *r = c->request;
     char *bytes = NULL;
@@ -209,8 +215,8 @@ static bool generate(Compilation *c) {
                       processors > 8 ? 8 : (int)processors, &bytes, &size))
         return false;
     bool good;
-    if (r->emit == OUT_EXECUTABLE)
-        good = write_program(c, bytes, size);
+    if (r->emit >= OUT_LIBRARY)
+        good = link_program(c, bytes, size);
     else if (r->emit == OUT_OBJECT)
         good = tool_write(
             "plimc",
@@ -238,7 +244,7 @@ static bool write_dependencies(Compilation *c) {
 }
 
 static void print_done(const Compilation *c) {
-    if (c->request->quiet || c->request->emit != OUT_EXECUTABLE)
+    if (c->request->quiet || c->request->emit < OUT_LIBRARY)
         return;
     PlanReport report;
     char arena[32];

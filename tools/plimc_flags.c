@@ -14,7 +14,7 @@ enum { EXIT_USAGE = 2 };
 // also decide what is_recorded keeps.
 static const Flag flag_table[] = {
     {"-o", "OUT", "Output", "where to; - is standard output (default: the model's base name)"},
-    {"--emit", "KIND", "Output", "graph, plan, llvm, asm, obj or exe (default)"},
+    {"--emit", "KIND", "Output", "graph, plan, llvm, asm, obj, lib or exe (default)"},
     {"--check", NULL, "Output", "stop after checking the input"},
     {"--dump-after", "PASS", "Output", "print what a pass made, and stop there"},
     {"--remarks", NULL, "Output", "tell what the passes chose, and why"},
@@ -61,8 +61,8 @@ static int wrong(const char *what, const char *value) {
 
 // Names in the order of PlimcEmit.
 static bool read_emit(const char *value, PlimcEmit *out) {
-    static const char *const name[] = {"graph", "plan", "llvm", "asm", "obj", "exe"};
-    for (int i = 0; i < 6; i++)
+    static const char *const name[] = {"graph", "plan", "llvm", "asm", "obj", "lib", "exe"};
+    for (int i = 0; i < 7; i++)
         if (strcmp(name[i], value) == 0) {
             *out = (PlimcEmit)i;
             return true;
@@ -237,8 +237,8 @@ int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
                                     value ? " " : "", value ? value : "");
     }
     // Linkers write files, not streams.
-    if (r->emit == OUT_EXECUTABLE && r->out && strcmp(r->out, "-") == 0)
-        return wrong("a program can't go to standard output: name a file with -o", NULL);
+    if (r->emit >= OUT_LIBRARY && r->out && strcmp(r->out, "-") == 0)
+        return wrong("a program or library can't go to standard output: name a file with -o", NULL);
     // What needs no input is answered without one.
     if (!r->file && !r->help && !r->version && !r->explain)
         return wrong("which file? a .plim, a .graph, a .plan, or - for standard input", NULL);

@@ -7,7 +7,7 @@
 
 enum { PLIMC_LIST_MAX = 64 };
 
-typedef enum { OUT_GRAPH, OUT_PLAN, OUT_LLVM, OUT_ASM, OUT_OBJECT, OUT_EXECUTABLE } PlimcEmit;
+typedef enum { OUT_GRAPH, OUT_PLAN, OUT_LLVM, OUT_ASM, OUT_OBJECT, OUT_LIBRARY, OUT_EXECUTABLE } PlimcEmit;
 
 typedef struct {
     const char *file; // input; "-" for standard input
