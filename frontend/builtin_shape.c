@@ -299,7 +299,6 @@ const Builtin builtins_shape[] = {
     {"first", "x y", run_first, OP_CONSTANT},
     {"len", "list", run_len, OP_CONSTANT},
     // Named in the language, not built yet.
-    {"grad", "* **", run_unsupported, OP_CONSTANT},
     {"emitted", "* **", run_unsupported, OP_CONSTANT},
     {"dropout", "* **", run_unsupported, OP_CONSTANT},
     {"sample", "* **", run_unsupported, OP_CONSTANT},

@@ -53,6 +53,7 @@ BUILTIN_GROUP(reduce)
 BUILTIN_GROUP(rowwise)
 BUILTIN_GROUP(training)
 BUILTIN_GROUP(leaf)
+BUILTIN_GROUP(grad)
 #undef BUILTIN_GROUP
 
 // Used by more than one group.

@@ -65,6 +65,7 @@ enum {
     CODE_FUSED = 507,
     CODE_RATE = 508, // a learning rate that depends on data
     CODE_INIT = 509,
+    CODE_GRAD = 510, // a gradient that does not exist
 };
 
 #endif

@@ -40,7 +40,8 @@ enum {
     OPF_COMMUTES = 2,    // a op b == b op a, bit for bit
     OPF_EXPENSIVE = 4,   // exp, tanh, ...: not worth computing twice
     OPF_RANDOM = 8,      // its draws are keyed: never shared, never folded
-    OPF_INPLACE = 16     // the first result may take the first input's bytes
+    OPF_INPLACE = 16,    // the first result may take the first input's bytes
+    OPF_FLAT = 32        // its derivative is zero wherever it has one: no gradient flows back
 };
 
 // Which iteration dims index which operand axes: the fact behind sharding, tiling and token splitting.

@@ -152,14 +152,24 @@ bool map_einsum(const Node *n, IndexMap *out) {
     return true;
 }
 
-// da = einsum(dy, b) and db = einsum(dy, a), their letters as in the spec.
-void grad_einsum(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
+// da = einsum(dy, b) and db = einsum(dy, a), their letters as in the spec; factor: the operands.
+static void grad_product(Builder *b, const Node *n, Value *dy, Value *const *factor, Value **out) {
     const Spec spec = node_spec(n);
     for (int p = 0; p < 2; p++) {
         const char *back = arena_format(b->g->arena, "%s,%s->%s", spec.letter[2],
                                         spec.letter[1 - p], spec.letter[p]);
-        dinput[p] = build_einsum(b, dresult[0], n->input[1 - p], back);
+        out[p] = build_einsum(b, build_cast(b, dy, factor[p]->type.dtype), factor[1 - p], back);
     }
+}
+
+void grad_einsum(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
+    grad_product(b, n, dresult[0], n->input, dinput);
+}
+
+// The summand's gradient is the result's.
+void grad_einsum_add(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
+    dinput[0] = dresult[0];
+    grad_product(b, n, dresult[0], n->input + 1, dinput + 1);
 }
 
 // out += a b over every point of the index map.

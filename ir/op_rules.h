@@ -29,7 +29,8 @@ GradientRule grad_neg, grad_abs, grad_exp, grad_expm1, grad_log, grad_sqrt, grad
     grad_reshape, grad_transpose, grad_broadcast, grad_slice, grad_split, grad_concat, grad_pad,
     grad_dynamic_slice, grad_dynamic_update, grad_reduce_sum, grad_reduce_max, grad_softmax,
     grad_layernorm, grad_rmsnorm, grad_cross_entropy, grad_rotary, grad_einsum, grad_attention,
-    grad_gather, grad_take;
+    grad_gather, grad_take, grad_silu_grad, grad_gelu_grad, grad_gelu_erf_grad, grad_softmax_grad,
+    grad_cross_entropy_grad, grad_scatter_add, grad_einsum_add;
 
 EvaluateRule evaluate_constant, evaluate_iota, evaluate_random_uniform, evaluate_random_normal,
     evaluate_neg, evaluate_abs, evaluate_sign, evaluate_exp, evaluate_expm1, evaluate_log,

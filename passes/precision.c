@@ -124,8 +124,25 @@ static Value **operands(Precision *p, const Node *n, int low_count) {
     return in;
 }
 
+// Each operand in the form it has by itself.
+static Value **natural_operands(Precision *p, const Node *n) {
+    Value **in = arena_array(p->cx->scratch, Value *, n->input_count);
+    for (int i = 0; i < n->input_count; i++)
+        in[i] = is_low(p, n->input[i]) ? want_low(p, n->input[i]) : want_full(p, n->input[i]);
+    return in;
+}
+
+// All operands low, where the operator takes them so. Gradient operators (of grad, in the forward)
+// also read statistics, which are f32: then each as it is, or as many as will do. All in f32 always
+// fit.
 static void make_low(Precision *p, const Node *n) {
-    replace_node(p, n, operands(p, n, n->input_count));
+    int low = n->input_count;
+    Value **in = operands(p, n, low);
+    if (!infers(p, n, in))
+        in = natural_operands(p, n);
+    while (low > 0 && !infers(p, n, in))
+        in = operands(p, n, --low);
+    replace_node(p, n, in);
 }
 
 // The first operand low; parameters and tables in f32 where the operator allows that.

@@ -1,0 +1,161 @@
+// grad in texts: first and second derivatives against finite differences of the evaluated entries,
+// before passes and after.
+#include "frontend/frontend.h"
+#include "ir/evaluate.h"
+#include "passes/pipeline.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+enum { X, V, LABEL, INPUTS };
+
+typedef struct {
+    Arena *a;
+    PassCtx cx;
+    Module *m;
+    Tensor input[INPUTS];
+    Tensor *state;
+} Bench;
+
+// f, a scalar of x; its gradient; and that of the gradient along v.
+static const char *const entries =
+    "  entry value(x: f32[3, 4], v: f32[3, 4], i: i32[3]) { return f(x, i) }\n"
+    "  entry first(x: f32[3, 4], v: f32[3, 4], i: i32[3]) { return grad(f(x, i), x) }\n"
+    "  entry second(x: f32[3, 4], v: f32[3, 4], i: i32[3]) {\n"
+    "    return grad(sum(grad(f(x, i), x) * v), x)\n"
+    "  }\n}\n";
+
+// What f's body may be: one for each gradient operator that has a rule, and some of all sorts.
+static const char *const bodies[] = {
+    "return sum(tanh(x) * sigmoid(x))",
+    "return sum(x * x * x)",
+    "return mean(silu(x) * x)",
+    "return sum(gelu(x @ w))",
+    "return sum(gelu_erf(x @ w))",
+    "return cross_entropy(x @ w, i)",
+    "return cross_entropy(tanh(x @ w) @ w, i)",
+    "y = softmax(x @ w); return sum(y * y)",
+    "t = x[i]; return sum(t * t * t)",
+    "return sum(exp(-x * x) / (1 + x * x)) + sum(relu(x) * x)",
+    "return sum(sqrt(1 + x * x)) + sum(log(2 + sin(x)))",
+    "a, b = split(x, 2, axis = 1); return sum(concat(a * b, b * b, axis = 1) * x)",
+    "q = arrange(x, \"s (h e) -> 1 h s e\", h = 2); y = einsum(q, q, \"b h s e, b h t e -> b h s "
+    "t\")\n"
+    "    return sum(softmax(y) * y)",
+};
+
+static void bench_open(Bench *t, const char *body) {
+    *t = (Bench){.a = arena_create()};
+    t->cx = (PassCtx){.arena = t->a, .scratch = arena_create(), .diag = diag_create(t->a)};
+    const char *text = arena_format(
+        t->a, "model m() {\n  w = param [4, 4]\n  fn f(x, i) { %s }\n%s", body, entries);
+    FrontendInput in = {
+        .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
+    FrontendFiles files = {0};
+    t->m = frontend_module(t->a, t->cx.diag, &in, &files);
+    if (!t->m)
+        diag_print(t->cx.diag, stderr, false);
+    cr_assert_not_null(t->m, "%s", body);
+    cr_assert(module_verify(t->m, t->cx.diag));
+    const int64_t dim[2] = {3, 4};
+    uint64_t random = 88172645463325252u;
+    t->input[X] = tensor_create(t->a, type_make(DT_F32, 2, dim));
+    t->input[V] = tensor_create(t->a, type_make(DT_F32, 2, dim));
+    t->input[LABEL] = tensor_create(t->a, type_make(DT_I32, 1, dim));
+    t->state = arena_array(t->a, Tensor, 1);
+    t->state[0] = tensor_create(t->a, t->m->state[0]->type);
+    Tensor *const filled[] = {&t->input[X], &t->input[V], &t->state[0]};
+    for (int k = 0; k < 3; k++)
+        for (int64_t i = 0; i < type_count(&filled[k]->type); i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            filled[k]->at[i] = (double)(random >> 33) / 1e9 - 1;
+        }
+    for (int i = 0; i < 3; i++)
+        t->input[LABEL].at[i] = (i * 2 + 1) % 3;
+}
+
+static void bench_close(Bench *t) {
+    arena_release(t->cx.scratch);
+    arena_release(t->a);
+}
+
+// The entry's one result.
+static Tensor run(Bench *t, const char *name) {
+    const EvalCtx cx = {.arena = t->a, .exact = true};
+    EvalInput in = {.argument = t->input, .state = t->state};
+    Tensor out;
+    graph_evaluate(t->m, module_find_entry(t->m, name), &in, &out, &cx);
+    return out;
+}
+
+static double dot(const Tensor *x, const Tensor *y) {
+    double sum = 0;
+    for (int64_t i = 0; i < type_count(&x->type); i++)
+        sum += x->at[i] * (y ? y->at[i] : 1);
+    return sum;
+}
+
+// The gradient entry against differences of what it is the gradient of: along V, or alone.
+static void check_slopes(Bench *t, const char *body, const char *gradient, const char *of) {
+    const Tensor got = run(t, gradient);
+    const Tensor *along = strcmp(of, "first") == 0 ? &t->input[V] : NULL;
+    for (int64_t i = 0; i < type_count(&got.type); i++) {
+        const double at = t->input[X].at[i], h = 1e-5;
+        t->input[X].at[i] = at + h;
+        const Tensor above = run(t, of);
+        t->input[X].at[i] = at - h;
+        const Tensor below = run(t, of);
+        t->input[X].at[i] = at;
+        const double slope = (dot(&above, along) - dot(&below, along)) / (2 * h);
+        cr_assert(fabs(got.at[i] - slope) <= 1e-6 * (1 + fabs(slope)), "%s: %s[%d] is %g, slope %g",
+                  body, gradient, (int)i, got.at[i], slope);
+    }
+}
+
+Test(grad, first_and_second_derivatives_are_slopes) {
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        Bench t;
+        bench_open(&t, bodies[i]);
+        check_slopes(&t, bodies[i], "first", "value");
+        check_slopes(&t, bodies[i], "second", "first");
+        bench_close(&t);
+    }
+}
+
+// Simplified they are the same numbers; computed in bf16 they still have types that fit.
+Test(grad, passes_keep_derivatives) {
+    static const char *const passes[][3] = {{"simplify"}, {"simplify", "precision", "simplify"}};
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
+        for (int p = 0; p < 2; p++) {
+            Bench t;
+            bench_open(&t, bodies[i]);
+            const PassOptions options = {.precision = "bf16"};
+            t.cx.options = &options;
+            const Tensor want = run(&t, "second");
+            cr_assert(pipeline_run(t.m, &t.cx, passes[p], p ? 3 : 1, NULL, NULL));
+            cr_assert(module_verify(t.m, t.cx.diag), "%s", bodies[i]);
+            const Tensor got = run(&t, "second");
+            for (int64_t k = 0; k < type_count(&got.type); k++)
+                cr_assert(fabs(got.at[k] - want.at[k]) <= 1e-5 * (1 + fabs(want.at[k])),
+                          "%s: %g, then %g", bodies[i], want.at[k], got.at[k]);
+            bench_close(&t);
+        }
+}
+
+// Each of a loop's gradients feeds the next: ten steps downhill are ten times the same arithmetic.
+Test(grad, feeds_the_next_of_a_loop) {
+    Bench t;
+    bench_open(&t, "for k in 0 .. 3 { x = x - 0.1 * grad(sum(x * x * x), x) }; return sum(x * x)");
+    const Tensor got = run(&t, "value");
+    double want = 0;
+    for (int i = 0; i < 12; i++) {
+        double x = t.input[X].at[i];
+        for (int k = 0; k < 3; k++)
+            x -= 0.1 * 3 * x * x;
+        want += x * x;
+    }
+    cr_assert_float_eq(got.at[0], want, 1e-9);
+    check_slopes(&t, "loop", "first", "value");
+    bench_close(&t);
+}
