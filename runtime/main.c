@@ -6,6 +6,7 @@
 #include "runtime/main.h"
 
 #include "runtime/call.h"
+#include "runtime/eval.h"
 #include "runtime/export.h"
 #include "runtime/options.h"
 #include "runtime/plan_report.h"
@@ -26,11 +27,12 @@ static PlimStatus info_run(PlimSession *s, const PlimOptions *o, PlimError *erro
 
 static const PlimCommand command_table[] = {
     {"train", NULL, "train the model on data",
-     "--data --weights --allow-missing --save --save-every --steps --seed --set --threads --log "
-     "--quiet",
+     "--data --holdout --weights --allow-missing --save --save-every --steps --epochs --eval-every "
+     "--seed --set --threads --log --quiet",
      NEEDS_ARENA, train_run},
     {"eval", NULL, "print the mean loss over data",
-     "--data --weights --allow-missing --steps --seed --set --threads", NEEDS_ARENA, eval_run},
+     "--data --holdout --weights --allow-missing --steps --seed --set --threads", NEEDS_ARENA,
+     eval_run},
     {"run", "ENTRY", "run an entry once, with tensors from files",
      "--in --out --weights --allow-missing --seed --set --threads", NEEDS_ARENA, call_run},
     {"export", NULL, "write weights for other programs",

@@ -15,7 +15,9 @@ typedef enum {
     OPTION_SWITCH, // bool
     OPTION_TEXT,   // const char *
     OPTION_COUNT,  // int64_t from 0 on
-    OPTION_LIST    // OptionList
+    OPTION_NUMBER, // double from 0 on
+    OPTION_LIST,   // OptionList
+    OPTION_FILES   // the same, and plain words behind it are more of it: a shell's FILE*
 } OptionKind;
 
 static const Flag flag_table[] = {
@@ -44,6 +46,13 @@ static bool read_count(const char *text, int64_t *out) {
     return errno == 0 && end != text && *end == '\0' && x >= 0;
 }
 
+// A finite number from 0 on.
+static bool read_number(const char *text, double *out) {
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && *end == '\0' && *out >= 0 && *out <= 1e300;
+}
+
 // False where the value makes no sense, or the list is full.
 static bool take_flag(PlimOptions *o, int flag, const char *value) {
     void *at = (char *)o + target_table[flag].offset;
@@ -56,7 +65,10 @@ static bool take_flag(PlimOptions *o, int flag, const char *value) {
         return true;
     case OPTION_COUNT:
         return read_count(value, at);
-    case OPTION_LIST: {
+    case OPTION_NUMBER:
+        return read_number(value, at);
+    case OPTION_LIST:
+    case OPTION_FILES: {
         OptionList *list = at;
         if (list->count == OPTIONS_LIST_MAX)
             return false;
@@ -120,6 +132,10 @@ static bool check_all(const PlimCommand *command, const PlimOptions *o, const bo
     // Before anything starts: a run must not end without the file it was to write.
     if (o->save_every > 0 && !o->save)
         return wrong(error, "--save-every needs --save DIR");
+    if (o->steps > 0 && o->epochs > 0)
+        return wrong(error, "--steps and --epochs both say how long to run");
+    if (o->eval_every > 0 && o->holdout == 0)
+        return wrong(error, "--eval-every needs --holdout N");
     return true;
 }
 
@@ -138,6 +154,7 @@ static bool take_plain(PlimOptions *o, const char *word, PlimError *error) {
 static bool read_words(int argc, char **argv, PlimOptions *out, bool *given, PlimError *error) {
     FlagCursor cursor = {
         .table = flag_table, .table_count = FLAG_COUNT, .argc = argc, .argv = argv};
+    int files = -1; // the flag before, where plain words are more of it
     for (;;) {
         const Flag *flag;
         const char *value;
@@ -147,11 +164,14 @@ static bool read_words(int argc, char **argv, PlimOptions *out, bool *given, Pli
         case FLAGS_WRONG:
             return wrong(error, "%s", cursor.error);
         case FLAGS_PLAIN:
-            if (!take_plain(out, value, error))
+            if (out->command && files >= 0 ? !take_flag(out, files, value)
+                                           : !take_plain(out, value, error))
                 return false;
             break;
         case FLAGS_OPTION:
             given[flag - flag_table] = true;
+            files = target_table[flag - flag_table].kind == OPTION_FILES ? (int)(flag - flag_table)
+                                                                         : -1;
             if (!take_flag(out, (int)(flag - flag_table), value))
                 return wrong(error, "%s: '%s' is no good %s", flag->name, value, flag->value);
             break;

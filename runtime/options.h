@@ -6,7 +6,7 @@
 #include "runtime/flags.h"
 #include "runtime/session.h"
 
-enum { OPTIONS_LIST_MAX = 64 };
+enum { OPTIONS_LIST_MAX = 1024 };
 
 // Of a flag that may be given more than once, in the order given.
 typedef struct {
@@ -18,11 +18,12 @@ typedef struct {
 typedef struct {
     const char *command;  // the first plain argument
     const char *argument; // the second one, where the command takes one
-    OptionList data;      // FILE or LOADER=FILE
+    OptionList data;      // FILE or NAME=FILE
     OptionList set;       // name=value
     OptionList in, out;   // NAME=FILE
     const char *weights, *save, *log, *to, *dtype, *shard_size;
-    int64_t steps, seed, save_every;
+    int64_t steps, seed, save_every, epochs, eval_every;
+    double holdout;  // below 1 a share, else a number
     int64_t threads; // 0: as many as the plan and the process allow
     bool allow_missing, json, quiet, help;
 } PlimOptions;

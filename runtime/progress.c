@@ -1,21 +1,17 @@
-// Progress and logs. On a terminal the line is rewritten at most ten times a second; elsewhere a
+// Progress. On a terminal the line is rewritten at most ten times a second; elsewhere a
 // line appears for step 1, every doubling up to 100, and then every 100 steps or 10 seconds,
-// whichever comes first.
+// whichever comes first. A step after which held-out data were evaluated always has its line.
 #include "runtime/progress.h"
 
-#include "runtime/error.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 struct PlimProgress {
-    FILE *log; // NULL without --log
     bool quiet, terminal;
     bool open_line; // the cursor stands in an unfinished line
     double shown;   // when the last line appeared
@@ -47,45 +43,25 @@ uint64_t resident_bytes(void) {
     return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-PlimStatus progress_new(const char *log, bool quiet, PlimProgress **out, PlimError *error) {
+PlimProgress *progress_new(bool quiet) {
     PlimProgress *p = calloc(1, sizeof *p);
-    if (!p) {
-        return error_set(error, PLIM_NO_MEMORY, "out of memory");
+    if (p) {
+        p->quiet = quiet;
+        p->terminal = isatty(STDERR_FILENO) == 1;
     }
-    p->quiet = quiet;
-    p->terminal = isatty(STDERR_FILENO) == 1;
-    if (log) {
-        p->log = fopen(log, "we");
-        if (!p->log) {
-            free(p);
-            return error_set(error, PLIM_IO, "can't write %s: %s", log, strerror(errno));
-        }
-    }
-    *out = p;
-    return PLIM_OK;
+    return p;
 }
 
-PlimStatus progress_close(PlimProgress *p, PlimError *error) {
-    if (!p)
-        return PLIM_OK;
+void progress_close(PlimProgress *p) {
     // What is printed next must not run on in the progress line.
-    if (p->open_line)
+    if (p && p->open_line)
         fputc('\n', stderr);
-    bool ok = true;
-    if (p->log) {
-        // An error of any write so far, and of the last bytes, which closing writes.
-        ok = !ferror(p->log);
-        ok = fclose(p->log) == 0 && ok;
-    }
     free(p);
-    if (ok)
-        return PLIM_OK;
-    return error_set(error, PLIM_IO, "the log could not be written whole: %s", strerror(errno));
 }
 
 // r's step, at time now, in seconds of clock_seconds.
 static bool is_due(const PlimProgress *p, const StepReport *r, double now) {
-    if (r->step == 1 || r->step == r->steps)
+    if (r->step == 1 || r->step == r->steps || r->evaluated)
         return true;
     if (p->terminal)
         return now - p->shown >= 0.1;
@@ -94,23 +70,7 @@ static bool is_due(const PlimProgress *p, const StepReport *r, double now) {
     return power || r->step >= p->shown_step + 100 || now - p->shown >= 10;
 }
 
-static void write_log(FILE *log, const StepReport *r) {
-    char loss[32] = "null"; // JSON has no word for infinity or NaN.
-    if (isfinite(r->loss))
-        snprintf(loss, sizeof loss, "%.9g", r->loss);
-    fprintf(log,
-            "{\"step\": %" PRIu64 ", \"loss\": %s, \"tokens_per_s\": %.6g, \"step_ms\": %.6g, "
-            "\"plan_peak_bytes\": %" PRIu64 ", \"arena_peak_bytes\": %" PRIu64
-            ", \"rss_bytes\": %" PRIu64 "}\n",
-            r->step, loss, r->tokens_per_s, r->step_ms, r->plan_peak_bytes, r->arena_peak_bytes,
-            resident_peak_bytes());
-    // Line by line, so that a run can be watched and one that dies leaves its log.
-    fflush(log);
-}
-
 void progress_step(PlimProgress *p, const StepReport *r) {
-    if (p->log)
-        write_log(p->log, r);
     const double now = clock_seconds();
     if (p->quiet || !is_due(p, r, now))
         return;
@@ -119,12 +79,16 @@ void progress_step(PlimProgress *p, const StepReport *r) {
     const double most = 99 * 3600.0; // More says nothing, and must fit an int
     // Seconds, if the steps to come take as long as this one.
     const double left = fmin((double)(r->steps - r->step) * r->step_ms * 1e-3, most);
+    char held[40] = "";
+    if (r->evaluated)
+        snprintf(held, sizeof held, "  eval %.4f", r->eval_loss);
     fprintf(stderr,
             "%sstep %" PRIu64 "/%" PRIu64
-            "  loss %.4f  %.0f tokens/s  %.1f ms/step  %02d:%02d left%s",
+            "  loss %.4f%s  %.0f tokens/s  %.1f ms/step  %02d:%02d left%s",
             // Back to the line's start, and clear it.
-            p->terminal ? "\r\033[K" : "", r->step, r->steps, r->loss, r->tokens_per_s, r->step_ms,
-            (int)(left / 60), (int)left % 60, p->terminal ? "" : "\n");
+            p->terminal ? "\r\033[K" : "", r->step, r->steps, r->loss, held, r->tokens_per_s,
+            r->step_ms, (int)(left / 60), (int)left % 60, p->terminal && !r->evaluated ? "" : "\n");
     fflush(stderr);
-    p->open_line = p->terminal;
+    // Evaluations stay on the screen.
+    p->open_line = p->terminal && !r->evaluated;
 }

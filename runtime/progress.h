@@ -1,5 +1,4 @@
-// What a run tells while it goes: one rewritten line on a terminal, plain lines elsewhere, JSON
-// lines in a log.
+// What a run tells people while it goes: one rewritten line on a terminal, plain lines elsewhere.
 #ifndef PLIM_RUNTIME_PROGRESS_H
 #define PLIM_RUNTIME_PROGRESS_H
 
@@ -12,16 +11,21 @@ typedef struct PlimProgress PlimProgress;
 typedef struct {
     uint64_t step, steps; // this one, counted from 1, and all
     double loss;
+    bool evaluated;   // held-out data were evaluated after the step
+    double eval_loss; // then
     double step_ms, tokens_per_s;
+    double data_ms; // of step_ms, until the data were there
+    double epoch;   // passes over the data, this step counted
+    bool has_rate;
+    double rate; // the knob lr, where the entry has it
     uint64_t plan_peak_bytes, arena_peak_bytes;
 } StepReport;
 
-// log is the path of the JSON lines or NULL. PLIM_IO where it can't be opened.
-PlimStatus progress_new(const char *log, bool quiet, PlimProgress **out, PlimError *error);
-// Ends the line on the terminal and closes the log; PLIM_IO where the log could not be written
-// whole.
-PlimStatus progress_close(PlimProgress *p, PlimError *error);
-// Tells of one step: to stderr when it is time to, to the log always.
+// quiet: nothing is told. NULL when there is no memory.
+PlimProgress *progress_new(bool quiet);
+// Ends the line on the terminal. NULL is allowed.
+void progress_close(PlimProgress *p);
+// Tells of one step to stderr, when it is time to.
 void progress_step(PlimProgress *p, const StepReport *r);
 
 double clock_seconds(void);         // monotonic

@@ -3,7 +3,6 @@
 #ifndef PLIM_RUNTIME_SESSION_H
 #define PLIM_RUNTIME_SESSION_H
 
-#include "runtime/data.h"
 #include "runtime/run.h"
 
 typedef struct {

@@ -1,0 +1,31 @@
+// Steps of one entry: inputs filled, the program run, the first result read.
+#ifndef PLIM_RUNTIME_LOOP_H
+#define PLIM_RUNTIME_LOOP_H
+
+#include "runtime/loader.h"
+#include "runtime/options.h"
+
+typedef struct {
+    PlimSession *s;
+    const PlimOptions *o;
+    const PlanEntry *entry;
+    DataInputs *inputs;
+    PlimLoader *loader;
+    int64_t step, end;   // the next step, and where the loop ends
+    double data_seconds; // the last step's time until its data were there
+} Loop;
+
+// Finds the entry, sets the knobs that --set names, opens the data and starts the loader. Nothing
+// has run yet. Whatever comes, loop_close gives everything back. A knob that the entry lacks is an
+// error, unless main is another entry, which has it.
+PlimStatus loop_open(Loop *l, PlimSession *s, const PlimOptions *o, const char *entry,
+                     const PlanEntry *main, const DataUse *use, PlimError *error);
+void loop_close(Loop *l);
+
+// Goes to step first of end: the next loop_step runs it. end is also what schedules in the model
+// see as the number of steps.
+void loop_begin(Loop *l, int64_t first, int64_t end);
+// Runs the next step; *loss is the entry's first result.
+PlimStatus loop_step(Loop *l, double *loss, PlimError *error);
+
+#endif
