@@ -4,25 +4,17 @@
 // pack the block of b, pack the block of a, multiply panel by panel into c (loop order of Goto and
 // van de Geijn 2008). bf16 operands widen to f32 while they are packed. A c that is not f32 with
 // contiguous columns is summed in workspace and stored at the end. Every element of c is one chain
-// of fused multiply-adds along k, in order.
+// of fused multiply-adds along k, in order. Products of a few rows go to llvm_thin.c instead.
 //
 // Workspace: ir/template_layout.h.
+#include "codegen/llvm_gemm.h"
+
 #include "codegen/llvm_templates.h"
+#include "codegen/llvm_thin.h"
 #include "codegen/llvm_tile.h"
-#include "ir/template_layout.h"
 
-typedef struct {
-    const ProductKernel *p;
-    ProductLayout layout;
-    // Packed operands and the sum are parts of the workspace; rows and columns count this tile's.
-    LLVMValueRef a, b, c; // addresses of the tile's first elements
-    LLVMValueRef packed_a, packed_b, sum;
-    LLVMValueRef rows, columns;
-} ProductTileCode;
-
-// base + the sum of index[i] * stride[i] elements.
-static LLVMValueRef element_at(LlvmBuild *b, DType dtype, LLVMValueRef base,
-                               const LLVMValueRef *index, const int64_t *stride, int count) {
+LLVMValueRef product_element(LlvmBuild *b, DType dtype, LLVMValueRef base,
+                             const LLVMValueRef *index, const int64_t *stride, int count) {
     LLVMValueRef at = llvm_i64(b, 0);
     for (int i = 0; i < count; i++)
         if (stride[i] != 0)
@@ -31,7 +23,7 @@ static LLVMValueRef element_at(LlvmBuild *b, DType dtype, LLVMValueRef base,
 }
 
 // Tile numbers: batch slowest, then rows of tiles, then columns. Edge tiles are smaller.
-static void locate_tile(LlvmBuild *b, ProductTileCode *t, LLVMValueRef tile) {
+static void locate_tile(LlvmBuild *b, ProductCode *t, LLVMValueRef tile) {
     const ProductKernel *p = t->p;
     const int64_t across = (p->n + t->layout.tile_n - 1) / t->layout.tile_n;
     const int64_t down = (p->m + t->layout.tile_m - 1) / t->layout.tile_m;
@@ -41,37 +33,37 @@ static void locate_tile(LlvmBuild *b, ProductTileCode *t, LLVMValueRef tile) {
     LLVMValueRef n = llvm_mul(b, llvm_urem(b, tile, across), llvm_i64(b, t->layout.tile_n));
     LLVMValueRef batch0 = llvm_udiv(b, batch, p->batch[1]),
                  batch1 = llvm_urem(b, batch, p->batch[1]);
-    t->a = element_at(b, p->a, llvm_operand(b, 0), (LLVMValueRef[]){batch0, batch1, m}, p->a_stride,
-                      3);
+    t->a = product_element(b, p->a, llvm_operand(b, 0), (LLVMValueRef[]){batch0, batch1, m},
+                           p->a_stride, 3);
     // b is [batch, batch, k, n]: its k axis is walked later, by blocks.
     const int64_t b_stride[3] = {p->b_stride[0], p->b_stride[1], p->b_stride[3]};
-    t->b =
-        element_at(b, p->b, llvm_operand(b, 1), (LLVMValueRef[]){batch0, batch1, n}, b_stride, 3);
-    t->c = element_at(b, p->c, llvm_operand(b, 2), (LLVMValueRef[]){batch0, batch1, m, n},
-                      p->c_stride, 4);
+    t->b = product_element(b, p->b, llvm_operand(b, 1), (LLVMValueRef[]){batch0, batch1, n},
+                           b_stride, 3);
+    t->c = product_element(b, p->c, llvm_operand(b, 2), (LLVMValueRef[]){batch0, batch1, m, n},
+                           p->c_stride, 4);
     t->rows = tile_min(b, llvm_sub(b, llvm_i64(b, p->m), m), llvm_i64(b, t->layout.tile_m));
     t->columns = tile_min(b, llvm_sub(b, llvm_i64(b, p->n), n), llvm_i64(b, t->layout.tile_n));
 }
 
-// Moves 16 elements of the tile between c and the sum, for all of it.
-static void move_sum(LlvmBuild *b, const ProductTileCode *t, bool load) {
+// 16 elements at a time.
+void product_move_sum(LlvmBuild *b, const ProductCode *t, SumMove way) {
     const ProductKernel *p = t->p;
     LLVMTypeRef memory = llvm_memory_type(b, p->c);
     LlvmLoop row, column;
     llvm_loop_begin(b, &row, llvm_i64(b, 0), t->rows, 1);
     llvm_loop_begin(b, &column, llvm_i64(b, 0), t->columns, TILE_LANES);
     LLVMValueRef mask = llvm_mask_below(b, TILE_LANES, llvm_sub(b, t->columns, column.index));
-    LLVMValueRef c =
-        element_at(b, p->c, t->c, (LLVMValueRef[]){row.index, column.index}, p->c_stride + 2, 2);
-    LLVMValueRef sum =
-        llvm_at(b, b->f32, t->sum,
-                llvm_add(b, llvm_mul(b, row.index, llvm_i64(b, t->layout.tile_n)), column.index));
+    LLVMValueRef c = product_element(b, p->c, t->c, (LLVMValueRef[]){row.index, column.index},
+                                     p->c_stride + 2, 2);
+    LLVMValueRef sum = llvm_at(
+        b, b->f32, t->sum,
+        llvm_add(b, llvm_mul(b, row.index, llvm_i64(b, t->layout.sum_stride)), column.index));
     LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES);
     LLVMTypeRef wide = llvm_vector(b->i64, TILE_LANES);
     LLVMValueRef index = llvm_mul(b, LLVMBuildZExt(b->builder, llvm_iota(b, TILE_LANES), wide, ""),
                                   llvm_int_like(wide, p->c_stride[3]));
     // Any stride between columns: gathers, and scatters unless the columns are neighbours.
-    if (load) {
+    if (way == SUM_FROM_C) {
         LLVMValueRef v = llvm_gather(b, llvm_vector(memory, TILE_LANES), c, index, mask);
         llvm_store_masked(b, llvm_widen_typed(b, p->c, v), sum, 4, mask);
     } else if (p->c_stride[3] == 1) {
@@ -84,11 +76,11 @@ static void move_sum(LlvmBuild *b, const ProductTileCode *t, bool load) {
     llvm_loop_end(b, &row);
 }
 
-static void emit_tile(LlvmBuild *b, const ProductTileCode *t) {
+static void emit_tile(LlvmBuild *b, const ProductCode *t) {
     const ProductKernel *p = t->p;
     // The sum begins as what c holds.
     if (!t->layout.in_place && p->accumulate)
-        move_sum(b, t, true);
+        product_move_sum(b, t, SUM_FROM_C);
     LlvmLoop block;
     llvm_loop_begin(b, &block, llvm_i64(b, 0), llvm_i64(b, p->k), PRODUCT_DEPTH);
     LLVMValueRef depth =
@@ -96,33 +88,33 @@ static void emit_tile(LlvmBuild *b, const ProductTileCode *t) {
     // Lanes are m for a and n for b; depth is k.
     const TileSource left = {p->a, p->a_stride[2], p->a_stride[3]};
     const TileSource right = {p->b, p->b_stride[3], p->b_stride[2]};
-    LLVMValueRef a = element_at(b, p->a, t->a, &block.index, &p->a_stride[3], 1);
-    LLVMValueRef from_b = element_at(b, p->b, t->b, &block.index, &p->b_stride[2], 1);
+    LLVMValueRef a = product_element(b, p->a, t->a, &block.index, &p->a_stride[3], 1);
+    LLVMValueRef from_b = product_element(b, p->b, t->b, &block.index, &p->b_stride[2], 1);
     tile_pack(b, &right, t->packed_b, tile_columns(b), t->layout.depth_cap, from_b, t->columns,
               depth);
     tile_pack(b, &left, t->packed_a, TILE_LANES, t->layout.depth_cap, a, t->rows, depth);
     // The first block of depth writes the sum, the others add to it.
     LLVMValueRef later = llvm_icmp(b, LLVMIntSGT, block.index, llvm_i64(b, 0));
-    tile_product(b,
-                 &(TileProduct){.a = t->packed_a,
-                                .b = t->packed_b,
-                                .c = t->layout.in_place ? t->c : t->sum,
-                                .rows = t->rows,
-                                .columns = t->columns,
-                                .depth = depth,
-                                .a_depth_cap = t->layout.depth_cap,
-                                .b_depth_cap = t->layout.depth_cap,
-                                .c_stride = t->layout.in_place ? p->c_stride[2] : t->layout.tile_n,
-                                .add = p->accumulate ? llvm_i1(b, true) : later});
+    tile_product(
+        b, &(TileProduct){.a = t->packed_a,
+                          .b = t->packed_b,
+                          .c = t->layout.in_place ? t->c : t->sum,
+                          .rows = t->rows,
+                          .columns = t->columns,
+                          .depth = depth,
+                          .a_depth_cap = t->layout.depth_cap,
+                          .b_depth_cap = t->layout.depth_cap,
+                          .c_stride = t->layout.in_place ? p->c_stride[2] : t->layout.sum_stride,
+                          .add = p->accumulate ? llvm_i1(b, true) : later});
     llvm_loop_end(b, &block);
     if (!t->layout.in_place)
-        move_sum(b, t, false);
+        product_move_sum(b, t, SUM_TO_C);
 }
 
 void llvm_emit_product(LlvmBuild *b, const Kernel *k, LLVMValueRef fn) {
     (void)fn;
     const ProductKernel *p = &k->product;
-    ProductTileCode t = {.p = p, .layout = product_layout(p)};
+    ProductCode t = {.p = p, .layout = product_layout(p)};
     LLVMValueRef workspace = llvm_workspace(b);
     t.packed_a = llvm_at(b, b->f32, workspace, llvm_i64(b, t.layout.a));
     t.packed_b = llvm_at(b, b->f32, workspace, llvm_i64(b, t.layout.b));
@@ -130,6 +122,9 @@ void llvm_emit_product(LlvmBuild *b, const Kernel *k, LLVMValueRef fn) {
     LlvmLoop tile;
     llvm_loop_begin(b, &tile, llvm_tile_begin(b), llvm_tile_end(b), 1);
     locate_tile(b, &t, tile.index);
-    emit_tile(b, &t);
+    if (t.layout.thin)
+        llvm_emit_thin_tile(b, &t);
+    else
+        emit_tile(b, &t);
     llvm_loop_end(b, &tile);
 }

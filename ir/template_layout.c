@@ -23,6 +23,16 @@ static int64_t take(int64_t *floats, int64_t rows, int64_t columns) {
     return at;
 }
 
+// Thin: a [m, k] widened, and sums of whole vectors; b is read where it lies.
+static ProductLayout thin_layout(const ProductKernel *p, ProductLayout out) {
+    out.thin = true;
+    out.depth_cap = round_to(p->k, 16);
+    out.sum_stride = round_to(out.tile_n, 16);
+    out.a = take(&out.floats, out.tile_m, out.depth_cap);
+    out.sum = take(&out.floats, out.tile_m, out.sum_stride);
+    return out;
+}
+
 // Blocks no larger than the product itself. Without a sum in place, the f32 tile [tile_m, tile_n]
 // is kept here and stored to c at the end.
 ProductLayout product_layout(const ProductKernel *p) {
@@ -30,6 +40,9 @@ ProductLayout product_layout(const ProductKernel *p) {
                          .tile_n = smaller(p->tile_n, p->n),
                          .depth_cap = round_to(smaller(p->k, PRODUCT_DEPTH), 16),
                          .in_place = p->c == DT_F32 && (p->c_stride[3] == 1 || p->n == 1)};
+    if (p->m <= PRODUCT_THIN && out.tile_m == p->m && (p->b_stride[2] == 1 || p->b_stride[3] == 1))
+        return thin_layout(p, out);
+    out.sum_stride = out.tile_n;
     out.a = take(&out.floats, round_to(out.tile_m, 16), out.depth_cap);
     out.b = take(&out.floats, round_to(out.tile_n, 32), out.depth_cap);
     out.sum = take(&out.floats, out.in_place ? 0 : out.tile_m, out.tile_n);

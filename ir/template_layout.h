@@ -7,15 +7,19 @@
 
 enum {
     PRODUCT_DEPTH = 256, // steps of k packed at a time
+    PRODUCT_THIN = 4,    // rows of a product that is bound by reading b
     ATTENTION_BLOCK = 64 // queries, and keys, handled at a time
 };
 
-// A packed block of a, a packed block of b, and the tile of c where it can't be summed in place.
+// A packed block of a, a packed block of b, and the tile of c where it can't be summed in place. A
+// thin product has all of the tile's rows of a, and no packed b.
 typedef struct {
+    bool thin;              // at most PRODUCT_THIN rows, and b can be read along k or n
     int64_t tile_m, tile_n; // at most m and n
     int64_t depth_cap;      // packed depth, a multiple of 16
     bool in_place;          // c is f32 with contiguous columns
     int64_t a, b, sum;
+    int64_t sum_stride; // floats from one row of the sum to the next
     int64_t floats;
 } ProductLayout;
 ProductLayout product_layout(const ProductKernel *p);

@@ -7,6 +7,7 @@
 #include "passes/lower_product.h"
 
 #include "ir/check.h"
+#include "ir/template_layout.h"
 #include "passes/storage.h"
 
 #include <string.h>
@@ -258,6 +259,22 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
+// A thin product's tiles: strips of b's rows long enough to stream, or whole columns of b, enough
+// bytes of them to be worth a claim, and never so many that few workers would share the work.
+enum { THIN_STRIP = 192, THIN_TILE_BYTES = 256 << 10, THIN_TILES = 8, THIN_MIN = 16 };
+
+static void choose_thin_tiles(ProductKernel *p) {
+    p->tile_m = PRODUCT_THIN;
+    p->tile_n = THIN_STRIP;
+    if (p->b_stride[3] == 1)
+        return;
+    const int64_t column = p->k * (int64_t)dtype_bytes(p->b);
+    const int64_t most = ceil_div(p->n, THIN_TILES);
+    int64_t columns = THIN_TILE_BYTES / column;
+    columns = columns < most ? columns : most;
+    p->tile_n = columns < THIN_MIN ? THIN_MIN : columns / THIN_MIN * THIN_MIN;
+}
+
 // Halving, so that few different tile shapes exist: each is a primitive of the library.
 static void choose_tiles(ProductKernel *p) {
     int64_t tile_m = TILE_M_MAX, tile_n = TILE_N_MAX;
@@ -308,8 +325,15 @@ void product_choose(ProductKernel *p, ProductLibraries have) {
     const bool f32 = p->a == DT_F32 && p->b == DT_F32 && p->c == DT_F32;
     p->library = PRODUCT_OWN;
     p->workspace = 0;
-    choose_tiles(p);
-    if (plain && have.onednn && (f32 || (have.bf16 && p->a == p->b)))
+    // Bound by reading b, which needs no library.
+    const bool thin = p->m <= PRODUCT_THIN && (p->b_stride[2] == 1 || p->b_stride[3] == 1);
+    if (thin)
+        choose_thin_tiles(p);
+    else
+        choose_tiles(p);
+    if (thin)
+        p->library = PRODUCT_OWN;
+    else if (plain && have.onednn && (f32 || (have.bf16 && p->a == p->b)))
         p->library = PRODUCT_ONEDNN;
     else if (plain && have.openblas && f32)
         p->library = PRODUCT_OPENBLAS;

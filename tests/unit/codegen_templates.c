@@ -157,32 +157,53 @@ static void random_strides(int64_t stride[4], const int64_t batch[2], int64_t ro
     stride[0] = matrix * batch[1];
 }
 
+// Sizes, types and library are set; strides, tiles and the rest are drawn here.
+static void check_product(Arena *a, ProductKernel *p) {
+    p->library = PRODUCT_OWN;
+    p->accumulate = random_below(3) == 0;
+    p->c = p->accumulate ? DT_F32 : random_float();
+    p->tile_m = random_between(1, 4) * 16;
+    p->tile_n = random_between(1, 3) * 32;
+    random_strides(p->a_stride, p->batch, p->m, p->k);
+    random_strides(p->b_stride, p->batch, p->k, p->n);
+    random_strides(p->c_stride, p->batch, p->m, p->n);
+    p->workspace = layout_bytes(product_layout(p).floats);
+    const Kernel *k = kernel_product(a, p);
+    Memory memory[OPERANDS];
+    for (int i = 0; i < 3; i++)
+        memory[i] = memory_new(k, i);
+    // f32: eps times the depth's square root; bf16 results: half a unit of 8 bits.
+    check_kernel(k, memory, p->c == DT_BF16 ? 8e-3 : 2e-5);
+    for (int i = 0; i < 3; i++)
+        free(memory[i].at);
+}
+
 Test(codegen_templates, products_agree_with_the_interpreter) {
     for (int round = 0; round < ROUNDS; round++) {
         random_state = (uint64_t)round + 1;
         Arena *a = arena_create();
-        ProductKernel p = {.library = PRODUCT_OWN, .a = random_float(), .b = random_float()};
+        ProductKernel p = {.a = random_float(), .b = random_float()};
         p.batch[0] = random_between(1, 2);
         p.batch[1] = random_between(1, 2);
         p.m = random_between(1, 70);
         p.n = random_between(1, 90);
         p.k = round % 4 == 0 ? random_between(250, 600) : random_between(1, 60);
-        p.accumulate = random_below(3) == 0;
-        p.c = p.accumulate ? DT_F32 : random_float();
-        p.tile_m = random_between(1, 4) * 16;
-        p.tile_n = random_between(1, 3) * 32;
-        random_strides(p.a_stride, p.batch, p.m, p.k);
-        random_strides(p.b_stride, p.batch, p.k, p.n);
-        random_strides(p.c_stride, p.batch, p.m, p.n);
-        p.workspace = layout_bytes(product_layout(&p).floats);
-        const Kernel *k = kernel_product(a, &p);
-        Memory memory[OPERANDS];
-        for (int i = 0; i < 3; i++)
-            memory[i] = memory_new(k, i);
-        // f32: eps times the depth's square root; bf16 results: half a unit of 8 bits.
-        check_kernel(k, memory, p.c == DT_BF16 ? 8e-3 : 2e-5);
-        for (int i = 0; i < 3; i++)
-            free(memory[i].at);
+        check_product(a, &p);
+        arena_release(a);
+    }
+}
+
+// Few rows: b is read where it lies, along either of its axes.
+Test(codegen_templates, thin_products_agree_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS; round++) {
+        random_state = (uint64_t)round + 50;
+        Arena *a = arena_create();
+        ProductKernel p = {.a = random_float(), .b = random_float(), .batch = {1, 1}};
+        p.batch[1] = random_below(4) == 0 ? 2 : 1;
+        p.m = random_between(1, PRODUCT_THIN);
+        p.n = random_between(1, 200);
+        p.k = random_between(1, round % 3 == 0 ? 400 : 40);
+        check_product(a, &p);
         arena_release(a);
     }
 }
