@@ -408,6 +408,19 @@ bool json_skip(JsonCursor *j) {
     return true;
 }
 
+bool json_find(JsonCursor object, const char *name, JsonCursor *value) {
+    JsonList list = {0};
+    char key[64];
+    while (json_member(&object, &list, key, sizeof key)) {
+        if (strcmp(key, name) == 0) {
+            *value = object;
+            return true;
+        }
+        json_skip(&object);
+    }
+    return false;
+}
+
 bool json_at_end(JsonCursor *j) {
     skip_space(j);
     return !j->failed && j->at == j->end;

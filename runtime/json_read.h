@@ -59,6 +59,10 @@ bool json_key(JsonCursor *j, JsonList *list);
 // True where the array has another item, with the cursor before it.
 bool json_item(JsonCursor *j, JsonList *list);
 
+// The value of the member of an object, which the cursor stands before; false where it has none (or
+// is no object). The cursor itself does not move. Costs a walk over what stands before the member.
+bool json_find(JsonCursor object, const char *name, JsonCursor *value);
+
 // A string, unescaped into out (NUL-terminated, valid UTF-8, no NUL inside); fails where it needs
 // more than size.
 bool json_string(JsonCursor *j, char *out, size_t size);
