@@ -134,6 +134,9 @@ static void print_input_note(const Header *h, const PlanInput *i) {
     case PLAN_FROM_SEED:
         fputs(", of random draws", h->out);
         break;
+    case PLAN_FROM_SLOT:
+        fputs(", the numbers 0, 1, 2, ... in order", h->out);
+        break;
     case PLAN_FROM_DATA:
     case PLAN_FROM_CALLER:
         break;

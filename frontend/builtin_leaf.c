@@ -3,7 +3,8 @@
 //
 // On exit: an Init, which elab_leaf takes; or a tensor from a random leaf of the graph. A draw's
 // key is a hash of the scope and of how many draws the scope made before it, so an edit elsewhere
-// changes no draw; seed and step are operands, so that each step draws anew.
+// changes no draw; seed and step are operands, so that each step, and each of its micro-batches,
+// draws anew.
 #include "frontend/builtins.h"
 
 static Datum init_datum(Elab *e, InitKind kind, double a, double b) {
@@ -12,36 +13,48 @@ static Datum init_datum(Elab *e, InitKind kind, double a, double b) {
     return (Datum){.kind = DATUM_INIT, .as.init = init};
 }
 
-// A draw of the shape, keyed by scope and how many draws the scope has made before.
-static Datum draw(Elab *e, const BuiltinCall *call, Op op, const char *first, const char *second,
-                  double a, double b) {
-    Type type;
+// Numbers of that shape, keyed by the scope and how many draws it has made before. With "low" and
+// "high", or "mean" and "std". NULL after a diagnostic.
+static Value *draw(Elab *e, const BuiltinCall *call, Op op, const Type *type, double a, double b) {
+    // The sizes and "init" have no step to draw for.
+    if (!e->application || !e->entry) {
+        elab_fail(e, call->loc, CODE_MISPLACED, NULL, "a random draw stands outside of an entry");
+        return NULL;
+    }
+    // Counted over all applications of the scope: two calls of an instance draw differently.
+    const char *scope = e->application->scope;
+    const int32_t drawn = table_find(&e->draws, scope) + 1;
+    table_set(&e->draws, e->arena, scope, drawn);
+    const int64_t key = elab_key(scope, 1 + drawn);
+    const bool uniform = op == OP_RANDOM_UNIFORM;
+    const Attr attr[] = {attr_ints("shape", type->dim, type->rank), attr_int("key", key),
+                         attr_float(uniform ? "low" : "mean", a),
+                         attr_float(uniform ? "high" : "std", b)};
+    Value *seed = elab_seed(e), *step = elab_draw_step(e);
+    Value *const in[] = {seed, step};
+    return build_op(elab_at(e, call->loc), op, in, 2, attr, 4);
+}
+
+// normal([b, z]), uniform(x, low, high): of a list of sizes, or of a tensor's shape.
+static Datum run_draw(Elab *e, const BuiltinCall *call, Op op, double a, double b) {
     const Datum d = call->arg[0];
     if (d.kind == DATUM_TENSOR) {
-        type = d.as.array->value->type;
-    } else {
-        const Items *items = d.as.items;
-        type = type_scalar(DT_F32);
-        if (items->count > RANK_MAX)
-            return elab_fail(e, call->loc, CODE_RANK, NULL, "a tensor has at most %d axes",
-                             RANK_MAX);
-        for (int i = 0; i < items->count; i++)
-            if (!elab_dim(e, call->arg_loc[0], items->at[i], &type.dim[type.rank++]))
-                return datum_error();
+        Array *out = arena_new(e->arena, Array);
+        *out = *d.as.array;
+        out->value = draw(e, call, op, &d.as.array->value->type, a, b);
+        return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
     }
-    // The sizes and "init" have no step to draw for.
-    if (!e->application || !e->entry)
-        return elab_fail(e, call->loc, CODE_MISPLACED, NULL,
-                         "a random draw stands outside of an entry");
+    const Items *items = d.as.items;
+    Type type = type_scalar(DT_F32);
+    if (items->count > RANK_MAX)
+        return elab_fail(e, call->loc, CODE_RANK, NULL, "a tensor has at most %d axes", RANK_MAX);
+    for (int i = 0; i < items->count; i++)
+        if (!elab_dim(e, call->arg_loc[0], items->at[i], &type.dim[type.rank++]))
+            return datum_error();
     if (!type_check(&type))
         return elab_fail(e, call->loc, CODE_OVERFLOW, NULL,
                          "a tensor of that shape has 2^62 bytes or more");
-    const int64_t key = elab_key(e->application->scope, 1 + e->application->draws++);
-    const Attr attr[] = {attr_ints("shape", type.dim, type.rank), attr_int("key", key),
-                         attr_float(first, a), attr_float(second, b)};
-    Value *seed = elab_seed(e), *step = elab_step(e);
-    Value *const in[] = {seed, step};
-    return elab_made(e, call->loc, build_op(elab_at(e, call->loc), op, in, 2, attr, 4));
+    return elab_made(e, call->loc, draw(e, call, op, &type, a, b));
 }
 
 // normal([b, z]) draws; normal(0.02) describes.
@@ -55,7 +68,7 @@ static Datum run_normal(Elab *e, const BuiltinCall *call) {
     if (is_shape(call)) {
         if (!builtin_number(e, call, 1, 0, &b) || !builtin_number(e, call, 2, 1, &c))
             return datum_error();
-        return draw(e, call, OP_RANDOM_NORMAL, "mean", "std", b, c);
+        return run_draw(e, call, OP_RANDOM_NORMAL, b, c);
     }
     if (!builtin_number(e, call, 0, 0, &a) || !builtin_number(e, call, 1, 0, &b))
         return datum_error();
@@ -79,7 +92,7 @@ static Datum run_uniform(Elab *e, const BuiltinCall *call) {
         return elab_fail(e, call->loc, CODE_INIT, "uniform(low, high)",
                          "uniform wants two numbers, the lower first");
     if (shape)
-        return draw(e, call, OP_RANDOM_UNIFORM, "low", "high", low, high);
+        return run_draw(e, call, OP_RANDOM_UNIFORM, low, high);
     return init_datum(e, INIT_UNIFORM, low, high);
 }
 
@@ -87,9 +100,40 @@ static Datum run_kaiming(Elab *e, const BuiltinCall *call) {
     return init_datum(e, call->self->name[0] == 'k' ? INIT_KAIMING : INIT_XAVIER, 0, 0);
 }
 
+// dropout(x, p): where the entry trains, elements become 0 with probability p and the others grow
+// by 1 / (1 - p); elsewhere x itself. What the gradient needs is one bool an element.
+static Datum run_dropout(Elab *e, const BuiltinCall *call) {
+    const Array *x = builtin_float_array(e, call, 0);
+    double p;
+    if (!x || !builtin_number(e, call, 1, 0, &p))
+        return datum_error();
+    // Written so that NaN is refused, too.
+    if (!(p >= 0 && p < 1))
+        return elab_fail(e, call->arg_loc[1], CODE_VALUE, NULL,
+                         "dropout wants a probability in 0 .. 1, below 1, got %g", p);
+    if (p == 0 || !elab_is_training(e))
+        return datum_array(x);
+    const Type *type = &x->value->type;
+    Value *unit = draw(e, call, OP_RANDOM_UNIFORM, type, 0, 1);
+    if (!unit)
+        return elab_made(e, call->loc, NULL);
+    // One node a statement: the order of the graph must not be the order of C's arguments.
+    Builder *b = elab_at(e, call->loc);
+    Value *bound = build_constant(b, unit->type, p);
+    Value *keep = build_binary(b, OP_LE, bound, unit);
+    Value *grown = build_scale(b, x->value, 1 / (1 - p));
+    Value *zero = build_constant(b, *type, 0);
+    Value *const in[] = {keep, grown, zero};
+    Array *out = arena_new(e->arena, Array);
+    *out = *x;
+    out->value = build_op(b, OP_SELECT, in, 3, NULL, 0);
+    return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
+}
+
 const Builtin builtins_leaf[] = {
     {"normal", "x y? z?", run_normal, OP_RANDOM_NORMAL},
     {"uniform", "x low? high?", run_uniform, OP_RANDOM_UNIFORM},
+    {"dropout", "x p", run_dropout, OP_SELECT},
     {"kaiming", "", run_kaiming, OP_RANDOM_NORMAL},
     {"xavier", "", run_kaiming, OP_RANDOM_NORMAL},
 };

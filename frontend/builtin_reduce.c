@@ -129,9 +129,26 @@ static Datum reduced(Elab *e, Loc loc, const Array *x, unsigned axes, double sca
     return out->value ? datum_array(out) : elab_made(e, loc, NULL);
 }
 
+// sum([a, b, ...]): the elements of the list added as `+` adds them; mean divides by their number.
+static Datum list_sum(Elab *e, const BuiltinCall *call, bool is_mean) {
+    const Items *items = call->arg[0].as.items;
+    if (builtin_is_given(call, 1))
+        return builtin_wrong(e, call, 1, "no axes where it adds up a list");
+    if (items->count == 0)
+        return builtin_wrong(e, call, 0, "a list with something in it");
+    Datum sum = items->at[0];
+    if (sum.kind != DATUM_TENSOR && !datum_is_number(sum))
+        return builtin_wrong(e, call, 0, "a list of tensors or numbers");
+    for (int i = 1; i < items->count; i++)
+        sum = arith_binary(e, call->loc, BINARY_ADD, sum, items->at[i]);
+    return is_mean ? arith_binary(e, call->loc, BINARY_DIV, sum, datum_int(items->count)) : sum;
+}
+
 // sum, and mean as sum times 1 / n.
 static Datum run_sum(Elab *e, const BuiltinCall *call) {
     const bool is_mean = strcmp(call->self->name, "mean") == 0;
+    if (datum_is_items(call->arg[0]))
+        return list_sum(e, call, is_mean);
     const Array *x = builtin_float_array(e, call, 0);
     unsigned axes;
     if (!x || !read_axes(e, call, 1, &x->value->type, &axes))

@@ -279,7 +279,7 @@ static Datum run_len(Elab *e, const BuiltinCall *call) {
 
 // In the table so that the name is known: a clear refusal is better than "not defined".
 static Datum run_unsupported(Elab *e, const BuiltinCall *call) {
-    return elab_fail(e, call->loc, CODE_UNSUPPORTED, NULL, "%s is not supported yet",
+    return elab_fail(e, call->loc, CODE_UNSUPPORTED, NULL, "this version has no operator %s yet",
                      call->self->name);
 }
 
@@ -299,8 +299,6 @@ const Builtin builtins_shape[] = {
     {"first", "x y", run_first, OP_CONSTANT},
     {"len", "list", run_len, OP_CONSTANT},
     // Named in the language, not built yet.
-    {"emitted", "* **", run_unsupported, OP_CONSTANT},
-    {"dropout", "* **", run_unsupported, OP_CONSTANT},
     {"sample", "* **", run_unsupported, OP_CONSTANT},
     {"copy", "* **", run_unsupported, OP_CONSTANT},
     {"top_k", "* **", run_unsupported, OP_CONSTANT},
@@ -309,6 +307,8 @@ const Builtin builtins_shape[] = {
     {"combine", "* **", run_unsupported, OP_CONSTANT},
     {"load", "* **", run_unsupported, OP_CONSTANT},
     {"conv", "* **", run_unsupported, OP_CONSTANT},
+    {"conv2d", "* **", run_unsupported, OP_CONSTANT},
+    {"avg_pool", "* **", run_unsupported, OP_CONSTANT},
     {"max_pool", "* **", run_unsupported, OP_CONSTANT},
     {"upsample", "* **", run_unsupported, OP_CONSTANT},
 };

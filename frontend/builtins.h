@@ -54,6 +54,7 @@ BUILTIN_GROUP(rowwise)
 BUILTIN_GROUP(training)
 BUILTIN_GROUP(leaf)
 BUILTIN_GROUP(grad)
+BUILTIN_GROUP(emit)
 #undef BUILTIN_GROUP
 
 // Used by more than one group.

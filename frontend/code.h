@@ -34,6 +34,7 @@ enum {
     CODE_HOLE = 220,      // an open argument without a label
     CODE_VALUE = 221,     // a value out of its range
     CODE_PUBLISHED = 222, // a published name with misplaced braces
+    CODE_EMITTED = 224,   // a pattern that matches nothing emitted
     // Shapes and types.
     CODE_SHAPE = 331, // an argument's shape is not the signature's
     CODE_BROADCAST = 332,

@@ -346,9 +346,9 @@ static void entry_reset(Elab *e, const EntryDecl *entry, Graph *g) {
     e->builder.origin = (NodeOrigin){.scope = ""};
     e->entry = entry;
     e->training = elab_has_minimize(&entry->body);
-    e->step = e->steps = e->seed = NULL;
-    e->value_names = e->label_origin = (Table){0};
-    e->origin_count = 0;
+    e->step = e->steps = e->seed = e->draw_step = NULL;
+    e->value_names = e->label_origin = e->draws = (Table){0};
+    e->origin_count = e->emitted_count = 0;
     e->accumulate = 1;
     // States outlive the entry, their versions do not.
     for (int i = 0; i < e->module->state_count; i++) {

@@ -13,7 +13,7 @@
 #include <string.h>
 
 // `training`: whether this entry trains, unless a rule of the model says otherwise for this scope.
-static bool is_training(Elab *e) {
+bool elab_is_training(Elab *e) {
     bool training = e->training;
     // The last rule that matches wins, but none makes an entry train that has no minimize.
     for (int i = 0; i < e->rules.count; i++)
@@ -51,7 +51,7 @@ static Datum eval_name(Elab *e, const Expr *expr) {
     if (dtype_find(expr->as.text, &dtype))
         return (Datum){.kind = DATUM_DTYPE, .as.dtype = dtype};
     if (strcmp(expr->as.text, "training") == 0 && e->application)
-        return datum_bool(is_training(e));
+        return datum_bool(elab_is_training(e));
     return unknown_name(e, expr);
 }
 

@@ -155,7 +155,7 @@ static bool check_rate(Elab *e, const Stmt *s, const Value *rate) {
     for (int i = 0; i < e->builder.g->input_count; i++) {
         const Input *in = &e->builder.g->input[i];
         // Knobs, step, steps and seed are the same for all micro-batches.
-        if (reached[in->value->id] && (in->source == FROM_DATA || in->source == FROM_CALLER)) {
+        if (reached[in->value->id] && (source_by_slot(in->source) || in->source == FROM_CALLER)) {
             elab_fail(e, s->loc, CODE_RATE, "it may depend on knobs, the step and constants",
                       "the learning rate depends on the data");
             return false;

@@ -186,8 +186,7 @@ static void exec_stmt(Elab *e, const Stmt *s) {
         exec_if(e, s);
         return;
     case STMT_EMIT:
-        elab_fail(e, s->loc, CODE_UNSUPPORTED, "return the value instead",
-                  "emit is not supported yet");
+        elab_emit(e, s);
         return;
     case STMT_MINIMIZE:
         elab_minimize(e, s);

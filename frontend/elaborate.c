@@ -142,6 +142,23 @@ Value *elab_seed(Elab *e) {
     return e->seed;
 }
 
+// step * accumulate + slot, i32 that wraps: the micro-batch's number in the run. accumulate is the
+// text's, so that nothing the compiler chooses changes a draw.
+Value *elab_draw_step(Elab *e) {
+    if (e->draw_step)
+        return e->draw_step;
+    Value *step = elab_step(e);
+    if (e->accumulate > 1) {
+        Value *slot = hidden_input(e, FROM_SLOT, "slot");
+        Builder *b = elab_at(e, e->entry->loc);
+        b->origin.scope = ""; // of no layer: all draws share it
+        Value *parts = build_constant(b, type_scalar(DT_I32), (double)e->accumulate);
+        step = build_binary(b, OP_ADD, build_binary(b, OP_MUL, step, parts), slot);
+    }
+    e->draw_step = step;
+    return step;
+}
+
 static void file_frame_fill(Elab *e, const FileDecl *file, Frame *frame);
 
 // The namespace is known before its own uses are read; circles are caught by the stack of files.

@@ -20,7 +20,6 @@ enum {
 typedef struct Application {
     const char *scope; // interned path, "" at the top
     Table used;        // interned path -> 0
-    int draws;         // random draws made so far, for their keys
 } Application;
 
 // A call of a fn under way, innermost first.
@@ -56,6 +55,12 @@ typedef struct {
     const Factors *factors[RANK_MAX];
 } StateSlot;
 
+// A value that `emit` kept.
+typedef struct {
+    const char *path; // scope.name
+    Datum value;
+} Emitted;
+
 typedef struct Elab {
     Arena *arena;
     Diag *diag;
@@ -73,11 +78,15 @@ typedef struct Elab {
     const EntryDecl *entry;
     bool training; // it has a minimize
     Value *step, *steps, *seed;
+    Value *draw_step;   // what random draws take for the step: counts micro-batches
+    Table draws;        // scope -> number of the last random draw made in it
     Table value_names;  // taken in this graph
     Table label_origin; // scope path -> index in origin[]: the syntax that made it
     const void **origin;
     int origin_count, origin_capacity;
     int64_t accumulate; // micro-batches
+    int emitted_count, emitted_capacity;
+    Emitted *emitted;   // in program order
     Frame *entry_frame; // minimize may stand only here
 
     // The place being evaluated.
@@ -131,9 +140,13 @@ void elab_name_value(Elab *e, Value *v, const char *name);
 Value *elab_step(Elab *e);
 Value *elab_steps(Elab *e);
 Value *elab_seed(Elab *e);
+// What a random draw takes for its step: another number in every micro-batch of every step.
+Value *elab_draw_step(Elab *e);
 
 // --- evaluation (elab_expr.c, elab_index.c, elab_call.c, elab_stmt.c) ---
 Datum elab_expr(Elab *e, const Expr *expr);
+// What `training` is worth in this scope.
+bool elab_is_training(Elab *e);
 Datum elab_index(Elab *e, const Expr *expr);
 Datum elab_call(Elab *e, const Expr *expr);
 // The new value of a state after value is stored to the indexed part of it.
@@ -147,6 +160,7 @@ typedef struct CallArg {
 // Calls any callable with evaluated arguments.
 Datum elab_apply(Elab *e, Loc loc, Datum callee, const CallArg *args, int count);
 void elab_body(Elab *e, const Body *body);
+void elab_emit(Elab *e, const Stmt *s);
 // Binds names to the parts of a value: tuples, lists, and tensors along axis 0.
 void elab_unpack(Elab *e, const Stmt *s, Datum value);
 // Sizes of a shape. False after diagnostics.

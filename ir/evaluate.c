@@ -124,11 +124,11 @@ static void run_node(const Run *run, const Node *n, int64_t micro_batch) {
     evaluate_into(n, in, out, &cx);
 }
 
-// Data is there for each micro-batch, [argument][repeat]; the others are the same in all of them.
+// Data and slots are there for each micro-batch, [argument][repeat]; the others are the same in all of them.
 static void bind_arguments(const Run *run, const EvalInput *in, int64_t micro_batch) {
     const Graph *g = run->g;
     for (int i = 0; i < g->input_count; i++) {
-        const int64_t r = g->input[i].source == FROM_DATA ? micro_batch : 0;
+        const int64_t r = source_by_slot(g->input[i].source) ? micro_batch : 0;
         copy_tensor(&run->value[g->input[i].value->id], &in->argument[i * g->repeat + r]);
     }
 }

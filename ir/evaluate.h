@@ -6,7 +6,7 @@
 #include "ir/op.h"
 
 // A step's arguments: one tensor per graph input and micro-batch, input-major
-// (argument[i * repeat + r]; inputs that aren't FROM_DATA use r = 0 only), and every state's tensor.
+// (argument[i * repeat + r]; inputs that are the same by slot use r = 0 only), and every state's tensor.
 typedef struct {
     Tensor *argument;
     Tensor *state; // by State.id; graph_evaluate stores the commits into it

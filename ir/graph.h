@@ -72,8 +72,14 @@ typedef enum {
     FROM_STEP,  // i32[]: updates done before this one, so 0 in the first step
     FROM_STEPS, // i32[]: updates the run will do
     FROM_SEED,  // i32[]: --seed
-    FROM_CALLER // run ENTRY --in name=file
+    FROM_CALLER, // run ENTRY --in name=file
+    FROM_SLOT    // i32[]: the micro-batch's number in its step, 0 .. repeat - 1
 } InputSource;
+
+// Whether each micro-batch of a step has a value of its own.
+static inline bool source_by_slot(InputSource s) {
+    return s == FROM_DATA || s == FROM_SLOT;
+}
 
 // A graph's argument: the `input` node that yields it, and where it comes from.
 typedef struct {

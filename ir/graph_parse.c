@@ -219,7 +219,7 @@ static bool count_node(Parser *p, Loc loc) {
     return diag_error(p->r.diag, loc, 612, "more than %d operators and arguments", NODES_MAX);
 }
 
-// What follows `from`: data "text", knob = 0.1, step, steps, seed or caller.
+// What follows `from`: data "text", knob = 0.1, step, steps, seed, slot or caller.
 static bool parse_source(Parser *p, Input *in) {
     Token name;
     if (reader_accept_word(&p->r, "data")) {
@@ -239,8 +239,10 @@ static bool parse_source(Parser *p, Input *in) {
         in->source = FROM_STEPS;
     else if (reader_accept_word(&p->r, "seed"))
         in->source = FROM_SEED;
+    else if (reader_accept_word(&p->r, "slot"))
+        in->source = FROM_SLOT;
     else if (!reader_accept_word(&p->r, "caller"))
-        return reader_unexpected(&p->r, "data, knob, step, steps, seed or caller");
+        return reader_unexpected(&p->r, "data, knob, step, steps, seed, slot or caller");
     return true;
 }
 

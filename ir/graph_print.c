@@ -190,6 +190,9 @@ static void put_input(Printer *p, const Input *in) {
     case FROM_SEED:
         put(p, " from seed");
         break;
+    case FROM_SLOT:
+        put(p, " from slot");
+        break;
     case FROM_CALLER:
         break;
     }

@@ -236,8 +236,9 @@ static bool check_input(const Walk *w, const Input *in) {
     case FROM_STEP:
     case FROM_STEPS:
     case FROM_SEED:
+    case FROM_SLOT:
         return (scalar && v->type.dtype == DT_I32) ||
-               diag_error(w->diag, loc, 619, "step, steps and seed are i32[], %s is %s",
+               diag_error(w->diag, loc, 619, "step, steps, seed and slot are i32[], %s is %s",
                           value_label(w, v), type_text(w->scratch, &v->type));
     case FROM_CALLER:
         return true;
@@ -261,7 +262,7 @@ static void check_inputs(Walk *w) {
             continue;
         }
         listed[v->id] = true;
-        w->is_argument[v->id] = g->input[i].source != FROM_DATA;
+        w->is_argument[v->id] = !source_by_slot(g->input[i].source);
         walk_fail(w, check_input(w, &g->input[i]));
     }
     for (int i = 0; i < g->node_count; i++)

@@ -59,7 +59,7 @@ static Value *copy_to_update(Sweep *s, Value *v, Loc loc) {
     }
     for (int i = 0; i < s->g->input_count; i++) {
         const Input *in = &s->g->input[i];
-        if (in->source == FROM_DATA && needed[in->value->id]) {
+        if (source_by_slot(in->source) && needed[in->value->id]) {
             diag_error(s->cx->diag, loc, 551, "the learning rate depends on a batch's data");
             diag_help(s->cx->diag, "it may depend on knobs, the step and constants");
             return NULL;

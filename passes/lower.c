@@ -140,6 +140,8 @@ static PlanSource plan_source(InputSource s) {
         return PLAN_FROM_SEED;
     case FROM_CALLER:
         return PLAN_FROM_CALLER;
+    case FROM_SLOT:
+        return PLAN_FROM_SLOT;
     }
     UNREACHABLE();
 }
@@ -161,9 +163,9 @@ static void lower_inputs(Lower *lw, PlanEntry *e) {
                         .fallback = in->fallback,
                         .bound = in->bound,
                         .buffer = lw->buffer_of[lw->sp->input_storage[i]],
-                        // Data has a slot for each micro-batch; everything else is the same for all
+                        // Data has a slot for each micro-batch; most else is the same for all
                         // of them.
-                        .slots = in->source == FROM_DATA ? (uint32_t)g->repeat : 1,
+                        .slots = source_by_slot(in->source) ? (uint32_t)g->repeat : 1,
                         .dtype = plan_dtype(in->value->type.dtype)};
         copy_dims(&in->value->type, &out->rank, out->dim);
     }

@@ -95,7 +95,7 @@ static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DT
     // A buffer left out, or a range past its end, would be a mistake of the choice of storage.
     CHECK(o.buffer != UINT32_MAX && o.offset + o.bytes <= storage->bytes);
     // With micro-batches such an input has one slot each, side by side; the call's slot moves it.
-    if (storage->input >= 0 && lw->g->input[storage->input].source == FROM_DATA &&
+    if (storage->input >= 0 && source_by_slot(lw->g->input[storage->input].source) &&
         s->segment == STEP_BODY && lw->g->repeat > 1)
         o.slot_bytes = type_bytes(&storage->owner->type);
     return o;

@@ -515,7 +515,7 @@ static void place_inputs(StorageWork *w) {
         Storage *s = &w->sp->storage[storage];
         s->input = i;
         // A slot for each micro-batch, side by side.
-        if (in->source == FROM_DATA)
+        if (source_by_slot(in->source))
             CHECK(size_mul(s->bytes, (size_t)w->g->repeat, &s->bytes));
         w->sp->input_storage[i] = storage;
         const Place p = place_dense(storage, &in->value->type);

@@ -40,7 +40,8 @@ typedef enum {
     INSTR_FILL,   // operand 0 := byte pattern imm[0]
     INSTR_COPY    // operand 1 (read) -> operand 0 (write), equal bytes
 } PlanInstrKind;
-typedef enum { PLAN_FROM_DATA, PLAN_FROM_KNOB, PLAN_FROM_STEP, PLAN_FROM_STEPS, PLAN_FROM_SEED, PLAN_FROM_CALLER } PlanSource;
+typedef enum { PLAN_FROM_DATA, PLAN_FROM_KNOB, PLAN_FROM_STEP, PLAN_FROM_STEPS, PLAN_FROM_SEED, PLAN_FROM_CALLER,
+               PLAN_FROM_SLOT /* i32, the slot's own number in each */ } PlanSource;
 
 typedef struct {
     PlanSpaceKind kind;

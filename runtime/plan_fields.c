@@ -17,7 +17,7 @@ static const char *const buffer_kind_names[] = {"weights",     "gradients", "opt
                                                 "inputs",      "state"};
 static const char *const access_names[] = {"read", "write", "update"};
 static const char *const instr_names[] = {"kernel", "product", "fill", "copy"};
-static const char *const source_names[] = {"data", "knob", "step", "steps", "seed", "caller"};
+static const char *const source_names[] = {"data", "knob", "step", "steps", "seed", "caller", "slot"};
 static const char *const state_names[] = {"param", "saved", "transient", "optimizer"};
 static const char *const library_names[] = {"own", "onednn", "openblas"};
 

@@ -177,8 +177,11 @@ static bool check_states(Verifier *v) {
 }
 
 // The runtime stores knobs, steps and seeds itself, as one f32 or i32.
+// One number; a slot's number has one for each slot.
 static bool is_scalar(const PlanInput *in) {
-    return in->rank == 0 && in->slots == 1 && (in->dtype == PLAN_F32 || in->dtype == PLAN_I32);
+    const bool by_slot = in->source == PLAN_FROM_SLOT;
+    return in->rank == 0 && (by_slot || in->slots == 1) &&
+           ((!by_slot && in->dtype == PLAN_F32) || in->dtype == PLAN_I32);
 }
 
 static bool check_inputs(Verifier *v, uint32_t entry) {
@@ -188,7 +191,7 @@ static bool check_inputs(Verifier *v, uint32_t entry) {
         const PlanInput *in = &e->input[i];
         uint64_t bytes;
         if (!in->name || in->buffer >= p->buffer_count || in->slots < 1 ||
-            in->rank > PLAN_RANK_MAX || (uint32_t)in->source > PLAN_FROM_CALLER ||
+            in->rank > PLAN_RANK_MAX || (uint32_t)in->source > PLAN_FROM_SLOT ||
             (uint32_t)in->dtype >= PLAN_DTYPE_COUNT || in->bound == INT64_MIN ||
             !verify_shape_bytes(in->dtype, in->rank, in->dim, &bytes) ||
             __builtin_mul_overflow(bytes, in->slots, &bytes))

@@ -96,6 +96,10 @@ void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScala
         case PLAN_FROM_SEED:
             store_count(s, input, scalars->seed);
             break;
+        case PLAN_FROM_SLOT:
+            for (uint32_t slot = 0; slot < input->slots; slot++)
+                ((int32_t *)run_buffer(s->run, input->buffer))[slot] = (int32_t)slot;
+            break;
         case PLAN_FROM_KNOB:
             store_knob(s, input);
             break;

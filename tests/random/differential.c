@@ -133,6 +133,8 @@ static Tensor argument_tensor(Trial *t, const Input *in, int step, int slot) {
             x = STEPS;
         if (in->source == FROM_SEED)
             x = (double)t->seed;
+        if (in->source == FROM_SLOT)
+            x = slot;
         out.at[i] = dtype_round(out.type.dtype, x);
     }
     return out;

@@ -15,8 +15,9 @@ typedef struct {
     Module *m;
     Graph *g;
     Builder b;
-    Builder init; // of the entry "init"
-    Value *seed;  // its FROM_SEED input
+    Builder init;                 // of the entry "init"
+    Value *seed;                  // its FROM_SEED input
+    Value *draw_seed, *draw_step; // of random draws in main; NULL before the first
     Value *pool[POOL_MAX];
     int pool_count;
     Value *param[PARAM_MAX];
@@ -95,6 +96,23 @@ static Value *add_input(Maker *k, Type type, InputSource source) {
     if (source == FROM_KNOB)
         in->fallback = 0.01;
     return v;
+}
+
+// A draw that differs by step and by micro-batch, as dropout's mask does.
+static void make_draw(Maker *k) {
+    const Value *like = any(k);
+    if (!k->draw_seed) {
+        k->draw_seed = add_input(k, type_scalar(DT_I32), FROM_SEED);
+        Value *step = add_input(k, type_scalar(DT_I32), FROM_STEP);
+        Value *slot = add_input(k, type_scalar(DT_I32), FROM_SLOT);
+        Value *most = build_constant(&k->b, type_scalar(DT_I32), 2);
+        k->draw_step = build_binary(&k->b, OP_ADD, build_binary(&k->b, OP_MUL, step, most), slot);
+    }
+    Value *in[] = {k->draw_seed, k->draw_step};
+    const Attr draw[] = {attr_ints("shape", like->type.dim, like->type.rank),
+                         attr_int("key", (int64_t)(random_next(&k->random) >> 2)),
+                         attr_float("low", -1), attr_float("high", 1)};
+    keep(k, build_op(&k->b, OP_RANDOM_UNIFORM, in, 2, draw, 4));
 }
 
 static void make_unary(Maker *k) {
@@ -308,7 +326,7 @@ static void make_one(Maker *k) {
         make_select,       make_reshape, make_slice,     make_transpose, make_pad,
         make_split_concat, make_reduce,  make_norm,      make_softmax,   make_linear,
         make_linear,       make_gram,    make_attention, make_gather,    make_cross_entropy,
-        make_bf16};
+        make_bf16,         make_draw};
     make[pick(k, 0, (int64_t)(sizeof make / sizeof make[0]) - 1)](k);
 }
 

@@ -117,6 +117,8 @@ static inline double machine_argument(const Input *in, int index, int64_t elemen
         return 9;
     if (in->source == FROM_SEED)
         return 5;
+    if (in->source == FROM_SLOT)
+        return (double)element;
     if (in->value->type.dtype == DT_I32)
         return floor((u + 1) / 2 * (double)(in->bound > 0 ? in->bound - 1 : 3));
     return in->value->type.dtype == DT_BOOL ? u > 0 : u;
@@ -156,7 +158,7 @@ static inline Tensor *machine_evaluate(Machine *t, const Graph *g, Tensor **stat
             Tensor *a = &in.argument[i * g->repeat + r];
             *a = tensor_create(t->arena, g->input[i].value->type);
             const int64_t count = type_count(&a->type);
-            const int64_t base = g->input[i].source == FROM_DATA ? count * r : 0;
+            const int64_t base = source_by_slot(g->input[i].source) ? count * r : 0;
             for (int64_t k = 0; k < count; k++)
                 a->at[k] = dtype_round(a->type.dtype, machine_argument(&g->input[i], i, base + k));
         }
