@@ -1,8 +1,9 @@
 // The main of a compiled program: a table of commands, and the one way to run any of them.
 //
 // Exit status: 0 done; 1 an input, a file or the machine is at fault, told in one sentence on
-// stderr; 2 usage. A new command is a row of the table here; a new flag is a row of options.def, a
-// field of PlimOptions, and its name in the rows of the commands that take it.
+// stderr; 2 usage; 128 + n: asked to end by signal n. A new command is a row of the table here; a
+// new flag is a row of options.def, a field of PlimOptions, and its name in the rows of the
+// commands that take it.
 #include "runtime/main.h"
 
 #include "runtime/call.h"
@@ -14,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { EXIT_DONE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2 };
+enum { EXIT_DONE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 
 static PlimStatus info_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     (void)error;
@@ -27,9 +28,9 @@ static PlimStatus info_run(PlimSession *s, const PlimOptions *o, PlimError *erro
 
 static const PlimCommand command_table[] = {
     {"train", NULL, "train the model on data",
-     "--data --holdout --weights --allow-missing --save --save-every --steps --epochs --eval-every "
-     "--seed --set --threads --log --quiet",
-     NEEDS_ARENA, train_run},
+     "--data --holdout --weights --allow-missing --save --save-every --resume --steps --epochs "
+     "--eval-every --seed --set --threads --log --quiet",
+     NEEDS_STOP, train_run},
     {"eval", NULL, "print the mean loss over data",
      "--data --holdout --weights --allow-missing --steps --seed --set --threads", NEEDS_ARENA,
      eval_run},
@@ -47,14 +48,18 @@ static int run_command(const PlimCommand *command, const PlimOptions *o, const c
     PlimError error = {""};
     PlimSession s;
     PlimStatus status = session_open(image, &s, &error);
-    if (status == PLIM_OK && command->needs == NEEDS_ARENA)
+    // First: every thread must leave these signals alone.
+    if (status == PLIM_OK && command->needs == NEEDS_STOP)
+        status = stop_new(&s.stop, &error);
+    if (status == PLIM_OK && command->needs != NEEDS_PLAN)
         status = session_start(&s, image, (RunOptions){.threads = (int)o->threads}, &error);
     if (status == PLIM_OK)
         status = command->run(&s, o, &error);
+    const int signal = stop_signal(s.stop);
     // Safe whatever failed above: what was never opened is empty.
     session_close(&s);
     if (status == PLIM_OK)
-        return EXIT_DONE;
+        return signal ? EXIT_SIGNAL + signal : EXIT_DONE;
     // Whatever failed has set the sentence.
     fprintf(stderr, "%s: error: %s\n", program, error.text);
     return EXIT_INPUT;

@@ -136,6 +136,12 @@ static bool check_all(const PlimCommand *command, const PlimOptions *o, const bo
         return wrong(error, "--steps and --epochs both say how long to run");
     if (o->eval_every > 0 && o->holdout == 0)
         return wrong(error, "--eval-every needs --holdout N");
+    const bool resume_auto = o->resume && strcmp(o->resume, "auto") == 0;
+    if (resume_auto && !o->save)
+        return wrong(error, "--resume auto needs --save DIR");
+    // auto begins with the weights where there is nothing to go on from.
+    if (o->resume && !resume_auto && o->weights)
+        return wrong(error, "--resume DIR brings its own weights: leave --weights out");
     return true;
 }
 

@@ -21,7 +21,7 @@ typedef struct {
     OptionList data;      // FILE or NAME=FILE
     OptionList set;       // name=value
     OptionList in, out;   // NAME=FILE
-    const char *weights, *save, *log, *to, *dtype, *shard_size;
+    const char *weights, *save, *resume, *log, *to, *dtype, *shard_size;
     int64_t steps, seed, save_every, epochs, eval_every;
     double holdout;  // below 1 a share, else a number
     int64_t threads; // 0: as many as the plan and the process allow
@@ -29,8 +29,9 @@ typedef struct {
 } PlimOptions;
 
 typedef enum {
-    NEEDS_PLAN, // decoded: the model may be too large for this machine
-    NEEDS_ARENA // verified, memory taken, threads started
+    NEEDS_PLAN,  // decoded: the model may be too large for this machine
+    NEEDS_ARENA, // verified, memory taken, threads started
+    NEEDS_STOP   // the same, and SIGTERM and SIGINT are noted, for it to end between two steps
 } CommandNeeds;
 
 // A command: one row of a table that ends in an all-NULL row.

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -91,4 +92,17 @@ void progress_step(PlimProgress *p, const StepReport *r) {
     fflush(stderr);
     // Evaluations stay on the screen.
     p->open_line = p->terminal && !r->evaluated;
+}
+
+void progress_note(PlimProgress *p, const char *format, ...) {
+    if (p->quiet)
+        return;
+    if (p->open_line)
+        fputc('\n', stderr);
+    p->open_line = false;
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
 }

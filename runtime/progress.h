@@ -28,6 +28,9 @@ void progress_close(PlimProgress *p);
 // Tells of one step to stderr, when it is time to.
 void progress_step(PlimProgress *p, const StepReport *r);
 
+// A line to stderr between those of steps, unless quiet.
+void progress_note(PlimProgress *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 double clock_seconds(void);         // monotonic
 uint64_t resident_bytes(void);      // of this process, now; 0 where the system does not say
 uint64_t resident_peak_bytes(void); // since it began

@@ -47,7 +47,8 @@ typedef enum {
     RUN_ENDS    // its results are there, and nobody has been told that they are
 } RunStage;
 
-// Told of every instruction; for traces, checksums, checks. Functions may be NULL.
+// Told of every instruction; for traces, checksums, checks, and to hold one back. Functions may be
+// NULL.
 typedef struct {
     void *context;
     // On the instruction's own stream; several streams may call at once. False with a sentence in
@@ -58,8 +59,8 @@ typedef struct {
 } RunObserver;
 
 enum { RUN_OBSERVERS_MAX = 4 };
-// Adds an observer, told after those before it; it outlives the run. Not while an entry runs, at
-// most RUN_OBSERVERS_MAX times.
+// Adds an observer, told after those before it; it outlives the last entry that is run. Not while
+// an entry runs, at most RUN_OBSERVERS_MAX times.
 void run_observe(PlimRun *r, const RunObserver *observer);
 
 // Worker threads, the calling one counted.

@@ -46,6 +46,10 @@ typedef struct {
     const ElementType *as; // the type in the file, a float's for a float; NULL: as it is
 } SafeSource;
 
+// Writes header and tensors to an open file; syncing and closing it are the caller's. *bytes: all
+// of them. False with errno set.
+bool safetensors_write_to(int fd, const SafeSource *tensor, uint32_t count, const char *metadata,
+                          uint64_t *bytes);
 // Writes the file under a temporary name beside path, syncs it and its folder, and renames it: path
 // is either the old file or the whole new one. metadata is one JSON object's text or NULL.
 PlimStatus safetensors_write(const char *path, const SafeSource *tensor, uint32_t count,

@@ -4,6 +4,8 @@
 #include "runtime/safetensors.h"
 
 #include "runtime/error.h"
+#include "runtime/file_write.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -115,37 +117,42 @@ static Text make_header(const SafeSource *tensor, uint32_t count, const char *me
     return t;
 }
 
-// One write takes at most about 2 GiB on Linux, and may take less than it was given.
-static bool write_fully(int fd, const void *bytes, uint64_t count) {
-    const char *at = bytes;
-    while (count > 0) {
-        const ssize_t done = write(fd, at, count > 1 << 30 ? 1 << 30 : (size_t)count);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return false;
-        at += done;
-        count -= (uint64_t)done;
-    }
-    return true;
-}
-
 // Converted in chunks where the file's type is another. False with errno set.
 static bool write_tensor(int fd, const SafeSource *s) {
     const ElementType from = element_of_plan(s->dtype), to = stored_type(s);
     if (from == to)
-        return write_fully(fd, s->at, tensor_bytes(s));
+        return file_write(fd, s->at, tensor_bytes(s));
     const uint64_t count = element_count(s), room = CONVERT_CHUNK / element_bytes(to);
     char *chunk = malloc(CONVERT_CHUNK);
     bool good = chunk != NULL;
     for (uint64_t done = 0; good && done < count;) {
         const size_t take = (size_t)(count - done < room ? count - done : room);
         element_convert(from, (const char *)s->at + done * element_bytes(from), to, chunk, take);
-        good = write_fully(fd, chunk, take * element_bytes(to));
+        good = file_write(fd, chunk, take * element_bytes(to));
         done += take;
     }
     free(chunk);
     return good;
+}
+
+bool safetensors_write_to(int fd, const SafeSource *tensor, uint32_t count, const char *metadata,
+                          uint64_t *bytes) {
+    Text header = make_header(tensor, count, metadata);
+    bool ok = !header.failed;
+    // errno of a failed allocation, whatever freeing does to it.
+    int why = ENOMEM;
+    if (ok) {
+        *bytes = header.used;
+        ok = file_write(fd, header.at, header.used);
+        for (uint32_t i = 0; i < count && ok; i++) {
+            ok = write_tensor(fd, &tensor[i]);
+            *bytes += tensor_bytes(&tensor[i]);
+        }
+        why = errno;
+    }
+    free(header.at);
+    errno = why;
+    return ok;
 }
 
 // The rename itself is on disk only when the folder is.
@@ -161,23 +168,22 @@ static bool sync_folder(const char *path) {
     const int fd = open(slash ? (length ? folder : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    const bool ok = fsync(fd) == 0;
+    const bool ok = file_sync(fd);
     close(fd);
     return ok;
 }
 
 // False with errno set. Up to the rename path is untouched, and temporary is gone on failure.
-static bool write_file(const char *temporary, const char *path, const Text *header,
-                       const SafeSource *tensor, uint32_t count) {
+static bool write_file(const char *temporary, const char *path, const SafeSource *tensor,
+                       uint32_t count, const char *metadata) {
     const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return false;
-    bool ok = write_fully(fd, header->at, header->used);
-    for (uint32_t i = 0; i < count && ok; i++)
-        ok = write_tensor(fd, &tensor[i]);
+    uint64_t bytes;
+    bool ok = safetensors_write_to(fd, tensor, count, metadata, &bytes);
     // Before the rename: the name must never show a file whose bytes are not on disk.
-    ok = ok && fsync(fd) == 0;
-    ok = close(fd) == 0 && ok;
+    ok = ok && file_sync(fd);
+    ok = file_close(fd) && ok;
     ok = ok && rename(temporary, path) == 0 && sync_folder(path);
     if (!ok) {
         // unlink must not replace the reason that the caller prints.
@@ -190,16 +196,12 @@ static bool write_file(const char *temporary, const char *path, const Text *head
 
 PlimStatus safetensors_write(const char *path, const SafeSource *tensor, uint32_t count,
                              const char *metadata, PlimError *error) {
-    Text header = make_header(tensor, count, metadata);
     char temporary[4096];
     // The process id keeps two runs that save to one place apart.
     const int length = snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid());
-    PlimStatus status = PLIM_OK;
-    if (header.failed || length >= (int)sizeof temporary) {
-        status = error_set(error, PLIM_NO_MEMORY, "out of memory writing %s", path);
-    } else if (!write_file(temporary, path, &header, tensor, count)) {
-        status = error_set(error, PLIM_IO, "can't write %s: %s", path, strerror(errno));
-    }
-    free(header.at);
-    return status;
+    if (length >= (int)sizeof temporary)
+        return error_set(error, PLIM_BAD_INPUT, "the file's name is too long: %s", path);
+    if (!write_file(temporary, path, tensor, count, metadata))
+        return error_set(error, PLIM_IO, "can't write %s: %s", path, strerror(errno));
+    return PLIM_OK;
 }

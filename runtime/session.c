@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 PlimStatus session_open(const PlimImage *image, PlimSession *out, PlimError *error) {
     *out = (PlimSession){.memory = plan_memory_new()};
@@ -57,6 +56,7 @@ PlimStatus session_start(PlimSession *s, const PlimImage *image, RunOptions opti
 
 void session_close(PlimSession *s) {
     run_release(s->run);
+    stop_release(s->stop);
     plan_memory_release(s->memory);
     *s = (PlimSession){0};
 }
@@ -154,35 +154,6 @@ PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error) {
     // step and steps are 0: initial values depend on the seed alone.
     session_set_scalars(s, init, &(StepScalars){.seed = seed});
     return run_entry(s->run, init, error);
-}
-
-PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error) {
-    // Only the last part of the path is made; the rest must be there.
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
-        return error_set(error, PLIM_IO, "can't make folder %s: %s", folder, strerror(errno));
-    }
-    char path[4096], metadata[96];
-    if (snprintf(path, sizeof path, "%s/model.safetensors", folder) >= (int)sizeof path)
-        return error_set(error, PLIM_BAD_INPUT, "the folder's name is too long");
-    // "format":"pt" is what other readers of safetensors expect.
-    snprintf(metadata, sizeof metadata, "{\"format\":\"pt\",\"step\":\"%lld\"}", (long long)step);
-    SafeSource *tensor = calloc((size_t)s->plan->state_count + 1, sizeof *tensor);
-    if (!tensor)
-        return error_set(error, PLIM_NO_MEMORY, "out of memory saving the state");
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < s->plan->state_count; i++) {
-        const PlanState *state = &s->plan->state[i];
-        if (state->kind == PLAN_STATE_TRANSIENT)
-            continue;
-        tensor[count++] = (SafeSource){.name = plan_state_file(state),
-                                       .dtype = state->dtype,
-                                       .rank = state->rank,
-                                       .dim = state->dim,
-                                       .at = run_buffer(s->run, state->buffer)};
-    }
-    const PlimStatus status = safetensors_write(path, tensor, count, metadata, error);
-    free(tensor);
-    return status;
 }
 
 double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index) {

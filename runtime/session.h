@@ -4,11 +4,13 @@
 #define PLIM_RUNTIME_SESSION_H
 
 #include "runtime/run.h"
+#include "runtime/stop.h"
 
 typedef struct {
     PlanMemory *memory;
     Plan *plan;
     PlimRun *run;
+    PlimStop *stop; // NULL: signals end the process at once
 } PlimSession;
 
 // The parts of an executable that code generation adds.
@@ -39,9 +41,6 @@ PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *
 
 // Fills every state from its initialiser (entry "init").
 PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error);
-// Writes every state but transient ones to DIR/model.safetensors (whole or not at all), making DIR
-// if need be.
-PlimStatus session_save(const PlimSession *s, const char *folder, int64_t step, PlimError *error);
 
 // The first element of a result (the loss), by index, as a double.
 double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index);

@@ -1,29 +1,81 @@
 // train: the steps of one entry, and what is told, evaluated and saved between them.
 //
 // Everything that can fail for the user's sake (files, shapes, knobs, weights) is checked before
-// the first step. A step's time is from asking for its data to its loss; evaluating and saving are
-// no part of it.
+// the first step. A step's time is from asking for its data to its loss; evaluating is no part of
+// it, and of saving only what holds the step's own instructions back.
+//
+// A run that goes on from a checkpoint takes over its seed and its total of steps: with the state
+// they are all that the steps to come depend on.
 #include "runtime/train.h"
 
+#include "runtime/checkpoint.h"
 #include "runtime/error.h"
 #include "runtime/eval.h"
+#include "runtime/resume.h"
 #include "runtime/step_log.h"
 #include "runtime/weights.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct {
     PlimSession *s;
-    const PlimOptions *o;
+    PlimOptions own;      // the command line's, with the seed of what is resumed
+    const PlimOptions *o; // own
+    const char *folder;   // of the generation that is resumed
+    Generation from;      // step 0 where training begins anew
     Loop loop;
     Loop held; // entry "eval" on held-out data; closed without --eval-every
     PlimProgress *progress;
-    StepLog *log; // NULL without --log
+    StepLog *log;               // NULL without --log
+    PlimCheckpoint *checkpoint; // NULL without --save
+    int64_t told;               // newest saved step that was reported
 } Training;
 
-// The steps that --steps or --epochs ask for.
+// Opens the folder to save to, and finds what is to be resumed. The folder's lock comes first, so
+// that nobody else changes what is found in it.
+static PlimStatus find_start(Training *t, PlimError *error) {
+    const PlimOptions *o = t->o;
+    if (o->save) {
+        PlimStatus status = checkpoint_new(o->save, t->s->plan, t->s->run, &t->checkpoint, error);
+        if (status == PLIM_OK)
+            status = generation_newest(checkpoint_folder(t->checkpoint), &t->from, error);
+        if (status != PLIM_OK)
+            return status;
+    }
+    t->folder = o->save;
+    const bool any = o->resume && strcmp(o->resume, "auto") == 0;
+    const bool same = any || (o->resume && o->save && resume_same_folder(o->resume, o->save));
+    // Two trainings in one folder would remove each other's generations as the older ones.
+    if (t->from.step > 0 && !same) {
+        return error_set(error, PLIM_BAD_INPUT,
+                         "%s holds a training saved at step %lld: --resume auto goes on with it; "
+                         "to begin anew, save elsewhere or remove the folder",
+                         o->save, (long long)t->from.step);
+    }
+    if (!o->resume || any || t->from.step > 0)
+        return PLIM_OK;
+    t->folder = o->resume;
+    return resume_find(o->resume, &t->from, error);
+}
+
+// Takes over the seed of what is resumed.
+static PlimStatus take_seed(Training *t, PlimError *error) {
+    if (t->from.step == 0)
+        return PLIM_OK;
+    if (t->o->seed && t->o->seed != t->from.seed) {
+        return error_set(error, PLIM_BAD_INPUT,
+                         "%s/step-%lld is of a training with --seed %lld: only with this can it "
+                         "go on",
+                         t->folder, (long long)t->from.step, (long long)t->from.seed);
+    }
+    t->own.seed = t->from.seed;
+    return PLIM_OK;
+}
+
+// The steps that --steps or --epochs ask for, or else the checkpoint.
 static PlimStatus count_steps(const Training *t, int64_t *steps, PlimError *error) {
-    *steps = t->o->steps ? t->o->steps : 100;
+    *steps = t->o->steps ? t->o->steps : t->from.step ? t->from.steps : 100;
     if (t->o->epochs == 0)
         return PLIM_OK;
     *steps = (int64_t)inputs_steps(t->loop.inputs, (uint64_t)t->o->epochs);
@@ -34,13 +86,43 @@ static PlimStatus count_steps(const Training *t, int64_t *steps, PlimError *erro
                      (long long)t->o->epochs);
 }
 
+// First values, then those of --weights, then those of the checkpoint.
+static PlimStatus fill_states(Training *t, int64_t steps, PlimError *error) {
+    const PlimOptions *o = t->o;
+    const Generation *from = &t->from;
+    if (from->step && from->steps != steps) {
+        return error_set(error, PLIM_BAD_INPUT,
+                         "%s/step-%lld is of a training of %lld steps, not %lld: only with these "
+                         "can it go on",
+                         t->folder, (long long)from->step, (long long)from->steps,
+                         (long long)steps);
+    }
+    PlimStatus status = session_init_states(t->s, o->seed, error);
+    // What the file does not have, such as optimizer state, keeps its first value.
+    if (status == PLIM_OK && o->weights && from->step == 0)
+        status =
+            weights_load(t->s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL, error);
+    if (status != PLIM_OK || from->step == 0)
+        return status;
+    status = resume_load(t->folder, from, t->s->plan, t->s->run, error);
+    if (status == PLIM_OK && !o->quiet)
+        fprintf(stderr, "going on from %s/step-%lld%s\n", t->folder, (long long)from->step,
+                from->step == steps ? ", where nothing is left to do" : "");
+    return status;
+}
+
 static PlimStatus open_training(Training *t, PlimError *error) {
     const PlimOptions *o = t->o;
+    PlimStatus status = find_start(t, error);
+    if (status == PLIM_OK)
+        status = take_seed(t, error);
+    if (status != PLIM_OK)
+        return status;
     const DataUse use = {.part = o->holdout > 0 ? DATA_TRAIN : DATA_ALL,
                          .holdout = o->holdout,
                          .shuffle = true,
                          .seed = (uint64_t)o->seed};
-    PlimStatus status = loop_open(&t->loop, t->s, o, "train", NULL, &use, error);
+    status = loop_open(&t->loop, t->s, o, "train", NULL, &use, error);
     const DataUse held = eval_use(o);
     if (status == PLIM_OK && o->eval_every > 0)
         status = loop_open(&t->held, t->s, o, "eval", t->loop.entry, &held, error);
@@ -48,18 +130,14 @@ static PlimStatus open_training(Training *t, PlimError *error) {
     if (status == PLIM_OK)
         status = count_steps(t, &steps, error);
     if (status == PLIM_OK)
-        status = session_init_states(t->s, o->seed, error);
-    // After init: what the file does not have, such as optimizer state, keeps its first value.
-    if (status == PLIM_OK && o->weights)
-        status =
-            weights_load(t->s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL, error);
+        status = fill_states(t, steps, error);
     if (status == PLIM_OK && o->log)
-        status = step_log_open(o->log, 0, &t->log, error);
+        status = step_log_open(o->log, (uint64_t)t->from.step, &t->log, error);
     t->progress = progress_new(o->quiet);
     if (status == PLIM_OK && !t->progress)
         status = error_set(error, PLIM_NO_MEMORY, "out of memory");
     if (status == PLIM_OK)
-        loop_begin(&t->loop, 0, steps);
+        loop_begin(&t->loop, t->from.step, steps);
     return status;
 }
 
@@ -98,6 +176,40 @@ static bool is_due(const Loop *l, int64_t every) {
     return every > 0 && (l->step % every == 0 || l->step == l->end);
 }
 
+// Says once what has become safe.
+static void report_saved(Training *t, int64_t saved) {
+    if (saved > t->told)
+        progress_note(t->progress, "saved %s/step-%lld", t->o->save, (long long)saved);
+    t->told = saved > t->told ? saved : t->told;
+}
+
+// After a step. The last one is always saved, and only once.
+static PlimStatus save(Training *t, PlimError *error) {
+    const Loop *l = &t->loop;
+    int64_t saved = 0;
+    PlimStatus status = PLIM_OK;
+    if (is_due(l, t->o->save_every) || l->step == l->end || stop_signal(t->s->stop))
+        status = checkpoint_save(t->checkpoint, l->step, l->end, t->o->seed, error);
+    if (status == PLIM_OK)
+        status = checkpoint_poll(t->checkpoint, &saved, error);
+    report_saved(t, saved);
+    return status;
+}
+
+// The last save has ended, and its error counts.
+static PlimStatus end_saving(Training *t, PlimStatus status, PlimError *error) {
+    int64_t saved = 0;
+    PlimError own;
+    if (!t->checkpoint || !t->progress)
+        return status;
+    const PlimStatus last = checkpoint_wait(t->checkpoint, &saved, &own);
+    report_saved(t, saved);
+    if (status != PLIM_OK || last == PLIM_OK)
+        return status;
+    *error = own;
+    return last;
+}
+
 static PlimStatus train_step(Training *t, PlimError *error) {
     const double start = clock_seconds();
     double loss;
@@ -113,17 +225,17 @@ static PlimStatus train_step(Training *t, PlimError *error) {
     progress_step(t->progress, &report);
     if (t->log)
         step_log_write(t->log, &report);
-    // The last step is always saved, and only once.
-    if (t->o->save && (is_due(&t->loop, t->o->save_every) || t->loop.step == t->loop.end))
-        status = session_save(t->s, t->o->save, t->loop.step, error);
-    return status;
+    return t->checkpoint ? save(t, error) : PLIM_OK;
 }
 
 PlimStatus train_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
-    Training t = {.s = s, .o = o};
+    Training t = {.s = s, .own = *o};
+    t.o = &t.own;
     PlimStatus status = open_training(&t, error);
-    while (status == PLIM_OK && t.loop.step < t.loop.end)
+    while (status == PLIM_OK && t.loop.step < t.loop.end && !stop_signal(s->stop))
         status = train_step(&t, error);
+    status = end_saving(&t, status, error);
+    checkpoint_release(t.checkpoint);
     progress_close(t.progress);
     // An error of the steps comes first; a log that could not be written is one, too.
     PlimError closing;

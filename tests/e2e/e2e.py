@@ -101,6 +101,12 @@ class TestCase(unittest.TestCase):
         self.assertLessEqual(lines[-1]["rss_bytes"], lines[-1]["arena_peak_bytes"] + size + (64 << 20))
 
 
+def saved(folder):
+    """The model of the newest checkpoint in the folder."""
+    steps = [int(f.name[5:]) for f in pathlib.Path(folder).glob("step-*")]
+    return pathlib.Path(folder) / f"step-{max(steps)}" / "model.safetensors"
+
+
 def losses(lines):
     return [line["loss"] for line in lines]
 

@@ -161,7 +161,7 @@ class Input(e2e.TestCase):
         program = self.compile(e2e.GRAPHS / "mlp.graph")
         e2e.write_classes(self.folder / "data", 64)
         self.good(program, "train", "--data", "data", "--steps", "1", "--save", "out", "--quiet")
-        weights = e2e.read_safetensors(self.folder / "out/model.safetensors")
+        weights = e2e.read_safetensors(e2e.saved(self.folder / "out"))
         weights["fc.weight"] = ("F32", [24, 16], weights["fc.weight"][2])
         del weights["fc.bias"]
         e2e.write_safetensors(self.folder / "bad", weights)

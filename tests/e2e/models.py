@@ -20,7 +20,7 @@ class Models(e2e.TestCase):
         lines = self.train(program, data, "--save", "out", *flags, steps=STEPS)
         losses = e2e.losses(lines)
         self.assertLess(min(losses[-3:]), below * losses[0], losses)
-        weights = self.folder / "out/model.safetensors"
+        weights = e2e.saved(self.folder / "out")
         self.check_resident(lines, weights)
 
         # eval over the same data agrees with where training ended.

