@@ -9,6 +9,7 @@
 #include "runtime/call.h"
 #include "runtime/eval.h"
 #include "runtime/export.h"
+#include "runtime/generate.h"
 #include "runtime/options.h"
 #include "runtime/plan_report.h"
 #include "runtime/train.h"
@@ -34,6 +35,10 @@ static const PlimCommand command_table[] = {
     {"eval", NULL, "print the mean loss over data",
      "--data --holdout --weights --allow-missing --steps --seed --set --threads", NEEDS_ARENA,
      eval_run},
+    {"generate", NULL, "write text that goes on from a prompt",
+     "--weights --allow-missing --prompt --tokens --temperature --top-p --stop --tokenizer --seed "
+     "--set --threads --log --quiet",
+     NEEDS_ARENA, generate_run},
     {"run", "ENTRY", "run an entry once, with tensors from files",
      "--in --out --weights --allow-missing --seed --set --threads", NEEDS_ARENA, call_run},
     {"export", NULL, "write weights for other programs",

@@ -21,8 +21,10 @@ typedef struct {
     OptionList data;      // FILE or NAME=FILE
     OptionList set;       // name=value
     OptionList in, out;   // NAME=FILE
+    OptionList stop;      // texts
+    const char *prompt, *temperature, *top_p, *tokenizer;
     const char *weights, *save, *resume, *log, *to, *dtype, *shard_size;
-    int64_t steps, seed, save_every, epochs, eval_every;
+    int64_t tokens, steps, seed, save_every, epochs, eval_every;
     double holdout;  // below 1 a share, else a number
     int64_t threads; // 0: as many as the plan and the process allow
     bool allow_missing, json, quiet, help;

@@ -17,6 +17,9 @@ typedef struct PlimTokenizer PlimTokenizer;
 // releases *out. PLIM_IO where the file can't be read, PLIM_BAD_INPUT where it is broken or asks
 // for something unknown.
 PlimStatus tokenizer_open(const char *path, PlimTokenizer **out, PlimError *error);
+// The same for a name in a plan or on a command line: a relative one is looked up beside the
+// executable first, then from the working folder.
+PlimStatus tokenizer_open_named(const char *name, PlimTokenizer **out, PlimError *error);
 // The same from the text of a tokenizer.json; name is for messages.
 PlimStatus tokenizer_parse(const char *name, const char *json, size_t bytes, PlimTokenizer **out,
                            PlimError *error);

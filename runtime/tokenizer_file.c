@@ -1,5 +1,6 @@
-// Whole text files to ids. A file is encoded in pieces where the tokenizer's words can't reach over
-// the cut (before the white space behind an ASCII letter); other tokenizers get it whole.
+// Where a tokenizer's file is, and whole text files to ids. A file is encoded in pieces where the
+// tokenizer's words can't reach over the cut (before the white space behind an ASCII letter); other
+// tokenizers get it whole.
 #include "runtime/tokenizer_parts.h"
 
 #include "runtime/error.h"
@@ -7,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -121,4 +123,25 @@ PlimStatus tokenizer_encode_file(const PlimTokenizer *t, const char *path, int o
     free(f.text);
     free(f.tokens.id);
     return status;
+}
+
+// The name in the executable's folder, in path. False where that can't be said.
+static bool beside_executable(const char *name, char *path, size_t size) {
+    const ssize_t length = readlink("/proc/self/exe", path, size - 1);
+    if (length <= 0)
+        return false;
+    path[length] = '\0';
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        return false;
+    const size_t left = size - (size_t)(slash + 1 - path);
+    return (size_t)snprintf(slash + 1, left, "%s", name) < left;
+}
+
+PlimStatus tokenizer_open_named(const char *name, PlimTokenizer **out, PlimError *error) {
+    char path[4096];
+    const bool relative = name[0] != '/' && strcmp(name, "bytes") != 0;
+    if (relative && beside_executable(name, path, sizeof path) && access(path, F_OK) == 0)
+        return tokenizer_open(path, out, error);
+    return tokenizer_open(name, out, error);
 }

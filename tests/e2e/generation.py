@@ -1,0 +1,106 @@
+"""generate: prompts, variants, stop strings and the context's end, on a model whose tokens say what was called;
+then on a trained GPT-2, where the text follows from the weights, the prompt and the seed alone."""
+import json
+import shutil
+import subprocess
+
+import e2e
+
+# A byte tokenizer and no weights. prefill gives "(" for the variant 8 and "@" for 32; decode says its position.
+PLACES = """
+model places(context = 32) {
+  tokenizer "bytes"
+  entry prefill(tokens: i32[1, s], length: i32) for s in (8, context) {
+    return tokens[.., length - 1] * 0 + (s + 32)
+  }
+  entry decode(token: i32[1, 1], pos: i32) { return token[.., 0] * 0 + (pos + 60) }
+}
+"""
+# Counts the bytes up from the prompt's last one.
+COUNTER = """
+model counter(vocab = %d, context = 64) {
+  tokenizer "%s"
+  entry prefill(tokens: i32[1, context], length: i32) { return tokens[.., length - 1] + 1 }
+  entry decode(token: i32[1, 1], pos: i32) { return token[.., 0] + 1 }
+}
+"""
+
+
+class Calls(e2e.TestCase):
+    def model(self, text, name="m"):
+        (self.folder / f"{name}.plim").write_text(text)
+        return self.compile(self.folder / f"{name}.plim", out=name)
+
+    def generate(self, program, prompt, *flags):
+        return self.good(program, "generate", "--prompt", prompt, *flags).stdout
+
+    def test_variants_and_positions(self):
+        program = self.model(PLACES)
+        said = "".join(chr(60 + pos) for pos in range(3, 8))
+        self.assertEqual(self.generate(program, "abc", "--tokens", "6"), "(" + said)
+        self.assertEqual(self.generate(program, "x" * 8, "--tokens", "1"), "(")
+        self.assertEqual(self.generate(program, "x" * 9, "--tokens", "2"), "@" + chr(60 + 9))
+        log = self.folder / "log"
+        self.generate(program, "abc", "--tokens", "3", "--log", log)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        self.assertEqual([(x["step"], x["position"], x["token"]) for x in lines],
+                         [(1, 3, 40), (2, 4, 63), (3, 5, 64)])
+
+    def test_the_context_ends(self):
+        program = self.model(COUNTER % (256, "bytes"))
+        done = self.good(program, "generate", "--prompt", "0" * 60)
+        self.assertEqual(done.stdout, "12345")
+        self.assertRegex(done.stderr, "the context of 64 tokens is full")
+        self.assertEqual(self.generate(program, "0" * 64), "1")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "0" * 65, says="65 tokens.*holds 64")
+        quiet = self.good(program, "generate", "--prompt", "a", "--tokens", "3", "--quiet")
+        self.assertEqual((quiet.stdout, quiet.stderr), ("bcd", ""))
+        told = self.good(program, "generate", "--prompt", "a", "--tokens", "3").stderr
+        self.assertRegex(told, r"^prompt: 1 tokens in [\d.]+ ms; text: 3 tokens, [\d.]+ tokens/s\n$")
+
+    def test_stops(self):
+        program = self.model(COUNTER % (256, "bytes"))
+        self.assertEqual(self.generate(program, "a", "--stop", "efg"), "bcd")
+        self.assertEqual(self.generate(program, "a", "--stop", "zz", "--stop", "gh", "--stop", "fgx"), "bcdef")
+        self.assertEqual(self.generate(program, "a", "--stop", "b"), "")
+        # The beginning of a stop that does not come is printed after all.
+        self.assertEqual(self.generate(program, "a", "--stop", "defX", "--tokens", "5"), "bcdef")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "a", "--stop", "", says="--stop")
+
+    def test_standard_input(self):
+        program = self.model(COUNTER % (256, "bytes"))
+        done = subprocess.run([program, "generate", "--prompt", "-", "--tokens", "2"], input=b"xyA", capture_output=True)
+        self.assertEqual(done.stdout, b"BC")
+
+    def test_tokenizers(self):
+        kinds = e2e.SOURCE / "tests" / "unit" / "tokenizers"
+        # Beside the program, where no tokenizer is named on the command line.
+        program = self.model(COUNTER % (600, "tok.json"))
+        self.refused_in_one_sentence(program, "generate", "--prompt", "a", says="tok.json")
+        shutil.copy(kinds / "gpt2.json", self.folder / "tok.json")
+        vocab = json.loads((kinds / "gpt2.json").read_text())["model"]["vocab"]
+        first = vocab["A"]
+        pieces = {id: piece for piece, id in vocab.items()}
+        said = "".join(pieces[first + i] for i in range(1, 5))
+        self.assertEqual(self.generate(program, "A", "--tokens", "4"), said)
+        self.assertEqual(self.generate(program, "A", "--tokens", "4", "--tokenizer", "bytes"), "BCDE")
+        self.good(program, "generate", "--prompt", "A", cwd="/")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "a", "--tokenizer", "m.plim", says="m.plim.*JSON")
+        # Ids that the tokenizer does not know.
+        done = self.good(program, "generate", "--prompt", "\udcff", "--tokenizer", "bytes", "--tokens", "3")
+        self.assertRegex(done.stderr, "token 256 is none of the tokenizer's 256")
+
+    def test_wrong_usage(self):
+        program = self.model(COUNTER % (256, "bytes"))
+        self.refused_in_one_sentence(program, "generate", says="--prompt")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "", says="empty")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "a", "--temperature", "hot", says="hot")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "a", "--top-p", "2", says="0 to 1")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "a", "--temperature", "1", says="no knobs")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "a", "--log", "no/log", says="no/log")
+        other = self.compile(e2e.GRAPHS / "mlp.graph", out="other")
+        self.refused_in_one_sentence(other, "generate", "--prompt", "a", says="can't generate")
+
+
+if __name__ == "__main__":
+    e2e.unittest.main()
