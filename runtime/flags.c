@@ -38,7 +38,9 @@ static FlagResult wrong_unknown(FlagCursor *c, const char *word, size_t length) 
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(length < 63 ? length : 63), word);
     for (int i = 0; i < c->table_count; i++) {
-        const int d = distance(name, c->table[i].name);
+        // What goes on from the word is nearer than any other word.
+        const bool longer = strncmp(name, c->table[i].name, strlen(name)) == 0;
+        const int d = longer ? 0 : distance(name, c->table[i].name);
         if (d < best_distance) {
             best_distance = d;
             best = &c->table[i];
