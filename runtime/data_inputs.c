@@ -3,6 +3,7 @@
 #include "runtime/data_inputs.h"
 
 #include "runtime/error.h"
+#include "runtime/text_tokens.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,6 +34,7 @@ struct DataInputs {
     Bound *bound;
     int bound_count;
     uint64_t bytes;
+    TextTokens text; // while files are opened
 };
 
 static PlimStatus no_memory(PlimError *error) {
@@ -168,7 +170,9 @@ static PlimStatus bind(DataInputs *d, Bound *b, const DataUse *use, PlimError *e
         if (!is_for(g, name))
             continue;
         if (!g->file.tensors) {
-            const PlimStatus status = data_file_open(g->path, &g->file, error);
+            PlimStatus status = data_file_open(g->path, &g->file, error);
+            if (status == PLIM_OK)
+                status = text_tokens_replace(&d->text, &g->file, error);
             if (status != PLIM_OK)
                 return status;
         }
@@ -220,9 +224,11 @@ PlimStatus inputs_open(const Plan *p, const PlanEntry *entry, const char *const 
     DataInputs *d = calloc(1, sizeof *d);
     if (!d)
         return no_memory(error);
+    d->text.name = p->tokenizer;
     PlimStatus status = list_given(d, p, given, count, error);
     if (status == PLIM_OK)
         status = bind_all(d, entry, use, error);
+    text_tokens_release(&d->text);
     if (status != PLIM_OK) {
         inputs_close(d);
         return status;

@@ -2,6 +2,7 @@
 then on a trained GPT-2, where the text follows from the weights, the prompt and the seed alone."""
 import json
 import shutil
+import struct
 import subprocess
 
 import e2e
@@ -100,6 +101,37 @@ class Calls(e2e.TestCase):
         self.refused_in_one_sentence(program, "generate", "--prompt", "a", "--log", "no/log", says="no/log")
         other = self.compile(e2e.GRAPHS / "mlp.graph", out="other")
         self.refused_in_one_sentence(other, "generate", "--prompt", "a", says="can't generate")
+
+
+# One weight a token; its loss is the mean of the weights that the batch's tokens have.
+READER = """
+model reader(vocab = 600) {
+  tokenizer "tok.json"
+  weight = param [vocab] ~ normal(1.0)
+  entry eval(text: i32[1, 16] from data) { return mean(weight[text]) }
+}
+"""
+
+
+class Text(e2e.TestCase):
+    def test_data_are_tokenized(self):
+        """eval over a text is eval over the library's tokens of it, in a token file."""
+        kinds = e2e.SOURCE / "tests" / "unit" / "tokenizers"
+        shutil.copy(kinds / "gpt2.json", self.folder / "tok.json")
+        (self.folder / "m.plim").write_text(READER)
+        program = self.compile(self.folder / "m.plim")
+        cases = [json.loads(line) for line in (kinds / "gpt2.cases").read_text().splitlines()]
+        # Long enough to differ from its bytes in every window.
+        text, ids = max(((c["text"], c["ids"]) for c in cases), key=lambda c: len(c[1]))
+        self.assertGreater(len(ids), 16)
+        (self.folder / "text").write_text(text)
+        header = struct.pack("<3i", 20240520, 1, len(ids)) + bytes(1024 - 12)
+        (self.folder / "tokens").write_bytes(header + struct.pack(f"<{len(ids)}H", *ids))
+        runs = [self.good(program, "eval", "--data", data, "--seed", "3").stdout for data in ("text", "tokens")]
+        self.assertEqual(*runs)
+        (self.folder / "tok.json").unlink()
+        self.refused_in_one_sentence(program, "eval", "--data", "text", says="tok.json")
+        self.good(program, "eval", "--data", "tokens")
 
 
 if __name__ == "__main__":
