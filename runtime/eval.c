@@ -50,6 +50,11 @@ PlimStatus eval_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     if (status == PLIM_OK)
         // Perplexity: e to the mean cross entropy a token, in nats.
         printf("loss %.6f over %lld steps (perplexity %.4f)\n", mean, (long long)steps, exp(mean));
-    loop_close(&l);
+    PlimError closing;
+    const PlimStatus closed = loop_close(&l, &closing);
+    if (status == PLIM_OK && closed != PLIM_OK) {
+        *error = closing;
+        status = closed;
+    }
     return status;
 }

@@ -6,6 +6,7 @@
 #include "runtime/loader.h"
 
 #include "runtime/error.h"
+#include "runtime/progress.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +25,7 @@ struct PlimLoader {
     uint64_t step;
     PlimStatus status; // of preparing step
     PlimError error;
+    double begins, ends; // when the thread worked on it
 };
 
 static void set_state(PlimLoader *l, LoaderState state) {
@@ -42,8 +44,11 @@ static void *loader_main(void *argument) {
         const uint64_t step = l->step;
         PlimError error;
         pthread_mutex_unlock(&l->lock);
+        const double begins = clock_seconds();
         const PlimStatus status = inputs_fill(l->inputs, step, l->prepared, &error);
         pthread_mutex_lock(&l->lock);
+        l->begins = begins;
+        l->ends = clock_seconds();
         l->status = status;
         l->error = error;
         // Asked to stop meanwhile: that stands.
@@ -124,4 +129,10 @@ PlimStatus loader_take(PlimLoader *l, const PlimRun *run, PlimError *error) {
     if (status == PLIM_OK)
         inputs_deliver(l->inputs, l->prepared, run);
     return status;
+}
+
+void loader_times(const PlimLoader *l, double *begins, double *ends) {
+    // Idle since loader_take: the thread writes them only when asked.
+    *begins = l->begins;
+    *ends = l->ends;
 }

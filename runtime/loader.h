@@ -18,4 +18,7 @@ void loader_begin(PlimLoader *l, uint64_t step);
 // is told here.
 PlimStatus loader_take(PlimLoader *l, const PlimRun *run, PlimError *error);
 
+// When the thread worked on the step taken last, in seconds of clock_seconds; 0 without a thread.
+void loader_times(const PlimLoader *l, double *begins, double *ends);
+
 #endif

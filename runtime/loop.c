@@ -42,15 +42,18 @@ PlimStatus loop_open(Loop *l, PlimSession *s, const PlimOptions *o, const char *
     if (status == PLIM_OK)
         status =
             inputs_open(s->plan, l->entry, o->data.item, o->data.count, use, &l->inputs, error);
-    return status == PLIM_OK ? loader_new(l->inputs, &l->loader, error) : status;
+    if (status == PLIM_OK)
+        status = loader_new(l->inputs, &l->loader, error);
+    return status == PLIM_OK && !main ? watch_open(s, o, l->entry, &l->watch, error) : status;
 }
 
-void loop_close(Loop *l) {
+PlimStatus loop_close(Loop *l, PlimError *error) {
     // The thread ends before what it reads.
     loader_release(l->loader);
     inputs_close(l->inputs);
-    l->loader = NULL;
-    l->inputs = NULL;
+    PlimWatch *watch = l->watch;
+    *l = (Loop){0};
+    return watch_close(watch, error);
 }
 
 void loop_begin(Loop *l, int64_t first, int64_t end) {
@@ -61,18 +64,22 @@ void loop_begin(Loop *l, int64_t first, int64_t end) {
 }
 
 PlimStatus loop_step(Loop *l, double *loss, PlimError *error) {
-    const double start = clock_seconds();
+    l->times = (StepTimes){.begins = clock_seconds()};
     PlimStatus status = loader_take(l->loader, l->s->run, error);
-    l->data_seconds = clock_seconds() - start;
     if (status != PLIM_OK)
         return status;
+    l->times.data = clock_seconds();
+    loader_times(l->loader, &l->times.loader_begins, &l->times.loader_ends);
     session_set_scalars(l->s, l->entry,
                         &(StepScalars){.step = l->step, .steps = l->end, .seed = l->o->seed});
     // The next one's data are prepared while this one runs.
     if (++l->step < l->end)
         loader_begin(l->loader, (uint64_t)l->step);
+    watch_begin(l->watch, l->step);
     status = run_entry(l->s->run, l->entry, error);
-    if (status == PLIM_OK)
-        *loss = session_result(l->s, l->entry, 0);
-    return status;
+    if (status != PLIM_OK)
+        return status;
+    *loss = session_result(l->s, l->entry, 0);
+    l->times.ends = clock_seconds();
+    return watch_end(l->watch, &l->times, error);
 }

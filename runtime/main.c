@@ -27,14 +27,16 @@ static PlimStatus info_run(PlimSession *s, const PlimOptions *o, PlimError *erro
     return PLIM_OK;
 }
 
+#define WATCH_FLAGS "--trace --trace-steps --profile --digest --check-finite"
+
 static const PlimCommand command_table[] = {
     {"train", NULL, "train the model on data",
      "--data --holdout --weights --allow-missing --save --save-every --resume --steps --epochs "
-     "--eval-every --seed --set --threads --log --quiet",
+     "--eval-every --seed --set --threads --log --quiet " WATCH_FLAGS,
      NEEDS_STOP, train_run},
     {"eval", NULL, "print the mean loss over data",
-     "--data --holdout --weights --allow-missing --steps --seed --set --threads", NEEDS_ARENA,
-     eval_run},
+     "--data --holdout --weights --allow-missing --steps --seed --set --threads " WATCH_FLAGS,
+     NEEDS_ARENA, eval_run},
     {"generate", NULL, "write text that goes on from a prompt",
      "--weights --allow-missing --prompt --tokens --temperature --top-p --stop --tokenizer --seed "
      "--set --threads --log --quiet",

@@ -142,6 +142,8 @@ static bool check_all(const PlimCommand *command, const PlimOptions *o, const bo
     // auto begins with the weights where there is nothing to go on from.
     if (o->resume && !resume_auto && o->weights)
         return wrong(error, "--resume DIR brings its own weights: leave --weights out");
+    if (o->trace_steps > 0 && !o->trace)
+        return wrong(error, "--trace-steps needs --trace FILE");
     return true;
 }
 

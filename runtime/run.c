@@ -180,9 +180,17 @@ void run_observe(PlimRun *r, const RunObserver *observer) {
         r->observer[r->observer_count++] = observer;
 }
 
+void run_forget(PlimRun *r, const RunObserver *observer) {
+    int kept = 0;
+    for (int i = 0; i < r->observer_count; i++)
+        if (r->observer[i] != observer)
+            r->observer[kept++] = r->observer[i];
+    r->observer_count = kept;
+}
+
 // False where one refuses.
 static bool tell(PlimRun *r, const RunMoment *at, RunStage stage) {
-    for (int i = 0; i < r->observer_count; i++) {
+    for (int i = r->observer_count - 1; i >= 0; i--) {
         const RunObserver *o = r->observer[i];
         PlimError error;
         if (!o->instruction || o->instruction(o->context, at, stage, &error))

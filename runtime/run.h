@@ -59,9 +59,10 @@ typedef struct {
 } RunObserver;
 
 enum { RUN_OBSERVERS_MAX = 4 };
-// Adds an observer, told after those before it; it outlives the last entry that is run. Not while
-// an entry runs, at most RUN_OBSERVERS_MAX times.
+// Adds an observer, told before those that were there, until run_forget removes it or the last entry has
+// run. Not while an entry runs, and no more than RUN_OBSERVERS_MAX.
 void run_observe(PlimRun *r, const RunObserver *observer);
+void run_forget(PlimRun *r, const RunObserver *observer);
 
 // Worker threads, the calling one counted.
 int run_workers(const PlimRun *r);

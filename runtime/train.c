@@ -150,13 +150,14 @@ static uint64_t planned_bytes(const Plan *p) {
 }
 
 // What is told of the step that just ended.
-static StepReport describe_step(const Training *t, double loss, double seconds) {
+static StepReport describe_step(const Training *t, double loss) {
     const Loop *l = &t->loop;
+    const double seconds = l->times.ends - l->times.begins;
     StepReport r = {.step = (uint64_t)l->step,
                     .steps = (uint64_t)l->end,
                     .loss = loss,
                     .step_ms = 1e3 * seconds,
-                    .data_ms = 1e3 * l->data_seconds,
+                    .data_ms = 1e3 * (l->times.data - l->times.begins),
                     .tokens_per_s = (double)inputs_tokens(l->inputs) / seconds,
                     .epoch = inputs_passes(l->inputs, (uint64_t)l->step),
                     .plan_peak_bytes = planned_bytes(t->s->plan),
@@ -211,12 +212,11 @@ static PlimStatus end_saving(Training *t, PlimStatus status, PlimError *error) {
 }
 
 static PlimStatus train_step(Training *t, PlimError *error) {
-    const double start = clock_seconds();
     double loss;
     PlimStatus status = loop_step(&t->loop, &loss, error);
     if (status != PLIM_OK)
         return status;
-    StepReport report = describe_step(t, loss, clock_seconds() - start);
+    StepReport report = describe_step(t, loss);
     report.evaluated = is_due(&t->loop, t->o->eval_every);
     if (report.evaluated)
         status = eval_mean(&t->held, eval_steps(&t->held), &report.eval_loss, error);
@@ -237,14 +237,15 @@ PlimStatus train_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     status = end_saving(&t, status, error);
     checkpoint_release(t.checkpoint);
     progress_close(t.progress);
-    // An error of the steps comes first; a log that could not be written is one, too.
-    PlimError closing;
-    const PlimStatus closed = step_log_close(t.log, &closing);
-    if (status == PLIM_OK && closed != PLIM_OK) {
-        *error = closing;
-        status = closed;
-    }
-    loop_close(&t.held);
-    loop_close(&t.loop);
+    // An error of the steps comes first; what could not be written is one, too.
+    PlimError closing[3];
+    const PlimStatus closed[3] = {step_log_close(t.log, &closing[0]),
+                                  loop_close(&t.held, &closing[1]),
+                                  loop_close(&t.loop, &closing[2])};
+    for (int i = 0; i < 3 && status == PLIM_OK; i++)
+        if (closed[i] != PLIM_OK) {
+            *error = closing[i];
+            status = closed[i];
+        }
     return status;
 }

@@ -1,0 +1,86 @@
+// Results are read where the instruction wrote them: the operand's byte range, as numbers of its
+// buffer's type. Workspaces have no type of their own and are not results.
+#include "runtime/finite.h"
+
+#include "runtime/error.h"
+
+#include <string.h>
+
+// Index of the first number that is not finite, or count. All exponent bits set is infinity or NaN;
+// bf16 is the upper half of an f32.
+static uint64_t find_f32(const char *at, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, at + 4 * i, sizeof bits);
+        if ((bits & 0x7f800000) == 0x7f800000)
+            return i;
+    }
+    return count;
+}
+
+static uint64_t find_bf16(const char *at, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        uint16_t bits;
+        memcpy(&bits, at + 2 * i, sizeof bits);
+        if ((bits & 0x7f80) == 0x7f80)
+            return i;
+    }
+    return count;
+}
+
+static const char *value_name(const char *at, PlanDType type) {
+    uint32_t bits = 0;
+    memcpy((char *)&bits + (type == PLAN_BF16 ? 2 : 0), at, type == PLAN_BF16 ? 2 : 4);
+    if (bits & 0x007fffff)
+        return "nan";
+    return bits >> 31 ? "-inf" : "inf";
+}
+
+// "[3, 17]": where the buffer's dims say how its numbers are counted; else the plain number.
+static void index_text(const PlanBuffer *b, uint64_t index, char *out, size_t size) {
+    size_t used = (size_t)snprintf(out, size, "[");
+    for (uint32_t i = 0; i < b->rank && used < size; i++) {
+        uint64_t stride = 1;
+        for (uint32_t k = i + 1; k < b->rank; k++)
+            stride *= (uint64_t)b->dim[k];
+        used += (size_t)snprintf(out + used, size - used, "%s%llu", i ? ", " : "",
+                                 (unsigned long long)(index / stride));
+        index %= stride;
+    }
+    if (used < size)
+        snprintf(out + used, size - used, "]");
+}
+
+static bool check_operand(const FiniteCheck *c, const RunMoment *at, uint32_t operand,
+                          PlimError *error) {
+    const PlanOperand *o = &at->instr->operand[operand];
+    const PlanBuffer *b = &c->plan->buffer[o->buffer];
+    const bool half = b->dtype == PLAN_BF16;
+    if (o->access == PLAN_READ || b->kind == BUFFER_WORKSPACE || (!half && b->dtype != PLAN_F32))
+        return true;
+    const uint64_t size = half ? 2 : 4, count = o->bytes / size;
+    const char *from = at->operand[operand];
+    const uint64_t found = half ? find_bf16(from, count) : find_f32(from, count);
+    if (found == count)
+        return true;
+    char index[128];
+    index_text(b, o->offset / size + found, index, sizeof index);
+    error_set(error, PLIM_BAD_INPUT,
+              "step %lld: %s%s%s (%s, instruction %u) wrote %s at %s of a %s result",
+              (long long)c->step, at->instr->name, at->instr->where[0] ? " at " : "",
+              at->instr->where, at->segment->name, at->index,
+              value_name(from + found * size, b->dtype), index, plan_dtype_name(b->dtype));
+    return false;
+}
+
+static bool check_results(void *context, const RunMoment *at, RunStage stage, PlimError *error) {
+    const FiniteCheck *c = context;
+    for (uint32_t i = 0; stage == RUN_ENDS && i < at->instr->operand_count; i++)
+        if (!check_operand(c, at, i, error))
+            return false;
+    return true;
+}
+
+RunObserver finite_observer(FiniteCheck *c) {
+    return (RunObserver){.context = c, .instruction = check_results};
+}
