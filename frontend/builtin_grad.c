@@ -95,7 +95,14 @@ static Datum run_grad(Elab *e, const BuiltinCall *call) {
     return many ? datum_items(e->arena, DATUM_TUPLE, out, count) : out[0];
 }
 
+static Datum run_copy(Elab *e, const BuiltinCall *call) {
+    if (call->arg[0].kind != DATUM_INSTANCE)
+        return builtin_wrong(e, call, 0, "an instance");
+    return elab_copy_instance(e, call->loc, call->arg[0].as.instance);
+}
+
 const Builtin builtins_grad[] = {
     {"grad", "y x", run_grad, OP_COUNT},
+    {"copy", "instance", run_copy, OP_COUNT},
 };
 const int builtins_grad_count = sizeof builtins_grad / sizeof builtins_grad[0];

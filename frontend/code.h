@@ -67,6 +67,8 @@ enum {
     CODE_RATE = 508, // a learning rate that depends on data
     CODE_INIT = 509,
     CODE_GRAD = 510, // a gradient that does not exist
+    CODE_WRAP = 511,   // a wrap that is no call with two open arguments, or of nothing
+    CODE_STORED = 512, // a parameter to be trained that is stored as bf16
 };
 
 #endif

@@ -19,14 +19,6 @@
 
 #include <string.h>
 
-struct Instance {
-    const char *scope; // the label's path, under which its parameters are
-    Datum callee;
-    const CallArg *args; // as written; holes have no value yet
-    int count;
-    Loc loc; // of the labelled call
-};
-
 enum { PATH_BYTES_MAX = 1024 };
 
 // Two checks. In one application a path is reached once. In one entry a path comes from one place
@@ -326,38 +318,6 @@ static Datum call_function(Elab *e, Loc loc, const Function *f, const CallArg *a
     return out;
 }
 
-// The arguments of an instance with its holes filled from a call.
-static Datum call_instance(Elab *e, Loc loc, const Instance *in, const CallArg *args, int count) {
-    CallArg *all = arena_array(e->arena, CallArg, in->count + count + 1);
-    // used: positional arguments of the call that have filled a hole.
-    int used = 0, total = 0;
-    for (int i = 0; i < in->count; i++) {
-        all[total] = in->args[i];
-        if (in->args[i].hole) {
-            while (used < count && args[used].name)
-                used++;
-            if (used == count)
-                return elab_fail(e, loc, CODE_MISSING, NULL,
-                                 "the instance has an open argument left");
-            all[total].value = args[used].value;
-            all[total].loc = args[used++].loc;
-            all[total].hole = false;
-        }
-        total++;
-    }
-    // Named arguments, and positional ones that no hole has taken, come behind.
-    for (int i = 0; i < count; i++)
-        if (args[i].name || i >= used)
-            all[total++] = args[i];
-    // Each call reaches the instance's paths anew: this is how they are shared.
-    Application application = {.scope = in->scope};
-    Application *const outer = e->application;
-    e->application = &application;
-    const Datum out = elab_apply(e, loc, in->callee, all, total);
-    e->application = outer;
-    return out;
-}
-
 // An argument that failed has been reported: the call is not made.
 Datum elab_apply(Elab *e, Loc loc, Datum callee, const CallArg *args, int count) {
     for (int i = 0; i < count; i++)
@@ -369,7 +329,7 @@ Datum elab_apply(Elab *e, Loc loc, Datum callee, const CallArg *args, int count)
     case DATUM_BUILTIN:
         return builtin_call(e, loc, callee.as.builtin, args, count);
     case DATUM_INSTANCE:
-        return call_instance(e, loc, callee.as.instance, args, count);
+        return elab_call_instance(e, loc, callee.as.instance, args, count);
     case DATUM_DTYPE: // f32(x)
         if (count == 1 && !args[0].name) {
             const CallArg cast[] = {args[0], {.loc = loc, .value = callee}};
@@ -409,7 +369,7 @@ static Datum call_method(Elab *e, const Expr *expr, const Array *x) {
 
 // In the caller's scope, before the label opens its own: h: f(ln: norm(x)) puts ln beside h, not
 // inside.
-static CallArg *eval_arguments(Elab *e, const Args *args, int *holes) {
+CallArg *elab_arguments(Elab *e, const Args *args, int *holes) {
     CallArg *out = arena_array(e->arena, CallArg, args->count + 1);
     for (int i = 0; i < args->count; i++) {
         const Expr *value = args->at[i].value;
@@ -422,16 +382,6 @@ static CallArg *eval_arguments(Elab *e, const Args *args, int *holes) {
     return out;
 }
 
-static Datum make_instance(Elab *e, const Expr *expr, const char *scope, Datum callee,
-                           const CallArg *args) {
-    if (callee.kind != DATUM_FUNCTION && callee.kind != DATUM_BUILTIN &&
-        callee.kind != DATUM_INSTANCE)
-        return elab_apply(e, expr->loc, callee, NULL, 0); // says that it can't be called
-    Instance *in = arena_new(e->arena, Instance);
-    *in = (Instance){scope, callee, args, expr->args.count, expr->loc};
-    return (Datum){.kind = DATUM_INSTANCE, .as.instance = in};
-}
-
 // The label's path becomes the scope of a new application.
 static Datum call_labelled(Elab *e, const Expr *expr, Datum callee, const CallArg *args,
                            int holes) {
@@ -440,13 +390,8 @@ static Datum call_labelled(Elab *e, const Expr *expr, Datum callee, const CallAr
     if (!scope || !elab_reach(e, label->loc, CODE_LABEL_TWICE, scope, expr))
         return datum_error();
     if (holes > 0)
-        return make_instance(e, expr, scope, callee, args);
-    Application application = {.scope = scope};
-    Application *const outer = e->application;
-    e->application = &application;
-    const Datum out = elab_apply(e, expr->loc, callee, args, expr->args.count);
-    e->application = outer;
-    return out;
+        return elab_instance(e, expr->loc, scope, callee, args, expr->args.count);
+    return elab_apply_in(e, expr->loc, scope, callee, args, expr->args.count);
 }
 
 // x.dim(i) is the one method; everything else is a callee and arguments.
@@ -466,7 +411,7 @@ Datum elab_call(Elab *e, const Expr *expr) {
         callee = elab_expr(e, expr->left);
     }
     int holes = 0;
-    const CallArg *args = eval_arguments(e, &expr->args, &holes);
+    const CallArg *args = elab_arguments(e, &expr->args, &holes);
     if (callee.kind == DATUM_ERROR)
         return callee;
     if (expr->as.label)

@@ -330,9 +330,10 @@ static void add_results(Elab *e, const Frame *frame) {
 // In the order of states, not of stores: the same text gives the same graph.
 static void add_commits(Elab *e) {
     for (int i = 0; i < e->module->state_count; i++) {
-        const StateSlot *slot = elab_slot(e, e->module->state[i]);
-        if (slot->current)
-            graph_add_commit(e->builder.g, e->module->state[i], slot->current);
+        State *s = e->module->state[i];
+        Value *last = elab_slot(e, s)->current;
+        if (last)
+            graph_add_commit(e->builder.g, s, build_cast(elab_at(e, s->loc), last, s->type.dtype));
     }
 }
 
@@ -478,8 +479,13 @@ static StmtList choose_entries(Elab *e) {
 // With every entry seen, a rule of the model that matched nothing is a mistake.
 // Where only some entries were asked for, a rule may speak of states of the others.
 static void check_rules_matched(Elab *e) {
-    for (int i = 0; e->in->entry_count == 0 && i < e->rules.count; i++) {
+    // Without any entry there are no states to speak of.
+    const bool all = e->in->entry_count == 0 && e->module->entry_count > 1;
+    for (int i = 0; all && i < e->rules.count; i++) {
         const Rule *rule = e->rules.at[i];
+        if (rule->wrap && !rule->wrapped)
+            elab_fail(e, rule->decl->glob_loc[0], CODE_WRAP, "name the label of the call",
+                      "\"%s\" is the path of no labelled call to wrap", rule->decl->glob[0]);
         for (int k = 0; k < rule->glob_count; k++)
             if (!rule->matched[k])
                 elab_fail(e, rule->decl->glob_loc[k], CODE_RULE, NULL,

@@ -42,6 +42,8 @@ static Datum eval_name(Elab *e, const Expr *expr) {
     // A name is bound to the state itself, since what it is worth changes with each store.
     if (found && found->kind == DATUM_STATE)
         return elab_state_value(e, found->as.state);
+    if (found && found->kind == DATUM_INSTANCE && e->part)
+        return elab_instance_part(e, expr->loc, found->as.instance);
     if (found)
         return *found;
     const Builtin *b = builtin_find(expr->as.text);

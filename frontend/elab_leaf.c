@@ -98,7 +98,7 @@ static const char *published_name(Elab *e, const LeafDecl *leaf, const char *pat
                                          slice_names(e, leaf)));
 }
 
-// In the text's order: later rules win.
+// In the text's order: later rules win. What a state is stored as concerns floats only.
 static void apply_rules(Elab *e, State *s) {
     for (int i = 0; i < e->rules.count; i++) {
         Rule *rule = e->rules.at[i];
@@ -106,8 +106,15 @@ static void apply_rules(Elab *e, State *s) {
             continue;
         if (rule->frozen >= 0 && s->kind == STATE_PARAM)
             s->frozen = rule->frozen == 1;
+        // What is trained after all is kept as it was declared, whatever was said before.
+        if (rule->frozen == 0)
+            s->type.dtype = elab_slot(e, s)->type.dtype;
         if (rule->decay >= 0)
             s->decay = rule->decay;
+        if (rule->precision != DT_COUNT)
+            s->precision = dtype_name(rule->precision);
+        if (rule->store != DT_COUNT && dtype_is_float(s->type.dtype))
+            s->type.dtype = rule->store;
     }
 }
 
@@ -115,8 +122,11 @@ static void apply_rules(Elab *e, State *s) {
 static State *add_state(Elab *e, const LeafDecl *leaf, const char *path, const Shape *shape,
                         Type type) {
     StateKind kind = STATE_PARAM;
+    const char *copied = elab_copied_path(e, path);
     if (!leaf->is_param)
         kind = leaf->transient ? STATE_TRANSIENT : STATE_SAVED;
+    else if (copied)
+        kind = STATE_SAVED; // no gradient reaches a copy
     Init init = default_init(leaf, shape);
     if (leaf->init && !eval_init(e, leaf, &init))
         return NULL;
@@ -124,8 +134,31 @@ static State *add_state(Elab *e, const LeafDecl *leaf, const char *path, const S
     s->file = published_name(e, leaf, path);
     StateSlot *slot = elab_slot(e, s);
     slot->init = init;
+    slot->key = copied ? copied : path;
+    slot->type = type;
     for (int i = 0; i < shape->rank; i++)
         slot->factors[i] = shape->factors[i];
+    apply_rules(e, s);
+    return s;
+}
+
+State *elab_copy_state(Elab *e, const State *of, const char *path) {
+    const StateSlot from = *elab_slot(e, of);
+    State *s = module_add_state(e->module, path, from.type, STATE_SAVED, of->loc);
+    // The published name differs from the path in its last part only: what `as` replaced.
+    size_t same = 0;
+    while (of->name[same] && of->name[same] == of->file[same])
+        same++;
+    while (same > 0 && of->name[same - 1] != '.')
+        same--;
+    const size_t tail = strlen(of->name) - same;
+    s->file = intern(e->names, arena_format(e->arena, "%.*s%s", (int)(strlen(path) - tail), path,
+                                            of->file + same));
+    StateSlot *slot = elab_slot(e, s);
+    slot->init = from.init;
+    slot->key = from.key;
+    slot->type = from.type;
+    memcpy(slot->factors, from.factors, sizeof slot->factors);
     apply_rules(e, s);
     return s;
 }
@@ -152,12 +185,10 @@ Datum elab_leaf(Elab *e, const LeafDecl *leaf, const char *name) {
     if (!s)
         return datum_error();
     // An entry with accumulate counts the batch smaller, and so may see another shape.
-    if (!type_equal(&s->type, &type)) {
-        const Datum failed =
-            elab_fail(e, leaf->loc, CODE_STATE_TYPE, NULL, "%s is %s here and %s elsewhere", path,
-                      type_text(e->arena, &type), type_text(e->arena, &s->type));
-        return failed;
-    }
+    const Type *declared = &elab_slot(e, s)->type;
+    if (!type_equal(declared, &type))
+        return elab_fail(e, leaf->loc, CODE_STATE_TYPE, NULL, "%s is %s here and %s elsewhere",
+                         path, type_text(e->arena, &type), type_text(e->arena, declared));
     return (Datum){.kind = DATUM_STATE, .as.state = s};
 }
 
@@ -177,7 +208,8 @@ Datum elab_state_value(Elab *e, State *s) {
                 graph_add_typed(e->builder.g, OP_STATE, NULL, 0, &attr, 1, &s->type, 1, origin)
                     ->result;
         }
-        out->value = slot->read;
+        Builder *b = elab_at(e, s->loc);
+        out->value = build_cast(b, slot->read, slot->type.dtype);
     }
     return datum_array(out);
 }
@@ -188,11 +220,6 @@ static State *store_target(Elab *e, const Expr *target) {
         const Datum *found = frame_find(e->frame, target->as.text);
         if (found && found->kind == DATUM_STATE)
             return found->as.state;
-        if (found && found->kind == DATUM_INSTANCE) {
-            elab_fail(e, target->loc, CODE_UNSUPPORTED, NULL,
-                      "storing to all state of an instance is not supported yet");
-            return NULL;
-        }
         if (found && found->kind == DATUM_ERROR)
             return NULL;
         if (!found) {
@@ -205,37 +232,47 @@ static State *store_target(Elab *e, const Expr *target) {
     return NULL;
 }
 
-// Later reads of the name give `next`; the entry's end commits it.
+// Later reads of the state give `next`; the entry's end commits it.
+static void set_current(Elab *e, Loc loc, const State *state, Value *next) {
+    if (elab_slot(e, state)->trained)
+        elab_fail(e, loc, CODE_TWICE_TRAINED, NULL, "%s is changed by a minimize of this entry",
+                  state->name);
+    else if (next)
+        elab_slot(e, state)->current = next;
+}
+
+void elab_store_whole(Elab *e, Loc loc, State *state, Datum value) {
+    const Type type = elab_slot(e, state)->type;
+    Value *next = arith_shaped(e, loc, value, &type);
+    if (next && next->type.dtype != type.dtype) {
+        elab_fail(e, loc, CODE_STORE, "f32(x), bf16(x) and i32(x) convert",
+                  "%s is stored to %s, which is %s", dtype_name(next->type.dtype), state->name,
+                  dtype_name(type.dtype));
+        return;
+    }
+    set_current(e, loc, state, next);
+}
+
 void elab_store(Elab *e, const Stmt *s) {
     const bool part = s->left->kind == EXPR_INDEX;
     const Expr *target = part ? s->left->left : s->left;
+    const Datum *found = target->kind == EXPR_NAME ? frame_find(e->frame, target->as.text) : NULL;
+    if (found && found->kind == DATUM_INSTANCE && !part) {
+        elab_store_instance(e, s, found->as.instance);
+        return;
+    }
     State *state = store_target(e, target);
     // Evaluated even where the target is wrong, for its own mistakes.
     const Datum value = elab_expr(e, s->value);
     if (!state || value.kind == DATUM_ERROR)
         return;
-    StateSlot *slot = elab_slot(e, state);
-    if (slot->trained) {
-        elab_fail(e, s->loc, CODE_TWICE_TRAINED, NULL, "%s is changed by a minimize of this entry",
-                  state->name);
+    if (!part) {
+        elab_store_whole(e, s->loc, state, value);
         return;
     }
-    Value *next;
-    if (part) {
-        // The whole state, with the part replaced.
-        next = elab_update_part(e, s->left, elab_state_value(e, state).as.array->value, value);
-    } else {
-        next = arith_shaped(e, s->loc, value, &state->type);
-        if (next && next->type.dtype != state->type.dtype) {
-            elab_fail(e, s->loc, CODE_STORE, "f32(x), bf16(x) and i32(x) convert",
-                      "%s is stored to %s, which is %s", dtype_name(next->type.dtype), state->name,
-                      dtype_name(state->type.dtype));
-            return;
-        }
-    }
-    if (next)
-        // Asked for again: the index of a part may have made states and moved the slots.
-        elab_slot(e, state)->current = next;
+    // The whole state, with the part replaced.
+    Value *old = elab_state_value(e, state).as.array->value;
+    set_current(e, s->loc, state, elab_update_part(e, s->left, old, value));
 }
 
 // 63 bits of FNV-1a over the text, then the number: the same on every machine.
@@ -264,11 +301,12 @@ static double fan_out(const Type *t) {
     return fan;
 }
 
-// The key comes from the path alone, not from the order in which states are made.
+// The key comes from the path alone, not from the order in which states are made: a copy draws what
+// it is a copy of.
 static Value *random_first(Elab *e, const State *s, Op op, const char *first, double a,
                            const char *second, double b) {
     const Attr attr[] = {attr_ints("shape", s->type.dim, s->type.rank),
-                         attr_int("key", elab_key(s->name, 0)), attr_float(first, a),
+                         attr_int("key", elab_key(elab_slot(e, s)->key, 0)), attr_float(first, a),
                          attr_float(second, b)};
     return build_op(&e->builder, op, (Value *[]){elab_seed(e)}, 1, attr, 4);
 }

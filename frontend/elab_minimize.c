@@ -210,6 +210,10 @@ static int choose_params(Elab *e, const Stmt *s, const Plan *plan, const Value *
         if (slot->trained || slot->current)
             elab_fail(e, s->loc, CODE_TWICE_TRAINED, "split them by only = \"path.**\"",
                       "%s is changed twice in this entry", state->name);
+        if (state->type.dtype == DT_BF16 && slot->type.dtype == DT_F32)
+            elab_fail(e, s->loc, CODE_STORED, "freeze it, or leave its store rule out",
+                      "%s is stored as %s, in which the steps of an optimizer would be lost",
+                      state->name, dtype_name(state->type.dtype));
         slot->trained = loss;
         // The version at the entry's start, which the loss was computed from.
         operand[2 + count] = slot->read;

@@ -32,6 +32,12 @@ typedef struct CallSite {
 
 // A rule: the parsed globs and the evaluated settings of an `at` block.
 typedef struct {
+    Datum callee;
+    const struct CallArg *args; // as written, with two holes: what is wrapped, and its argument
+    int count;
+} Wrap;
+
+typedef struct {
     const RuleDecl *decl;
     int glob_count;
     struct Glob **glob;
@@ -39,6 +45,10 @@ typedef struct {
     double decay;  // negative: not said
     int frozen;    // 1, 0, or -1: not said
     int training;  // 1, 0, or -1: not said
+    const Wrap *wrap; // or NULL
+    bool wrapped;     // a call was
+    DType store;      // of the state itself; DT_COUNT: not said
+    DType precision;  // of what is computed with it; DT_COUNT: not said
 } Rule;
 
 typedef struct {
@@ -49,9 +59,11 @@ typedef struct {
 // A state and, while one entry is being elaborated, its versions there.
 typedef struct {
     Init init;
+    const char *key; // path that keys its first draw: of a copy, that of what it is a copy of
     const Value *trained; // loss of the minimize that changes it in this entry
     Value *read;          // its `state` node in this entry
     Value *current;       // what was stored last in this entry, or NULL
+    Type type;            // as declared; the state itself may be stored in another element type
     const Factors *factors[RANK_MAX];
 } StateSlot;
 
@@ -60,6 +72,11 @@ typedef struct {
     const char *path; // scope.name
     Datum value;
 } Emitted;
+
+// Parameters under one scope start as copies of those under another, and are not trained.
+typedef struct {
+    const char *scope, *of; // interned
+} Copy;
 
 typedef struct Elab {
     Arena *arena;
@@ -101,6 +118,10 @@ typedef struct Elab {
     StateSlot *slot; // by State.id
     int64_t steps_done, operators_before;
     bool stopped; // a limit was passed: nothing more is evaluated
+
+    Copy *copy; // in the order in which they were met
+    int copy_count, copy_capacity;
+    const char *part; // "q.weight": instances stand for their state of that name; NULL: for themselves
 
     const char *use_stack[64]; // files being read, against cycles
     int use_depth;
@@ -157,6 +178,8 @@ typedef struct CallArg {
     Datum value;
     bool hole;
 } CallArg;
+// Arguments in the caller's scope; holes counts those left open.
+CallArg *elab_arguments(Elab *e, const Args *args, int *holes);
 // Calls any callable with evaluated arguments.
 Datum elab_apply(Elab *e, Loc loc, Datum callee, const CallArg *args, int count);
 void elab_body(Elab *e, const Body *body);
@@ -171,6 +194,22 @@ typedef struct {
 } Shape;
 bool elab_shape(Elab *e, const Args *dims, Loc loc, Shape *out);
 bool elab_dim(Elab *e, Loc loc, Datum d, int64_t *out);
+
+// --- instances (elab_instance.c) ---
+Datum elab_instance(Elab *e, Loc loc, const char *scope, Datum callee, const CallArg *args,
+                    int count);
+Datum elab_call_instance(Elab *e, Loc loc, const Instance *in, const CallArg *args, int count);
+// A call as a new application of that scope, wrapped where a rule of the model says so.
+Datum elab_apply_in(Elab *e, Loc loc, const char *scope, Datum callee, const CallArg *args,
+                    int count);
+// The instance over parameters of its own, under the scope of the application.
+Datum elab_copy_instance(Elab *e, Loc loc, const Instance *of);
+// The path that the state at path is a copy of, or NULL.
+const char *elab_copied_path(Elab *e, const char *path);
+// The value of the instance's state that e->part names.
+Datum elab_instance_part(Elab *e, Loc loc, const Instance *in);
+// target <- value for each of the instance's parameters and saved states.
+void elab_store_instance(Elab *e, const Stmt *stmt, const Instance *target);
 
 // --- arithmetic (arith.c) ---
 Datum arith_binary(Elab *e, Loc loc, BinaryOp op, Datum x, Datum y);
@@ -192,6 +231,10 @@ Datum elab_leaf(Elab *e, const LeafDecl *leaf, const char *name);
 // The tensor a state is worth now.
 Datum elab_state_value(Elab *e, State *s);
 void elab_store(Elab *e, const Stmt *s);
+// All of the state gets the value.
+void elab_store_whole(Elab *e, Loc loc, State *state, Datum value);
+// A state at path that starts as the other one does, and is not trained.
+State *elab_copy_state(Elab *e, const State *of, const char *path);
 StateSlot *elab_slot(Elab *e, const State *s);
 // Reaches the path once in this application; false after a diagnostic.
 bool elab_reach(Elab *e, Loc loc, int code, const char *path, const void *syntax);
@@ -208,9 +251,13 @@ int64_t elab_find_accumulate(Elab *e, const Body *body);
 bool elab_has_minimize(const Body *body);
 // Parses an `at` block. NULL after diagnostics.
 Rule *elab_rule(Elab *e, const RuleDecl *decl);
-// Whether the rule speaks of the state; remembers that it did.
+// Whether the rule speaks of the state: of its path, its published name, or a scope it is in.
+// Remembers that it did.
 bool rule_match(Rule *rule, const State *s);
+// Whether it speaks of the scope or of one around it.
 bool rule_match_path(Rule *rule, const char *path);
+// Whether it speaks of the very scope.
+bool rule_match_scope(Rule *rule, const char *scope);
 
 // A path pattern: `*` inside a component, `**` for any number of components, {a,b} for either.
 typedef struct Glob Glob;

@@ -9,6 +9,8 @@
 // the text.
 //
 //     "h.*.{q,v}_proj"  =>  h.*.q_proj, h.*.v_proj
+//
+// A pattern that fits a scope speaks of all that is in it: "net" of net.0.weight as well.
 #include "frontend/elaborate.h"
 
 #include "ir/check.h"
@@ -114,8 +116,9 @@ static bool split_parts(const char *text, Parts *out) {
     return true;
 }
 
-// match[k]: the pattern's components so far fit the path's first k.
-static bool choice_match(const char *pattern, const Parts *path) {
+// match[k]: the pattern's components so far fit the path's first k. The path may go on behind them
+// by so many.
+static bool choice_match(const char *pattern, const Parts *path, int around) {
     Parts want;
     if (!split_parts(pattern, &want))
         return false;
@@ -133,17 +136,24 @@ static bool choice_match(const char *pattern, const Parts *path) {
         if (!any)
             match[0] = false;
     }
-    return match[path->count];
+    for (int k = path->count; k >= 1 && k >= path->count - around; k--)
+        if (match[k])
+            return true;
+    return path->count == 0 && match[0];
 }
 
-bool glob_match(const Glob *g, const char *path) {
+static bool glob_match_prefix(const Glob *g, const char *path, int around) {
     Parts parts;
     if (!split_parts(path, &parts))
         return false;
     for (int i = 0; i < g->count; i++)
-        if (choice_match(g->choice[i], &parts))
+        if (choice_match(g->choice[i], &parts, around))
             return true;
     return false;
+}
+
+bool glob_match(const Glob *g, const char *path) {
+    return glob_match_prefix(g, path, PATH_PARTS_MAX);
 }
 
 static bool setting_flag(Elab *e, const Setting *s, Datum d, int *out) {
@@ -155,40 +165,86 @@ static bool setting_flag(Elab *e, const Setting *s, Datum d, int *out) {
     return d.kind == DATUM_BOOL;
 }
 
-// decay, frozen and training take effect; others of the language are refused by name.
+// f32 or bf16.
+static void setting_float(Elab *e, const Setting *s, Datum d, DType *out) {
+    if (d.kind == DATUM_DTYPE && dtype_is_float(d.as.dtype))
+        *out = d.as.dtype;
+    else if (d.kind != DATUM_ERROR)
+        elab_fail(e, s->loc, CODE_SETTING, NULL, "%s is f32 or bf16", s->name);
+}
+
+// wrap = lora(_, _, rank = 16): a call that is not made yet.
+static void setting_wrap(Elab *e, Rule *rule, const Setting *s) {
+    const Expr *call = s->value;
+    int holes = 0;
+    if (call->kind != EXPR_CALL || call->as.label) {
+        elab_fail(e, s->loc, CODE_WRAP, "wrap = lora(_, _, rank = 16)",
+                  "wrap is a call with two open arguments");
+        return;
+    }
+    const Datum callee = elab_expr(e, call->left);
+    const CallArg *args = elab_arguments(e, &call->args, &holes);
+    if (callee.kind == DATUM_ERROR)
+        return;
+    if (holes != 2 || (callee.kind != DATUM_FUNCTION && callee.kind != DATUM_BUILTIN)) {
+        elab_fail(e, s->loc, CODE_WRAP, "wrap = lora(_, _, rank = 16)",
+                  "wrap calls a function with two open arguments: what is wrapped, and its "
+                  "argument");
+        return;
+    }
+    Wrap *wrap = arena_new(e->arena, Wrap);
+    *wrap = (Wrap){callee, args, call->args.count};
+    rule->wrap = wrap;
+}
+
+static const char *const rule_known[] = {"decay", "frozen",    "training",
+                                         "store", "precision", "wrap"};
+// The order is that of rule_known.
+enum { RULE_DECAY, RULE_FROZEN, RULE_TRAINING, RULE_STORE, RULE_PRECISION, RULE_WRAP, RULE_COUNT };
+
+// What a rule in a minimize can't say: it holds for all entries.
+static bool is_of_model(int which) {
+    return which == RULE_TRAINING || which >= RULE_STORE;
+}
+
 static void rule_setting(Elab *e, Rule *rule, const Setting *s) {
-    static const char *const known[] = {"decay", "frozen",    "training",
-                                        "store", "precision", "wrap"};
-    enum { DECAY, FROZEN, TRAINING, STORE, KNOWN = sizeof known / sizeof known[0] };
     int which = 0;
-    // known is in the order of the enum; what stands from STORE on is refused.
-    while (which < KNOWN && strcmp(known[which], s->name) != 0)
+    while (which < RULE_COUNT && strcmp(rule_known[which], s->name) != 0)
         which++;
-    if (which == KNOWN) {
-        elab_fail(e, s->loc, CODE_SETTING, elab_suggest(e, s->name, known, KNOWN),
+    if (which == RULE_COUNT) {
+        elab_fail(e, s->loc, CODE_SETTING, elab_suggest(e, s->name, rule_known, RULE_COUNT),
                   "a rule has no setting %s", s->name);
         return;
     }
-    if (which >= STORE) {
-        elab_fail(e, s->loc, CODE_UNSUPPORTED, NULL, "%s in a rule is not supported yet", s->name);
+    if (e->entry && is_of_model(which)) {
+        elab_fail(e, s->loc, CODE_SETTING, NULL,
+                  "%s stands in a rule of the model: it holds for all entries", s->name);
+        return;
+    }
+    if (which == RULE_WRAP) {
+        setting_wrap(e, rule, s);
         return;
     }
     const Datum d = elab_expr(e, s->value);
-    if (which == FROZEN) {
+    if (which == RULE_FROZEN)
         setting_flag(e, s, d, &rule->frozen);
-    } else if (which == TRAINING) {
+    else if (which == RULE_TRAINING)
         setting_flag(e, s, d, &rule->training);
-    } else if (datum_is_number(d) && datum_number(d) >= 0) {
+    else if (which == RULE_STORE)
+        setting_float(e, s, d, &rule->store);
+    else if (which == RULE_PRECISION)
+        setting_float(e, s, d, &rule->precision);
+    else if (datum_is_number(d) && datum_number(d) >= 0)
         rule->decay = datum_number(d);
-    } else if (d.kind != DATUM_ERROR) {
+    else if (d.kind != DATUM_ERROR)
         elab_fail(e, s->loc, CODE_SETTING, NULL, "decay must be a number of at least 0, got %s",
                   datum_describe(e->arena, d));
-    }
 }
 
 Rule *elab_rule(Elab *e, const RuleDecl *decl) {
     Rule *rule = arena_new(e->arena, Rule);
     *rule = (Rule){.decl = decl, .decay = -1, .frozen = -1, .training = -1};
+    rule->store = rule->precision = DT_COUNT;
     rule->glob_count = decl->glob_count;
     rule->glob = arena_array(e->arena, Glob *, decl->glob_count);
     rule->matched = arena_array(e->arena, bool, decl->glob_count);
@@ -202,13 +258,22 @@ Rule *elab_rule(Elab *e, const RuleDecl *decl) {
     return rule;
 }
 
-// All globs are tried, since each remembers whether it has matched.
-bool rule_match_path(Rule *rule, const char *path) {
+// All globs are tried, since each remembers whether it has matched. around: how many parts at the
+// end of the path may be left out, so that a scope speaks of all in it.
+static bool match_any(Rule *rule, const char *path, int around) {
     bool any = false;
     for (int i = 0; i < rule->glob_count; i++)
-        if (glob_match(rule->glob[i], path))
+        if (glob_match_prefix(rule->glob[i], path, around))
             any = rule->matched[i] = true;
     return any;
+}
+
+bool rule_match_path(Rule *rule, const char *path) {
+    return match_any(rule, path, PATH_PARTS_MAX);
+}
+
+bool rule_match_scope(Rule *rule, const char *scope) {
+    return match_any(rule, scope, 0);
 }
 
 // Users may write a parameter's path or its published name.

@@ -132,6 +132,11 @@ static bool state_set_attrs(Parser *p, State *s, Loc loc) {
     // Written so that NaN is refused, too.
     if (decay && !(decay->as.f >= 0))
         return diag_error(p->r.diag, loc, 608, "decay is not negative");
+    const char *precision =
+        reader_attr(&p->r, "precision") ? reader_text(&p->r, "precision") : NULL;
+    if (precision && strcmp(precision, "f32") != 0 && strcmp(precision, "bf16") != 0)
+        return diag_error(p->r.diag, loc, 608, "precision is f32 or bf16");
+    s->precision = precision;
     s->frozen = frozen && frozen->as.i == 1;
     // -1: the state says nothing about decay.
     s->decay = decay ? decay->as.f : -1;
@@ -149,7 +154,8 @@ static bool parse_state(Parser *p) {
     if (!reader_expect(&p->r, TOKEN_GLOBAL, "@ and the state's name", &name) ||
         !reader_check_name(&p->r, &name, "a state") || !reader_expect_mark(&p->r, ':') ||
         !reader_type(&p->r, &type) ||
-        !reader_attrs(&p->r, "kind:text file:text? frozen:int? decay:float?", "state", name.loc) ||
+        !reader_attrs(&p->r, "kind:text file:text? frozen:int? decay:float? precision:text?",
+                      "state", name.loc) ||
         !reader_place(&p->r, &place, &relocated))
         return false;
     StateKind kind;

@@ -296,7 +296,8 @@ static void put_graph(Printer *p, const Graph *g) {
     put(p, g->result_count ? "\n}\n" : "}\n");
 }
 
-// What equals its default is left out: file like name, not frozen, no decay.
+// What equals its default is left out: file like name, not frozen, no decay, no
+// precision.
 static void put_state(Printer *p, const State *s) {
     // By StateKind; graph_parse.c reads the same words.
     static const char *const kind_name[] = {"param", "saved", "transient", "optimizer"};
@@ -304,7 +305,7 @@ static void put_state(Printer *p, const State *s) {
     put(p, s->name);
     put(p, ": ");
     put_type(p, &s->type);
-    Attr attr[4];
+    Attr attr[5];
     int count = 0;
     attr[count++] = attr_text("kind", kind_name[s->kind]);
     // Most states are called alike in weight files.
@@ -315,6 +316,8 @@ static void put_state(Printer *p, const State *s) {
     // Negative: nothing was said.
     if (s->decay >= 0)
         attr[count++] = attr_float("decay", s->decay);
+    if (s->precision)
+        attr[count++] = attr_text("precision", s->precision);
     put_attrs(p, attr, count);
     put_loc(p, s->loc);
     put(p, "\n");

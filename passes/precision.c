@@ -9,6 +9,8 @@
 //   lookup in a parameter       rows of an embedding are activations: low at once, the table stays
 //   f32 pointwise, shape, rowwise   low where an operand is; parameters of norms stay f32 where the
 //   row allows reduce                      f32: statistics and losses leaves, updates, the rest f32
+// A rule may say the precision of what is computed with a parameter (State.precision): it wins over
+// the entry's. Where the minimizes of an entry differ, what one in f32 depends on stays in f32.
 // A pointwise operator with a constant that bf16 can't hold computes in f32 and narrows its result,
 // so that scales are not rounded. Parameters are cast once, through views where they are free;
 // results, commits and minimize see the types they saw before. Cost: O(nodes).
@@ -21,7 +23,10 @@
 
 typedef struct {
     PassCtx *cx;
+    const Module *m;
     Graph *g;
+    bool all;   // the entry is in bf16; else only what a parameter's rule says
+    bool *wide; // by value id: a minimize in f32 depends on it; NULL: none does
     Rewrite rw;
     Value **low;    // by value id: the bf16 version of an f32 value, or NULL
     bool *is_low;   // by value id: bf16 is its natural form
@@ -199,10 +204,10 @@ static void visit_pointwise(Precision *p, Node *n) {
         make_low(p, n);
 }
 
-static void visit_indexed(Precision *p, Node *n) {
+static void visit_indexed(Precision *p, Node *n, bool low) {
     if (op_info(n->op)->lowering != LOWER_SCALAR)
         keep_full(p, n); // sums by index
-    else if (reads_parameter(n))
+    else if (low && reads_parameter(n))
         keep_and_narrow(p, n);
     else if (any_low(p, n))
         make_first_low(p, n);
@@ -219,20 +224,52 @@ static void visit_shape(Precision *p, Node *n) {
         keep_full(p, n);
 }
 
+// q, k and v; an offset stays whole.
+static void visit_attention(Precision *p, Node *n, bool low) {
+    if (!low)
+        keep_full(p, n);
+    else if (n->op == OP_ATTENTION)
+        replace_node(p, n, operands(p, n, 3));
+    else
+        make_low(p, n); // a gradient that grad made
+}
+
+// What the rules say of the parameters that n reads, directly or through views and casts; NULL:
+// nothing. f32 wins.
+static const char *said_precision(const Precision *p, const Node *n) {
+    const char *said = NULL;
+    for (int i = 0; i < n->input_count; i++) {
+        const Value *v = n->input[i];
+        while (match_view(v->def) || v->def->op == OP_CAST)
+            v = v->def->input[0];
+        if (v->def->op != OP_STATE)
+            continue;
+        const State *s = module_find_state(p->m, node_text(v->def, "name", ""));
+        if (s && s->precision && (!said || strcmp(s->precision, "f32") == 0))
+            said = s->precision;
+    }
+    return said;
+}
+
 static void visit(Precision *p, Node *n) {
     p->b.origin = node_origin(n);
+    const char *said = said_precision(p, n);
+    const bool low = said ? strcmp(said, "bf16") == 0 : p->all;
+    const bool wide = p->wide && n->result_count > 0 && p->wide[n->result[0].id];
     // Backward and update nodes keep the types they have in the text.
-    if (n->phase != PHASE_FORWARD) {
+    if (n->phase != PHASE_FORWARD || (said && !low) || wide) {
         keep_full(p, n);
         return;
     }
     switch (op_info(n->op)->family) {
     case FAMILY_CONTRACTION:
-        make_low(p, n);
+        if (low)
+            make_low(p, n);
+        else
+            keep_full(p, n);
         break;
     case FAMILY_ATTENTION:
-        // q, k and v; an offset stays whole.
-        replace_node(p, n, operands(p, n, 3));
+        visit_attention(p, n, low);
         break;
     case FAMILY_POINTWISE:
         visit_pointwise(p, n);
@@ -247,7 +284,7 @@ static void visit(Precision *p, Node *n) {
             keep_full(p, n);
         break;
     case FAMILY_INDEXED:
-        visit_indexed(p, n);
+        visit_indexed(p, n, low);
         break;
     case FAMILY_LEAF:
     case FAMILY_REDUCE:
@@ -258,22 +295,58 @@ static void visit(Precision *p, Node *n) {
     }
 }
 
-// What the command line says, or else the entry's own minimize.
-static const char *asked_precision(const Graph *g, const PassCtx *cx) {
-    if (cx->options && cx->options->precision)
-        return cx->options->precision;
-    for (int i = 0; i < g->node_count; i++)
-        if (op_info(g->node[i]->op)->family == FAMILY_TRAINING)
-            return node_text(g->node[i], "precision", "f32");
-    return "f32";
+// A minimize's own precision; NULL: n is none.
+static const char *precision_of(const Node *n) {
+    return op_info(n->op)->family == FAMILY_TRAINING ? node_text(n, "precision", "f32") : NULL;
 }
 
-static PassResult lower_graph(Graph *g, PassCtx *cx) {
-    const char *asked = asked_precision(g, cx);
+// What the command line says, or else one of the entry's minimizes.
+static bool asks_bf16(const Graph *g, const PassCtx *cx) {
+    if (cx->options && cx->options->precision)
+        return strcmp(cx->options->precision, "bf16") == 0;
+    for (int i = 0; i < g->node_count; i++) {
+        const char *said = precision_of(g->node[i]);
+        if (said && strcmp(said, "bf16") == 0)
+            return true;
+    }
+    return false;
+}
+
+// Marks what the minimizes in f32 are computed from, where the text decides. NULL where there is
+// none.
+static bool *mark_wide(const Graph *g, const PassCtx *cx) {
+    if (cx->options && cx->options->precision)
+        return NULL;
+    bool *wide = arena_array(cx->scratch, bool, g->value_limit);
+    bool any = false;
+    for (int i = g->node_count - 1; i >= 0; i--) {
+        const Node *n = g->node[i];
+        const char *said = precision_of(n);
+        bool needed = said && strcmp(said, "f32") == 0;
+        any = any || needed;
+        for (int k = 0; k < n->result_count; k++)
+            needed = needed || wide[n->result[k].id];
+        for (int k = 0; needed && k < n->input_count; k++)
+            wide[n->input[k]->id] = true;
+    }
+    return any ? wide : NULL;
+}
+
+// Whether a rule asks for bf16 with some parameter, whatever the entry does.
+static bool any_low_state(const Module *m) {
+    for (int i = 0; i < m->state_count; i++)
+        if (m->state[i]->precision && strcmp(m->state[i]->precision, "bf16") == 0)
+            return true;
+    return false;
+}
+
+static PassResult lower_graph(const Module *m, Graph *g, PassCtx *cx) {
+    const bool all = asks_bf16(g, cx);
     // First values are made in full.
-    if (strcmp(asked, "bf16") != 0 || strcmp(g->name, "init") == 0)
+    if ((!all && !any_low_state(m)) || strcmp(g->name, "init") == 0)
         return PASS_SAME;
-    Precision p = {.cx = cx, .g = g, .b = {.g = g}};
+    Precision p = {.cx = cx, .m = m, .g = g, .all = all, .b = {.g = g}};
+    p.wide = all ? mark_wide(g, cx) : NULL;
     rewrite_begin(&p.rw, g, cx->scratch);
     p.low = arena_array(cx->scratch, Value *, p.rw.limit);
     p.is_low = arena_array(cx->scratch, bool, p.rw.limit);
@@ -292,7 +365,7 @@ static PassResult lower_graph(Graph *g, PassCtx *cx) {
 PassResult pass_precision(Module *m, PassCtx *cx) {
     PassResult result = PASS_SAME;
     for (int i = 0; i < m->entry_count; i++)
-        if (lower_graph(m->entry[i], cx) == PASS_CHANGED)
+        if (lower_graph(m, m->entry[i], cx) == PASS_CHANGED)
             result = PASS_CHANGED;
     return result;
 }
