@@ -96,9 +96,11 @@ typedef struct {
 typedef struct {
     const char *name;
     Loc loc;
-    TypeExpr *type;     // NULL: anything
-    Expr *fallback;     // NULL: none
-    const char *key;    // as "key", or NULL
+    TypeExpr *type; // NULL: anything
+    Expr *fallback; // NULL: none
+    int key_count;
+    const char **key;   // as "key" or "other key": where a published config has it
+    Expr *allowed;      // in (values), or NULL: any
     const char *loader; // from loader, or NULL
 } Param;
 

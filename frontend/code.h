@@ -26,15 +26,16 @@ enum {
     CODE_USE = 212,    // a file that can't be used
     CODE_USE_CYCLE = 213,
     CODE_DEFINED_TWICE = 214,
-    CODE_MODEL = 215,     // no such model
-    CODE_ENTRY = 216,     // no such entry, or a wrong one
-    CODE_UNPACK = 217,    // names and values differ in number
-    CODE_KIND = 218,      // another kind of value was expected
-    CODE_STORE = 219,     // `<-` into something that is not state
-    CODE_HOLE = 220,      // an open argument without a label
-    CODE_VALUE = 221,     // a value out of its range
-    CODE_PUBLISHED = 222, // a published name with misplaced braces
-    CODE_EMITTED = 224,   // a pattern that matches nothing emitted
+    CODE_MODEL = 215,       // no such model
+    CODE_ENTRY = 216,       // no such entry, or a wrong one
+    CODE_UNPACK = 217,      // names and values differ in number
+    CODE_KIND = 218,        // another kind of value was expected
+    CODE_STORE = 219,       // `<-` into something that is not state
+    CODE_HOLE = 220,        // an open argument without a label
+    CODE_VALUE = 221,       // a value out of its range
+    CODE_PUBLISHED = 222,   // a published name with misplaced braces
+    CODE_EMITTED = 224,     // a pattern that matches nothing emitted
+    CODE_CONFIG_FILE = 229, // a published config that does not fit the model
     // Shapes and types.
     CODE_SHAPE = 331, // an argument's shape is not the signature's
     CODE_BROADCAST = 332,

@@ -1,6 +1,6 @@
-// The model's sizes and body, and its entries: each is one graph.
+// The model's body, and its entries: each is one graph.
 //
-// Sizes come from -D, then --config, then the text. An entry with accumulate = N is elaborated for
+// An entry with accumulate = N is elaborated for
 // one micro-batch: the leading size of its data, a size of the model, counts an N-th there.
 //
 // On entry: a parsed model without syntax errors. On exit: Module.entry holds "init" and the wanted
@@ -24,123 +24,6 @@ typedef struct {
     int count, capacity;
     const Stmt **at;
 } StmtList;
-
-// --- sizes ---
-
-static SizeOverride *find_override(const Elab *e, const char *name) {
-    for (int i = 0; i < e->in->size_count; i++)
-        if (strcmp(e->in->size[i].name, name) == 0)
-            return &e->in->size[i];
-    return NULL;
-}
-
-// A value on the command line: a number, true, false, or a word.
-static Datum parse_override(Elab *e, const SizeOverride *size) {
-    char *end;
-    // A number too large for 64 bits sets errno and is read again as a float.
-    errno = 0;
-    const long long whole = strtoll(size->value, &end, 10);
-    if (*size->value && !*end && errno == 0)
-        return datum_int(whole);
-    const double real = strtod(size->value, &end);
-    if (*size->value && !*end)
-        return datum_float(real);
-    if (strcmp(size->value, "true") == 0 || strcmp(size->value, "false") == 0)
-        return datum_bool(size->value[0] == 't');
-    return elab_fail(e, e->model->loc, CODE_SIZE, NULL, "-D %s=%s is no number, true or false",
-                     size->name, size->value);
-}
-
-// The config asked for by --config; NULL where none was, or after a diagnostic.
-static const ConfigDecl *find_config(Elab *e) {
-    if (!e->in->config)
-        return NULL;
-    const Body *body = &e->model->body;
-    const char **known = arena_array(e->arena, const char *, body->count + 1);
-    int count = 0;
-    for (int i = 0; i < body->count; i++) {
-        if (body->at[i]->kind != STMT_CONFIG)
-            continue;
-        known[count++] = body->at[i]->config->name;
-        if (strcmp(known[count - 1], e->in->config) == 0)
-            return body->at[i]->config;
-    }
-    elab_fail(e, e->model->loc, CODE_CONFIG, elab_suggest(e, e->in->config, known, count),
-              "model %s has no config %s", e->model->name, e->in->config);
-    return NULL;
-}
-
-static const Param *find_param(const Params *params, const char *name) {
-    for (int i = 0; i < params->count; i++)
-        if (strcmp(params->at[i].name, name) == 0)
-            return &params->at[i];
-    return NULL;
-}
-
-static void unknown_size(Elab *e, Loc loc, const char *name) {
-    const Params *params = &e->model->params;
-    const char **known = arena_array(e->arena, const char *, params->count + 1);
-    for (int i = 0; i < params->count; i++)
-        known[i] = params->at[i].name;
-    elab_fail(e, loc, CODE_SIZE, elab_suggest(e, name, known, params->count),
-              "model %s has no size %s", e->model->name, name);
-}
-
-// Every config, chosen or not, may only name sizes; every -D too.
-static void check_size_names(Elab *e) {
-    const Body *body = &e->model->body;
-    for (int i = 0; i < body->count; i++) {
-        if (body->at[i]->kind != STMT_CONFIG)
-            continue;
-        const Settings *settings = &body->at[i]->config->settings;
-        for (int k = 0; k < settings->count; k++)
-            if (!find_param(&e->model->params, settings->at[k].name))
-                unknown_size(e, settings->at[k].loc, settings->at[k].name);
-        for (int k = 0; k < i; k++)
-            if (body->at[k]->kind == STMT_CONFIG &&
-                body->at[k]->config->name == body->at[i]->config->name)
-                elab_fail(e, body->at[i]->config->loc, CODE_DEFINED_TWICE, NULL,
-                          "config %s is defined twice", body->at[i]->config->name);
-    }
-    for (int i = 0; i < e->in->size_count; i++) {
-        SizeOverride *size = &e->in->size[i];
-        size->used = find_param(&e->model->params, size->name) != NULL;
-        if (!size->used)
-            unknown_size(e, e->model->loc, size->name);
-    }
-}
-
-// -D beats --config beats the text.
-static Datum size_value(Elab *e, const Param *p, const ConfigDecl *config) {
-    const SizeOverride *override = find_override(e, p->name);
-    if (override)
-        return parse_override(e, override);
-    for (int i = 0; config && i < config->settings.count; i++)
-        if (config->settings.at[i].name == p->name)
-            return elab_expr(e, config->settings.at[i].value);
-    if (p->fallback)
-        return elab_expr(e, p->fallback);
-    return elab_fail(e, p->loc, CODE_MISSING, arena_format(e->arena, "give it by -D %s=1", p->name),
-                     "size %s has no value", p->name);
-}
-
-// Binds all sizes in order, and lists the whole ones in the module.
-static void bind_sizes(Elab *e, Frame *frame, const ConfigDecl *config) {
-    const Params *params = &e->model->params;
-    e->frame = frame;
-    e->module->size = arena_array(e->arena, ModelSize, params->count + 1);
-    for (int i = 0; i < params->count; i++) {
-        const Param *p = &params->at[i];
-        if (frame_find_here(frame, p->name))
-            elab_fail(e, p->loc, CODE_DEFINED_TWICE, NULL, "size %s is defined twice", p->name);
-        // Evaluated in the frame of the sizes bound so far: n = 4 * d.
-        const Datum d = size_value(e, p, config);
-        frame_set(frame, e->arena, p->name, d);
-        // Fractions, bools and texts are values of the text only; the module lists whole sizes.
-        if (d.kind == DATUM_INT)
-            e->module->size[e->module->size_count++] = (ModelSize){p->name, p->key, d.as.whole};
-    }
-}
 
 // --- the model's body ---
 
@@ -186,7 +69,7 @@ static const char *batch_size_name(Elab *e, const EntryDecl *entry) {
         if (!p->loader || !p->type)
             continue;
         const Expr *dim = p->type->dims.count ? p->type->dims.at[0].value : NULL;
-        if (!dim || dim->kind != EXPR_NAME || !find_param(&e->model->params, dim->as.text) ||
+        if (!dim || dim->kind != EXPR_NAME || !elab_find_size(e, dim->as.text) ||
             (name && name != dim->as.text)) {
             elab_fail(e, dim ? dim->loc : p->loc, CODE_ACCUMULATE,
                       "write the batch first, as a size of the model: i32[batch, 8]",
@@ -503,8 +386,7 @@ void elab_entries(Elab *e) {
     Application top = {.scope = ""};
     e->application = &top;
     Frame *sizes = frame_create(e->arena, e->file_frame);
-    check_size_names(e);
-    bind_sizes(e, sizes, find_config(e));
+    elab_sizes(e, sizes);
     e->application = NULL;
     const StmtList entries = choose_entries(e);
     // A wrong size would echo in every shape.

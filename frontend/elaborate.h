@@ -243,6 +243,12 @@ void elab_init_entry(Elab *e, Graph *init);
 // A stable 63-bit key of a text and a number.
 int64_t elab_key(const char *text, int64_t ordinal);
 
+// --- sizes (sizes.c) ---
+// Binds the model's sizes in the frame; diagnostics where a value is wrong.
+void elab_sizes(Elab *e, Frame *frame);
+// The size of that name in the model's header, or NULL.
+const Param *elab_find_size(const Elab *e, const char *name);
+
 // --- entries and training (elab_entry.c, elab_minimize.c, rules.c) ---
 void elab_entries(Elab *e);
 void elab_minimize(Elab *e, const Stmt *s);

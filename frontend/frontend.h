@@ -11,6 +11,22 @@ typedef struct {
     bool used;
 } SizeOverride;
 
+// A value of a published config.json.
+typedef enum {
+    PUBLISHED_NULL,
+    PUBLISHED_BOOL,
+    PUBLISHED_NUMBER,
+    PUBLISHED_TEXT,
+    PUBLISHED_LIST // a list, or an object as a whole
+} PublishedKind;
+typedef struct {
+    const char *key; // path: "rope_scaling.factor"
+    PublishedKind kind;
+    const char *text; // a text's content; numbers and bools as written
+    Loc loc;
+    const char *size; // set to the size of the model that knows the key; NULL: none does
+} PublishedValue;
+
 typedef struct {
     const char *file; // as the user named it; "-" for standard input
     const char *text; // its content
@@ -20,6 +36,9 @@ typedef struct {
     const char *config; // --config NAME, or NULL
     SizeOverride *size; // -D
     int size_count;
+    const char *published_file; // --config FILE.json, or NULL
+    PublishedValue *published;
+    int published_count;
     const char *const *entry; // --entry, or all
     int entry_count;
     const char *model; // which model of the file, or NULL: the only one (or the last)

@@ -189,7 +189,21 @@ static Stmt *parse_minimize(Parser *p) {
     return s;
 }
 
-// A default and a config key, or a loader.
+// "key" or "key": under which a published config may have the value.
+static void parse_param_keys(Parser *p, Param *param) {
+    do {
+        const char **key = arena_array(p->arena, const char *, param->key_count + 1);
+        for (int i = 0; i < param->key_count; i++)
+            key[i] = param->key[i];
+        key[param->key_count] = p->token.text;
+        if (!parser_expect(p, TOKEN_TEXT, "a config key in quotes"))
+            return;
+        param->key = key;
+        param->key_count++;
+    } while (parser_accept(p, TOKEN_OR));
+}
+
+// A default, its config keys and its allowed values; or a loader.
 static void parse_param_tail(Parser *p, Param *param) {
     // What comes from a loader has no default.
     if (parser_accept_word(p, "from")) {
@@ -200,10 +214,10 @@ static void parse_param_tail(Parser *p, Param *param) {
     if (!parser_accept(p, TOKEN_ASSIGN))
         return;
     param->fallback = parse_expr(p);
-    if (!p->panic && parser_accept_word(p, "as")) {
-        param->key = p->token.text;
-        parser_expect(p, TOKEN_TEXT, "a config key in quotes");
-    }
+    if (!p->panic && parser_accept_word(p, "as"))
+        parse_param_keys(p, param);
+    if (!p->panic && parser_accept(p, TOKEN_IN))
+        param->allowed = parse_expr(p);
 }
 
 // name, name: type, each with `from loader` or `= default as "key"`.
@@ -248,6 +262,17 @@ bool parse_params(Parser *p, Params *out) {
     return !p->panic && parser_accept(p, TOKEN_CLOSE);
 }
 
+// `in (...)` holds for a model's sizes, which are given from outside.
+static bool params_allow_all(Parser *p, const Params *params) {
+    for (int i = 0; i < params->count; i++)
+        if (params->at[i].allowed) {
+            p->panic = true;
+            return diag_error(p->diag, params->at[i].allowed->loc, CODE_MISPLACED,
+                              "only sizes of a model say which values they may have");
+        }
+    return true;
+}
+
 FnDecl *parse_fn(Parser *p) {
     FnDecl *fn = arena_new(p->arena, FnDecl);
     // Messages from inside the body are shown in this text, wherever it is called from.
@@ -255,7 +280,8 @@ FnDecl *parse_fn(Parser *p) {
     parser_advance(p);
     fn->name = p->token.text;
     fn->loc = p->token.loc;
-    if (parser_expect(p, TOKEN_NAME, "the function's name") && parse_params(p, &fn->params))
+    if (parser_expect(p, TOKEN_NAME, "the function's name") && parse_params(p, &fn->params) &&
+        params_allow_all(p, &fn->params))
         parse_body(p, &fn->body);
     return fn;
 }
@@ -266,7 +292,8 @@ static EntryDecl *parse_entry(Parser *p) {
     parser_advance(p);
     entry->name = p->token.text;
     entry->loc = p->token.loc;
-    if (!parser_expect(p, TOKEN_NAME, "the entry's name") || !parse_params(p, &entry->params))
+    if (!parser_expect(p, TOKEN_NAME, "the entry's name") || !parse_params(p, &entry->params) ||
+        !params_allow_all(p, &entry->params))
         return entry;
     // One graph for each size of a list, unless the sizes are left out.
     if (parser_accept(p, TOKEN_FOR)) {

@@ -8,6 +8,7 @@
 #include "frontend/frontend.h"
 #include "passes/pipeline.h"
 #include "runtime/plan_report.h"
+#include "tools/config_read.h"
 #include "tools/explain.h"
 #include "tools/plimc_flags.h"
 #include "tools/tool_io.h"
@@ -29,6 +30,7 @@ typedef struct {
     PassCtx cx;
     CpuTarget cpu;
     FrontendFiles files;
+    PublishedConfig published;     // of --config FILE.json
     Module *module;                // NULL for .plan input
     bool dumped;                   // --dump-after has printed: stop quietly
     double started, phase_started; // seconds, of now()
@@ -75,6 +77,8 @@ static bool read_module(Compilation *c, const char *text, size_t bytes) {
         c->module = module_parse(c->cx.arena, c->cx.diag, r->file, text, bytes);
     } else {
         SizeOverride size[PLIMC_LIST_MAX];
+        if (r->config_file && !config_read(c->cx.arena, c->cx.diag, r->config_file, &c->published))
+            return false;
         // A copy: the frontend marks overrides it has used.
         memcpy(size, r->size, sizeof size);
         FrontendInput in = {.file = r->file,
@@ -83,6 +87,9 @@ static bool read_module(Compilation *c, const char *text, size_t bytes) {
                             .include = r->include,
                             .include_count = r->include_count,
                             .config = r->config,
+                            .published_file = r->config_file,
+                            .published = c->published.value,
+                            .published_count = c->published.count,
                             .size = size,
                             .size_count = r->size_count,
                             .entry = r->entry,
@@ -239,6 +246,8 @@ static bool write_dependencies(Compilation *c) {
         // The model itself comes first already.
         if (strcmp(c->files.path[i], r->file) != 0)
             text = arena_format(c->cx.arena, "%s \\\n  %s", text, c->files.path[i]);
+    if (r->config_file)
+        text = arena_format(c->cx.arena, "%s \\\n  %s", text, r->config_file);
     text = arena_format(c->cx.arena, "%s\n", text);
     return tool_write("plimc", r->dependencies, text, strlen(text));
 }
@@ -345,6 +354,8 @@ static int run(Arena *a, const PlimcRequest *r) {
         diag_print_json(c.cx.diag, stderr);
     else
         diag_print(c.cx.diag, stderr, tool_color());
+    if (good && r->config_file && !r->quiet)
+        config_print_used(&c.published, r->config_file, stderr);
     if (good && !r->check && !r->dump_after)
         print_done(&c);
     plan_memory_release(c.cx.plan_memory);

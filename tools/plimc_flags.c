@@ -23,7 +23,7 @@ static const Flag flag_table[] = {
     {"--explain", "CODE", "Output", "what an error code means"},
     {"--quiet", NULL, "Output", "no progress"},
     {"-D", "NAME=VALUE", "Model", "a size of the model, before the text's own"},
-    {"--config", "NAME", "Model", "a config of the model"},
+    {"--config", "NAME|FILE.json", "Model", "a config of the model, or a published one"},
     {"--model", "NAME", "Model", "which model, where the file has several"},
     {"--entry", "NAME,...", "Model", "only these entries"},
     {"-I", "DIR", "Model", "where `use` looks"},
@@ -148,13 +148,17 @@ static void take_switch(PlimcRequest *r, const char *name) {
             *known[i].at = true;
 }
 
+static bool ends_with(const char *text, const char *ending) {
+    const size_t length = strlen(text), size = strlen(ending);
+    return length >= size && strcmp(text + length - size, ending) == 0;
+}
+
 // False where the value makes no sense.
 static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *value) {
     const struct {
         const char *name;
         const char **at;
     } text[] = {{"-o", &r->out},
-                {"--config", &r->config},
                 {"--model", &r->model},
                 {"-MD", &r->dependencies},
                 {"--dump-after", &r->dump_after},
@@ -170,6 +174,11 @@ static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *v
         }
     if (one_of(name, choice, 4))
         return take_choice(r, name, value);
+    if (strcmp(name, "--config") == 0) {
+        // Both may be given: the file beats the block.
+        *(ends_with(value, ".json") ? &r->config_file : &r->config) = value;
+        return true;
+    }
     if (strcmp(name, "--emit") == 0)
         return read_emit(value, &r->emit);
     if (strcmp(name, "-D") == 0)
@@ -231,10 +240,16 @@ int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
         }
         if (!take_flag(a, r, flag->name, value))
             return wrong(arena_format(a, "%s takes %s, not", flag->name, flag->value), value);
-        // In the order given, which matters where a flag comes twice.
-        if (is_recorded(flag))
+        // In the order given, which matters where a flag comes twice. No plan names a folder of the
+        // machine it was made on.
+        if (is_recorded(flag)) {
+            const char *slash = value == r->config_file && value ? strrchr(value, '/') : NULL;
             r->flags = arena_format(a, "%s%s%s%s%s", r->flags, r->flags[0] ? " " : "", flag->name,
-                                    value ? " " : "", value ? value : "");
+                                    value ? " " : "",
+                                    slash   ? slash + 1
+                                    : value ? value
+                                            : "");
+        }
     }
     // Linkers write files, not streams.
     if (r->emit >= OUT_LIBRARY && r->out && strcmp(r->out, "-") == 0)

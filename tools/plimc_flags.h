@@ -18,7 +18,8 @@ typedef struct {
     int include_count;
     const char *entry[PLIMC_LIST_MAX];
     int entry_count;
-    const char *config;
+    const char *config;      // --config NAME, or NULL
+    const char *config_file; // --config FILE.json, or NULL
     const char *model;
     const char *dependencies; // -MD
     const char *dump_after;
