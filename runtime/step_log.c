@@ -44,9 +44,9 @@ PlimStatus step_log_open(const char *path, uint64_t after, StepLog **out, PlimEr
         return error_set(error, PLIM_NO_MEMORY, "out of memory");
     log->path = strdup(path);
     log->file = after > 0 ? fopen(path, "r+e") : NULL;
-    // A run that goes on may have had no log before.
+    // A run that goes on may have had no log before; readable, as go_on looks into it.
     if (!log->file)
-        log->file = fopen(path, "we");
+        log->file = fopen(path, "w+e");
     if (!log->path || !log->file || (after > 0 && !go_on(log->file, after))) {
         error_set(error, PLIM_IO, "can't write %s: %s", path, strerror(errno));
         PlimError closing;

@@ -1,7 +1,9 @@
 // Threads of the runtime under the thread sanitizer: the pool, streams and events, and a whole plan
-// with two streams whose results may not depend on threads or timing. A plain main, because
-// Criterion can't run under that sanitizer; every other build runs it as a test too.
+// with two streams whose results may not depend on threads or timing, and saves beside it. A plain
+// main, because Criterion can't run under that sanitizer; every other build runs it as a test too.
+#include "runtime/checkpoint.h"
 #include "runtime/pool.h"
+#include "runtime/resume.h"
 #include "runtime/run.h"
 #include "runtime/stream.h"
 #include "tests/unit/plan_sample.h"
@@ -254,11 +256,75 @@ static void check_plan(void) {
     plan_memory_release(pm);
 }
 
+// What a save must hold: the states when it began.
+typedef struct {
+    float w[LENGTH], moment[LENGTH], frozen[LENGTH];
+    int32_t count;
+} States;
+
+static States states_of(const Plan *p, const PlimRun *run) {
+    States s;
+    memcpy(s.w, run_buffer(run, p->state[0].buffer), sizeof s.w);
+    memcpy(s.moment, run_buffer(run, p->state[1].buffer), sizeof s.moment);
+    memcpy(&s.count, run_buffer(run, p->state[2].buffer), sizeof s.count);
+    memcpy(s.frozen, run_buffer(run, p->state[3].buffer), sizeof s.frozen);
+    return s;
+}
+
+// Each step is saved while the next one runs and overwrites the states.
+static void save_steps(const Plan *p, PlimRun *run, PlimRun *other, const char *folder) {
+    PlimCheckpoint *c;
+    PlimError error;
+    int64_t saved = 0;
+    const PlanEntry *entry = plan_find_entry(p, "train");
+    if (checkpoint_new(folder, p, run, &c, &error) != PLIM_OK)
+        must(false, error.text);
+    for (int step = 1; step <= STEPS; step++) {
+        const States before = states_of(p, run);
+        if (checkpoint_save(c, step, STEPS, 0, &error) != PLIM_OK)
+            must(false, error.text);
+        fill_inputs(run, entry, step);
+        if (run_entry(run, entry, &error) != PLIM_OK)
+            must(false, error.text);
+        must(checkpoint_poll(c, &saved, &error) == PLIM_OK && saved >= step - 1, "a save is late");
+        if (checkpoint_wait(c, &saved, &error) != PLIM_OK)
+            must(false, error.text);
+        must(saved == step, "a save was not reported");
+        Generation g;
+        if (resume_find(folder, &g, &error) != PLIM_OK ||
+            resume_load(folder, &g, p, other, &error) != PLIM_OK)
+            must(false, error.text);
+        const States after = states_of(p, other), now = states_of(p, run);
+        must(g.step == step && memcmp(&before, &after, sizeof before) == 0, "a save is torn");
+        must(memcmp(&now, &after, sizeof now) != 0, "the step changed nothing");
+    }
+    checkpoint_release(c);
+}
+
+static void check_saving(void) {
+    char folder[] = "/tmp/plim-saving-XXXXXX", command[64];
+    PlanMemory *pm = plan_memory_new();
+    must(pm && mkdtemp(folder), "no memory or no folder");
+    Plan *p = make_plan(pm);
+    PlimRun *run, *other;
+    PlimError error;
+    if (run_new(p, kernel_table, &(RunOptions){.threads = 2}, &run, &error) != PLIM_OK ||
+        run_new(p, kernel_table, &(RunOptions){.threads = 1}, &other, &error) != PLIM_OK)
+        must(false, error.text);
+    save_steps(p, run, other, folder);
+    run_release(run);
+    run_release(other);
+    plan_memory_release(pm);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    must(system(command) == 0, "the folder can't be removed");
+}
+
 int main(void) {
     for (int workers = 1; workers <= 4; workers++)
         check_pool(workers);
     check_streams();
     check_plan();
+    check_saving();
     puts("streams: all well");
     return 0;
 }
