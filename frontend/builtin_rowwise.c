@@ -1,6 +1,7 @@
-// Builtins that work along rows, and attention: softmax, norms, cross entropy, attend, rotary.
+// Builtins that work along rows: softmax, norms, cross entropy, rotary. attend has a file of its
+// own.
 //
-// Norms, softmax, cross entropy, rotary and attention are whole operators of the graph, since what
+// Norms, softmax, cross entropy and rotary are whole operators of the graph, since what
 // they save for the backward pass is what memory planning is about. What has no operator
 // (log_softmax, normalize with statistics) is made of pointwise operators and reductions.
 //
@@ -185,91 +186,6 @@ static Datum run_cross_entropy(Elab *e, const BuiltinCall *call) {
                      build_scale(elab_at(e, call->loc), sum, 1 / (double)type_count(want)));
 }
 
-// Checked here, so that the message speaks of q, k and v and not of operands.
-static bool attend_shapes(Elab *e, const BuiltinCall *call, const Array *const *qkv) {
-    const Type *q = &qkv[0]->value->type, *k = &qkv[1]->value->type, *v = &qkv[2]->value->type;
-    const bool fits = q->rank == 4 && k->rank == 4 && v->rank == 4 && q->dim[0] == k->dim[0] &&
-                      k->dim[0] == v->dim[0] && k->dim[1] == v->dim[1] &&
-                      q->dim[1] % k->dim[1] == 0 && k->dim[2] == v->dim[2] &&
-                      q->dim[3] == k->dim[3];
-    if (!fits)
-        elab_fail(e, call->loc, CODE_OPERAND,
-                  "q is [b, h, s, e], k [b, g, t, e], v [b, g, t, f], and g divides h",
-                  "attend of q %s, k %s, v %s", type_text(e->arena, q), type_text(e->arena, k),
-                  type_text(e->arena, v));
-    return fits;
-}
-
-// offset = pos: a whole number or an i32 scalar. NULL after a diagnostic.
-static Value *attend_offset(Elab *e, const BuiltinCall *call, int index, bool causal) {
-    const Array *offset = builtin_array(e, call, index);
-    if (!offset)
-        return NULL;
-    const Type *t = &offset->value->type;
-    if (t->rank != 0 || t->dtype != DT_I32) {
-        builtin_wrong(e, call, index, "an i32 scalar here, the first query's position");
-        return NULL;
-    }
-    if (!causal) {
-        elab_fail(e, call->arg_loc[index], CODE_VALUE, "write causal = true",
-                  "an offset says which keys a causal query sees");
-        return NULL;
-    }
-    return offset->value;
-}
-
-// attend(q, k, v, causal, window, scale, offset, bias): the output.
-static Datum run_attend(Elab *e, const BuiltinCall *call) {
-    // The places of the parameters in the table's row.
-    enum { CAUSAL = 3, WINDOW, SCALE, OFFSET, BIAS, LSE };
-    const Array *qkv[3];
-    for (int i = 0; i < 3; i++)
-        if (!(qkv[i] = builtin_float_array(e, call, i)))
-            return datum_error();
-    bool causal, lse;
-    int64_t window;
-    double scale;
-    if (!attend_shapes(e, call, qkv))
-        return datum_error();
-    // The scale's default is 1 / sqrt(e), e being the width of a head.
-    const double width = (double)qkv[0]->value->type.dim[3];
-    if (!builtin_bool(e, call, CAUSAL, false, &causal) ||
-        !builtin_int(e, call, WINDOW, 0, &window) ||
-        !builtin_number(e, call, SCALE, 1 / sqrt(width), &scale) ||
-        !builtin_bool(e, call, LSE, false, &lse))
-        return datum_error();
-    if (window < 0)
-        return elab_fail(e, call->arg_loc[WINDOW], CODE_VALUE, NULL, "a window of %lld keys",
-                         (long long)window);
-    if (window > 0 && !causal)
-        return elab_fail(e, call->arg_loc[WINDOW], CODE_VALUE, "write causal = true",
-                         "a window counts back from the last key that a causal query sees");
-    if (builtin_is_given(call, BIAS))
-        return elab_fail(e, call->loc, CODE_UNSUPPORTED, NULL,
-                         "bias in attend is not supported yet");
-    Value *in[4] = {qkv[0]->value, qkv[1]->value, qkv[2]->value};
-    int inputs = 3;
-    if (builtin_is_given(call, OFFSET) && !(in[inputs++] = attend_offset(e, call, OFFSET, causal)))
-        return datum_error();
-    const Attr attr[] = {attr_int("causal", causal), attr_int("window", window),
-                         attr_float("scale", scale)};
-    const Node *n = build_node(elab_at(e, call->loc), OP_ATTENTION, in, inputs, attr, 3);
-    if (!n)
-        return elab_made(e, call->loc, NULL);
-    Array *out = arena_new(e->arena, Array);
-    out->value = &n->result[0];
-    // Out [b, h, s, f]: the axes of q, but the width of v.
-    for (int i = 0; i < 3; i++)
-        out->factors[i] = qkv[0]->factors[i];
-    out->factors[3] = qkv[2]->factors[3];
-    if (!lse)
-        return datum_array(out);
-    Datum *pair = arena_array(e->arena, Datum, 2);
-    pair[0] = datum_array(out);
-    pair[1] = datum_tensor(e->arena, &n->result[1]);
-    return datum_items(e->arena, DATUM_TUPLE, pair, 2);
-}
-
 // base^(-2i/e) for i < e/2, stretched as Llama 3 does where scaling = (factor, low, high, context)
 // is given: frequencies whose wave is longer than context / low are divided by factor, those
 // shorter than context / high stay, those between are blended.
@@ -368,7 +284,8 @@ const Builtin builtins_rowwise[] = {
     {"rms_norm", "x weight eps?", run_rms_norm, OP_RMSNORM},
     {"normalize", "x mean? var? weight? bias? eps?", run_normalize, OP_MUL},
     {"cross_entropy", "logits targets mean?", run_cross_entropy, OP_CROSS_ENTROPY},
-    {"attend", "q k v causal? window? scale? offset? bias? lse?", run_attend, OP_ATTENTION},
+    {"attend", "q k v causal? window? scale? offset? bias? lse? mask? score?", run_attend,
+     OP_ATTENTION},
     {"rotary", "x base? positions? scaling?", run_rotary, OP_ROTARY},
 };
 const int builtins_rowwise_count = sizeof builtins_rowwise / sizeof builtins_rowwise[0];

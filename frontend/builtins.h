@@ -4,7 +4,7 @@
 
 #include "frontend/elaborate.h"
 
-enum { BUILTIN_PARAMS_MAX = 10 };
+enum { BUILTIN_PARAMS_MAX = 12 };
 
 // A call of a builtin with its arguments in the order of Builtin.params.
 typedef struct {
@@ -82,6 +82,7 @@ bool pattern_is_rest(const PatternAxis *axis);
 
 Datum run_arrange(Elab *e, const BuiltinCall *call);
 Datum run_einsum(Elab *e, const BuiltinCall *call);
+Datum run_attend(Elab *e, const BuiltinCall *call);
 // The product of two tensors by named axes, as many operands as given.
 Datum einsum_named(Elab *e, Loc loc, const char *spec, const Array *const *operand, int count);
 

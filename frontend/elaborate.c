@@ -68,6 +68,21 @@ Datum elab_fail(Elab *e, Loc loc, int code, const char *help, const char *format
     return out;
 }
 
+void elab_remark(Elab *e, const char *format, ...) {
+    FrontendRemarks *r = &e->in->remarks;
+    if (r->count == r->capacity) {
+        const int capacity = r->capacity ? 2 * r->capacity : 8;
+        r->at = arena_grow(e->arena, r->at, (size_t)r->count, (size_t)capacity, sizeof *r->at);
+        r->capacity = capacity;
+    }
+    va_list args;
+    va_start(args, format);
+    const char *scope = e->application ? e->application->scope : "";
+    r->at[r->count++] =
+        (FrontendRemark){scope[0] ? scope : e->model->name, arena_vformat(e->arena, format, args)};
+    va_end(args);
+}
+
 const char *elab_suggest(Elab *e, const char *word, const char *const *known, int count) {
     const char *near = diag_nearest(word, known, count);
     return near ? arena_format(e->arena, "did you mean %s?", near) : NULL;

@@ -82,7 +82,7 @@ typedef struct Elab {
     Arena *arena;
     Diag *diag;
     Intern *names;
-    const FrontendInput *in;
+    FrontendInput *in;
     FrontendFiles *files;
     Module *module;
     Builder builder;
@@ -143,6 +143,8 @@ Datum elab_fail(Elab *e, Loc loc, int code, const char *help, const char *format
     __attribute__((format(printf, 5, 6)));
 Datum elab_vfail(Elab *e, Loc loc, int code, const char *help, const char *format, va_list args)
     __attribute__((format(printf, 5, 0)));
+// Adds to FrontendInput.remarks, about the current scope.
+void elab_remark(Elab *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // "did you mean x?" or NULL.
 const char *elab_suggest(Elab *e, const char *word, const char *const *known, int count);
 // Counts work; false once the limit is passed.

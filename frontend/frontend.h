@@ -27,6 +27,16 @@ typedef struct {
     const char *size; // set to the size of the model that knows the key; NULL: none does
 } PublishedValue;
 
+// What a reader may want to know of how the text became operators.
+typedef struct {
+    const char *subject, *text; // subject: a scope or an entry
+} FrontendRemark;
+
+typedef struct {
+    int count, capacity;
+    FrontendRemark *at; // in the module's arena
+} FrontendRemarks;
+
 typedef struct {
     const char *file; // as the user named it; "-" for standard input
     const char *text; // its content
@@ -41,8 +51,9 @@ typedef struct {
     int published_count;
     const char *const *entry; // --entry, or all
     int entry_count;
-    const char *model; // which model of the file, or NULL: the only one (or the last)
-    bool library_only; // `use` reads no file: only the standard library (fuzzing)
+    const char *model;       // which model of the file, or NULL: the only one (or the last)
+    bool library_only;       // `use` reads no file: only the standard library (fuzzing)
+    FrontendRemarks remarks; // filled
 } FrontendInput;
 
 // Files read on the way (for -MD), in order of first use.

@@ -96,6 +96,8 @@ static bool read_module(Compilation *c, const char *text, size_t bytes) {
                             .entry_count = r->entry_count,
                             .model = r->model};
         c->module = frontend_module(c->cx.arena, c->cx.diag, &in, &c->files);
+        for (int i = 0; i < in.remarks.count; i++)
+            remark_add(&c->cx, "elaborate", in.remarks.at[i].subject, "%s", in.remarks.at[i].text);
     }
     return c->module && module_verify(c->module, c->cx.diag);
 }

@@ -1,0 +1,75 @@
+"""attend as a composition (bias, mask) against the operator, and the gradient of a bias against differences."""
+import random
+import re
+import struct
+
+import e2e
+
+MODEL = """
+use nn
+model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
+  fn worst(list) {
+    all = list[0]
+    for x in list { all = max(all, x) }
+    return all
+  }
+  fn error(x, y) { return max(abs(x - y)) }
+  fn loss(q, k, v, bias) { return mean(attend(q, k, v, causal = true, bias = bias) * attend(q, k, v)) }
+
+  entry eval(q: f32[b, h, s, w] from data, k: f32[b, g, t, w] from data, v: f32[b, g, t, w] from data,
+             shift: f32[b, h, s, t] from data) {
+    all = iota([s, t]) == iota([s, t])
+    last = iota([s, t], axis = 1) <= iota([s, t]) + t - s
+    plain = error(attend(q, k, v), attend(q, k, v, bias = zeros([1])))
+    causal = error(attend(q, k, v, causal = true), attend(q, k, v, causal = true, mask = all))
+    shown = error(attend(q, k, v, causal = true, scale = 0.5), attend(q, k, v, mask = last, scale = 0.5))
+    window = error(attend(q, k, v, causal = true, window = 3), attend(q, k, v, causal = true, window = 3, bias = zeros([t])))
+    pos = i32(q[0, 0, 0, 0] * 0) + 1
+    moved = error(attend(q, k, v, causal = true, offset = pos), attend(q, k, v, causal = true, offset = pos, mask = all))
+    blind = max(abs(attend(q, k, v, mask = iota([s, t]) < 0)))
+
+    # Batch axes in front: as many attentions side by side.
+    q2, k2, v2 = arrange(q, "b (c h) s w -> c b h s w", c = 2), arrange(k, "b (c g) t w -> c b g t w", c = 2), arrange(v, "b (c g) t w -> c b g t w", c = 2)
+    folded = error(attend(q2, k2, v2), stack(attend(q2[0], k2[0], v2[0]), attend(q2[1], k2[1], v2[1])))
+    wide = error(attend(q2, k2, v2, bias = shift[.., 0 .. 2]), attend(q2, k2, v2, bias = stack(shift[.., 0 .. 2], shift[.., 0 .. 2])))
+
+    # The gradient of queries through both ways, and of the bias against a difference along `shift`.
+    ways = error(grad(sum(attend(q, k, v, causal = true)), q), grad(sum(attend(q, k, v, causal = true, bias = 0.0 * shift)), q))
+    bias = 0.3 * shift
+    rise = (loss(q, k, v, bias + 0.01 * shift) - loss(q, k, v, bias - 0.01 * shift)) / 0.02
+    slope = abs(rise - sum(grad(loss(q, k, v, bias), bias) * shift))
+
+    # Documents: packed rows do as their parts do alone.
+    ids = i32(iota([b, s], axis = 1) / 3)
+    half = k[.., .., 0 .. s]
+    packed = attend(q, half, v[.., .., 0 .. s], mask = nn.same_document(ids))
+    alone = attend(q[.., .., 3 .. s], half[.., .., 3 .. s], v[.., .., 3 .. s])
+    split = error(packed[.., .., 3 .. s], alone)
+    opened = error(attend(q, half, v[.., .., 0 .. s], mask = nn.prefix_mask(s, 0)), attend(q, half, v[.., .., 0 .. s], causal = true))
+    return worst([plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened])
+  }
+}
+"""
+
+
+class Attend(e2e.TestCase):
+    def test_both_ways_agree(self):
+        (self.folder / "m.plim").write_text(MODEL)
+        draw = random.Random(1)
+
+        def tensor(*shape):
+            count = 1
+            for size in shape:
+                count *= size
+            return ("F32", list(shape), struct.pack(f"<{count}f", *(draw.uniform(-1, 1) for _ in range(count))))
+        e2e.write_safetensors(self.folder / "data.safetensors", {
+            "q": tensor(2, 4, 6, 8), "k": tensor(2, 2, 9, 8), "v": tensor(2, 2, 9, 8), "shift": tensor(2, 4, 6, 9)})
+        program = self.compile("m.plim", out="program")
+        done = self.good(program, "eval", "--data", "data.safetensors")
+        found = re.match(r"loss ([-+0-9.e]+) over", done.stdout)
+        self.assertIsNotNone(found, done.stdout)
+        self.assertLess(float(found[1]), 2e-5)
+
+
+if __name__ == "__main__":
+    e2e.unittest.main()
