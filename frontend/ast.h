@@ -222,8 +222,6 @@ typedef struct {
     FnDecl **fn;
     int model_count, model_capacity;
     ModelDecl **model;
-    int place_count;
-    Loc place_loc; // of the first place
 } FileDecl;
 
 // Whether two expressions are written alike (names, numbers, operators; false for calls and for

@@ -158,9 +158,10 @@ static void exec_fn(Elab *e, const Stmt *s) {
 
 static void exec_expr(Elab *e, const Stmt *s) {
     const Datum value = elab_expr(e, s->value);
-    // `G: gen(_)` as a statement binds G.
+    // `G: gen(_)` as a statement binds G, to an error where gen is one: its uses stay silent.
     const Expr *x = s->value;
-    if (value.kind != DATUM_INSTANCE || x->kind != EXPR_CALL || !x->as.label)
+    if ((value.kind != DATUM_INSTANCE && value.kind != DATUM_ERROR) || x->kind != EXPR_CALL ||
+        !x->as.label)
         return;
     const Label *label = x->as.label;
     // `a.b: f(_)` and `h.{i}: f(_)` are paths only; no name of the text is meant by them.

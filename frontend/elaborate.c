@@ -252,9 +252,6 @@ static void file_frame_fill(Elab *e, const FileDecl *file, Frame *frame) {
         define(e, frame, f->decl->loc, f->decl->name,
                (Datum){.kind = DATUM_FUNCTION, .as.function = f});
     }
-    if (file->place_count > 0)
-        elab_fail(e, file->place_loc, CODE_UNSUPPORTED,
-                  "leave the block out: one device needs none", "place is not supported yet");
 }
 
 // The model asked for: by name, or the file's last.

@@ -121,11 +121,9 @@ static void parse_file_fn(Parser *p, FileDecl *file) {
     file->fn[file->fn_count++] = fn;
 }
 
-// The inside of a place block, of which only the brackets are checked: nothing reads it yet.
-static void parse_place(Parser *p, FileDecl *file) {
-    // Only the first is pointed at: one message is enough for all place blocks of a file.
-    if (file->place_count++ == 0)
-        file->place_loc = p->token.loc;
+// A place block, of which only the syntax is checked: one device needs none, so nothing reads it
+// yet.
+static void parse_place(Parser *p) {
     parser_advance(p);
     parser_expect(p, TOKEN_NAME, "the model's name");
     if (!p->panic && !parser_accept_word(p, "on"))
@@ -159,7 +157,7 @@ static void parse_declaration(Parser *p, FileDecl *file) {
     else if (p->token.kind == TOKEN_MODEL)
         parse_model(p, file);
     else if (parser_word(p, "place"))
-        parse_place(p, file);
+        parse_place(p);
     else
         parser_fail(p, "`use`, `fn`, `model` or `place`");
     // A declaration ends its line; anything behind it is a mistake.

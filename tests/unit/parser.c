@@ -114,7 +114,6 @@ Test(parser, statements_of_every_kind) {
     cr_assert_eq(p.file->fn[0]->body.count, 6);
     cr_assert_eq(p.file->model_count, 1);
     cr_assert_eq(p.file->model[0]->body.count, 6);
-    cr_assert_eq(p.file->place_count, 1);
     arena_release(p.a);
 }
 
