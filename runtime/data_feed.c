@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Elements of u8 converted at once, on the stack.
-enum { PIXELS = 4096 };
+// Elements converted at once, on the stack.
+enum { CHUNK = 4096 };
 
 typedef struct {
     const DataFile *file;
@@ -222,37 +222,40 @@ static PlimStatus check_values(const Piece *p, const PlanInput *input, const int
     return PLIM_OK;
 }
 
-// Pixels: 0 .. 255 becomes 0 .. 1.
-static PlimStatus read_pixels(const Piece *p, PlanDType to, uint64_t first, uint64_t count,
-                              char *out, PlimError *error) {
-    int32_t integer[PIXELS];
-    float real[PIXELS];
-    for (uint64_t done = 0; done < count;) {
-        const uint64_t take = count - done < PIXELS ? count - done : PIXELS;
-        const PlimStatus status = safetensors_read(p->file->tensors, p->tensor, first + done, take,
-                                                   PLAN_I32, integer, error);
-        if (status != PLIM_OK)
-            return status;
-        for (uint64_t i = 0; i < take; i++)
-            real[i] = (float)integer[i] / 255.0F;
-        element_convert(ELEMENT_F32, real, element_of_plan(to), out + done * plan_dtype_bytes(to),
-                        (size_t)take);
-        done += take;
-    }
-    return PLIM_OK;
+// Elements of a file as those of the input; how many fit.
+static size_t convert(const Piece *p, PlanDType to, const uint8_t *in, size_t count, void *out) {
+    if (p->tensor->type != ELEMENT_U8 || !is_float(to))
+        return element_convert(p->tensor->type, in, element_of_plan(to), out, count);
+    // Pixels: 0 .. 255 becomes 0 .. 1.
+    float real[CHUNK];
+    for (size_t i = 0; i < count; i++)
+        real[i] = (float)in[i] / 255.0F;
+    return element_convert(ELEMENT_F32, real, element_of_plan(to), out, count);
 }
 
 // Elements first .. first + count - 1 of a piece, all of them there.
 static PlimStatus read_piece(const DataFeed *f, const Piece *p, uint64_t first, uint64_t count,
                              char *out, PlimError *error) {
     const PlanInput *input = f->input;
-    if (p->tensor->type == ELEMENT_U8 && is_float(input->dtype))
-        return read_pixels(p, input->dtype, first, count, out, error);
-    const PlimStatus status =
-        safetensors_read(p->file->tensors, p->tensor, first, count, input->dtype, out, error);
-    if (status != PLIM_OK || input->dtype != PLAN_I32)
-        return status;
-    return check_values(p, input, (const int32_t *)(const void *)out, count, error);
+    uint8_t chunk[CHUNK * 8]; // No element has more than 8 bytes
+    for (uint64_t done = 0; done < count;) {
+        const size_t take = (size_t)(count - done < CHUNK ? count - done : CHUNK);
+        char *at = out + done * plan_dtype_bytes(input->dtype);
+        PlimStatus status =
+            safetensors_read_raw(p->file->tensors, p->tensor, first + done, take, chunk, error);
+        if (status != PLIM_OK)
+            return status;
+        if (convert(p, input->dtype, chunk, take, at) < take)
+            return error_set(error, PLIM_BAD_INPUT,
+                             "%s: input %s reads a number that does not fit %s", p->file->path,
+                             input->name, plan_dtype_name(input->dtype));
+        if (input->dtype == PLAN_I32)
+            status = check_values(p, input, (const int32_t *)(const void *)at, take, error);
+        if (status != PLIM_OK)
+            return status;
+        done += take;
+    }
+    return PLIM_OK;
 }
 
 // A window's tokens, from as many pieces as it reaches into.

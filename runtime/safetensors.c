@@ -309,6 +309,14 @@ const SafeTensor *safetensors_find(const SafeFile *f, const char *name) {
 
 // What needs no conversion is read straight to where it belongs; the rest in chunks, so that no
 // tensor is in memory twice.
+PlimStatus safetensors_read_raw(const SafeFile *f, const SafeTensor *t, uint64_t first,
+                                uint64_t count, void *out, PlimError *error) {
+    const uint32_t size = element_bytes(t->type);
+    const uint64_t start = f->data + t->offset + first * size;
+    return file_read_at(f->fd, out, count * size, start) ? PLIM_OK
+                                                         : io_error(f->path, "read", error);
+}
+
 PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t first, uint64_t count,
                             PlanDType to, void *out, PlimError *error) {
     const ElementType type = element_of_plan(to);
@@ -316,11 +324,10 @@ PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t fir
         return error_set(error, PLIM_BAD_INPUT, "%s: tensor %s is %s, which can't become %s",
                          f->path, t->name, element_name(t->type), plan_dtype_name(to));
     }
+    if (t->type == type && type != ELEMENT_BOOL)
+        return safetensors_read_raw(f, t, first, count, out, error);
     const uint32_t size = element_bytes(t->type);
     const uint64_t start = f->data + t->offset + first * size;
-    if (t->type == type && type != ELEMENT_BOOL)
-        return file_read_at(f->fd, out, count * size, start) ? PLIM_OK
-                                                             : io_error(f->path, "read", error);
     char *chunk = malloc(CONVERT_CHUNK);
     if (!chunk)
         return error_set(error, PLIM_NO_MEMORY, "out of memory reading %s", f->path);

@@ -36,6 +36,10 @@ const SafeTensor *safetensors_find(const SafeFile *f, const char *name); // NULL
 PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t first, uint64_t count,
                             PlanDType to, void *out, PlimError *error);
 
+// The same without conversion: the elements' bytes, as they are in the file.
+PlimStatus safetensors_read_raw(const SafeFile *f, const SafeTensor *t, uint64_t first,
+                                uint64_t count, void *out, PlimError *error);
+
 // One tensor to write; at points to its bytes.
 typedef struct {
     const char *name;

@@ -46,7 +46,8 @@ static void make_small(Small *s) {
                            .rank = 2,
                            .dim = {1, LENGTH}};
     s->entry = (PlanEntry){.name = "train", .input_count = 1, .input = &s->input};
-    s->plan = (Plan){.workers = 1,
+    s->plan = (Plan){.tokenizer = "bytes",
+                     .workers = 1,
                      .stream_count = 1,
                      .space_count = 1,
                      .space = &s->space,
