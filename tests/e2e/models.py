@@ -65,6 +65,13 @@ class Models(e2e.TestCase):
             "model.layers.0.input_layernorm.weight": [64], "model.layers.1.post_attention_layernorm.weight": [64],
             "model.norm.weight": [64]})
 
+    def test_llama_lora(self):
+        # Over a base of random weights the factors learn little, but they do.
+        saved = self.learns(self.program("llama_lora"), self.text(), "--set", "lr=0.03", below=0.98)
+        factors = "model.layers.1.self_attn.v_proj"
+        self.check_names(saved, {factors + ".lora_A.weight": [4, 64], factors + ".lora_B.weight": [32, 4]})
+        self.assertEqual(saved[factors + ".weight"][:2], ("BF16", [32, 64]))
+
     def test_bert_base(self):
         # Every token's label is a fixed function of it: learnt word by word.
         source = random.Random(3)
