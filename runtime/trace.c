@@ -118,7 +118,7 @@ PlimStatus trace_open(const char *path, const Timeline *t, PlimTrace **out, Plim
         return PLIM_IO;
     }
     fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[", trace->file);
-    static const char *const others[TRACE_TRACK_COUNT] = {"steps", "loader", "checkpoint"};
+    static const char *const others[TRACE_TRACK_COUNT] = {"steps", "loader"};
     for (int i = 0; i < TRACE_TRACK_COUNT; i++)
         name_track(trace, TRACK_OTHERS + i, others[i], -1);
     for (uint32_t i = 0; i < t->program.plan->stream_count; i++)

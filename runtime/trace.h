@@ -7,7 +7,7 @@
 typedef struct PlimTrace PlimTrace;
 
 // Tracks that are no stream and no worker.
-typedef enum { TRACE_STEPS, TRACE_LOADER, TRACE_CHECKPOINT, TRACE_TRACK_COUNT } TraceTrack;
+typedef enum { TRACE_STEPS, TRACE_LOADER, TRACE_TRACK_COUNT } TraceTrack;
 
 // Begins the file; times count from now. The timeline outlives *out. PLIM_IO where the file can't
 // be opened.

@@ -106,11 +106,6 @@ PlimStatus watch_end(PlimWatch *w, const StepTimes *times, PlimError *error) {
     return status;
 }
 
-void watch_slice(PlimWatch *w, TraceTrack track, const char *name, double begin, double end) {
-    if (w)
-        trace_slice(w->trace, track, name, begin, end);
-}
-
 PlimStatus watch_close(PlimWatch *w, PlimError *error) {
     if (!w)
         return PLIM_OK;

@@ -23,9 +23,6 @@ typedef struct {
 // Nothing where w is NULL.
 void watch_begin(PlimWatch *w, int64_t step);
 PlimStatus watch_end(PlimWatch *w, const StepTimes *times, PlimError *error);
-// Work on another track of the trace, while that is written.
-void watch_slice(PlimWatch *w, TraceTrack track, const char *name, double begin, double end);
-
 // Ends the trace and prints the profile to stdout. NULL is allowed.
 PlimStatus watch_close(PlimWatch *w, PlimError *error);
 
