@@ -137,6 +137,12 @@ static Value *grouped_product(const Attend *w, Value *x, Value *y, const char *x
     Type split = type_make(x->type.dtype, w->lead, x->type.dim);
     split.dim[split.rank++] = groups;
     const bool grouped = groups != heads;
+    if (grouped && x->type.rank == RANK_MAX) {
+        elab_fail(w->e, w->call->loc, CODE_RANK, "merge batch axes by arrange",
+                  "attend of grouped heads with a bias or mask takes at most %d axes",
+                  RANK_MAX - 1);
+        return NULL;
+    }
     if (grouped) {
         split.dim[split.rank++] = heads / groups;
         x = with_lead(w, x, w->lead + 1, &split, split.rank);
