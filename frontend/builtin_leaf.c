@@ -1,6 +1,8 @@
 // First values of leaves (after `~`), which are also random draws when their first argument is a
 // shape: normal(0.02) says how a parameter starts, normal([b, z]) draws numbers in every step.
 //
+// Also sample, which draws a class a row.
+//
 // On exit: an Init, which elab_leaf takes; or a tensor from a random leaf of the graph. A draw's
 // key is a hash of the scope and of how many draws the scope made before it, so an edit elsewhere
 // changes no draw; seed and step are operands, so that each step, and each of its micro-batches,
@@ -13,19 +15,27 @@ static Datum init_datum(Elab *e, InitKind kind, double a, double b) {
     return (Datum){.kind = DATUM_INIT, .as.init = init};
 }
 
-// Numbers of that shape, keyed by the scope and how many draws it has made before. With "low" and
-// "high", or "mean" and "std". NULL after a diagnostic.
-static Value *draw(Elab *e, const BuiltinCall *call, Op op, const Type *type, double a, double b) {
+// By the scope and how many draws it has made before. False after a diagnostic.
+static bool draw_key(Elab *e, const BuiltinCall *call, int64_t *out) {
     // The sizes and "init" have no step to draw for.
     if (!e->application || !e->entry) {
         elab_fail(e, call->loc, CODE_MISPLACED, NULL, "a random draw stands outside of an entry");
-        return NULL;
+        return false;
     }
     // Counted over all applications of the scope: two calls of an instance draw differently.
     const char *scope = e->application->scope;
     const int32_t drawn = table_find(&e->draws, scope) + 1;
     table_set(&e->draws, e->arena, scope, drawn);
-    const int64_t key = elab_key(scope, 1 + drawn);
+    *out = elab_key(scope, 1 + drawn);
+    return true;
+}
+
+// Numbers of that shape, keyed by the scope and how many draws it has made before. With "low" and
+// "high", or "mean" and "std". NULL after a diagnostic.
+static Value *draw(Elab *e, const BuiltinCall *call, Op op, const Type *type, double a, double b) {
+    int64_t key;
+    if (!draw_key(e, call, &key))
+        return NULL;
     const bool uniform = op == OP_RANDOM_UNIFORM;
     const Attr attr[] = {attr_ints("shape", type->dim, type->rank), attr_int("key", key),
                          attr_float(uniform ? "low" : "mean", a),
@@ -130,7 +140,31 @@ static Datum run_dropout(Elab *e, const BuiltinCall *call) {
     return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
 }
 
+// sample(logits [..., v]): i32 [...]. Temperature and top_p are knobs of the entry; a draw's step
+// is the number of tokens so far, which the runtime knows.
+static Datum run_sample(Elab *e, const BuiltinCall *call) {
+    const Array *x = builtin_float_array(e, call, 0);
+    if (!x)
+        return datum_error();
+    if (x->value->type.rank < 1)
+        return builtin_wrong(e, call, 0, "logits [..., v]");
+    int64_t key;
+    Value *temperature = elab_knob(e, call->loc, "temperature", 1);
+    Value *top_p = elab_knob(e, call->loc, "top_p", 1);
+    if (!temperature || !top_p || !draw_key(e, call, &key))
+        return datum_error();
+    const Attr attr = attr_int("key", key);
+    Value *seed = elab_seed(e), *step = elab_draw_step(e);
+    Value *const in[] = {x->value, temperature, top_p, seed, step};
+    Array *out = arena_new(e->arena, Array);
+    out->value = build_op(elab_at(e, call->loc), OP_SAMPLE, in, 5, &attr, 1);
+    for (int i = 0; i + 1 < x->value->type.rank; i++)
+        out->factors[i] = x->factors[i];
+    return out->value ? datum_array(out) : elab_made(e, call->loc, NULL);
+}
+
 const Builtin builtins_leaf[] = {
+    {"sample", "logits", run_sample, OP_SAMPLE},
     {"normal", "x y? z?", run_normal, OP_RANDOM_NORMAL},
     {"uniform", "x low? high?", run_uniform, OP_RANDOM_UNIFORM},
     {"dropout", "x p", run_dropout, OP_SELECT},

@@ -299,7 +299,6 @@ const Builtin builtins_shape[] = {
     {"first", "x y", run_first, OP_CONSTANT},
     {"len", "list", run_len, OP_CONSTANT},
     // Named in the language, not built yet.
-    {"sample", "* **", run_unsupported, OP_CONSTANT},
     {"top_k", "* **", run_unsupported, OP_CONSTANT},
     {"dispatch", "* **", run_unsupported, OP_CONSTANT},
     {"grouped", "* **", run_unsupported, OP_CONSTANT},

@@ -174,6 +174,26 @@ Value *elab_draw_step(Elab *e) {
     return step;
 }
 
+Value *elab_knob(Elab *e, Loc loc, const char *name, double fallback) {
+    const Type type = type_scalar(DT_F32);
+    Graph *g = e->builder.g;
+    for (int i = 0; i < g->input_count; i++) {
+        Value *v = g->input[i].value;
+        if (!v->name || strcmp(v->name, name) != 0)
+            continue;
+        if (type_equal(&v->type, &type))
+            return v;
+        elab_fail(e, loc, CODE_KIND, NULL, "argument %s is a scalar f32 here, not %s", name,
+                  type_text(e->arena, &v->type));
+        return NULL;
+    }
+    const NodeOrigin origin = {.scope = "", .loc = elab_user_loc(e, loc)};
+    Node *n = graph_add_typed(g, OP_INPUT, NULL, 0, NULL, 0, &type, 1, origin);
+    graph_add_input(g, n->result, FROM_KNOB)->fallback = fallback;
+    elab_name_value(e, n->result, intern(e->names, name));
+    return n->result;
+}
+
 static void file_frame_fill(Elab *e, const FileDecl *file, Frame *frame);
 
 // The namespace is known before its own uses are read; circles are caught by the stack of files.

@@ -165,6 +165,9 @@ Value *elab_steps(Elab *e);
 Value *elab_seed(Elab *e);
 // What a random draw takes for its step: another number in every micro-batch of every step.
 Value *elab_draw_step(Elab *e);
+// The entry's f32 argument of that name; where it declares none, a knob that is made on first use. NULL
+// after a diagnostic.
+Value *elab_knob(Elab *e, Loc loc, const char *name, double fallback);
 
 // --- evaluation (elab_expr.c, elab_index.c, elab_call.c, elab_stmt.c) ---
 Datum elab_expr(Elab *e, const Expr *expr);

@@ -52,13 +52,9 @@ static KRef element_number(KernelBuilder *kb) {
     return number < 0 ? kb_int(kb, 0) : number;
 }
 
-// floor(bits / 256) as f32, exact: the part of a draw's 32 bits that random_unit and random_gauss
-// use.
-static KRef draw(KernelBuilder *kb, const Node *n, const KRef *in) {
-    // Draws without a step (in init) are those of step 0.
-    const KRef step = n->input_count > 1 ? in[1] : kb_int(kb, 0);
+KRef lower_draw_bits(KernelBuilder *kb, KRef seed, KRef step) {
     const KRef key = kb_imm(kb, kernel_add_imm(kb));
-    const KRef bits = kb_random(kb, in[0], step, key, element_number(kb));
+    const KRef bits = kb_random(kb, seed, step, key, element_number(kb));
     const KRef divisor = kb_int(kb, 256);
     const KRef quotient = kb_op2(kb, KOP_DIV, bits, divisor); // Toward zero
     const KRef rest = kb_op2(kb, KOP_SUB, bits, kb_op2(kb, KOP_MUL, quotient, divisor));
@@ -66,6 +62,11 @@ static KRef draw(KernelBuilder *kb, const Node *n, const KRef *in) {
     const KRef below = kb_op2(kb, KOP_LT, rest, kb_int(kb, 0));
     const KRef lower = kb_op2(kb, KOP_SUB, quotient, kb_int(kb, 1));
     return kb_op1(kb, KOP_TO_F32, kb_op3(kb, KOP_SELECT, below, lower, quotient));
+}
+
+// Draws without a step (in init) are those of step 0.
+static KRef draw(KernelBuilder *kb, const Node *n, const KRef *in) {
+    return lower_draw_bits(kb, in[0], n->input_count > 1 ? in[1] : kb_int(kb, 0));
 }
 
 static KRef fused(KernelBuilder *kb, KRef a, KRef b, KRef c) {

@@ -32,6 +32,7 @@ typedef enum {
     LOWER_PRODUCT,   // batched matrix product
     LOWER_ATTENTION, // the attention templates
     LOWER_SCATTER,   // indirect accumulate, rows in order
+    LOWER_PART,      // scalar program over the second operand, stored into the first
     LOWER_EXPANDED   // must be gone before lowering
 } OpLowering;
 

@@ -14,7 +14,8 @@
 //  - LOWER_COLUMNS: all dims but the last are reduced; the results don't vary along them.
 //  - by source (in[i] is -1; asked for with kb_source, see op_input_is_source):
 //      dynamic_slice   0, x: kernel dims are the result's axes
-//      dynamic_update  1, part: kernel dims are the result's axes
+//      dynamic_update  0, x, which is the output: an ACCESS_UPDATE operand that holds x already. Kernel dims are
+//                      the part's axes. The program stores by STORE_AT itself: out[0] is -1.
 //      rotary          0, x; 1, cos; 2, sin: kernel dims are x's axes
 //      gather          0, table: its axes after the first are the kernel's last dims
 //      take            0, x: its axes but the last are the kernel's first dims
@@ -22,8 +23,8 @@
 //                      kernel is COLUMNS over the axes of rows; where base has rank 1, with one more dim of
 //                      extent 1 at the end. The program stores by ADD_AT itself: out[0] is -1.
 //  - accumulate: in[1] is the accumulator's content, loaded from the operand out[0] will be stored to.
-//  - random leaves: where there is no step, in[1] is not read. The key attribute is an immediate: each adds
-//    one (kernel_add_imm), whose low 32 bits are the key's at every call.
+//  - random leaves: where there is no step, in[1] is not read. Their key attribute, and that of sample, is an
+//    immediate: each adds one (kernel_add_imm), whose low 32 bits are the key's at every call.
 #ifndef PLIM_IR_OP_LOWER_H
 #define PLIM_IR_OP_LOWER_H
 
@@ -32,6 +33,10 @@
 
 // Whether the operator takes this input by kb_source instead of in[input].
 bool op_input_is_source(Op op, int input);
+
+// floor(bits / 256) as f32, exact, of the draw for the element at the kernel's index: the part of its 32 bits
+// that random_unit and random_gauss use. Adds the immediate for the key.
+KRef lower_draw_bits(KernelBuilder *kb, KRef seed, KRef step);
 
 void lower_constant(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_iota(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
@@ -91,6 +96,7 @@ void lower_rmsnorm_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *
 void lower_rmsnorm_param_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_cross_entropy(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_cross_entropy_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_sample(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_rotary(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 
 void lower_gather(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);

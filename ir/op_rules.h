@@ -16,7 +16,7 @@ InferRule infer_constant, infer_iota, infer_random, infer_unary, infer_cast, inf
     infer_slice, infer_split, infer_concat, infer_pad, infer_dynamic_slice, infer_dynamic_update,
     infer_reduce, infer_softmax, infer_layernorm, infer_layernorm_grad, infer_layernorm_param_grad,
     infer_rmsnorm, infer_rmsnorm_grad, infer_rmsnorm_param_grad, infer_cross_entropy,
-    infer_cross_entropy_grad, infer_rotary, infer_einsum, infer_einsum_add, infer_attention,
+    infer_cross_entropy_grad, infer_sample, infer_rotary, infer_einsum, infer_einsum_add, infer_attention,
     infer_attention_grad, infer_gather, infer_scatter_add, infer_take, infer_minimize,
     infer_accumulate, infer_sgd, infer_momentum, infer_adamw;
 
@@ -44,7 +44,7 @@ EvaluateRule evaluate_constant, evaluate_iota, evaluate_random_uniform, evaluate
     evaluate_reduce_max, evaluate_softmax, evaluate_softmax_grad, evaluate_layernorm,
     evaluate_layernorm_grad, evaluate_layernorm_param_grad, evaluate_rmsnorm, evaluate_rmsnorm_grad,
     evaluate_rmsnorm_param_grad, evaluate_cross_entropy, evaluate_cross_entropy_grad,
-    evaluate_rotary, evaluate_einsum, evaluate_einsum_add, evaluate_attention,
+    evaluate_sample, evaluate_rotary, evaluate_einsum, evaluate_einsum_add, evaluate_attention,
     evaluate_attention_grad, evaluate_gather, evaluate_scatter_add, evaluate_take, evaluate_sgd,
     evaluate_momentum, evaluate_adamw;
 

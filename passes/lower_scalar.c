@@ -196,13 +196,18 @@ static KRef input_ref(ScalarBuild *b, const Node *n, int i) {
     return kb_load(b->kb, node_operand(b, n, i, ACCESS_READ, &p));
 }
 
+// The program writes into what its first operand holds, by itself.
+static bool lowering_updates(OpLowering lowering) {
+    return lowering == LOWER_SCATTER || lowering == LOWER_PART;
+}
+
 // Called back by operators that move through an operand by themselves; never shared with other
 // loads.
 static KSource source_of(void *user, int input) {
     ScalarBuild *b = user;
     const Node *n = b->node;
-    // The base of scatter_add is where its result is: updated in place.
-    const bool base = op_info(n->op)->lowering == LOWER_SCATTER && input == 0;
+    // The base of scatter_add and dynamic_update is where its result is: updated in place.
+    const bool base = lowering_updates(op_info(n->op)->lowering) && input == 0;
     const Place p = base ? step_result(b->sp, b->step, n, 0) : step_input(b->sp, b->step, n, input);
     CHECK(p.storage != STORAGE_NONE);
     const Type *t = &n->input[input]->type;
@@ -237,7 +242,7 @@ static void lower_node(ScalarBuild *b, const Node *n) {
         // Keys are immediates, so that layers that differ in nothing else share a kernel.
         b->call->imm[b->call->imm_count++] = node_int(n, "key", 0) & 0xffffffff;
     }
-    for (int r = 0; r < n->result_count && info->lowering != LOWER_SCATTER; r++) {
+    for (int r = 0; r < n->result_count && !lowering_updates(info->lowering); r++) {
         const Value *v = &n->result[r];
         b->made[b->made_count] = v;
         b->made_ref[b->made_count++] = out[r];

@@ -1,7 +1,7 @@
 // Index spaces. Elementwise operators walk their result; rowwise ones, and reduces, their first
-// operand; scatter_add its rows. An operand that has fewer axes follows the leading ones
-// (statistics of rows, targets, indices) unless the operator's index map says otherwise (weights
-// follow the last).
+// operand; scatter_add its rows, dynamic_update its part. An operand that has fewer axes follows
+// the leading ones (statistics of rows, targets, indices) unless the operator's index map says
+// otherwise (weights follow the last).
 #include "passes/lower_space.h"
 
 #include "ir/check.h"
@@ -14,6 +14,9 @@ const Type *node_space(const Node *n) {
     // The updates' rows; the base is reached by index.
     case LOWER_SCATTER:
         return &n->input[2]->type;
+    // What is stored; the whole is reached by index.
+    case LOWER_PART:
+        return &n->input[1]->type;
     case LOWER_SCALAR:
     case LOWER_NONE:
     case LOWER_VIEW:

@@ -179,6 +179,8 @@ static bool try_rewrites(Simplify *s, Rewrite *rw, const Node *n) {
         by = simplify_pointwise(s, n);
     else if (family == FAMILY_SHAPE)
         by = simplify_shape(s, n);
+    if (!by && family == FAMILY_SHAPE)
+        by = simplify_cut(s, n);
     if (!by || !rewrite_allowed(s->cx))
         return false;
     rewrite_replace(rw, &n->result[0], by);
@@ -216,8 +218,16 @@ static int sweep(Simplify *s) {
     return replaced;
 }
 
+static bool has_gradients(const Graph *g) {
+    for (int i = 0; i < g->node_count; i++)
+        if (op_info(g->node[i]->op)->family == FAMILY_TRAINING ||
+            g->node[i]->phase != PHASE_FORWARD)
+            return true;
+    return false;
+}
+
 static PassResult simplify_graph(Graph *g, PassCtx *cx, const char *pass) {
-    Simplify s = {.cx = cx, .g = g};
+    Simplify s = {.cx = cx, .g = g, .trains = has_gradients(g)};
     PassResult result = PASS_SAME;
     const int before = g->node_count;
     for (int i = 0; i < SWEEPS_MAX; i++) {

@@ -12,6 +12,7 @@ typedef struct {
     Builder b;       // makes nodes in place of the one being looked at
     const int *uses; // by value id, when the sweep began
     uint32_t limit;  // ids below it have an entry in uses
+    bool trains;     // the entry has gradients, or will
 } Simplify;
 
 // Reads of v when the sweep began; values made since count as read by many.
@@ -23,6 +24,8 @@ Value *simplify_uniform(Simplify *s, const Type *type, double value);
 // be built.
 Value *simplify_pointwise(Simplify *s, const Node *n);
 Value *simplify_shape(Simplify *s, const Node *n);
+// For a slice or dynamic_slice: the same computed from parts of what it cuts (simplify_cut.c).
+Value *simplify_cut(Simplify *s, const Node *n);
 // For a split: an equal value for each of its results in out, or false.
 bool simplify_split(Simplify *s, const Node *n, Value **out);
 

@@ -90,8 +90,9 @@ static void find_stored(StorageWork *w) {
 // such.
 static bool needs_memory(const Node *n, int input) {
     const OpLowering lowering = op_info(n->op)->lowering;
-    // The base of scatter_add is copied to the result's place, so a constant will do.
-    if (lowering == LOWER_SCATTER)
+    // The base of scatter_add or dynamic_update is copied to the result's place, so a constant will
+    // do.
+    if (lowering == LOWER_SCATTER || lowering == LOWER_PART)
         return input != 0 && op_input_is_source(n->op, input);
     return lowering == LOWER_ATTENTION || (lowering == LOWER_PRODUCT && n->op == OP_EINSUM) ||
            (n->op == OP_EINSUM_ADD && input > 0) || op_input_is_source(n->op, input);

@@ -18,9 +18,22 @@ static bool writes_after_reading(const Node *n) {
     return lowering == LOWER_SCALAR || lowering == LOWER_ROWS;
 }
 
+// dynamic_update writes into what x holds: x must be what it starts from, and not its part as well.
+static bool updates_in_place(const StorageWork *w, const Node *n, const Value *x) {
+    const Value *base = n->input[0];
+    const Place *p = &w->sp->place[base->id], *q = &w->sp->place[x->id];
+    bool fine = base == x || (type_equal(&base->type, &x->type) && q->storage != STORAGE_NONE &&
+                              place_equal(p, q, &x->type));
+    for (int k = 1; k < n->input_count; k++)
+        fine = fine && w->root[n->input[k]->id] != w->root[x->id];
+    return fine;
+}
+
 // False also where the task does not read x at all: then there is nothing to take over.
 bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const Value *v) {
     const Task *t = &w->tasks->task[task];
+    if (op_info(v->def->op)->lowering == LOWER_PART)
+        return type_equal(&x->type, &v->type) && updates_in_place(w, v->def, x);
     if (!type_equal(&x->type, &v->type) || !writes_after_reading(v->def))
         return false;
     bool read = false;
@@ -69,6 +82,7 @@ static bool is_computed(const Node *n) {
     case LOWER_COLUMNS:
     case LOWER_PRODUCT:
     case LOWER_ATTENTION:
+    case LOWER_PART:
         return n->op != OP_CONSTANT && n->op != OP_ACCUMULATE && n->op != OP_EINSUM_ADD;
     case LOWER_NONE:
     case LOWER_VIEW:
@@ -134,6 +148,9 @@ static void choose_part_home(StorageWork *w, const Node *concat, int part, const
         return;
     const bool inner = v->def->op == OP_CONCAT;
     if ((!inner && !is_computed(v->def)) || !suits_template(v->def, v, &place))
+        return;
+    // It would begin as a copy of its base there, among parts that it may read.
+    if (op_info(v->def->op)->lowering == LOWER_PART)
         return;
     // One kernel's results can't interleave: the plan's operands are byte ranges.
     for (int r = 0; r < v->def->result_count; r++)

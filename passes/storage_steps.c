@@ -356,10 +356,18 @@ static void confirm_direct(StorageWork *w, const Node *n) {
         w->direct[v->id] = false;
 }
 
-// scatter_add and einsum_add: the result begins as the base.
+// scatter_add, einsum_add and dynamic_update: the result begins as the base.
 static void place_over_base(StorageWork *w, int task, const Node *n) {
     const Value *base = n->input[0], *v = &n->result[0];
     const Place *p = &w->sp->place[base->id];
+    // A state's next version, mostly over the version before: nothing to copy then.
+    const Place home = w->home[v->id];
+    if (home.storage != STORAGE_NONE) {
+        if (w->sp->constant[base->id] || !place_equal(p, &home, &v->type))
+            push_copy(w, n, task_segment(w, task), base, p, &home);
+        set_place(w, v, &home);
+        return;
+    }
     // Nobody reads the base afterwards, and the step itself reads nothing else of its storage.
     bool alone = !w->sp->constant[base->id] && p->storage != STORAGE_NONE &&
                  storage_is_free(w, p->storage, w->time_of[task], &v->type);
@@ -392,7 +400,7 @@ static void run_task(StorageWork *w, int task) {
     const OpLowering lowering = op_info(n->op)->lowering;
     const bool adds = n->op == OP_EINSUM_ADD && !adds_to_zero(w, n);
     // Such operators stand alone: n is the task.
-    const bool over_base = adds || lowering == LOWER_SCATTER;
+    const bool over_base = adds || lowering == LOWER_SCATTER || lowering == LOWER_PART;
     if (lowering == LOWER_PRODUCT)
         confirm_direct(w, n);
     for (int i = 0; i < t->count; i++)

@@ -318,6 +318,13 @@ static void make_rowwise(Sample *s, Op op, Parts *p) {
             add_in(p, argument(s, t));
     } else if (op == OP_CROSS_ENTROPY || op == OP_CROSS_ENTROPY_GRAD) {
         make_cross_entropy(s, op, p);
+    } else if (op == OP_SAMPLE) {
+        add_in(p, argument(s, shape(s, float_type(s), 1, 3)));
+        add_in(p, sample_argument(s, type_scalar(DT_F32), 0.2, 2));
+        add_in(p, sample_argument(s, type_scalar(DT_F32), 0, 1));
+        add_in(p, sample_argument(s, type_scalar(DT_I32), 0, 1000));
+        add_in(p, sample_argument(s, type_scalar(DT_I32), 0, 1000));
+        add_attr(p, attr_int("key", sample_int(s, 1000)));
     } else if (op == OP_ROTARY) {
         make_rotary(s, p);
     } else {

@@ -12,11 +12,11 @@ static const char *const family_name[] = {
 };
 
 static const char *const lowering_name[] = {
-    [LOWER_NONE] = "nothing runs",        [LOWER_SCALAR] = "scalar program",
-    [LOWER_ROWS] = "row program",         [LOWER_COLUMNS] = "column program",
-    [LOWER_VIEW] = "view or copy",        [LOWER_PRODUCT] = "matrix product",
-    [LOWER_ATTENTION] = "template",       [LOWER_SCATTER] = "scatter program",
-    [LOWER_EXPANDED] = "other operators",
+    [LOWER_NONE] = "nothing runs",  [LOWER_SCALAR] = "scalar program",
+    [LOWER_ROWS] = "row program",   [LOWER_COLUMNS] = "column program",
+    [LOWER_VIEW] = "view or copy",  [LOWER_PRODUCT] = "matrix product",
+    [LOWER_ATTENTION] = "template", [LOWER_SCATTER] = "scatter program",
+    [LOWER_PART] = "part program",  [LOWER_EXPANDED] = "other operators",
 };
 
 // "2 -> 1", "1 to 2 -> 1", "1 or more -> many".

@@ -228,7 +228,8 @@ static void check(Trial *t, KernelAxis axis, int rank, const int64_t *dim, const
     node_evaluate(n, t->input, want, &cx);
     KernelBuilder *kb = kernel_builder(t->arena, axis, rank, dim);
     kb_set_source(kb, source_of, t);
-    const bool scatters = op_info(n->op)->lowering == LOWER_SCATTER;
+    const OpLowering lowering = op_info(n->op)->lowering;
+    const bool scatters = lowering == LOWER_SCATTER || lowering == LOWER_PART;
     for (int i = 0; i < n->input_count; i++) {
         const bool source = op_input_is_source(n->op, i);
         cr_assert_eq(source, t->place_in[i] == '-');
@@ -442,9 +443,9 @@ Test(lowering, dynamic_slice_and_update) {
         const Attr attr[] = {attr_int("axis", axis), attr_int("size", size)};
         add_node(&t, updates ? OP_DYNAMIC_UPDATE : OP_DYNAMIC_SLICE, updates ? 3 : 2, attr,
                  updates ? 1 : 2);
-        t.place_in = updates ? "F-S" : "-S";
+        t.place_in = updates ? "-FS" : "-S";
         t.place_out = "F";
-        const Type *space = &t.node->result[0].type;
+        const Type *space = updates ? &t.in[1] : &t.node->result[0].type;
         check(&t, KERNEL_ROWS, space->rank, space->dim, NULL);
         arena_release(t.arena);
     }
@@ -491,6 +492,28 @@ Test(lowering, random_draws) {
     }
 }
 
+// Rows of up to 70 classes; the evaluator sorts where the program bisects.
+Test(lowering, sample) {
+    for (int trial = 0; trial < 3 * TRIALS; trial++) {
+        Trial t = trial_begin((uint32_t)trial);
+        const int64_t key = (int64_t)draw(&t, 1 << 24) * 1000003;
+        const Type x = random_shape(&t, 1);
+        t.in[0] = content_type(x, 'x', trial);
+        t.in[1] = t.in[2] = type_scalar(DT_F32);
+        t.in[3] = t.in[4] = type_scalar(DT_I32);
+        for (int i = 0; i < 5; i++)
+            fill(&t, i, i < 3 ? 'x' : 'i', 0);
+        t.input[1].at[0] = trial % 3 * 0.75;
+        t.input[2].at[0] = trial % 5 * 0.25;
+        const Attr attr = attr_int("key", key);
+        add_node(&t, OP_SAMPLE, 5, &attr, 1);
+        t.place_in = "FSSSS";
+        t.place_out = "R";
+        check(&t, KERNEL_ROWS, x.rank, x.dim, &key);
+        arena_release(t.arena);
+    }
+}
+
 // The accumulator is read and stored through one operand.
 Test(lowering, accumulate_adds_to_its_operand) {
     Trial t = trial_begin(1);
@@ -518,7 +541,7 @@ Test(lowering, no_operator_is_left_out) {
     static const Op elsewhere[] = {
         OP_CAST,        OP_REDUCE_SUM,     OP_REDUCE_MAX,    OP_ROTARY,         OP_GATHER,
         OP_SCATTER_ADD, OP_TAKE,           OP_DYNAMIC_SLICE, OP_DYNAMIC_UPDATE, OP_CONSTANT,
-        OP_IOTA,        OP_RANDOM_UNIFORM, OP_RANDOM_NORMAL, OP_ACCUMULATE};
+        OP_IOTA,        OP_RANDOM_UNIFORM, OP_RANDOM_NORMAL, OP_ACCUMULATE,     OP_SAMPLE};
     for (int op = 0; op < OP_COUNT; op++) {
         bool tested = false;
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
