@@ -91,8 +91,8 @@ void attention_pack(LlvmBuild *b, const AttentionCode *c, AttentionPack how, LLV
     }
     // Lanes: positions; depth: the head dim.
     const TileSource s = {c->t->dtype, position_stride, 1};
-    tile_pack(b, &s, to, how == PACK_LEFT ? TILE_LANES : tile_columns(b), tile_round(dim), source,
-              count, llvm_i64(b, dim));
+    tile_pack(b, &s, to, how == PACK_LEFT ? tile_left_panel(b) : tile_columns(b), tile_round(dim),
+              source, count, llvm_i64(b, dim));
 }
 
 LLVMValueRef attention_row(LlvmBuild *b, LLVMValueRef part, LLVMValueRef row, int64_t step,
@@ -207,7 +207,7 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const ForwardTi
 
     // The exponentials are the left operand of the second product: lanes queries, depth keys.
     const TileSource score = {DT_F32, BLOCK, 1};
-    tile_pack(b, &score, f->packed_score, TILE_LANES, BLOCK, f->score, f->rows, keys);
+    tile_pack(b, &score, f->packed_score, tile_left_panel(b), BLOCK, f->score, f->rows, keys);
     attention_pack(b, c, PACK_RIGHT_BY_POSITION, v, t->v[2], t->dim_v, c->layout.v, keys);
     tile_product(b, &(TileProduct){.a = f->packed_score,
                                    .b = attention_part(b, c, c->layout.v),

@@ -13,7 +13,8 @@ typedef struct {
     LLVMValueRef shift; // i64: query i stands beside key i + shift
 } AttentionCode;
 
-// keys - queries, or the offset operand clamped into 0 .. keys - queries. Emitted where it is called.
+// keys - queries, or the offset operand clamped into 0 .. keys - queries. Emitted where it is
+// called.
 LLVMValueRef attention_shift(LlvmBuild *b, const AttentionKernel *t);
 
 // A part of the workspace, by its offset in floats; with a row of step floats added.

@@ -162,13 +162,13 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
     LLVMValueRef dv =
         llvm_at(b, b->f32, attention_part(b, c, l->dv), llvm_mul(b, key, llvm_i64(b, l->v_cap)));
     // dv [keys, v] += p^T dout.
-    tile_pack(b, &by_key, packed, TILE_LANES, BLOCK, score, keys, g->rows);
+    tile_pack(b, &by_key, packed, tile_left_panel(b), BLOCK, score, keys, g->rows);
     emit_sum(b, c, packed, l->dout_by_position, dv, keys, t->dim_v, g->rows);
     // dk [keys, qk] += ds^T q.
-    tile_pack(b, &by_key, dpacked, TILE_LANES, BLOCK, dscore, keys, g->rows);
+    tile_pack(b, &by_key, dpacked, tile_left_panel(b), BLOCK, dscore, keys, g->rows);
     emit_sum(b, c, dpacked, l->q_by_position, dk, keys, t->dim_qk, g->rows);
     // dq [rows, qk] += ds k.
-    tile_pack(b, &by_query, dpacked, TILE_LANES, BLOCK, dscore, g->rows, keys);
+    tile_pack(b, &by_query, dpacked, tile_left_panel(b), BLOCK, dscore, g->rows, keys);
     emit_sum(b, c, dpacked, l->k_by_position, attention_part(b, c, l->dq), g->rows, t->dim_qk,
              keys);
 }

@@ -138,6 +138,10 @@ LLVMValueRef llvm_narrow_typed(LlvmBuild *b, DType dtype, LLVMValueRef value);
 // The element's type in memory: f32, i16 (bf16), i32, i8 (bool).
 LLVMTypeRef llvm_memory_type(LlvmBuild *b, DType dtype);
 
+// A hint to fetch the line `ahead` bytes (i64) from an address, wherever that is: never an error.
+typedef enum { PREFETCH_READ, PREFETCH_WRITE } Prefetch;
+void llvm_prefetch(LlvmBuild *b, LLVMValueRef address, LLVMValueRef ahead, Prefetch what);
+
 // A counted loop, for (index = from; index < to; index += step), with values carried from one trip
 // to the next. llvm_loop_begin; llvm_loop_carry once for each value (first thing); the body;
 // llvm_loop_next once for each; llvm_loop_end; then result[i] holds what was carried out (the

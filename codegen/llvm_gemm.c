@@ -92,7 +92,7 @@ static void emit_tile(LlvmBuild *b, const ProductCode *t) {
     LLVMValueRef from_b = product_element(b, p->b, t->b, &block.index, &p->b_stride[2], 1);
     tile_pack(b, &right, t->packed_b, tile_columns(b), t->layout.depth_cap, from_b, t->columns,
               depth);
-    tile_pack(b, &left, t->packed_a, TILE_LANES, t->layout.depth_cap, a, t->rows, depth);
+    tile_pack(b, &left, t->packed_a, tile_left_panel(b), t->layout.depth_cap, a, t->rows, depth);
     // The first block of depth writes the sum, the others add to it.
     LLVMValueRef later = llvm_icmp(b, LLVMIntSGT, block.index, llvm_i64(b, 0));
     tile_product(

@@ -161,3 +161,11 @@ void llvm_store_typed(LlvmBuild *b, DType dtype, LLVMValueRef value, LLVMValueRe
     value = llvm_narrow_typed(b, dtype, value);
     llvm_store_masked(b, value, address, element_bytes(LLVMTypeOf(value)), mask);
 }
+
+// Not in bounds: what lies there may belong to nobody. Of highest locality, as data.
+void llvm_prefetch(LlvmBuild *b, LLVMValueRef address, LLVMValueRef ahead, Prefetch what) {
+    address = LLVMBuildGEP2(b->builder, b->i8, address, &ahead, 1, "");
+    LLVMTypeRef overload[] = {b->ptr};
+    LLVMValueRef arg[] = {address, llvm_i32(b, what), llvm_i32(b, 3), llvm_i32(b, 1)};
+    llvm_intrinsic(b, "llvm.prefetch", overload, 1, arg, 4);
+}

@@ -63,16 +63,6 @@ static LLVMValueRef b_at(LlvmBuild *b, const ProductCode *t, LLVMValueRef depth,
                            2);
 }
 
-// A hint to fetch the line `ahead` bytes from the address; harmless past the end.
-static void prefetch(LlvmBuild *b, LLVMValueRef address, int64_t ahead) {
-    LLVMValueRef at =
-        LLVMBuildGEP2(b->builder, b->i8, address, (LLVMValueRef[]){llvm_i64(b, ahead)}, 1, "");
-    LLVMTypeRef overload[] = {b->ptr};
-    // To be read, of highest locality, as data.
-    LLVMValueRef arg[] = {at, llvm_i32(b, 0), llvm_i32(b, 3), llvm_i32(b, 1)};
-    llvm_intrinsic(b, "llvm.prefetch", overload, 1, arg, 4);
-}
-
 // By depth.
 
 typedef struct {
@@ -101,13 +91,16 @@ static void dots_walk(LlvmBuild *b, const ProductCode *t, Dots *d) {
     const ProductKernel *p = t->p;
     const int count = d->columns * (int)p->m;
     const int64_t trip = LINE / (int64_t)dtype_bytes(p->b), whole = p->k / trip * trip;
+    // What is fetched ahead is the same place in the next group, so that each line is asked for
+    // once.
+    LLVMValueRef group = llvm_i64(b, d->columns * p->b_stride[3] * (int64_t)dtype_bytes(p->b));
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), llvm_i64(b, whole), trip);
     for (int i = 0; i < count; i++)
         d->sum[i] = llvm_loop_carry(b, &loop, d->sum[i]);
     for (int i = 0; i < d->columns; i++)
-        prefetch(b, llvm_at(b, llvm_memory_type(b, p->b), d->column[i], loop.index),
-                 d->columns * p->b_stride[3] * (int64_t)dtype_bytes(p->b));
+        llvm_prefetch(b, llvm_at(b, llvm_memory_type(b, p->b), d->column[i], loop.index), group,
+                      PREFETCH_READ);
     for (int64_t at = 0; at < trip; at += TILE_LANES)
         dots_step(b, t, d, llvm_add(b, loop.index, llvm_i64(b, at)), NULL);
     for (int i = 0; i < count; i++)
@@ -194,12 +187,14 @@ static void streams_walk(LlvmBuild *b, const ProductCode *t, int64_t from, int64
             LLVMValueRef at = packed_a_at(b, t, i, llvm_add(b, depth.index, llvm_i64(b, j)));
             s.a[i * rows + j] = llvm_splat(b, llvm_load(b, b->f32, at, 4), TILE_LANES);
         }
-    const int64_t trip = LINE / (int64_t)dtype_bytes(t->p->b);
+    const int64_t bytes = (int64_t)dtype_bytes(t->p->b), trip = LINE / bytes;
+    // What is fetched ahead is the same place in the next rows.
+    LLVMValueRef next = llvm_i64(b, rows * t->p->b_stride[2] * bytes);
     LLVMValueRef whole = LLVMBuildAnd(b->builder, t->columns, llvm_i64(b, -trip), "");
     llvm_loop_begin(b, &column, llvm_i64(b, 0), whole, trip);
     for (int j = 0; j < rows; j++)
-        prefetch(b, b_at(b, t, llvm_add(b, depth.index, llvm_i64(b, j)), column.index),
-                 rows * t->p->b_stride[2] * (int64_t)dtype_bytes(t->p->b));
+        llvm_prefetch(b, b_at(b, t, llvm_add(b, depth.index, llvm_i64(b, j)), column.index), next,
+                      PREFETCH_READ);
     for (int64_t at = 0; at < trip; at += TILE_LANES)
         streams_step(b, t, &s, llvm_add(b, column.index, llvm_i64(b, at)), NULL);
     llvm_loop_end(b, &column);

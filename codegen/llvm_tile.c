@@ -1,9 +1,9 @@
 // Packing and register tiles. See llvm_tile.h.
 //
-// The register tile has rows() x tile_columns() accumulators: 8 x 32 with AVX-512 (16 of 32
-// registers), 4 x 16 else (8 of 16): enough chains to hide the latency of a fused multiply-add, and
-// a broadcast per row and step is folded into it as a memory operand. Edges go through a full tile
-// on the stack.
+// The register tile has tile_rows() x tile_columns() accumulators: 8 x 32 with AVX-512 (16 of 32
+// registers), 6 x 16 else (12 of 16): more chains than the latency of a fused multiply-add needs,
+// so that a late load does not stall them. The lines of c that the tile below will read are fetched
+// meanwhile. Edges go through a full tile on the stack.
 #include "codegen/llvm_tile.h"
 
 // The largest tile of any target: vectors of columns, rows.
@@ -39,7 +39,7 @@ enum {
     // Strides of the source, in its elements.
     PACK_LANE_STRIDE,
     PACK_DEPTH_STRIDE,
-    // Lanes left from here, of which at most 16 are packed; steps of depth.
+    // Lanes left from here, of which one panel's or 16 are packed; steps of depth.
     PACK_LANES,
     PACK_DEPTH,
     PACK_PARAMETERS
@@ -50,7 +50,13 @@ int tile_columns(const LlvmBuild *b) {
 }
 
 static int tile_rows(const LlvmBuild *b) {
-    return b->target->avx512 ? 8 : 4;
+    return b->target->avx512 ? 8 : 6;
+}
+
+// Just the register tile's rows where they don't divide 16: a tile then reads whole lines, which
+// matters in a first-level cache that holds little more than a panel of b.
+int tile_left_panel(const LlvmBuild *b) {
+    return b->target->avx512 ? TILE_LANES : 6;
 }
 
 int64_t tile_round(int64_t x) {
@@ -100,95 +106,133 @@ static LLVMTypeRef lanes_type(const LlvmBuild *b) {
     return llvm_vector(b->f32, TILE_LANES);
 }
 
-// Packing 16 lanes.
+// Packing.
 
-// Lane stride 1: every step of depth is one vector.
-static void pack_copy(LlvmBuild *b, DType dtype) {
-    // Nothing beyond the source is read; lanes past the last are 0.
-    LLVMValueRef mask = llvm_mask_below(b, TILE_LANES, param(b, PACK_LANES));
+// Lanes of a panel that are packed at a time, in a vector of `width`. A panel of 6 takes vectors of
+// 8: the two lanes too many are overwritten by the next step of depth, or lie in the room after the
+// last.
+typedef struct {
+    DType dtype;
+    int lanes, width;
+} Packing;
+
+static Packing packing_of(const LlvmBuild *b, const TileSource *s, int panel) {
+    // Half as many lanes where a block to be transposed would not fit the registers.
+    const bool transposed = s->lane_stride != 1 && s->depth_stride == 1;
+    const int width = transposed && !b->target->avx512 ? TILE_LANES / 2 : TILE_LANES;
+    if (panel % TILE_LANES == 0)
+        return (Packing){s->dtype, width, width};
+    return (Packing){s->dtype, panel, TILE_LANES / 2};
+}
+
+// Where step `depth` of the panel goes.
+static LLVMValueRef pack_to(LlvmBuild *b, LLVMValueRef depth) {
+    return llvm_at(b, b->f32, param(b, PACK_TO), llvm_mul(b, depth, param(b, PACK_TO_STEP)));
+}
+
+// Every step of depth is one vector, all of it or what the mask says.
+static void copy_steps(LlvmBuild *b, const Packing *p, LLVMValueRef mask) {
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), param(b, PACK_DEPTH), 1);
-    LLVMValueRef from = llvm_at(b, llvm_memory_type(b, dtype), param(b, PACK_FROM),
+    LLVMValueRef from = llvm_at(b, llvm_memory_type(b, p->dtype), param(b, PACK_FROM),
                                 llvm_mul(b, loop.index, param(b, PACK_DEPTH_STRIDE)));
-    LLVMValueRef to =
-        llvm_at(b, b->f32, param(b, PACK_TO), llvm_mul(b, loop.index, param(b, PACK_TO_STEP)));
-    llvm_store(b, llvm_load_typed(b, dtype, TILE_LANES, from, mask), to, 4);
+    llvm_store(b, llvm_load_typed(b, p->dtype, p->width, from, mask), pack_to(b, loop.index), 4);
     llvm_loop_end(b, &loop);
+}
+
+// Lane stride 1. Nothing beyond the source is read; lanes past the last are 0. Masks are slow for
+// bf16 without AVX-512, so whole vectors have a loop of their own.
+static void pack_copy(LlvmBuild *b, const Packing *p) {
+    LLVMValueRef lanes = param(b, PACK_LANES);
+    LLVMValueRef whole = llvm_icmp(b, LLVMIntSGE, lanes, llvm_i64(b, p->width));
+    const LlvmIf full = llvm_if_begin(b, whole);
+    copy_steps(b, p, NULL);
+    llvm_if_end(b, full);
+    const LlvmIf edge = llvm_if_begin(b, LLVMBuildNot(b->builder, whole, ""));
+    copy_steps(b, p, llvm_mask_below(b, p->width, lanes));
+    llvm_if_end(b, edge);
 }
 
 // Any strides: a gather per step.
 // Slow, but only where neither stride is 1.
-static void pack_gather(LlvmBuild *b, DType dtype) {
-    LLVMTypeRef memory = llvm_memory_type(b, dtype);
-    LLVMTypeRef wide = llvm_vector(b->i64, TILE_LANES);
-    LLVMValueRef mask = llvm_mask_below(b, TILE_LANES, param(b, PACK_LANES));
-    LLVMValueRef lane = LLVMBuildZExt(b->builder, llvm_iota(b, TILE_LANES), wide, "");
+static void pack_gather(LlvmBuild *b, const Packing *p) {
+    LLVMTypeRef memory = llvm_memory_type(b, p->dtype);
+    LLVMTypeRef wide = llvm_vector(b->i64, p->width);
+    LLVMValueRef mask = llvm_mask_below(b, p->width, param(b, PACK_LANES));
+    LLVMValueRef lane = LLVMBuildZExt(b->builder, llvm_iota(b, p->width), wide, "");
     // Of each lane, the same at every step.
-    LLVMValueRef offset = llvm_mul(b, lane, llvm_splat(b, param(b, PACK_LANE_STRIDE), TILE_LANES));
+    LLVMValueRef offset = llvm_mul(b, lane, llvm_splat(b, param(b, PACK_LANE_STRIDE), p->width));
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), param(b, PACK_DEPTH), 1);
     LLVMValueRef from = llvm_at(b, memory, param(b, PACK_FROM),
                                 llvm_mul(b, loop.index, param(b, PACK_DEPTH_STRIDE)));
-    LLVMValueRef to =
-        llvm_at(b, b->f32, param(b, PACK_TO), llvm_mul(b, loop.index, param(b, PACK_TO_STEP)));
-    LLVMValueRef v = llvm_gather(b, llvm_vector(memory, TILE_LANES), from, offset, mask);
-    llvm_store(b, llvm_widen_typed(b, dtype, v), to, 4);
+    LLVMValueRef v = llvm_gather(b, llvm_vector(memory, p->width), from, offset, mask);
+    llvm_store(b, llvm_widen_typed(b, p->dtype, v), pack_to(b, loop.index), 4);
     llvm_loop_end(b, &loop);
 }
 
-// Exchanges bit `bit` of the row number with the same bit of the lane number, for all rows: four
-// such exchanges transpose a 16 x 16 block.
-static void exchange(LlvmBuild *b, LLVMValueRef v[TILE_LANES], int bit) {
+// Exchanges bit `bit` of the row number with the same bit of the lane number, for all rows: one
+// such exchange a bit transposes a width x width block.
+static void exchange(LlvmBuild *b, LLVMValueRef v[TILE_LANES], int width, int bit) {
     int low[TILE_LANES], high[TILE_LANES];
-    for (int i = 0; i < TILE_LANES; i++) {
-        low[i] = i & bit ? (i - bit) + TILE_LANES : i;
-        high[i] = i & bit ? i + TILE_LANES : i + bit;
+    for (int i = 0; i < width; i++) {
+        low[i] = i & bit ? (i - bit) + width : i;
+        high[i] = i & bit ? i + width : i + bit;
     }
-    for (int i = 0; i < TILE_LANES; i++) {
+    for (int i = 0; i < width; i++) {
         if (i & bit)
             continue;
         LLVMValueRef x = v[i], y = v[i + bit];
         // Rows i and i + bit give each other the lanes where they differ in that bit.
-        v[i] = llvm_shuffle(b, x, y, low, TILE_LANES);
-        v[i + bit] = llvm_shuffle(b, x, y, high, TILE_LANES);
+        v[i] = llvm_shuffle(b, x, y, low, width);
+        v[i + bit] = llvm_shuffle(b, x, y, high, width);
     }
 }
 
-// Depth stride 1: blocks of 16 x 16 are read along depth and transposed in registers. Lanes past
-// the last read the last one again.
+// One block of width x width, from depth on: read along depth, transposed in registers. Rows that
+// are no lanes of the panel repeat the last.
+static void transpose_block(LlvmBuild *b, const Packing *p, LLVMValueRef const *row,
+                            LLVMValueRef depth, LLVMValueRef mask) {
+    LLVMTypeRef memory = llvm_memory_type(b, p->dtype);
+    LLVMValueRef v[TILE_LANES];
+    for (int i = 0; i < p->width; i++)
+        v[i] = i < p->lanes
+                   ? llvm_load_typed(b, p->dtype, p->width, llvm_at(b, memory, row[i], depth), mask)
+                   : v[p->lanes - 1];
+    // v [lane, depth] becomes v [depth, lane].
+    for (int bit = 1; bit < p->width; bit *= 2)
+        exchange(b, v, p->width, bit);
+    for (int i = 0; i < p->width; i++)
+        llvm_store(b, v[i], pack_to(b, llvm_add(b, depth, llvm_i64(b, i))), 4);
+}
+
+// Depth stride 1: blocks transposed in registers. Lanes past the last read the last one again.
 // Steps of depth past the last are written as 0: the panel has room up to a multiple of 16.
-static void pack_transpose(LlvmBuild *b, DType dtype) {
-    LLVMTypeRef memory = llvm_memory_type(b, dtype);
+static void pack_transpose(LlvmBuild *b, const Packing *p) {
+    LLVMTypeRef memory = llvm_memory_type(b, p->dtype);
     LLVMValueRef last = llvm_sub(b, param(b, PACK_LANES), llvm_i64(b, 1));
-    // The addresses of the 16 lanes' first elements.
+    // The addresses of the lanes' first elements.
     LLVMValueRef row[TILE_LANES];
-    for (int i = 0; i < TILE_LANES; i++)
+    for (int i = 0; i < p->lanes; i++)
         row[i] =
             llvm_at(b, memory, param(b, PACK_FROM),
                     llvm_mul(b, tile_min(b, llvm_i64(b, i), last), param(b, PACK_LANE_STRIDE)));
+    LLVMValueRef depth = param(b, PACK_DEPTH);
+    LLVMValueRef whole = LLVMBuildAnd(b->builder, depth, llvm_i64(b, -p->width), "");
     LlvmLoop loop;
-    llvm_loop_begin(b, &loop, llvm_i64(b, 0), param(b, PACK_DEPTH), TILE_LANES);
-    LLVMValueRef mask =
-        llvm_mask_below(b, TILE_LANES, llvm_sub(b, param(b, PACK_DEPTH), loop.index));
-    LLVMValueRef v[TILE_LANES];
-    for (int i = 0; i < TILE_LANES; i++)
-        v[i] = llvm_load_typed(b, dtype, TILE_LANES, llvm_at(b, memory, row[i], loop.index), mask);
-    // v [lane, depth] becomes v [depth, lane].
-    for (int bit = 1; bit < TILE_LANES; bit *= 2)
-        exchange(b, v, bit);
-    for (int i = 0; i < TILE_LANES; i++) {
-        LLVMValueRef depth = llvm_add(b, loop.index, llvm_i64(b, i));
-        llvm_store(
-            b, v[i],
-            llvm_at(b, b->f32, param(b, PACK_TO), llvm_mul(b, depth, param(b, PACK_TO_STEP))), 4);
-    }
+    llvm_loop_begin(b, &loop, llvm_i64(b, 0), whole, p->width);
+    transpose_block(b, p, row, loop.index, NULL);
     llvm_loop_end(b, &loop);
+    const LlvmIf edge = llvm_if_begin(b, llvm_icmp(b, LLVMIntSLT, whole, depth));
+    transpose_block(b, p, row, whole, llvm_mask_below(b, p->width, llvm_sub(b, depth, whole)));
+    llvm_if_end(b, edge);
 }
 
-// One function a way of packing and a dtype, made at first use; its name says which it is.
-static LLVMValueRef pack_function(LlvmBuild *b, const TileSource *s) {
+// One function a way of packing, made at first use; its name says which it is.
+static LLVMValueRef pack_function(LlvmBuild *b, const TileSource *s, const Packing *p) {
     const char *how = s->lane_stride == 1 ? "copy" : s->depth_stride == 1 ? "transpose" : "gather";
-    const char *name = arena_format(b->arena, "plim_tile_pack_%s_%s", how, dtype_name(s->dtype));
+    const char *name =
+        arena_format(b->arena, "plim_tile_pack_%s_%s_%d", how, dtype_name(s->dtype), p->lanes);
     LLVMValueRef found = LLVMGetNamedFunction(b->module, name);
     if (found)
         return found;
@@ -196,20 +240,22 @@ static LLVMValueRef pack_function(LlvmBuild *b, const TileSource *s) {
                                                     b->i64, b->i64, b->i64};
     const Place place = helper_begin(b, name, parameter, PACK_PARAMETERS);
     if (s->lane_stride == 1)
-        pack_copy(b, s->dtype);
+        pack_copy(b, p);
     else if (s->depth_stride == 1)
-        pack_transpose(b, s->dtype);
+        pack_transpose(b, p);
     else
-        pack_gather(b, s->dtype);
+        pack_gather(b, p);
     return helper_end(b, place);
 }
 
+// Panels in order, so that what one writes past its end the next one overwrites.
 void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel, int64_t depth_cap,
                LLVMValueRef source, LLVMValueRef count, LLVMValueRef depth) {
-    LLVMValueRef fn = pack_function(b, s);
+    const Packing p = packing_of(b, s, panel);
+    LLVMValueRef fn = pack_function(b, s, &p);
     LlvmLoop loop;
-    llvm_loop_begin(b, &loop, llvm_i64(b, 0), count, TILE_LANES);
-    // 16 lanes a trip: the panel they are in starts at lane `before`, and they in it at in_panel.
+    llvm_loop_begin(b, &loop, llvm_i64(b, 0), count, p.lanes);
+    // The panel these lanes are in starts at lane `before`, and they in it at in_panel.
     LLVMValueRef in_panel = llvm_urem(b, loop.index, panel);
     LLVMValueRef before = llvm_sub(b, loop.index, in_panel);
     // A panel is [depth_cap][panel], so the panels before take before * depth_cap floats.
@@ -237,7 +283,7 @@ static LLVMValueRef micro_element(LlvmBuild *b, int row, int vector) {
     return llvm_at(b, b->f32, param(b, MICRO_C), at);
 }
 
-// c [rows, columns] = (add ? c : 0) + a [depth][16] b [depth][columns], all sums in registers.
+// c [rows, columns] = (add ? c : 0) + a [depth][panel] b [depth][columns], all sums in registers.
 static LLVMValueRef micro_function(LlvmBuild *b) {
     LLVMValueRef found = LLVMGetNamedFunction(b->module, "plim_tile_micro");
     if (found)
@@ -251,6 +297,9 @@ static LLVMValueRef micro_function(LlvmBuild *b) {
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vectors; j++)
             start[i][j] = llvm_load_masked(b, lanes_type(b), micro_element(b, i, j), 4, mask);
+    LLVMValueRef below = llvm_mul(b, param(b, MICRO_C_STRIDE), llvm_i64(b, rows * 4));
+    for (int i = 0; i < rows; i++)
+        llvm_prefetch(b, micro_element(b, i, 0), below, PREFETCH_WRITE);
 
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), param(b, MICRO_DEPTH), 1);
@@ -265,8 +314,8 @@ static LLVMValueRef micro_function(LlvmBuild *b) {
     for (int j = 0; j < vectors; j++)
         right[j] =
             llvm_load(b, lanes_type(b), llvm_at(b, b->f32, b_at, llvm_i64(b, j * TILE_LANES)), 4);
-    LLVMValueRef a_at =
-        llvm_at(b, b->f32, param(b, MICRO_A), llvm_mul(b, loop.index, llvm_i64(b, TILE_LANES)));
+    LLVMValueRef a_at = llvm_at(b, b->f32, param(b, MICRO_A),
+                                llvm_mul(b, loop.index, llvm_i64(b, tile_left_panel(b))));
     // Each sum is a chain of its own; numbering as they were carried.
     for (int i = 0; i < rows; i++) {
         LLVMValueRef left = llvm_splat(
@@ -315,9 +364,9 @@ static void emit_register_tile(LlvmBuild *b, LLVMValueRef i, LLVMValueRef j, LLV
     LLVMValueRef rows_left =
         tile_min(b, llvm_sub(b, param(b, BLOCK_ROWS), i), llvm_i64(b, tile_rows(b)));
     LLVMValueRef columns_left = llvm_sub(b, param(b, BLOCK_COLUMNS), j);
-    // A block of a is 16 rows and a register tile 4 or 8, so it may start inside a block.
-    LLVMValueRef in_block = LLVMBuildAnd(b->builder, i, llvm_i64(b, TILE_LANES - 1), "");
-    LLVMValueRef block = LLVMBuildLShr(b->builder, i, llvm_i64(b, 4), "");
+    // A block of a holds several register tiles.
+    LLVMValueRef in_block = llvm_urem(b, i, tile_left_panel(b));
+    LLVMValueRef block = llvm_udiv(b, i, tile_left_panel(b));
     LLVMValueRef panel = llvm_udiv(b, j, tile_columns(b));
     LLVMValueRef a = llvm_at(b, b->f32, param(b, BLOCK_A),
                              llvm_add(b, llvm_mul(b, block, param(b, BLOCK_A_STEP)), in_block));
@@ -371,7 +420,7 @@ void tile_product(LlvmBuild *b, const TileProduct *p) {
         p->columns,
         p->depth,
         llvm_i64(b, p->c_stride),
-        llvm_i64(b, p->a_depth_cap * TILE_LANES),
+        llvm_i64(b, p->a_depth_cap * tile_left_panel(b)),
         llvm_i64(b, p->b_depth_cap * tile_columns(b)),
         p->add,
     };

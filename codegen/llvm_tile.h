@@ -1,11 +1,12 @@
 // Small dense products in registers: what the product kernel and both attention kernels are made
 // of.
 //
-// Operands are packed first. A left operand [rows, depth] is stored as blocks of 16 rows, each
-// [depth][16]; a right operand [depth, columns] as panels of tile_columns() columns, each
-// [depth][columns]. Both leave room for depth_cap steps of depth (a multiple of 16). Then every
-// element of the product is one chain of fused multiply-adds along depth, in order: the same bits
-// whatever the vector width or tiling (Goto and van de Geijn 2008 for the packing and loop order).
+// Operands are packed first. A left operand [rows, depth] is stored as blocks of tile_left_panel()
+// rows, each [depth][rows]; a right operand [depth, columns] as panels of tile_columns() columns,
+// each [depth][columns]. Both leave room for depth_cap steps of depth (a multiple of 16). Then
+// every element of the product is one chain of fused multiply-adds along depth, in order: the same
+// bits whatever the vector width or tiling (Goto and van de Geijn 2008 for the packing and loop
+// order).
 //
 // The code lives in a few internal functions per module, shared by all its kernels, made at first
 // use.
@@ -18,6 +19,9 @@ enum { TILE_LANES = 16 };
 
 // Columns of a packed right operand's panel on this target: 32 with AVX-512, else 16.
 int tile_columns(const LlvmBuild *b);
+// Rows of a packed left operand's panel: 16 with AVX-512, else 6. The part that
+// holds them needs room for two floats more.
+int tile_left_panel(const LlvmBuild *b);
 
 // Where an operand's elements are: lanes are rows of a left or columns of a right operand.
 typedef struct {
@@ -26,8 +30,8 @@ typedef struct {
 } TileSource;
 
 // Packs count lanes (i64, any number) of depth steps (i64, at most depth_cap) from address source
-// to packed (f32), panel lanes a panel: TILE_LANES for a left operand, tile_columns for a right
-// one. Lanes past count hold anything; nothing outside the source is read.
+// to packed (f32), panel lanes a panel: tile_left_panel for a left operand, tile_columns for a
+// right one. Lanes past count hold anything; nothing outside the source is read.
 void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel, int64_t depth_cap,
                LLVMValueRef source, LLVMValueRef count, LLVMValueRef depth);
 

@@ -1,6 +1,12 @@
 // The workspaces of the templates, part after part, each a multiple of 16 floats. Right operands
-// are packed in panels of up to 32 columns, so their parts leave room for the last panel.
+// are packed in panels of up to 32 columns, left ones of up to 48 rows, so their parts leave room
+// for the last panel.
 #include "ir/template_layout.h"
+
+// Rows a left operand takes: whole panels of any target, and one more.
+static int64_t left_rows(int64_t rows) {
+    return (rows + 15) / 16 * 16 + 5;
+}
 
 // x >= 0 up to a multiple of step; sizes are far below 2^62, so the sum is safe.
 static int64_t round_to(int64_t x, int64_t step) {
@@ -43,7 +49,7 @@ ProductLayout product_layout(const ProductKernel *p) {
     if (p->m <= PRODUCT_THIN && out.tile_m == p->m && (p->b_stride[2] == 1 || p->b_stride[3] == 1))
         return thin_layout(p, out);
     out.sum_stride = out.tile_n;
-    out.a = take(&out.floats, round_to(out.tile_m, 16), out.depth_cap);
+    out.a = take(&out.floats, left_rows(out.tile_m), out.depth_cap);
     out.b = take(&out.floats, round_to(out.tile_n, 32), out.depth_cap);
     out.sum = take(&out.floats, out.in_place ? 0 : out.tile_m, out.tile_n);
     return out;
@@ -56,10 +62,11 @@ AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
     AttentionLayout out = {.qk_cap = round_to(t->dim_qk, 16), .v_cap = round_to(t->dim_v, 16)};
     const int64_t qk_wide = round_to(t->dim_qk, 32), v_wide = round_to(t->dim_v, 32);
     int64_t *at = &out.floats;
-    out.q = take(at, BLOCK, out.qk_cap);
+    const int64_t left = left_rows(BLOCK);
+    out.q = take(at, left, out.qk_cap);
     out.k = take(at, BLOCK, out.qk_cap);
     out.score = take(at, BLOCK, BLOCK);
-    out.packed_score = take(at, BLOCK, BLOCK);
+    out.packed_score = take(at, left, BLOCK);
     out.maximum = take(at, BLOCK, 1);
     out.sum = take(at, BLOCK, 1);
     if (kind == KERNEL_ATTENTION) {
@@ -67,13 +74,13 @@ AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
         out.out = take(at, BLOCK, out.v_cap);
         return out;
     }
-    out.dout = take(at, BLOCK, out.v_cap);
+    out.dout = take(at, left, out.v_cap);
     out.v_by_dim = take(at, BLOCK, out.v_cap);
     out.q_by_position = take(at, BLOCK, qk_wide);
     out.dout_by_position = take(at, BLOCK, v_wide);
     out.k_by_position = take(at, BLOCK, qk_wide);
     out.dscore = take(at, BLOCK, BLOCK);
-    out.packed_dscore = take(at, BLOCK, BLOCK);
+    out.packed_dscore = take(at, left, BLOCK);
     out.dq = take(at, BLOCK, out.qk_cap);
     out.delta = take(at, BLOCK, 1);
     out.dk = take(at, t->keys, out.qk_cap);
