@@ -16,6 +16,7 @@
 // results, commits and minimize see the types they saw before. Cost: O(nodes).
 #include "ir/check.h"
 #include "ir/evaluate.h"
+#include "passes/narrow.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -367,5 +368,10 @@ PassResult pass_precision(Module *m, PassCtx *cx) {
     for (int i = 0; i < m->entry_count; i++)
         if (lower_graph(m, m->entry[i], cx) == PASS_CHANGED)
             result = PASS_CHANGED;
+    // Where --precision says bf16 for all entries, what none of them updates need not be f32.
+    const bool all =
+        cx->options && cx->options->precision && strcmp(cx->options->precision, "bf16") == 0;
+    if (all && narrow_states(m, cx) == PASS_CHANGED)
+        result = PASS_CHANGED;
     return result;
 }
