@@ -134,5 +134,45 @@ class Text(e2e.TestCase):
         self.good(program, "eval", "--data", "tokens")
 
 
+class Trained(e2e.TestCase):
+    def test_gpt2(self):
+        (self.folder / "text").write_text(e2e.grammar_text(3000))
+        program = self.compile(e2e.SOURCE / "models" / "gpt2.plim", "--config", "tiny", "-D", "layers=2", "-D", "width=64",
+                               "-D", "context=48", "-D", "batch=8")
+        self.train(program, "text", "--save", "out", "--set", "lr=0.01", "--set", "warmup=3", steps=30)
+        weights = next((self.folder / "out").rglob("model.safetensors"))
+
+        def generate(prompt, *flags):
+            return self.good(program, "generate", "--weights", weights, "--prompt", prompt, "--quiet", *flags).stdout
+
+        prompt = (self.folder / "text").read_text()[:12]
+        greedy = generate(prompt, "--temperature", "0", "--tokens", "20")
+        self.assertEqual(len(greedy), 20)
+        self.assertEqual(generate(prompt, "--temperature", "0", "--tokens", "20", "--seed", "9"), greedy)
+        self.assertEqual(generate(prompt, "--temperature", "0", "--tokens", "20", "--threads", "1"), greedy)
+        # The cache says what reading everything again says.
+        for k in (1, 7, 19):
+            self.assertEqual(generate(prompt + greedy[:k], "--temperature", "0", "--tokens", "1"), greedy[k])
+        # Draws follow from the seed and the position alone.
+        drawn = {seed: generate(prompt, "--seed", seed, "--tokens", "20") for seed in ("1", "2", "3")}
+        self.assertEqual(len(set(drawn.values())), 3)
+        self.assertEqual(generate(prompt, "--seed", "1", "--tokens", "20", "--threads", "1"), drawn["1"])
+        self.assertEqual(generate(prompt + drawn["1"][:5], "--seed", "1", "--tokens", "5"), drawn["1"][5:10])
+        # So few candidates that one is left.
+        self.assertEqual(generate(prompt, "--seed", "1", "--top-p", "1e-6", "--tokens", "20"), greedy)
+        done = self.good(program, "generate", "--weights", weights, "--prompt", "x" * 40, "--tokens", "100")
+        self.assertRegex(done.stderr, "context of 48 tokens is full")
+
+    def test_wrong_weights(self):
+        program = self.compile(e2e.SOURCE / "models" / "gpt2.plim", "--config", "tiny", "-D", "layers=1", "-D", "width=64",
+                               "-D", "context=48", "-D", "vocab=200", "--entry", "prefill,decode")
+        self.refused_in_one_sentence(program, "generate", "--prompt", "a", says="--weights")
+        self.refused(program, "generate", "--prompt", "a", "--weights", "nowhere", says="nowhere")
+        (self.folder / "broken").write_bytes(b"\x10\0\0\0\0\0\0\0{broken")
+        self.refused(program, "generate", "--prompt", "a", "--weights", "broken", says="broken")
+        # Bytes beyond the vocabulary.
+        self.refused_in_one_sentence(program, "generate", "--prompt", "\udcff", says="255 is beyond.* of 200")
+
+
 if __name__ == "__main__":
     e2e.unittest.main()
