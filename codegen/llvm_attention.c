@@ -290,6 +290,9 @@ void llvm_emit_attention(LlvmBuild *b, const Kernel *k, LLVMValueRef fn) {
                              .shift = attention_shift(b, &k->attention)};
     LlvmLoop tile;
     llvm_loop_begin(b, &tile, llvm_tile_begin(b), llvm_tile_end(b), 1);
-    emit_forward_tile(b, &c, tile.index);
+    if (c.layout.single)
+        attention_single_tile(b, &c, tile.index);
+    else
+        emit_forward_tile(b, &c, tile.index);
     llvm_loop_end(b, &tile);
 }

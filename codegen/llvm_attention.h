@@ -47,6 +47,9 @@ LLVMValueRef attention_row(LlvmBuild *b, LLVMValueRef part, LLVMValueRef row, in
 void attention_store(LlvmBuild *b, const AttentionCode *c, LLVMValueRef part, int64_t step,
                      int64_t dim, LLVMValueRef to, int64_t position_stride, LLVMValueRef count);
 
+// One tile of a forward kernel with one query (AttentionLayout.single).
+void attention_single_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile);
+
 // The backward kernel; the forward one is llvm_emit_attention's own.
 void llvm_emit_attention_grad(LlvmBuild *b, const Kernel *k);
 

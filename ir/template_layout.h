@@ -28,7 +28,9 @@ ProductLayout product_layout(const ProductKernel *p);
 // output tile, running maximum and sum of each query. Backward: the same packed q and k; packed v
 // and dout by head dim; q, dout and k packed by position; scores and their gradients, plain and
 // packed; the tile of dq; delta and log-sum-exp of each query; dk and dv of all keys.
+// single: a forward kernel of one query has q and the scores of all keys only.
 typedef struct {
+    bool single;
     int64_t qk_cap, v_cap; // head dims rounded up to 16
     int64_t q, k, score, packed_score, v, out, maximum, sum;
     int64_t dout, v_by_dim, q_by_position, dout_by_position, k_by_position, dscore, packed_dscore,

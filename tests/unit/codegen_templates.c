@@ -251,7 +251,8 @@ Test(codegen_templates, attention_agrees_with_the_interpreter) {
     for (int round = 0; round < ROUNDS; round++) {
         random_state = (uint64_t)round + 100;
         Arena *a = arena_create();
-        const AttentionKernel t = random_attention(round);
+        AttentionKernel t = random_attention(round);
+        t.queries = round % 4 == 0 ? 1 : t.queries; // a kernel of its own
         const Kernel *k = kernel_attention(a, KERNEL_ATTENTION, &t);
         Memory memory[OPERANDS];
         for (int i = 0; i < 5; i++)
