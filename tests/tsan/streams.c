@@ -308,8 +308,9 @@ static void check_saving(void) {
     Plan *p = make_plan(pm);
     PlimRun *run, *other;
     PlimError error;
-    if (run_new(p, kernel_table, &(RunOptions){.threads = 2}, &run, &error) != PLIM_OK ||
-        run_new(p, kernel_table, &(RunOptions){.threads = 1}, &other, &error) != PLIM_OK)
+    if (run_new(p, kernel_table, &(RunOptions){.threads = 2}, &run, &error) != PLIM_OK)
+        must(false, error.text);
+    if (run_new(p, kernel_table, &(RunOptions){.threads = 1}, &other, &error) != PLIM_OK)
         must(false, error.text);
     save_steps(p, run, other, folder);
     run_release(run);
