@@ -136,6 +136,9 @@ static void copy_steps(LlvmBuild *b, const Packing *p, LLVMValueRef mask) {
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), param(b, PACK_DEPTH), 1);
     LLVMValueRef from = llvm_at(b, llvm_memory_type(b, p->dtype), param(b, PACK_FROM),
                                 llvm_mul(b, loop.index, param(b, PACK_DEPTH_STRIDE)));
+    // Each step is another row of the source, which no hardware foresees: what the next panel will
+    // read of it is asked for now.
+    llvm_prefetch(b, from, llvm_i64(b, p->lanes * (int64_t)dtype_bytes(p->dtype)), PREFETCH_READ);
     llvm_store(b, llvm_load_typed(b, p->dtype, p->width, from, mask), pack_to(b, loop.index), 4);
     llvm_loop_end(b, &loop);
 }
