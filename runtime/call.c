@@ -27,6 +27,7 @@ typedef struct {
     char text[256];
 } Names;
 
+// snprintf ends the text where the room ends, and what comes later adds nothing.
 static void names_add(Names *n, const char *name) {
     const size_t used = strlen(n->text);
     snprintf(n->text + used, sizeof n->text - used, "%s%s", used ? ", " : "", name);
@@ -60,6 +61,7 @@ static const char *file_of_input(const Call *c, const PlanInput *input) {
     const char *found = NULL;
     for (int i = 0; i < c->o->in.count; i++) {
         const char *file = value_of(c->o->in.item[i], input->name);
+        // The last one given counts, as with other flags.
         found = file ? file : found;
     }
     return found;
@@ -95,6 +97,7 @@ static const PlanResult *result_of(const Call *c, const char *text, const char *
     return NULL;
 }
 
+// Before anything is computed: hours of work must not end in a name with a typing error.
 static PlimStatus check_result_names(const Call *c, PlimError *error) {
     Names known = {""};
     for (uint32_t i = 0; i < c->entry->result_count; i++)
@@ -109,6 +112,7 @@ static PlimStatus check_result_names(const Call *c, PlimError *error) {
     return PLIM_OK;
 }
 
+// By its first bytes, not by the name's ending.
 static PlimStatus open_tensors(const char *path, SafeFile **out, PlimError *error) {
     uint8_t first[NPY_MAGIC_BYTES];
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -132,6 +136,7 @@ static bool shape_fits(const PlanInput *input, const SafeTensor *t) {
     return t->rank == input->rank && memcmp(t->dim, want, t->rank * sizeof *want) == 0;
 }
 
+// The message has both shapes; with different ranks one list ends sooner.
 static PlimStatus wrong_shape(const PlanInput *input, const char *path, const SafeTensor *t,
                               PlimError *error) {
     int64_t dim[PLAN_RANK_MAX];
@@ -190,6 +195,7 @@ static PlimStatus fill_input(const Call *c, const PlanInput *input, PlimError *e
     return status;
 }
 
+// Files for what --out names; without any, scalars as text.
 static PlimStatus write_results(const Call *c, PlimError *error) {
     for (int i = 0; i < c->o->out.count; i++) {
         const char *file;

@@ -78,6 +78,7 @@ static PlimStatus add_given(DataInputs *d, const Given *like, char *path, PlimEr
     return PLIM_OK;
 }
 
+// Neither "." and ".." nor what editors and file managers hide.
 static int is_shown(const struct dirent *entry) {
     return entry->d_name[0] != '.';
 }
@@ -87,6 +88,7 @@ static int by_bytes(const struct dirent **a, const struct dirent **b) {
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
+// The caller frees it. NULL without memory.
 static char *join(const char *folder, const char *name) {
     const size_t size = strlen(folder) + strlen(name) + 2;
     char *path = malloc(size);
@@ -119,6 +121,7 @@ static PlimStatus add_folder(DataInputs *d, const Given *like, const char *folde
     return status;
 }
 
+// Files and folders of the command line, in its order.
 static PlimStatus list_given(DataInputs *d, const Plan *p, const char *const *text, int count,
                              PlimError *error) {
     PlimStatus status = PLIM_OK;
@@ -169,6 +172,7 @@ static PlimStatus bind(DataInputs *d, Bound *b, const DataUse *use, PlimError *e
         Given *g = &d->given[i];
         if (!is_for(g, name))
             continue;
+        // Inputs that read the same files share one open file each.
         if (!g->file.tensors) {
             PlimStatus status = data_file_open(g->path, &g->file, error);
             if (status == PLIM_OK)
@@ -196,6 +200,7 @@ static PlimStatus check_together(const DataInputs *d, PlimError *error) {
     return PLIM_OK;
 }
 
+// The order of the entry's inputs is the order in a prepared step.
 static PlimStatus bind_all(DataInputs *d, const PlanEntry *entry, const DataUse *use,
                            PlimError *error) {
     // One more: calloc of nothing may give NULL.
@@ -270,6 +275,7 @@ void inputs_deliver(const DataInputs *d, const char *prepared, const PlimRun *ru
                (size_t)feed_step_bytes(d->bound[i].feed));
 }
 
+// Inputs and targets count the same tokens: the largest, not the sum.
 uint64_t inputs_tokens(const DataInputs *d) {
     uint64_t most = 0;
     for (int i = 0; i < d->bound_count; i++)
@@ -286,6 +292,7 @@ uint64_t inputs_steps(const DataInputs *d, uint64_t passes) {
     // More passes than can be counted: as many steps as can be.
     if (__builtin_mul_overflow(passes, feed_examples(f), &examples))
         examples = UINT64_MAX / 2;
+    // A last step that would not be full is left out.
     return examples / feed_step_examples(f);
 }
 

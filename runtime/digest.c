@@ -28,6 +28,7 @@ static uint64_t absorb(uint64_t x, uint64_t word) {
 
 uint64_t digest_bytes(uint64_t seed, const void *bytes, size_t size) {
     const uint8_t *at = bytes;
+    // Four lanes, as the multiplications of one would wait for each other.
     uint64_t lane[LANES] = {seed, seed + 1, seed + 2, seed + 3};
     for (const uint8_t *end = at + size / BLOCK * BLOCK; at < end; at += BLOCK)
         for (int i = 0; i < LANES; i++) {
@@ -50,6 +51,7 @@ uint64_t digest_bytes(uint64_t seed, const void *bytes, size_t size) {
 static bool hash_results(void *context, const RunMoment *at, RunStage stage, PlimError *error) {
     Digest *d = context;
     (void)error;
+    // Results only: what an instruction reads was hashed where it was made.
     if (stage != RUN_ENDS || at->entry != d->program.entry)
         return true;
     uint64_t hash = 0;
@@ -90,6 +92,7 @@ PlimStatus digest_write(const Digest *d, int64_t step, FILE *out, PlimError *err
     for (uint32_t i = 0; i < d->program.count; i++) {
         uint32_t call, index;
         const PlanInstr *instr = program_instr(&d->program, i, &call, &index);
+        // "-" for no place, so that each line has the same number of words.
         fprintf(out, "%" PRId64 " %s %u %u %016" PRIx64 " %s %s\n", step,
                 program_segment(&d->program, call)->name, d->program.entry->call[call].slot, index,
                 d->hash[i], instr->where[0] ? instr->where : "-", instr->name);

@@ -23,6 +23,7 @@ struct PlimModel {
 
 PlimStatus plim_model_open(void *arena, size_t arena_bytes, int threads, PlimModel **out,
                            PlimError *error) {
+    // Set first: a caller may close what a failed open left.
     *out = NULL;
     if (!arena || threads < 0)
         return error_set(error, PLIM_BAD_INPUT,
@@ -100,10 +101,13 @@ PlimStatus plim_model_call(PlimModel *m, uint32_t entry, const void *const *inpu
         const PlimStatus status = check_bound(&e->input[i], input[i], error);
         if (status != PLIM_OK)
             return status;
+        // Copied at once, not when all are checked: a call that fails leaves nothing that the next
+        // does not overwrite.
         memcpy(run_buffer(s->run, e->input[i].buffer), input[i], input_bytes(&e->input[i]));
     }
     const PlimStatus status = run_entry(s->run, e, error);
     for (uint32_t i = 0; i < e->result_count && status == PLIM_OK; i++)
+        // NULL: the caller does not want this one.
         if (result[i])
             memcpy(result[i], (char *)run_buffer(s->run, e->result[i].buffer) + e->result[i].offset,
                    result_bytes(&e->result[i]));

@@ -65,6 +65,7 @@ static PlimStatus read_options(Export *x, const PlimOptions *o, PlimError *error
     return PLIM_OK;
 }
 
+// The optimizer's state is of no use to anybody who loads the model; transient state to nobody.
 static bool is_exported(const PlanState *state) {
     return state->kind == PLAN_STATE_PARAM || state->kind == PLAN_STATE_SAVED;
 }
@@ -84,6 +85,7 @@ static bool add_tensor(Export *x, const PlanState *state, uint64_t slice, uint32
     char *copy = weights_slice_name(state, slice, name, sizeof name) ? strdup(name) : NULL;
     if (!copy)
         return false;
+    // Integers keep their type: --dtype speaks of weights.
     const bool real = state->dtype == PLAN_F32 || state->dtype == PLAN_BF16;
     x->tensor[x->count++] = (SafeSource){.name = copy,
                                          .dtype = state->dtype,
@@ -127,6 +129,7 @@ static PlimStatus assign_shards(Export *x, PlimError *error) {
     uint64_t used = 0;
     for (uint32_t i = 0; i < x->count; i++) {
         const uint64_t bytes = tensor_bytes(&x->tensor[i]);
+        // Behind a tensor larger than a shard the subtraction wraps; the last test sees that.
         if (i == 0 || (used > 0 && bytes > x->shard_bytes - used) || used > x->shard_bytes) {
             x->shard_count++;
             used = 0;
@@ -153,6 +156,7 @@ static char *index_text(const Export *x, size_t *size) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < x->count; i++)
         total += tensor_bytes(&x->tensor[i]);
+    // Indented as transformers writes it, so that diff shows only what matters.
     fprintf(out, "{\n  \"metadata\": {\n    \"total_size\": %llu\n  },\n  \"weight_map\": {",
             (unsigned long long)total);
     for (uint32_t i = 0; i < x->count; i++) {
@@ -204,6 +208,7 @@ static void remove_folder(const Export *x, const char *folder) {
 
 // All shards and the index into the folder.
 static PlimStatus write_shards(const Export *x, const char *folder, PlimError *error) {
+    // Tensors of one shard stand together, as shards are assigned in order.
     uint32_t first = 0;
     for (uint32_t shard = 0; shard < x->shard_count; shard++) {
         char path[FILE_ROOM], name[64];
@@ -263,6 +268,7 @@ static PlimStatus write_sharded(const Export *x, PlimError *error) {
                : error_set(error, PLIM_IO, "can't sync %s: %s", folder, strerror(errno));
 }
 
+// Whether -o means one file; any other name is a folder.
 static bool names_file(const char *path) {
     static const char ending[] = ".safetensors";
     const size_t length = strlen(path), size = sizeof ending - 1;
@@ -281,6 +287,7 @@ static PlimStatus write_single(const Export *x, PlimError *error) {
     return safetensors_write(path, x->tensor, x->count, metadata, error);
 }
 
+// Weights that fit one shard make one file without an index, as the libraries expect it.
 static PlimStatus write_all(Export *x, PlimError *error) {
     if (!list_tensors(x))
         return no_memory(error);

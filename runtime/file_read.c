@@ -36,6 +36,7 @@ PlimStatus file_read_whole(const char *path, uint64_t limit, char **out, size_t 
     PlimStatus status = PLIM_OK;
     if (fd < 0 || fstat(fd, &info) != 0)
         status = error_set(error, PLIM_IO, "can't open %s: %s", path, strerror(errno));
+    // A pipe or device has no size to go by.
     else if (!S_ISREG(info.st_mode))
         status = error_set(error, PLIM_BAD_INPUT, "%s: is no regular file", path);
     else if ((uint64_t)info.st_size > limit)
@@ -43,6 +44,7 @@ PlimStatus file_read_whole(const char *path, uint64_t limit, char **out, size_t 
                            path, (long long)info.st_size, (unsigned long long)limit);
     if (status == PLIM_OK) {
         *bytes = (size_t)info.st_size;
+        // One more: malloc of nothing may give NULL.
         *out = malloc(*bytes + 1);
         if (!*out)
             status = error_set(error, PLIM_NO_MEMORY, "out of memory reading %s", path);

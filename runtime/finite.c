@@ -28,6 +28,7 @@ static uint64_t find_bf16(const char *at, uint64_t count) {
     return count;
 }
 
+// A bf16 is widened to f32, where a fraction tells NaN from infinity.
 static const char *value_name(const char *at, PlanDType type) {
     uint32_t bits = 0;
     memcpy((char *)&bits + (type == PLAN_BF16 ? 2 : 0), at, type == PLAN_BF16 ? 2 : 4);
@@ -56,6 +57,7 @@ static bool check_operand(const FiniteCheck *c, const RunMoment *at, uint32_t op
     const PlanOperand *o = &at->instr->operand[operand];
     const PlanBuffer *b = &c->plan->buffer[o->buffer];
     const bool half = b->dtype == PLAN_BF16;
+    // Integers have no such values.
     if (o->access == PLAN_READ || b->kind == BUFFER_WORKSPACE || (!half && b->dtype != PLAN_F32))
         return true;
     const uint64_t size = half ? 2 : 4, count = o->bytes / size;
@@ -73,6 +75,7 @@ static bool check_operand(const FiniteCheck *c, const RunMoment *at, uint32_t op
     return false;
 }
 
+// The run stops at the first result that is not finite: later ones only follow from it.
 static bool check_results(void *context, const RunMoment *at, RunStage stage, PlimError *error) {
     const FiniteCheck *c = context;
     for (uint32_t i = 0; stage == RUN_ENDS && i < at->instr->operand_count; i++)

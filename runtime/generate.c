@@ -137,6 +137,7 @@ static PlimStatus set_number(Generation *g, const char *flag, const char *knob, 
     return set_knob(g, assignment, error);
 }
 
+// --set first, then the flags that are short for it: the flag wins.
 static PlimStatus set_knobs(Generation *g, PlimError *error) {
     PlimStatus status = PLIM_OK;
     for (int i = 0; i < g->o->set.count && status == PLIM_OK; i++)
@@ -152,6 +153,7 @@ static PlimStatus read_prompt(char **out, size_t *bytes, PlimError *error) {
     *out = malloc(PROMPT_MAX + 1);
     if (!*out)
         return error_set(error, PLIM_NO_MEMORY, "out of memory reading the prompt");
+    // One byte more than allowed is read, to tell a full prompt from one that is too long.
     while (*bytes <= PROMPT_MAX) {
         const ssize_t got = read(STDIN_FILENO, *out + *bytes, PROMPT_MAX + 1 - *bytes);
         if (got < 0 && errno == EINTR)
@@ -214,6 +216,7 @@ static PlimStatus draw(Generation *g, const PlanEntry *entry, int64_t so_far, in
     return PLIM_OK;
 }
 
+// *token: in, the one at pos; out, the one drawn behind it.
 static PlimStatus decode_one(Generation *g, int64_t pos, int32_t *token, PlimError *error) {
     memcpy(run_buffer(g->s->run, g->token->buffer), token, sizeof *token);
     const int32_t at = (int32_t)pos;
@@ -230,6 +233,7 @@ static PlimStatus prefill(Generation *g, int32_t *token, PlimError *error) {
     const int64_t room = x.tokens->dim[1];
     const int32_t length = (int32_t)(count < room ? count : room);
     int32_t *at = run_buffer(g->s->run, x.tokens->buffer);
+    // What stands behind the prompt must be inside the vocabulary, though nothing looks at it.
     memset(at, 0, (size_t)room * sizeof *at);
     memcpy(at, g->prompt.id, (size_t)length * sizeof *at);
     memcpy(run_buffer(g->s->run, x.length->buffer), &length, sizeof length);
@@ -289,11 +293,13 @@ static PlimStatus go_on(Generation *g, int32_t token, PlimError *error) {
                     (long long)g->drawn, (long long)so_far, (long)token, 1e3 * (now - before));
             before = now;
         }
+        // An end token is logged and counted, but has no text.
         if (tokenizer_is_end(g->tokenizer, token))
             break;
         status = say(g, token, &stopped, error);
         if (status != PLIM_OK || stopped || g->drawn == limit)
             break;
+        // The text so far comes before the line about it, whatever stdout is.
         if (so_far == g->context) {
             fflush(stdout);
             fprintf(stderr, "the context of %lld tokens is full\n", (long long)g->context);
@@ -319,7 +325,7 @@ static void print_figures(const Generation *g) {
 
 static bool has_weights(const Plan *p) {
     for (uint32_t i = 0; i < p->state_count; i++)
-        if (p->state[i].kind == 0)
+        if (p->state[i].kind == PLAN_STATE_PARAM)
             return true;
     return false;
 }

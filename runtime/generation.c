@@ -71,6 +71,7 @@ static bool step_below(const GenerationFolder *f, int64_t below, int64_t *step) 
     *step = 0;
     for (const char *name = next_name(listing); name; name = next_name(listing)) {
         const int64_t found = step_of_name(name);
+        // No order in a listing can be relied on, so every name is looked at.
         if (found < below && found > *step)
             *step = found;
     }
@@ -93,6 +94,7 @@ static void read_bytes(JsonCursor *j, Generation *out) {
     }
 }
 
+// Members that are not known are passed over: later versions may write more.
 static bool parse_marker(const char *text, size_t size, Generation *out) {
     JsonCursor j = {.at = text, .end = text + size};
     JsonList members = {0};
@@ -122,6 +124,7 @@ static bool read_marker(const GenerationFolder *f, const char *path, Generation 
     if (fd < 0)
         return false;
     bool ok = fstat(fd, &about) == 0;
+    // One that is too large to be a marker is read as empty, which is none.
     const size_t size = ok && about.st_size < MARKER_MAX ? (size_t)about.st_size : 0;
     ok = ok && file_read_at(fd, text, size, 0);
     const int why = errno;
@@ -146,6 +149,8 @@ static bool counts(const GenerationFolder *f, int64_t step, Generation *out, cha
             snprintf(why, 128, "%s: %s", generation_file_name(i), strerror(errno));
             return false;
         }
+        // A size that is right is no proof, but catches what a full disk or a copy cut short
+        // leaves.
         if (!S_ISREG(about.st_mode) || (uint64_t)about.st_size != out->bytes[i]) {
             snprintf(why, 128, "%s has %lld bytes instead of %llu", generation_file_name(i),
                      (long long)about.st_size, (unsigned long long)out->bytes[i]);
@@ -185,6 +190,7 @@ PlimStatus generation_newest(const GenerationFolder *f, Generation *out, PlimErr
         }
         if (counts(f, step, out, why) && headers_hold(f, step, why))
             return PLIM_OK;
+        // Told, not refused: the one before it is as good a place to go on from.
         fprintf(stderr, "%s/step-%lld is not whole and is passed over: %s\n", f->path,
                 (long long)step, why);
     }
@@ -220,6 +226,7 @@ PlimStatus generation_sweep(const GenerationFolder *f, PlimError *error) {
     PlimStatus status = PLIM_OK;
     const char *name = next_name(listing);
     for (; name && status == PLIM_OK; name = next_name(listing))
+        // Only names that a save of ours makes; others in the folder are not ours.
         if (is_temporary(name))
             status = generation_remove(f, name, error);
     if (!name && errno != 0)

@@ -18,6 +18,7 @@ static bool is_in(const PlanState *state, int file) {
 
 // The state's tensors from out on. False without memory.
 static bool list_state(const PlanState *state, char *at, SafeSource *out) {
+    // A stacked state is one tensor a slice, of one axis less, as published files have it.
     const uint32_t first_axis = weights_is_stacked(state) ? 1 : 0;
     uint64_t bytes = plan_dtype_bytes(state->dtype);
     for (uint32_t d = first_axis; d < state->rank; d++)

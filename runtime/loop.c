@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+// "NAME=VALUE": whether NAME is a knob of the entry.
 static bool has_knob(const PlanEntry *entry, const char *assignment) {
     const size_t length = strcspn(assignment, "=");
     for (uint32_t i = 0; i < entry->input_count; i++) {
@@ -22,6 +23,8 @@ static bool has_knob(const PlanEntry *entry, const char *assignment) {
 static PlimStatus set_knobs(const Loop *l, const PlanEntry *main, PlimError *error) {
     for (int i = 0; i < l->o->set.count; i++) {
         const char *assignment = l->o->set.item[i];
+        // The training entry's knobs are given for both; what an evaluation does not have is not
+        // its mistake.
         if (main && has_knob(main, assignment) && !has_knob(l->entry, assignment))
             continue;
         const PlimStatus status = session_set_knob(l->s, l->entry, assignment, error);
@@ -44,6 +47,7 @@ PlimStatus loop_open(Loop *l, PlimSession *s, const PlimOptions *o, const char *
             inputs_open(s->plan, l->entry, o->data.item, o->data.count, use, &l->inputs, error);
     if (status == PLIM_OK)
         status = loader_new(l->inputs, &l->loader, error);
+    // Only the main loop is watched.
     return status == PLIM_OK && !main ? watch_open(s, o, l->entry, &l->watch, error) : status;
 }
 
@@ -59,6 +63,7 @@ PlimStatus loop_close(Loop *l, PlimError *error) {
 void loop_begin(Loop *l, int64_t first, int64_t end) {
     l->step = first;
     l->end = end;
+    // Without a step nothing is read ahead.
     if (first < end)
         loader_begin(l->loader, (uint64_t)first);
 }

@@ -76,6 +76,7 @@ static bool read_shape(const char **at, SafeTensor *t) {
     while (!accept(at, ")")) {
         if (t->rank == SAFETENSORS_RANK_MAX || **at < '0' || **at > '9')
             return false;
+        // strtoll says by errno alone that a number does not fit.
         errno = 0;
         char *end;
         t->dim[t->rank++] = strtoll(*at, &end, 10);
@@ -96,6 +97,8 @@ static bool read_descr(const char **at, SafeTensor *t) {
     for (size_t i = 0; i < sizeof descr_table / sizeof descr_table[0]; i++)
         if (strcmp(descr_table[i].descr, descr + 1) == 0) {
             t->type = descr_table[i].type;
+            // Big-endian files are refused rather than swapped: none of today's machines writes
+            // them.
             return descr[0] == '<' || (descr[0] == '|' && descr[1] && descr[2] == '1');
         }
     return false;
@@ -242,6 +245,7 @@ static bool write_elements(FILE *f, ElementType from, ElementType to, const char
 PlimStatus npy_write(const char *path, PlanDType dtype, uint32_t rank, const int64_t *dim,
                      const void *at, PlimError *error) {
     const ElementType from = element_of_plan(dtype);
+    // NumPy has no bf16; f32 holds each of them exactly.
     const ElementType to = from == ELEMENT_BF16 ? ELEMENT_F32 : from;
     char header[HEADER_MAX], temporary[4096];
     uint64_t count = 1;
@@ -251,6 +255,7 @@ PlimStatus npy_write(const char *path, PlanDType dtype, uint32_t rank, const int
     if (snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid()) >=
         (int)sizeof temporary)
         return error_set(error, PLIM_BAD_INPUT, "the file's name is too long: %s", path);
+    // Renamed when whole: a reader never sees half a result.
     FILE *f = fopen(temporary, "wb");
     const size_t length = make_header(to, rank, dim, header);
     bool good =

@@ -36,6 +36,7 @@ struct Profile {
     double seconds, data_seconds;
 };
 
+// What a person asks about first: products, attention, or all the rest that passes over memory.
 static Work work_of(const Plan *plan, const PlanInstr *instr) {
     if (instr->kind == INSTR_PRODUCT)
         return WORK_PRODUCTS;
@@ -55,6 +56,7 @@ static void make_lines(Profile *p) {
     for (uint32_t c = 0; c < program->entry->call_count; c++) {
         const PlanSegment *segment = program_segment(program, c);
         uint32_t earlier = 0;
+        // Ends at c itself at the latest.
         while (program_segment(program, earlier) != segment)
             earlier++;
         for (uint32_t i = 0; i < segment->instr_count; i++) {
@@ -131,6 +133,7 @@ static int by_time(const void *a, const void *b) {
     const Line *x = *(const Line *const *)a, *y = *(const Line *const *)b;
     if (x->sum.seconds != y->sum.seconds)
         return x->sum.seconds < y->sum.seconds ? 1 : -1;
+    // Equal times in the program's order, so that the table has one order.
     return (x > y) - (x < y);
 }
 
@@ -147,6 +150,7 @@ static void print_slowest(const Profile *p, FILE *out) {
         fprintf(out, "  %9.3f ms %5.1f %% %8.1f GFLOP/s %7.2f GB/s  %s",
                 1e3 * s->seconds / (double)p->steps, 100 * s->seconds / p->seconds,
                 1e-9 * s->flops / s->seconds, 1e-9 * s->bytes / s->seconds, order[i]->instr->name);
+        // A segment that is called for each micro-batch or layer runs its lines as often.
         if (s->calls > p->steps)
             fprintf(out, " x%llu", (unsigned long long)(s->calls / p->steps));
         fprintf(out, "%s%s\n", order[i]->instr->where[0] ? "  " : "", order[i]->instr->where);

@@ -25,6 +25,7 @@ PlimStatus resume_find(const char *folder, Generation *out, PlimError *error) {
     return status;
 }
 
+// By device and inode: two paths may lead to one folder.
 bool resume_same_folder(const char *one, const char *other) {
     struct stat a, b;
     return stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
@@ -38,6 +39,7 @@ typedef struct {
     const GenerationTensors *wanted;
 } Source;
 
+// "f32[2,3]", to stderr.
 static void print_type(ElementType type, uint32_t rank, const int64_t *dim) {
     fprintf(stderr, "%s[", element_name(type));
     for (uint32_t i = 0; i < rank; i++)
@@ -45,6 +47,7 @@ static void print_type(ElementType type, uint32_t rank, const int64_t *dim) {
     fputc(']', stderr);
 }
 
+// To the bit: a type that would have to be converted is another one.
 static bool same_type(const SafeSource *wanted, const SafeTensor *t) {
     bool same = wanted->rank == t->rank && element_of_plan(wanted->dtype) == t->type;
     for (uint32_t i = 0; i < t->rank && same; i++)
@@ -85,6 +88,7 @@ static uint32_t check_extra(const Source *s) {
     return extra;
 }
 
+// Every mismatch has its line before the one message that ends the run.
 static PlimStatus check(const Source *source, const Generation *g, const Plan *p,
                         PlimError *error) {
     uint32_t wrong = 0;
@@ -100,6 +104,7 @@ static PlimStatus check(const Source *source, const Generation *g, const Plan *p
                      wrong, p->model);
 }
 
+// check has seen that each tensor is there and of the wanted type.
 static PlimStatus read_file(const Source *s, PlimError *error) {
     PlimStatus status = PLIM_OK;
     for (uint32_t i = 0; i < s->wanted->count && status == PLIM_OK; i++) {

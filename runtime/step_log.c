@@ -26,6 +26,7 @@ static off_t kept_bytes(FILE *f, uint64_t after) {
     for (ssize_t length; (length = getline(&line, &room, f)) > 0; kept += length) {
         uint64_t step;
         const bool whole = line[length - 1] == '\n';
+        // The first line that does not fit ends what is kept: what follows it is of the same run.
         if (!whole || sscanf(line, "{\"step\": %" SCNu64 ",", &step) != 1 || step > after)
             break;
     }
@@ -62,6 +63,7 @@ static void write_number(FILE *f, const char *name, int digits, double value) {
     if (isfinite(value))
         fprintf(f, ", \"%s\": %.*g", name, digits, value);
     else
+        // JSON has no infinity and no NaN.
         fprintf(f, ", \"%s\": null", name);
 }
 

@@ -23,10 +23,12 @@ static int open_nameless(void) {
     }
     const int fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0)
+        // Without a name it is gone when the run ends, however it ends.
         unlink(path);
     return fd;
 }
 
+// Bytes that are read as tokens. A file that holds ids already stays as it is.
 static bool is_text(const DataFile *f) {
     return f->tokens && safetensors_at(f->tensors, 0)->type == ELEMENT_U8;
 }
@@ -35,6 +37,7 @@ PlimStatus text_tokens_replace(TextTokens *t, DataFile *f, PlimError *error) {
     if (strcmp(t->name, "bytes") == 0 || !is_text(f))
         return PLIM_OK;
     PlimStatus status = PLIM_OK;
+    // One tokenizer serves all files; it is opened when the first text comes.
     if (!t->tokenizer)
         status = tokenizer_open_named(t->name, &t->tokenizer, error);
     if (status != PLIM_OK)
@@ -59,6 +62,7 @@ PlimStatus text_tokens_replace(TextTokens *t, DataFile *f, PlimError *error) {
         close(fd);
         return status;
     }
+    // The feed reads a tensor of tokens from now on and never learns that there was a text.
     safetensors_close(f->tensors);
     f->tensors = tokens;
     return PLIM_OK;

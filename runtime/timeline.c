@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Told by the stream that runs the instruction. Other entries, such as an evaluation between two
+// steps, have numbers of their own and are not this timeline's.
 static bool note_instruction(void *context, const RunMoment *at, RunStage stage, PlimError *error) {
     Timeline *t = context;
     (void)error;
@@ -28,6 +30,7 @@ static bool note_instruction(void *context, const RunMoment *at, RunStage stage,
     return true;
 }
 
+// Told by the worker itself, at both ends of each share of an instruction's tiles.
 static void note_tiles(void *context, const RunMoment *at, int worker, bool begins) {
     Timeline *t = context;
     if (at->entry != t->program.entry)
@@ -53,6 +56,7 @@ Timeline *timeline_new(const Plan *plan, const PlanEntry *entry, int workers) {
     t->workers = workers;
     t->observer = (RunObserver){.context = t, .instruction = note_instruction, .tiles = note_tiles};
     if (program_init(&t->program, plan, entry)) {
+        // One more: calloc of nothing may give NULL.
         const size_t count = (size_t)t->program.count + 1;
         t->instr = calloc(count, sizeof *t->instr);
         t->worker = calloc(count * (size_t)workers, sizeof *t->worker);

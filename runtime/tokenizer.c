@@ -14,6 +14,7 @@
 // Bytes of a tokenizer.json; published ones have up to 35 MB.
 enum { JSON_MAX = 64 << 20 };
 
+// Doubling, so that a text built byte by byte costs no more than its size.
 bool text_add(TextBuffer *b, const char *text, size_t bytes) {
     if (b->capacity - b->size < bytes) {
         size_t capacity = b->capacity ? b->capacity : 64;
@@ -49,6 +50,7 @@ bool encoding_add(Encoding *e, int32_t id) {
     return true;
 }
 
+// Twice what is asked for: words grow a little at a time, and nothing in it has to be kept.
 void *encoding_scratch(Encoding *e, size_t bytes) {
     if (bytes > e->scratch_bytes) {
         free(e->scratch);
@@ -73,6 +75,7 @@ uint32_t byte_to_point(uint8_t byte) {
     return byte == 0xad ? 0x143 : 0x100U + 0x21 + (byte - 0x7fU);
 }
 
+// The other way round; -1 where the character stands for no byte.
 int point_to_byte(uint32_t point) {
     if (point >= 0x100 && point <= 0x143)
         return (int)(point < 0x121 ? point - 0x100 : point < 0x143 ? point - 0x121 + 0x7f : 0xad);
@@ -111,6 +114,8 @@ static bool replace_spaces(TextBuffer *out, const NormalizeStep *step, const Tex
     return good;
 }
 
+// From one buffer into the other, step after step. Each step may multiply the text, so a file made
+// for it could fill all memory: *grown is set where the text is out of proportion.
 bool tokenizer_normalize(Encoding *e, const char *text, size_t bytes, bool *grown) {
     const PlimTokenizer *t = e->t;
     TextBuffer *now = &e->text[0], *next = &e->text[1];
@@ -147,6 +152,7 @@ static bool no_memory(PlimError *error) {
     return false;
 }
 
+// Where the white space that ends at "at" begins; not before least.
 static size_t space_before(const char *text, size_t least, size_t at) {
     // Walked forward, as characters can't be found backward in text that may be no UTF-8.
     size_t begin = at;
@@ -162,6 +168,7 @@ static size_t space_before(const char *text, size_t least, size_t at) {
     return begin;
 }
 
+// Where the white space that begins at "at" ends.
 static size_t space_behind(const char *text, size_t size, size_t at) {
     while (at < size) {
         uint32_t point;
@@ -202,6 +209,8 @@ static bool encode_words(Encoding *e, const char *text, size_t bytes, bool at_st
     return words_split(e, text, bytes, at_start) || no_memory(error);
 }
 
+// Between raw added tokens: normalised, then split at the tokens that are looked for in normalised
+// text.
 static bool encode_gap(Encoding *e, const char *text, size_t bytes, bool at_start,
                        PlimError *error) {
     bool grown = false;
@@ -218,6 +227,7 @@ static bool encode_gap(Encoding *e, const char *text, size_t bytes, bool at_star
     return split_added(e, &e->t->added_normalized, text, bytes, at_start, encode_words, error);
 }
 
+// The three layers of an encoding, outside in: raw added tokens, normalised ones, words.
 static bool encode_all(Encoding *e, const char *text, size_t bytes, bool at_start,
                        PlimError *error) {
     bool good = true;
@@ -251,6 +261,7 @@ bool tokenizer_is_end(const PlimTokenizer *t, int32_t id) {
     return t->added_kind && id >= 0 && id < tokenizer_size(t) && t->added_kind[id] == 3;
 }
 
+// Half-read tokenizers are released here, so the reader may return anywhere.
 PlimStatus tokenizer_parse(const char *name, const char *json, size_t bytes, PlimTokenizer **out,
                            PlimError *error) {
     PlimTokenizer *t = calloc(1, sizeof *t);

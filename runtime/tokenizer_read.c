@@ -27,6 +27,7 @@ static bool no_memory(TokenizerReader *r) {
     return tokenizer_wrong(r, "out of memory reading the tokenizer");
 }
 
+// A member that is null counts as absent: that is how the files write "none".
 bool object_has(JsonCursor object, const char *name, JsonCursor *value) {
     return json_peek(&object) == JSON_OBJECT && json_find(object, name, value) &&
            json_peek(value) != JSON_NULL;
@@ -85,6 +86,7 @@ static bool take_merge(TokenizerReader *r, JsonCursor *j, size_t *left, size_t *
     char *at = t->text + t->text_used;
     JsonList walk = {0};
     if (json_peek(j) == JSON_ARRAY) {
+        // Both are taken to where the kept text ends; only looked up, so none is kept.
         const size_t used = t->text_used;
         size_t right = 0;
         bool good = json_item(j, &walk) && take_text(r, j, left) && json_item(j, &walk);
@@ -96,6 +98,7 @@ static bool take_merge(TokenizerReader *r, JsonCursor *j, size_t *left, size_t *
     }
     if (!take_text(r, j, both))
         return false;
+    // Exactly one space: pieces of this form can't hold one.
     const char *space = memchr(at, ' ', *both);
     if (!space || memchr(space + 1, ' ', (size_t)(at + *both - space - 1)))
         return false;
@@ -113,6 +116,8 @@ static bool meets_mark(const PlimTokenizer *t, const char *at, size_t left, size
     return begins && !ends;
 }
 
+// Twice over the list: a table of the right size is filled once and never grows. Ids follow from
+// the texts; the rank is the place in the list.
 static bool read_merges(TokenizerReader *r, JsonCursor j) {
     PlimTokenizer *t = r->t;
     JsonCursor counting = j;
@@ -145,6 +150,8 @@ static bool read_merges(TokenizerReader *r, JsonCursor j) {
     return !j.failed || tokenizer_wrong(r, "its merges are no list");
 }
 
+// Characters of up to two bytes, and bytes on their own, are looked up so often that they have
+// tables.
 static void find_short_pieces(PlimTokenizer *t) {
     char text[8];
     for (uint32_t c = 0; c < TOKENIZER_SHORT_POINTS; c++)
@@ -168,6 +175,7 @@ static bool read_bpe(TokenizerReader *r, JsonCursor model) {
             return tokenizer_wrong(r, "its %s is not supported", affix[i]);
     if (object_has(model, "dropout", &dropout) && (!json_number(&dropout, &rate) || rate != 0))
         return tokenizer_wrong(r, "dropout of merges is not supported");
+    // Absent members mean what the library takes them to mean.
     t->fuse_unknown = object_bool(model, "fuse_unk", false);
     t->byte_fallback = object_bool(model, "byte_fallback", false);
     t->whole_words = object_bool(model, "ignore_merges", false);
@@ -222,6 +230,7 @@ static bool read_unigram_pieces(TokenizerReader *r, JsonCursor j) {
         const uint32_t id = t->vocabulary.count;
         if (id > VOCABULARY_ID_MAX)
             return tokenizer_wrong(r, "its vocab is too large");
+        // Scores grow beside the vocabulary's own list, which knows nothing of them.
         if (id == capacity) {
             capacity = capacity ? 2 * capacity : 1024;
             double *grown = realloc(t->score, capacity * sizeof *grown);
@@ -258,6 +267,8 @@ static bool read_unigram(TokenizerReader *r, JsonCursor model) {
         id >= t->vocabulary.count)
         return tokenizer_wrong(r, "its unk_id is no piece");
     t->unknown = (int32_t)id;
+    // All pieces that start at a place are tried, so they are found by prefix, not by whole text.
+    // An empty one would never end.
     IndexedPiece *list = malloc((t->vocabulary.count + 1U) * sizeof *list);
     if (!list)
         return no_memory(r);
@@ -286,6 +297,7 @@ static bool read_model(TokenizerReader *r, JsonCursor model) {
     return true;
 }
 
+// No file says which special token ends a text; the names that published models use.
 static bool is_end_name(const char *text, size_t bytes) {
     static const char *const name[] = {
         "</s>",  "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>",    "<|im_end|>", "<|eom_id|>",
@@ -313,6 +325,7 @@ static bool read_added(TokenizerReader *r, JsonCursor object, IndexedPiece *out,
     // The model's id is the one, where it has the piece.
     const int32_t own = vocabulary_find(&t->vocabulary, text, bytes);
     token->id = own >= 0 ? (uint32_t)own : (uint32_t)id;
+    // Two texts for one id could not both be printed.
     if (own < 0 && id < t->vocabulary.count && t->vocabulary.piece[id].text)
         return tokenizer_wrong(r, "added token '%.60s' has the id of another piece", text);
     if (own < 0 && !vocabulary_add(&t->vocabulary, token->id, text, bytes))
@@ -431,6 +444,7 @@ static bool cuts_are_exact(const PlimTokenizer *t) {
     return true;
 }
 
+// The template is read before the vocabulary, so its ids are checked when all pieces are known.
 static bool frames_fit(const PlimTokenizer *t) {
     for (uint32_t i = 0; i < t->before_count; i++)
         if (t->before[i] >= tokenizer_size(t))
@@ -463,6 +477,7 @@ static bool find_parts(TokenizerReader *r, JsonCursor j, FileParts *out) {
         json_skip(&j);
     }
     int line, column;
+    // Where reading stopped; used only if it stopped too early.
     json_place(&j, start, &line, &column);
     return json_at_end(&j) ||
            tokenizer_wrong(r, "is no JSON object (line %d, column %d)", line, column);

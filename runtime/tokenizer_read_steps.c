@@ -40,6 +40,7 @@ static bool read_pattern(JsonCursor object, char *out, size_t size, bool *regex)
     return *regex || object_text(pattern, "String", out, size);
 }
 
+// Prepend, Replace of a text, and the one Replace of a pattern that published files have.
 static bool read_normalize_step(TokenizerReader *r, JsonCursor object, const char *type) {
     PlimTokenizer *t = r->t;
     if (t->normalize_count == TOKENIZER_STEPS_MAX)
@@ -77,6 +78,8 @@ static bool add_step(TokenizerReader *r, WordStep step) {
     return true;
 }
 
+// Patterns are compared as text: each known one has its own code, and no regular expression is ever
+// run.
 static bool read_split(TokenizerReader *r, JsonCursor object) {
     static const struct {
         const char *regex;
@@ -130,6 +133,7 @@ static bool read_metaspace(TokenizerReader *r, JsonCursor object) {
     if (!read_mark(r, object) || !read_scheme(r, object, scheme, sizeof scheme) ||
         !add_step(r, WORD_MARKS))
         return false;
+    // "first" means the first word of a text only, "always" that behind each added token, too.
     if (strcmp(scheme, "never") != 0 &&
         !add_step(r, strcmp(scheme, "always") == 0 ? WORD_PREFIX_MARK : WORD_PREFIX_MARK_FIRST))
         return false;
@@ -157,6 +161,7 @@ bool read_word_steps(TokenizerReader *r, JsonCursor object) {
     return each_part(r, object, "pretokenizers", "pre_tokenizer", 0, read_word_step);
 }
 
+// Each known decoder undoes one thing; those that the models in use do not have are refused.
 static bool read_decode_step(TokenizerReader *r, JsonCursor object, const char *type) {
     PlimTokenizer *t = r->t;
     char text[32], scheme[16];
@@ -194,6 +199,7 @@ bool read_decoder(TokenizerReader *r, JsonCursor object) {
     return each_part(r, object, "decoders", "decoder", 0, read_decode_step);
 }
 
+// before: whether the id stands in front of the text.
 static bool add_frame(TokenizerReader *r, bool before, int64_t id) {
     uint32_t *count = before ? &r->t->before_count : &r->t->after_count;
     if (*count == TOKENIZER_FRAME_MAX || id < 0 || id > VOCABULARY_ID_MAX)
@@ -226,6 +232,7 @@ static bool read_template_processing(TokenizerReader *r, JsonCursor object) {
         return tokenizer_wrong(r, "its template has no form for one text");
     for (; json_item(&single, &walk); json_skip(&single)) {
         char name[64];
+        // The text itself: what comes from here on stands behind it.
         if (json_find(single, "Sequence", &part))
             before = false;
         else if (!json_find(single, "SpecialToken", &part) ||

@@ -30,6 +30,7 @@ static void begin_event(PlimTrace *t) {
     t->any = true;
 }
 
+// A track's name and its place among the others; without number where that is negative.
 static void name_track(PlimTrace *t, int track, const char *name, int number) {
     begin_event(t);
     fprintf(t->file,
@@ -45,6 +46,7 @@ static void name_track(PlimTrace *t, int track, const char *name, int number) {
 
 // Up to the name, and open for "args".
 static void begin_slice(PlimTrace *t, int track, const char *name, double begin, double end) {
+    // A loader may have begun before the trace was opened; a viewer shows no negative times.
     begin = begin < t->start ? t->start : begin;
     end = end < begin ? begin : end;
     begin_event(t);
@@ -60,11 +62,13 @@ void trace_slice(PlimTrace *trace, TraceTrack track, const char *name, double be
     fputs("}", trace->file);
 }
 
+// In units of 10^9 a second; nothing where the clock saw no time pass.
 static void write_rate(FILE *f, const char *name, double amount, double seconds) {
     if (seconds > 0)
         fprintf(f, ",\"%s\":%.4g", name, 1e-9 * amount / seconds);
 }
 
+// The stream's wait, where there is one to see, the instruction, and each worker's part in it.
 static void write_instruction(PlimTrace *t, uint32_t number) {
     const Program *p = &t->timeline->program;
     const InstrTimes *times = &t->timeline->instr[number];

@@ -23,6 +23,7 @@ size_t unicode_decode(const char *text, size_t size, uint32_t *point) {
     }
     const size_t length = plan_utf8_character(text, size);
     if (length == 0) {
+        // No character: a number beyond Unicode, one for each byte, of class other.
         *point = 0x110000 + c;
         return 1;
     }
@@ -52,6 +53,7 @@ static bool is_space(uint32_t c) {
 
 UnicodeClass unicode_class(uint32_t point) {
     if (point < 0x80) {
+        // Nearly all text that is trained on: worth a test before the search.
         if ((point | 0x20) >= 'a' && (point | 0x20) <= 'z')
             return CLASS_LETTER;
         if (point >= '0' && point <= '9')
@@ -59,6 +61,7 @@ UnicodeClass unicode_class(uint32_t point) {
     }
     if (is_space(point))
         return CLASS_SPACE;
+    // The first range that does not end before the character.
     int low = 0, high = RANGE_COUNT;
     while (low < high) {
         const int middle = (low + high) / 2;

@@ -47,6 +47,7 @@ bool vocabulary_add(Vocabulary *v, uint32_t id, const char *text, size_t bytes) 
         VocabPiece *grown = realloc(v->piece, capacity * sizeof *grown);
         if (!grown)
             return false;
+        // Ids may come in any order and leave holes: a piece without text is none.
         memset(grown + v->capacity, 0, (capacity - v->capacity) * sizeof *grown);
         v->piece = grown;
         v->capacity = capacity;
@@ -77,6 +78,7 @@ bool vocabulary_index(Vocabulary *v) {
             if (++probes > PROBES_MAX)
                 return false;
         }
+        // Zero is an empty slot. Of two pieces with one text the later wins.
         v->slot[at] = id + 1;
     }
     return true;
@@ -107,10 +109,12 @@ void merges_release(MergeTable *m) {
     *m = (MergeTable){0};
 }
 
+// Ids are dense and small, so they are mixed: neighbours must not fill one stretch of slots.
 static uint32_t merge_slot(const MergeTable *m, uint32_t left, uint32_t right) {
     return (uint32_t)mix((uint64_t)left << 32 | right) & (m->slots - 1);
 }
 
+// The same pair again replaces the merge: the library, too, keeps the last.
 bool merges_add(MergeTable *m, Merge merge) {
     uint32_t at = merge_slot(m, merge.left, merge.right), probes = 0;
     while (m->slot[at].left != UINT32_MAX &&

@@ -54,6 +54,7 @@ PlimStatus watch_open(PlimSession *s, const PlimOptions *o, const PlanEntry *ent
         status = trace_open(o->trace, w->timeline, &w->trace, error);
     }
     if (status != PLIM_OK) {
+        // error keeps the first cause.
         PlimError closing;
         watch_close(w, &closing);
         return status;
@@ -81,6 +82,7 @@ static PlimStatus trace_one(PlimWatch *w, const StepTimes *t, PlimError *error) 
     char name[32];
     snprintf(name, sizeof name, "step %lld", (long long)w->step);
     trace_slice(w->trace, TRACE_STEPS, name, t->begins, t->ends);
+    // Inside the step's slice: a viewer shows it below.
     trace_slice(w->trace, TRACE_STEPS, "wait for data", t->begins, t->data);
     if (t->loader_ends > 0)
         trace_slice(w->trace, TRACE_LOADER, name, t->loader_begins, t->loader_ends);
@@ -113,7 +115,9 @@ PlimStatus watch_close(PlimWatch *w, PlimError *error) {
         run_forget(w->run, &w->timeline->observer);
     if (w->digest)
         run_forget(w->run, digest_observer(w->digest));
+    // Forgetting one that was never added is allowed.
     run_forget(w->run, &w->finite_observer);
+    // NULL where all steps that were wanted have been traced.
     const PlimStatus status = trace_close(w->trace, error);
     if (w->profile)
         profile_print(w->profile, stdout);

@@ -33,6 +33,7 @@ struct WeightFiles {
     WeightTensor *tensor; // sorted by name
 };
 
+// A file of any kind; a folder of that name is none.
 static bool exists(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
@@ -102,6 +103,7 @@ static PlimStatus resolve(const char *path, char out[PATH_ROOM], PlimError *erro
 
 // Grows the table by one shard, which the set owns. False without memory; file is closed then.
 static bool add_shard(WeightFiles *w, SafeFile *file, const char *name) {
+    // Each of the two is kept where it grew, so that closing the set frees both whatever failed.
     SafeFile **shard = realloc(w->shard, (w->shard_count + 1) * sizeof *shard);
     if (shard)
         w->shard = shard;
@@ -119,6 +121,7 @@ static bool add_shard(WeightFiles *w, SafeFile *file, const char *name) {
     return true;
 }
 
+// Sorted once, found by halving: models have thousands of tensors and each state asks.
 static int by_name(const void *a, const void *b) {
     const WeightTensor *x = a, *y = b;
     return strcmp(x->tensor->name, y->tensor->name);
@@ -163,6 +166,7 @@ static const SafeFile *open_shard(WeightFiles *w, const char *name, PlimError *e
     const char *slash = strrchr(w->path, '/');
     const int folder = slash ? (int)(slash - w->path) + 1 : 0;
     SafeFile *file;
+    // Before the name becomes part of a path.
     if (!is_plain_name(name)) {
         error_set(error, PLIM_BAD_INPUT, "%s names the shard '%s', which is no plain file name",
                   w->path, name);
@@ -252,6 +256,7 @@ static PlimStatus read_index(WeightFiles *w, const char *text, size_t size, Plim
             json_skip(&j);
         }
     }
+    // Only now is it known that the text was JSON to its end.
     if (!json_at_end(&j))
         return bad_index(w, "it is no valid JSON", error);
     if (!seen)
@@ -284,6 +289,7 @@ static PlimStatus open_index(WeightFiles *w, PlimError *error) {
     return status;
 }
 
+// One file is a set of one shard: from here on there is no difference.
 static PlimStatus open_single(WeightFiles *w, PlimError *error) {
     SafeFile *file;
     const PlimStatus status = safetensors_open(w->path, &file, error);
@@ -301,6 +307,7 @@ PlimStatus weight_files_open(const char *path, WeightFiles **out, PlimError *err
     PlimStatus status = resolve(path, w->path, error);
     if (status == PLIM_OK) {
         const size_t length = strlen(w->path);
+        // By its ending, as safetensors files have no mark to go by.
         const bool index = length >= 5 && strcmp(w->path + length - 5, ".json") == 0;
         status = index ? open_index(w, error) : open_single(w, error);
     }

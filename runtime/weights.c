@@ -6,8 +6,7 @@
 //
 //  1. under the state's name;
 //  2. under that name with gamma for weight and beta for bias at the end;
-//  3. where both fail, the same with one prefix added or taken away, which is the same for the
-//  whole
+//  3. where both fail, the same with one prefix added or taken away, which is one for the whole
 //     set: the one under which most of the states that are left are found. Two that find equally
 //     many are no answer.
 //
@@ -121,6 +120,7 @@ static int find_candidates(const Load *l, const char *name, Renaming *out) {
     const size_t length = strlen(name);
     for (uint32_t i = 0; i < weight_files_count(l->files) && count < PREFIXES_MAX; i++) {
         const char *full = weight_files_at(l->files, i)->tensor->name;
+        // Wraps where the name is longer; the next line sees that first.
         const size_t more = strlen(full) - length;
         if (strlen(full) <= length + 1 || full[more - 1] != '.' || strcmp(full + more, name) != 0)
             continue;
@@ -141,6 +141,7 @@ static void choose_renaming(Load *l, const Renaming *candidate, int count) {
     uint32_t best = count_found(l, &l->renaming);
     const Renaming *chosen = NULL;
     for (int i = 0; i < count; i++) {
+        // A candidate must do better than none at all, and a tie says that the names do not decide.
         const uint32_t found = count_found(l, &candidate[i]);
         if (found > best)
             chosen = &candidate[i];
@@ -240,6 +241,7 @@ static void check_state(Load *l, const PlanState *state) {
              (unsigned long long)slices, state->name);
     // Published weights have no optimizer state: training begins with the moments that init made.
     const bool excused = absent && (!is_wanted(state) || l->demand == WEIGHTS_SOME);
+    // Only what was left out by the user's leave is told; moments are never in such files.
     l->kept += absent && excused && is_wanted(state);
     l->wrong += !good || (missing > 0 && !excused);
 }
@@ -306,6 +308,7 @@ PlimStatus weights_load(PlimSession *s, const char *path, WeightsDemand demand, 
     PlimStatus status = weight_files_open(path, &l.files, error);
     if (status != PLIM_OK)
         return status;
+    // One more: calloc of nothing may give NULL.
     l.taken = calloc((size_t)weight_files_count(l.files) + 1, sizeof *l.taken);
     status = l.taken ? find_renaming(&l, error)
                      : error_set(error, PLIM_NO_MEMORY, "out of memory matching names");
