@@ -48,8 +48,8 @@ def of_rank_one(name, p):
 
 
 CASES = [
-    Case("gpt2", "gpt2.plim", "GPT2LMHeadModel", dict(model_type="gpt2"),
-         dict(n_layer=2, n_head=4, n_embd=64, n_positions=256, vocab_size=512), 2, dict(context=128), of_rank_one, True),
+    Case("gpt2", "gpt2.plim", "GPT2LMHeadModel", dict(model_type="gpt2", n_positions=256),
+         dict(n_layer=2, n_head=4, n_embd=64, n_positions=256, vocab_size=512), 2, {}, of_rank_one, True),
     Case("llama", "llama.plim", "LlamaForCausalLM",
          dict(model_type="llama", num_hidden_layers=2, hidden_size=2048, num_attention_heads=32, num_key_value_heads=8,
               intermediate_size=8192, vocab_size=128256, tie_word_embeddings=True, rms_norm_eps=1e-5, rope_theta=500000.0,
@@ -80,7 +80,7 @@ def relative(ours, theirs):
     return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-30))
 
 
-def make_batch(case, net, options):
+def make_batch(case, net, sizes):
     """The batch as PyTorch takes it, and the file that our program trains on: exactly one batch of rows."""
     made = torch.Generator().manual_seed(7)
     config = net.config
@@ -88,7 +88,7 @@ def make_batch(case, net, options):
         images = torch.randn(case.batch, 3, config.image_size, config.image_size, generator=made)
         labels = torch.randint(0, config.num_labels, (case.batch,), generator=made)
         return dict(pixel_values=images, labels=labels), dict(images=images, labels=labels.int())
-    context = options["context"]
+    context = sizes.get("context", getattr(config, "n_positions", 0))
     if case.name == "bert":
         tokens = torch.randint(0, config.vocab_size, (case.batch, context), generator=made)
         hidden = torch.rand(case.batch, context, generator=made) < 0.15
@@ -106,7 +106,7 @@ def write_data(path, data):
         return
     tokens = data.numpy().astype(np.uint32)
     with open(path, "wb") as out:
-        out.write(struct.pack("<256i", 20240801, 1, len(tokens), *([0] * 253)))
+        out.write(struct.pack("<256i", 20240801, 7, len(tokens), *([0] * 253)))
         out.write(tokens.tobytes())
 
 
@@ -127,14 +127,14 @@ class Program:
         self.case, self.options, self.folder, self.config = case, options, folder, config
         self.text = (SOURCE / "models" / case.text).read_text()
 
-    def compile(self, name, text, entries):
+    def compile(self, name, text, entries, **sizes):
         source, out = self.folder / f"{name}.plim", self.folder / name
         source.write_text(text)
         command = [self.options.build / "tools/plimc", source, "-o", out, "--entry", entries, "--quiet", "--precision", "f32",
                    "--config", self.config, "-D", f"batch={self.case.batch}", "-I", SOURCE / "models"]
         if "accumulate =" in self.text:
             command += ["-D", "accumulate=1"]
-        for size, value in self.case.sizes.items():
+        for size, value in {**self.case.sizes, **sizes}.items():
             command += ["-D", f"{size}={value}"]
         subprocess.run([str(w) for w in command], check=True)
         return out
@@ -257,21 +257,14 @@ def compare_export(case, net, batch, exported):
     return forward(exact, batch)[1], folder
 
 
-def compare_generation(case, ours, net, folder, options):
-    from tokenizers import Tokenizer, models, pre_tokenizers, decoders
-    vocab = net.config.vocab_size
-    # A token a number, so that the ids can be read off the text.
-    words = Tokenizer(models.BPE(vocab={f"{chr(0x120)}{i}": i for i in range(vocab)}, merges=[]))
-    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    words.decoder = decoders.ByteLevel()
-    words.save(str(ours.folder / "tokenizer.json"))
+def compare_generation(ours, net, folder):
     count, prompt = 200, [3, 141, 59, 26, 5, 358]
-    program = ours.compile("generate", ours.text.replace("context = ", "context = ", 1), "prefill,decode")
+    program = ours.compile("generate", ours.text, "prefill,decode", context=256)
     ids = ours.folder / "generated.jsonl"
-    np.save(ours.folder / "prompt.npy", np.array([prompt], np.int32))
     subprocess.run([program, "generate", "--weights", folder, "--prompt-tokens", ",".join(map(str, prompt)), "--tokens", str(count),
                     "--temperature", "0", "--log", ids, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    mine = [json.loads(line)["token"] for line in open(ids)]
+    lines = [json.loads(line) for line in open(ids)]
+    mine = [line["token"] for line in lines if "token" in line]
     with torch.no_grad():
         theirs = net.generate(torch.tensor([prompt]), max_new_tokens=count, min_new_tokens=count, do_sample=False, eos_token_id=None,
                               pad_token_id=0)[0, len(prompt):].tolist()
@@ -287,10 +280,8 @@ def compare(case, options):
     torch.manual_seed(0)
     values = {**case.config, **(case.small if options.small else {})}
     config = transformers.AutoConfig.for_model(**values)
-    sizes = case.sizes
-    if options.small and "context" in sizes:
-        sizes = {"context": 32}
-    case.sizes = sizes
+    if options.small and "context" in case.sizes:
+        case.sizes = {"context": 32}
     net = getattr(transformers, case.net)(config).eval()
     with torch.no_grad():  # Biases and norms away from 0 and 1, so that nothing hides behind them.
         for name, p in net.named_parameters():
@@ -300,7 +291,7 @@ def compare(case, options):
         folder = pathlib.Path(folder)
         net.save_pretrained(folder / "theirs")
         ours = Program(case, options, folder, folder / "theirs" / "config.json")
-        batch, data = make_batch(case, net, sizes)
+        batch, data = make_batch(case, net, case.sizes)
         write_data(folder / "data", data)
         start = {name: p.detach().clone() for name, p in net.named_parameters()}
         logits = compare_gradients(case, ours, net, batch, folder / "data", start)
@@ -310,7 +301,7 @@ def compare(case, options):
         compare_logits(case, ours, batch, logits, saved, "logits of our weights in transformers")
         if case.generates:
             net = type(net).from_pretrained(saved).eval()
-            compare_generation(case, ours, net, saved, options)
+            compare_generation(ours, net, saved)
 
 
 def main():
@@ -322,6 +313,7 @@ def main():
     options.build = options.build.resolve()
     torch.set_num_threads(2)
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     for case in CASES:
         if options.only in (None, case.name):
             compare(case, options)
