@@ -90,7 +90,8 @@ def make_batch(case, net, sizes):
         return dict(pixel_values=images, labels=labels), dict(images=images, labels=labels.int())
     context = sizes.get("context", getattr(config, "n_positions", 0))
     if case.name == "bert":
-        tokens = torch.randint(0, config.vocab_size, (case.batch, context), generator=made)
+        # Not 0: transformers gives the padding token's row no gradient.
+        tokens = torch.randint(1, config.vocab_size, (case.batch, context), generator=made)
         hidden = torch.rand(case.batch, context, generator=made) < 0.15
         labels = torch.where(hidden, torch.randint(0, config.vocab_size, tokens.shape, generator=made), -100)
         return dict(input_ids=tokens, labels=labels), dict(tokens=tokens.int(), labels=labels.int())
@@ -165,18 +166,24 @@ class Program:
         return [json.loads(line)["loss"] for line in open(log)], exported
 
 
-def by_their_names(ours, net):
-    """Our tensors under transformers' names: the same, or less one prefix."""
+def file_names(net, file):
+    """Each parameter's name in the file that transformers saved: the tensor that is equal to it."""
+    saved = {(tuple(t.shape), t.numpy().tobytes()): name for name, t in load_file(file).items()}
+    return {name: saved[tuple(p.shape), p.detach().numpy().tobytes()] for name, p in net.named_parameters()}
+
+
+def by_their_names(ours, names):
+    """Our tensors by transformers' names of its parameters: those of its files, or less one prefix."""
     out = {}
-    for name, p in net.named_parameters():
-        for shorter in (name, name.split(".", 1)[-1]):
+    for name, in_file in names.items():
+        for shorter in (in_file, in_file.split(".", 1)[-1]):
             if shorter in ours:
-                out[name] = ours[shorter].reshape(p.shape)
+                out[name] = ours[shorter]
                 break
     return out
 
 
-def compare_gradients(case, ours, net, batch, data, start):
+def compare_gradients(ours, net, names, batch, data, start):
     exact = type(net)(net.config).double().eval()
     exact.load_state_dict({k: v.double() for k, v in net.state_dict().items()})
     loss, logits = forward(exact, batch)
@@ -186,7 +193,7 @@ def compare_gradients(case, ours, net, batch, data, start):
     program = ours.compile("descent", ours.descent(), "train")
     losses, exported = ours.train(program, data, 1, RATE)
     check("loss", abs(losses[0] - loss.item()) / loss.item(), 1e-5, f"; theirs {abs(theirs_loss.item() / loss.item() - 1):.1e}")
-    after = by_their_names(load_file(exported), net)
+    after = by_their_names(load_file(exported), names)
     reference = dict(exact.named_parameters())
     worst, worst_name, their_worst = 0.0, "", 0.0
     for name, p in net.named_parameters():
@@ -196,7 +203,7 @@ def compare_gradients(case, ours, net, batch, data, start):
             failed.append(f"gradient of {name}")
             print(f"  gradient of {name}: our program has no such parameter   DIFFERS")
             continue
-        gradient = (start[name].double() - after[name].double()) / RATE
+        gradient = (start[name].double() - after[name].reshape(p.shape).double()) / RATE
         scale = reference[name].grad.norm()
         if scale < 1e-12:  # BERT's key bias, in exact arithmetic: zero
             continue
@@ -219,7 +226,7 @@ def compare_logits(case, ours, batch, logits, weights, what):
     check(what, relative(np.load(out).reshape(logits.shape), logits.detach()), 1e-5)
 
 
-def compare_training(case, ours, net, batch, data):
+def compare_training(case, ours, net, names, batch, data):
     plain = [p for name, p in net.named_parameters() if case.no_decay(name, p)]
     decayed = [p for name, p in net.named_parameters() if not case.no_decay(name, p)]
     settings = re.search(r"adamw\(.*?(betas = \(([^)]*)\))?(, eps = ([\d.e-]+))?(, betas = \(([^)]*)\))?, decay = ([\d.]+)\)", ours.text)
@@ -238,8 +245,8 @@ def compare_training(case, ours, net, batch, data):
     losses, exported = ours.train(program, data, STEPS, 1e-4)
     check(f"losses of {STEPS} AdamW steps", max(abs(a / b - 1) for a, b in zip(losses, theirs)), 1e-4,
           f"; from {theirs[0]:.3f} to {theirs[-1]:.3f}")
-    after = by_their_names(load_file(exported), net)
-    check("weights after them", max(relative(after[name], p.detach()) for name, p in net.named_parameters() if name in after), 1e-3)
+    after = by_their_names(load_file(exported), names)
+    check("weights after them", max(relative(after[name].reshape(p.shape), p.detach()) for name, p in net.named_parameters() if name in after), 1e-3)
     return exported
 
 
@@ -293,10 +300,11 @@ def compare(case, options):
         ours = Program(case, options, folder, folder / "theirs" / "config.json")
         batch, data = make_batch(case, net, case.sizes)
         write_data(folder / "data", data)
+        names = file_names(net, folder / "theirs" / "model.safetensors")
         start = {name: p.detach().clone() for name, p in net.named_parameters()}
-        logits = compare_gradients(case, ours, net, batch, folder / "data", start)
+        logits = compare_gradients(ours, net, names, batch, folder / "data", start)
         compare_logits(case, ours, batch, logits, folder / "theirs", "logits")
-        exported = compare_training(case, ours, net, batch, folder / "data")
+        exported = compare_training(case, ours, net, names, batch, folder / "data")
         logits, saved = compare_export(case, net, batch, exported)
         compare_logits(case, ours, batch, logits, saved, "logits of our weights in transformers")
         if case.generates:
