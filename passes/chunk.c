@@ -20,7 +20,7 @@
 
 #include "ir/check.h"
 
-enum { CHUNK_ROWS_MIN = 128, CHUNKS_MAX = 256, CHUNK_BYTES = 16 << 20 };
+enum { CHUNK_ROWS_MIN = 256, CHUNKS_MAX = 256, CHUNK_BYTES = 16 << 20 };
 
 typedef struct {
     PassCtx *cx;
