@@ -224,9 +224,8 @@ PlimStatus call_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     for (int i = 0; i < o->set.count && status == PLIM_OK; i++)
         status = session_set_knob(s, c.entry, o->set.item[i], error);
     if (status == PLIM_OK)
-        status = session_init_states(s, o->seed, error);
-    if (status == PLIM_OK && o->weights)
-        status = weights_load(s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL, error);
+        status = weights_begin(s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
+                               o->seed, error);
     if (status != PLIM_OK)
         return status;
     // Inputs may share bytes with each other's entries, never inside one: all are filled, then run.

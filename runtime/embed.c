@@ -53,7 +53,7 @@ void plim_model_close(PlimModel *m) {
 }
 
 PlimStatus plim_model_init(PlimModel *m, int64_t seed, PlimError *error) {
-    return session_init_states(&m->session, seed, error);
+    return session_init_states(&m->session, seed, NULL, error);
 }
 
 PlimStatus plim_model_load(PlimModel *m, const char *path, PlimError *error) {

@@ -39,10 +39,8 @@ PlimStatus eval_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     const DataUse use = eval_use(o);
     PlimStatus status = loop_open(&l, s, o, "eval", NULL, &use, error);
     if (status == PLIM_OK)
-        status = session_init_states(s, o->seed, error);
-    // After init: what the file does not have, such as optimizer state, keeps its first value.
-    if (status == PLIM_OK && o->weights)
-        status = weights_load(s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL, error);
+        status = weights_begin(s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
+                               o->seed, error);
     const int64_t steps = status != PLIM_OK ? 0 : o->steps ? o->steps : eval_steps(&l);
     double mean;
     if (status == PLIM_OK)

@@ -306,9 +306,8 @@ PlimStatus export_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     Export x = {.s = s};
     PlimStatus status = read_options(&x, o, error);
     if (status == PLIM_OK)
-        status = session_init_states(s, o->seed, error);
-    if (status == PLIM_OK && o->weights)
-        status = weights_load(s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL, error);
+        status = weights_begin(s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
+                               o->seed, error);
     if (status == PLIM_OK)
         status = write_all(&x, error);
     for (uint32_t i = 0; i < x.count; i++)

@@ -13,6 +13,7 @@
 #include "runtime/progress.h"
 #include "runtime/stop_text.h"
 #include "runtime/tokenizer.h"
+#include "runtime/watch.h"
 #include "runtime/weights.h"
 
 #include <errno.h>
@@ -32,7 +33,8 @@ typedef struct {
 typedef struct {
     PlimSession *s;
     const PlimOptions *o;
-    PlimTokenizer *tokenizer;
+    PlimTokenizer *tokenizer; // NULL: ids instead of text
+    PlimWatch *watch;         // of decode; or NULL
     const PlanEntry *decode;
     const PlanInput *token, *pos; // of decode
     int64_t context;              // positions there are
@@ -184,11 +186,36 @@ static PlimStatus check_prompt(const Generation *g, PlimError *error) {
     return PLIM_OK;
 }
 
+// --prompt-tokens: ids between commas.
+static PlimStatus read_ids(Generation *g, PlimError *error) {
+    const char *at = g->o->prompt_tokens;
+    // As many ids as commas, and one more.
+    g->prompt.id = calloc(strlen(at) + 1, sizeof *g->prompt.id);
+    if (!g->prompt.id)
+        return error_set(error, PLIM_NO_MEMORY, "out of memory reading the prompt");
+    while (*at) {
+        char *end;
+        errno = 0;
+        const long id = strtol(at, &end, 10);
+        if (errno || end == at || id < 0 || id > INT32_MAX || (*end != ',' && *end) ||
+            (*end == ',' && !end[1]))
+            return error_set(error, PLIM_BAD_INPUT,
+                             "--prompt-tokens %s: no ids from 0 on with commas between them",
+                             g->o->prompt_tokens);
+        g->prompt.id[g->prompt.count++] = (int32_t)id;
+        at = end + (*end == ',');
+    }
+    return check_prompt(g, error);
+}
+
 static PlimStatus encode_prompt(Generation *g, PlimError *error) {
     char *from_stdin = NULL;
     const char *text = g->o->prompt;
+    if (g->o->prompt_tokens)
+        return read_ids(g, error);
     if (!text)
-        return error_set(error, PLIM_BAD_INPUT, "generate needs --prompt TEXT, or - for stdin");
+        return error_set(error, PLIM_BAD_INPUT,
+                         "generate needs --prompt TEXT, - for stdin, or --prompt-tokens");
     size_t bytes = strlen(text);
     PlimStatus status = PLIM_OK;
     if (strcmp(text, "-") == 0) {
@@ -255,6 +282,11 @@ static PlimStatus print_text(Generation *g, size_t bytes, PlimError *error) {
 
 // The token's text to stdout; *stopped where a stop string has come.
 static PlimStatus say(Generation *g, int32_t token, bool *stopped, PlimError *error) {
+    if (!g->tokenizer) {
+        if (printf("%s%ld", g->drawn > 1 ? " " : "", (long)token) < 0 || fflush(stdout) != 0)
+            return error_set(error, PLIM_IO, "can't write the ids: %s", strerror(errno));
+        return PLIM_OK;
+    }
     if (token >= tokenizer_size(g->tokenizer) && !g->told_unknown) {
         fprintf(stderr, "token %ld is none of the tokenizer's %ld, so it has no text\n",
                 (long)token, (long)tokenizer_size(g->tokenizer));
@@ -270,6 +302,10 @@ static PlimStatus say(Generation *g, int32_t token, bool *stopped, PlimError *er
 
 // What was held back, when no stop string has come.
 static PlimStatus say_rest(Generation *g, PlimError *error) {
+    if (!g->tokenizer)
+        return putchar('\n') == '\n'
+                   ? PLIM_OK
+                   : error_set(error, PLIM_IO, "can't write the ids: %s", strerror(errno));
     size_t ready;
     const size_t bytes = tokenizer_decode_end(&g->stream, g->piece);
     stop_text_add(&g->stop, g->piece, bytes, &ready);
@@ -278,11 +314,21 @@ static PlimStatus say_rest(Generation *g, PlimError *error) {
     return print_text(g, stop_text_end(&g->stop), error);
 }
 
+// One of the steps that --profile and its like are about.
+static PlimStatus watched_step(Generation *g, int64_t pos, int32_t *token, PlimError *error) {
+    StepTimes times = {.begins = clock_seconds()};
+    times.data = times.begins;
+    watch_begin(g->watch, g->drawn);
+    const PlimStatus status = decode_one(g, pos, token, error);
+    times.ends = clock_seconds();
+    return status == PLIM_OK ? watch_end(g->watch, &times, error) : status;
+}
+
 // One token after the other, from the first drawn one on.
 static PlimStatus go_on(Generation *g, int32_t token, PlimError *error) {
     const int64_t limit = g->o->tokens ? g->o->tokens : TOKENS_DEFAULT;
     int64_t so_far = (int64_t)g->prompt.count;
-    double before = g->prefilled;
+    double before = g->start; // The first token's time is the prompt's
     bool stopped = false;
     PlimStatus status = PLIM_OK;
     for (;;) {
@@ -294,7 +340,7 @@ static PlimStatus go_on(Generation *g, int32_t token, PlimError *error) {
             before = now;
         }
         // An end token is logged and counted, but has no text.
-        if (tokenizer_is_end(g->tokenizer, token))
+        if (g->tokenizer && tokenizer_is_end(g->tokenizer, token))
             break;
         status = say(g, token, &stopped, error);
         if (status != PLIM_OK || stopped || g->drawn == limit)
@@ -305,7 +351,7 @@ static PlimStatus go_on(Generation *g, int32_t token, PlimError *error) {
             fprintf(stderr, "the context of %lld tokens is full\n", (long long)g->context);
             break;
         }
-        status = decode_one(g, so_far++, &token, error);
+        status = watched_step(g, so_far++, &token, error);
         if (status != PLIM_OK)
             break;
     }
@@ -330,6 +376,26 @@ static bool has_weights(const Plan *p) {
     return false;
 }
 
+// The model's, or the one that is named; none where ids are given and none is named.
+static PlimStatus open_tokenizer(Generation *g, PlimError *error) {
+    const char *name = g->o->tokenizer;
+    if (g->o->prompt && g->o->prompt_tokens)
+        return error_set(error, PLIM_BAD_INPUT, "--prompt and --prompt-tokens are two prompts");
+    if (!name && g->o->prompt_tokens)
+        return g->o->stop.count == 0
+                   ? PLIM_OK
+                   : error_set(
+                         error, PLIM_BAD_INPUT,
+                         "--stop with --prompt-tokens needs --tokenizer, for there to be text");
+    const PlimStatus status =
+        tokenizer_open_named(name ? name : g->s->plan->tokenizer, &g->tokenizer, error);
+    if (status != PLIM_OK)
+        return status;
+    g->stream = (TokenStream){.tokenizer = g->tokenizer, .after_text = true};
+    g->piece = malloc(tokenizer_decode_size(g->tokenizer));
+    return g->piece ? PLIM_OK : error_set(error, PLIM_NO_MEMORY, "out of memory printing the text");
+}
+
 // Everything that can fail for the user's sake, then the weights.
 static PlimStatus prepare(Generation *g, PlimError *error) {
     PlimStatus status = find_entries(g, error);
@@ -339,25 +405,18 @@ static PlimStatus prepare(Generation *g, PlimError *error) {
     if (status == PLIM_OK)
         status = set_knobs(g, error);
     if (status == PLIM_OK)
-        status = tokenizer_open_named(g->o->tokenizer ? g->o->tokenizer : g->s->plan->tokenizer,
-                                      &g->tokenizer, error);
+        status = open_tokenizer(g, error);
     if (status == PLIM_OK)
         status = encode_prompt(g, error);
     if (status != PLIM_OK)
         return status;
-    g->stream = (TokenStream){.tokenizer = g->tokenizer, .after_text = true};
-    g->piece = malloc(tokenizer_decode_size(g->tokenizer));
-    if (!g->piece)
-        return error_set(error, PLIM_NO_MEMORY, "out of memory printing the text");
     if (g->o->log && !(g->log = fopen(g->o->log, "w")))
         return error_set(error, PLIM_IO, "can't open %s: %s", g->o->log, strerror(errno));
     if (has_weights(g->s->plan) && !g->o->weights)
         return error_set(error, PLIM_BAD_INPUT, "generate needs --weights PATH");
-    status = session_init_states(g->s, g->o->seed, error);
-    if (status == PLIM_OK && g->o->weights)
-        status = weights_load(g->s, g->o->weights, g->o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
-                              error);
-    return status;
+    status = weights_begin(g->s, g->o->weights, g->o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
+                           g->o->seed, error);
+    return status == PLIM_OK ? watch_open(g->s, g->o, g->decode, &g->watch, error) : status;
 }
 
 PlimStatus generate_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
@@ -371,12 +430,18 @@ PlimStatus generate_run(PlimSession *s, const PlimOptions *o, PlimError *error) 
     if (status == PLIM_OK)
         status = go_on(&g, token, error);
     // A shell's prompt begins on a line of its own.
-    if (status == PLIM_OK && isatty(STDOUT_FILENO))
+    if (status == PLIM_OK && g.tokenizer && isatty(STDOUT_FILENO))
         putchar('\n');
     if (status == PLIM_OK && !o->quiet)
         print_figures(&g);
     if (g.log && (ferror(g.log) | fclose(g.log)) && status == PLIM_OK)
         status = error_set(error, PLIM_IO, "can't write %s", o->log);
+    PlimError closing;
+    const PlimStatus closed = watch_close(g.watch, &closing);
+    if (status == PLIM_OK && closed != PLIM_OK) {
+        *error = closing;
+        status = closed;
+    }
     tokenizer_release(g.tokenizer);
     stop_text_release(&g.stop);
     free(g.prompt.id);

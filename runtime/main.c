@@ -38,8 +38,8 @@ static const PlimCommand command_table[] = {
      "--data --holdout --weights --allow-missing --steps --seed --set --threads " WATCH_FLAGS,
      NEEDS_ARENA, eval_run},
     {"generate", NULL, "write text that goes on from a prompt",
-     "--weights --allow-missing --prompt --tokens --temperature --top-p --stop --tokenizer --seed "
-     "--set --threads --log --quiet",
+     "--weights --allow-missing --prompt --prompt-tokens --tokens --temperature --top-p --stop "
+     "--tokenizer --seed --set --threads --log --quiet " WATCH_FLAGS,
      NEEDS_ARENA, generate_run},
     {"run", "ENTRY", "run an entry once, with tensors from files",
      "--in --out --weights --allow-missing --seed --set --threads", NEEDS_ARENA, call_run},

@@ -22,7 +22,7 @@ typedef struct {
     OptionList set;       // name=value
     OptionList in, out;   // NAME=FILE
     OptionList stop;      // texts
-    const char *prompt, *temperature, *top_p, *tokenizer;
+    const char *prompt, *prompt_tokens, *temperature, *top_p, *tokenizer;
     const char *weights, *save, *resume, *log, *trace, *to, *dtype, *shard_size;
     int64_t tokens, steps, seed, save_every, epochs, eval_every, trace_steps;
     double holdout;  // below 1 a share, else a number

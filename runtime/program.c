@@ -2,6 +2,7 @@
 #include "runtime/program.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 bool program_init(Program *p, const Plan *plan, const PlanEntry *entry) {
     *p = (Program){.plan = plan, .entry = entry};
@@ -42,4 +43,33 @@ const PlanInstr *program_instr(const Program *p, uint32_t number, uint32_t *call
 
 const PlanSegment *program_segment(const Program *p, uint32_t call) {
     return &p->plan->segment[p->entry->call[call].segment];
+}
+
+// Whether the instruction writes into a wanted buffer.
+static bool writes_wanted(const PlanInstr *instr, const bool *wanted) {
+    for (uint32_t i = 0; i < instr->operand_count; i++)
+        if (instr->operand[i].access != PLAN_READ && wanted[instr->operand[i].buffer])
+            return true;
+    return false;
+}
+
+bool program_mark_unwanted(const Program *p, const bool *known, bool *unwanted) {
+    const Plan *plan = p->plan;
+    bool *wanted = calloc((size_t)plan->buffer_count + 1, sizeof *wanted);
+    if (!wanted)
+        return false;
+    for (uint32_t i = 0; i < plan->state_count; i++)
+        wanted[plan->state[i].buffer] |= !known[i];
+    // Backwards: what a wanted instruction reads is wanted of those before it. Only by buffer, so
+    // one that is written over again keeps its earlier writers.
+    for (uint32_t number = p->count; number-- > 0;) {
+        uint32_t call, index;
+        const PlanInstr *instr = program_instr(p, number, &call, &index);
+        unwanted[number] = !writes_wanted(instr, wanted);
+        for (uint32_t i = 0; !unwanted[number] && i < instr->operand_count; i++)
+            if (instr->operand[i].access != PLAN_WRITE)
+                wanted[instr->operand[i].buffer] = true;
+    }
+    free(wanted);
+    return true;
 }

@@ -20,5 +20,8 @@ uint32_t program_number(const Program *p, const RunMoment *at);
 // The other way: the call, the index in its segment, and the instruction.
 const PlanInstr *program_instr(const Program *p, uint32_t number, uint32_t *call, uint32_t *index);
 const PlanSegment *program_segment(const Program *p, uint32_t call);
+// Marks, by number, the instructions that the states which are not known have nothing from. known
+// is by state. False when there is no memory.
+bool program_mark_unwanted(const Program *p, const bool *known, bool *unwanted);
 
 #endif

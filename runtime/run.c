@@ -38,6 +38,7 @@ struct PlimRun {
     const PlanSegment *segment;
     uint32_t call; // index in the entry's program
     uint32_t slot;
+    const bool *unwanted; // by instruction of the segment, or NULL: all are executed
     const RunObserver *observer[RUN_OBSERVERS_MAX];
     int observer_count;
     atomic_flag refused; // by an observer: the first one's sentence is refusal
@@ -285,7 +286,10 @@ static bool step_instruction(PlimRun *r, uint32_t index) {
     for (uint32_t w = 0; w < instr->wait_count; w++)
         if (r->streams && !stream_wait(r->streams, instr->wait[w]))
             return false;
-    if (!tell(r, &c.moment, RUN_BEGINS) || !execute(r, &c) || !tell(r, &c.moment, RUN_ENDS))
+    // Events of an instruction that is left out are signalled all the same.
+    const bool wanted = !r->unwanted || !r->unwanted[index];
+    if (!tell(r, &c.moment, RUN_BEGINS) || (wanted && !execute(r, &c)) ||
+        !tell(r, &c.moment, RUN_ENDS))
         return false;
     if (r->streams && instr->signal != UINT32_MAX)
         stream_signal(r->streams, instr->signal);
@@ -311,7 +315,9 @@ static PlimStatus failed_run(PlimRun *r, PlimError *error) {
                      r->segment->name);
 }
 
-PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
+PlimStatus run_entry_without(PlimRun *r, const PlanEntry *entry, const bool *unwanted,
+                             PlimError *error) {
+    uint32_t number = 0; // of the call's first instruction
     r->entry = entry;
     atomic_flag_clear(&r->refused);
     for (uint32_t i = 0; i < entry->call_count; i++) {
@@ -319,8 +325,14 @@ PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
         r->segment = &r->plan->segment[entry->call[i].segment];
         r->call = i;
         r->slot = entry->call[i].slot;
+        r->unwanted = unwanted ? unwanted + number : NULL;
+        number += r->segment->instr_count;
         if (r->streams ? !streams_run(r->streams) : !stream_body(r, 0))
             return failed_run(r, error);
     }
     return PLIM_OK;
+}
+
+PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
+    return run_entry_without(r, entry, NULL, error);
 }

@@ -30,6 +30,9 @@ void run_release(PlimRun *r);
 // where a library's product failed, PLIM_BAD_INPUT where an observer refused; contents are then
 // undefined.
 PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error);
+// The same without the instructions that are marked, by number in the program (program.h).
+PlimStatus run_entry_without(PlimRun *r, const PlanEntry *entry, const bool *unwanted,
+                             PlimError *error);
 
 // One instruction of an entry's program, as observers see it.
 typedef struct {
@@ -59,8 +62,8 @@ typedef struct {
 } RunObserver;
 
 enum { RUN_OBSERVERS_MAX = 4 };
-// Adds an observer, told before those that were there, until run_forget removes it or the last entry has
-// run. Not while an entry runs, and no more than RUN_OBSERVERS_MAX.
+// Adds an observer, told before those that were there, until run_forget removes it or the last
+// entry has run. Not while an entry runs, and no more than RUN_OBSERVERS_MAX.
 void run_observe(PlimRun *r, const RunObserver *observer);
 void run_forget(PlimRun *r, const RunObserver *observer);
 

@@ -6,6 +6,7 @@
 
 #include "runtime/cpu.h"
 #include "runtime/error.h"
+#include "runtime/program.h"
 #include "runtime/safetensors.h"
 
 #include <errno.h>
@@ -147,13 +148,27 @@ PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *
     return unknown_knob(entry, assignment, error);
 }
 
-PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error) {
+PlimStatus session_init_states(PlimSession *s, int64_t seed, const bool *known, PlimError *error) {
     const PlanEntry *init = plan_find_entry(s->plan, "init");
     if (!init)
         return PLIM_OK; // A model without state.
     // step and steps are 0: initial values depend on the seed alone.
     session_set_scalars(s, init, &(StepScalars){.seed = seed});
-    return run_entry(s->run, init, error);
+    if (!known)
+        return run_entry(s->run, init, error);
+    // Drawing values that a file is about to replace takes several times as long as reading them.
+    Program program;
+    bool *unwanted = NULL;
+    bool good = program_init(&program, s->plan, init);
+    if (good)
+        good = (unwanted = calloc((size_t)program.count + 1, sizeof *unwanted)) &&
+               program_mark_unwanted(&program, known, unwanted);
+    const PlimStatus status =
+        good ? run_entry_without(s->run, init, unwanted, error)
+             : error_set(error, PLIM_NO_MEMORY, "out of memory giving states their first values");
+    free(unwanted);
+    program_free(&program);
+    return status;
 }
 
 double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index) {

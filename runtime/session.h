@@ -39,8 +39,10 @@ void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScala
 PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *assignment,
                             PlimError *error);
 
-// Fills every state from its initialiser (entry "init").
-PlimStatus session_init_states(PlimSession *s, int64_t seed, PlimError *error);
+// Fills states from their initialisers (entry "init"): all of them, or where known is not NULL
+// those that it does not mark, by state. Those may be overwritten or not: their values come
+// afterwards.
+PlimStatus session_init_states(PlimSession *s, int64_t seed, const bool *known, PlimError *error);
 
 // The first element of a result (the loss), by index, as a double.
 double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index);

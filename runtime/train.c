@@ -16,6 +16,7 @@
 #include "runtime/weights.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct {
@@ -86,7 +87,20 @@ static PlimStatus count_steps(const Training *t, int64_t *steps, PlimError *erro
                      (long long)t->o->epochs);
 }
 
-// First values, then those of --weights, then those of the checkpoint.
+// First values of what no checkpoint has.
+static PlimStatus init_transient(PlimSession *s, int64_t seed, PlimError *error) {
+    const Plan *p = s->plan;
+    bool *saved = calloc((size_t)p->state_count + 1, sizeof *saved);
+    if (!saved)
+        return error_set(error, PLIM_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < p->state_count; i++)
+        saved[i] = p->state[i].kind != PLAN_STATE_TRANSIENT;
+    const PlimStatus status = session_init_states(s, seed, saved, error);
+    free(saved);
+    return status;
+}
+
+// Those of the checkpoint; without one those of --weights, and first values for the rest.
 static PlimStatus fill_states(Training *t, int64_t steps, PlimError *error) {
     const PlimOptions *o = t->o;
     const Generation *from = &t->from;
@@ -97,14 +111,12 @@ static PlimStatus fill_states(Training *t, int64_t steps, PlimError *error) {
                          t->folder, (long long)from->step, (long long)from->steps,
                          (long long)steps);
     }
-    PlimStatus status = session_init_states(t->s, o->seed, error);
-    // What the file does not have, such as optimizer state, keeps its first value.
-    if (status == PLIM_OK && o->weights && from->step == 0)
-        status =
-            weights_load(t->s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL, error);
-    if (status != PLIM_OK || from->step == 0)
-        return status;
-    status = resume_load(t->folder, from, t->s->plan, t->s->run, error);
+    if (from->step == 0)
+        return weights_begin(t->s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
+                             o->seed, error);
+    PlimStatus status = init_transient(t->s, o->seed, error);
+    if (status == PLIM_OK)
+        status = resume_load(t->folder, from, t->s->plan, t->s->run, error);
     if (status == PLIM_OK && !o->quiet)
         fprintf(stderr, "going on from %s/step-%lld%s\n", t->folder, (long long)from->step,
                 from->step == steps ? ", where nothing is left to do" : "");

@@ -40,6 +40,7 @@ typedef struct {
     WeightsDemand demand;
     Renaming renaming;
     bool *taken;    // by tensor of files
+    bool *found;    // by state: all of it is in the files
     uint32_t wrong; // states that don't fit
     uint32_t lines; // printed so far
     uint32_t kept;  // states that keep their values
@@ -236,6 +237,7 @@ static void check_state(Load *l, const PlanState *state) {
         }
     }
     const bool absent = missing == slices;
+    l->found[state - l->s->plan->state] = missing == 0;
     if (missing > 0 && !absent && !(l->demand == WEIGHTS_ALL && is_wanted(state)))
         tell(l, "%llu of the %llu slices of %s are missing", (unsigned long long)missing,
              (unsigned long long)slices, state->name);
@@ -303,22 +305,56 @@ static PlimStatus read_state(const Load *l, const PlanState *state, PlimError *e
     return PLIM_OK;
 }
 
-PlimStatus weights_load(PlimSession *s, const char *path, WeightsDemand demand, PlimError *error) {
-    Load l = {.s = s, .demand = demand};
-    PlimStatus status = weight_files_open(path, &l.files, error);
+// Opens the files and finds out what is in them for the model.
+static PlimStatus begin_load(Load *l, const char *path, PlimError *error) {
+    PlimStatus status = weight_files_open(path, &l->files, error);
     if (status != PLIM_OK)
         return status;
     // One more: calloc of nothing may give NULL.
-    l.taken = calloc((size_t)weight_files_count(l.files) + 1, sizeof *l.taken);
-    status = l.taken ? find_renaming(&l, error)
-                     : error_set(error, PLIM_NO_MEMORY, "out of memory matching names");
-    if (status == PLIM_OK)
-        status = check_all(&l, error);
+    l->taken = calloc((size_t)weight_files_count(l->files) + 1, sizeof *l->taken);
+    l->found = calloc((size_t)l->s->plan->state_count + 1, sizeof *l->found);
+    status = l->taken && l->found
+                 ? find_renaming(l, error)
+                 : error_set(error, PLIM_NO_MEMORY, "out of memory matching names");
+    return status == PLIM_OK ? check_all(l, error) : status;
+}
+
+static PlimStatus read_states(const Load *l, PlimError *error) {
+    const Plan *p = l->s->plan;
+    PlimStatus status = PLIM_OK;
     // Transient state belongs to the run, not to the model.
-    for (uint32_t i = 0; i < s->plan->state_count && status == PLIM_OK; i++)
-        if (s->plan->state[i].kind != PLAN_STATE_TRANSIENT)
-            status = read_state(&l, &s->plan->state[i], error);
-    free(l.taken);
-    weight_files_close(l.files);
+    for (uint32_t i = 0; i < p->state_count && status == PLIM_OK; i++)
+        if (p->state[i].kind != PLAN_STATE_TRANSIENT)
+            status = read_state(l, &p->state[i], error);
+    return status;
+}
+
+static void end_load(Load *l) {
+    free(l->taken);
+    free(l->found);
+    weight_files_close(l->files);
+}
+
+PlimStatus weights_load(PlimSession *s, const char *path, WeightsDemand demand, PlimError *error) {
+    Load l = {.s = s, .demand = demand};
+    PlimStatus status = begin_load(&l, path, error);
+    if (status == PLIM_OK)
+        status = read_states(&l, error);
+    end_load(&l);
+    return status;
+}
+
+PlimStatus weights_begin(PlimSession *s, const char *path, WeightsDemand demand, int64_t seed,
+                         PlimError *error) {
+    if (!path)
+        return session_init_states(s, seed, NULL, error);
+    Load l = {.s = s, .demand = demand};
+    PlimStatus status = begin_load(&l, path, error);
+    // Before reading: an initialiser that makes several states at once may make some too many.
+    if (status == PLIM_OK)
+        status = session_init_states(s, seed, l.found, error);
+    if (status == PLIM_OK)
+        status = read_states(&l, error);
+    end_load(&l);
     return status;
 }

@@ -12,6 +12,10 @@ typedef enum { WEIGHTS_ALL, WEIGHTS_SOME } WeightsDemand;
 // what was concluded about them, tensors of the file that nothing takes, and all mismatches are
 // told on stderr, a line each. Nothing is overwritten where a name, shape or type does not fit.
 PlimStatus weights_load(PlimSession *s, const char *path, WeightsDemand demand, PlimError *error);
+// First values of all states: those of path where it has them, the initialisers' for the others and
+// where path is NULL. What is read is not drawn before.
+PlimStatus weights_begin(PlimSession *s, const char *path, WeightsDemand demand, int64_t seed,
+                         PlimError *error);
 
 // The name of a slice of a stacked state: index in place of the {} in its file name. Without {} the
 // name itself. False where out is too small.

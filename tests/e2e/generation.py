@@ -68,6 +68,22 @@ class Calls(e2e.TestCase):
         self.assertEqual(self.generate(program, "a", "--stop", "defX", "--tokens", "5"), "bcdef")
         self.refused_in_one_sentence(program, "generate", "--prompt", "a", "--stop", "", says="--stop")
 
+    def test_ids(self):
+        program = self.model(COUNTER % (600, "bytes"))
+        ids = lambda *flags: self.good(program, "generate", "--prompt-tokens", *flags).stdout
+        # Beyond what the tokenizer has.
+        self.assertEqual(ids("7,299", "--tokens", "3"), "300 301 302\n")
+        self.assertEqual(ids("64", "--tokens", "2", "--tokenizer", "bytes"), "AB")
+        log = self.folder / "log"
+        told = self.good(program, "generate", "--prompt-tokens", "5", "--tokens", "2", "--log", log, "--profile").stdout
+        self.assertRegex(told, r"^6 7\n")
+        self.assertEqual([json.loads(line)["token"] for line in log.read_text().splitlines()], [6, 7])
+        for wrong in ("", "1,", ",1", "1 2", "-1", "a", "99999999999"):
+            self.refused_in_one_sentence(program, "generate", "--prompt-tokens", wrong, says="ids|empty")
+        self.refused_in_one_sentence(program, "generate", "--prompt-tokens", "600", says="vocabulary of 600")
+        self.refused_in_one_sentence(program, "generate", "--prompt-tokens", "1", "--prompt", "a", says="two prompts")
+        self.refused_in_one_sentence(program, "generate", "--prompt-tokens", "1", "--stop", "a", says="--tokenizer")
+
     def test_standard_input(self):
         program = self.model(COUNTER % (256, "bytes"))
         done = subprocess.run([program, "generate", "--prompt", "-", "--tokens", "2"], input=b"xyA", capture_output=True)
