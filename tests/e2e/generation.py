@@ -80,7 +80,6 @@ class Calls(e2e.TestCase):
         self.assertEqual([json.loads(line)["token"] for line in log.read_text().splitlines()], [6, 7])
         for wrong in ("", "1,", ",1", "1 2", "-1", "a", "99999999999"):
             self.refused_in_one_sentence(program, "generate", "--prompt-tokens", wrong, says="ids|empty")
-        self.refused_in_one_sentence(program, "generate", "--prompt-tokens", "600", says="vocabulary of 600")
         self.refused_in_one_sentence(program, "generate", "--prompt-tokens", "1", "--prompt", "a", says="two prompts")
         self.refused_in_one_sentence(program, "generate", "--prompt-tokens", "1", "--stop", "a", says="--tokenizer")
 
