@@ -204,7 +204,7 @@ bool options_read(const PlimCommand *table, int argc, char **argv, PlimOptions *
 void options_print(const PlimCommand *table, const PlimCommand *command, const char *program,
                    FILE *out) {
     if (!command) {
-        fprintf(out, "usage: %s COMMAND [options]\n\nCommands:\n", program);
+        fprintf(out, "usage: %s COMMAND [options], where COMMAND is\n", program);
         for (int i = 0; table[i].name; i++)
             fprintf(out, "  %-26s %s\n", table[i].name, table[i].help);
         flags_print(flag_table, FLAG_COUNT, out);
