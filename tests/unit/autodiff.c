@@ -357,10 +357,10 @@ Test(autodiff, fused_updates_refuse_what_they_cannot_do) {
     bench_close(&t);
 }
 
-// Projection, with or without a bias, and cross entropy over 512 rows in chunks, forward alone and
+// Projection, with or without a bias, and cross entropy over 1,024 rows in chunks, forward alone and
 // with gradients.
 static void head_model(Bench *t, bool train, bool biased) {
-    const int64_t data[3] = {4, 128, 8}, rows[2] = {4, 128}, table[2] = {5, 8};
+    const int64_t data[3] = {4, 256, 8}, rows[2] = {4, 256}, table[2] = {5, 8};
     t->g = graph_create(t->arena, train ? "train" : "eval");
     Builder b = {.g = t->g, .origin = {.scope = ""}};
     const Type type[2] = {type_make(DT_F32, 3, data), type_make(DT_I32, 2, rows)};
@@ -387,7 +387,7 @@ static void head_model(Bench *t, bool train, bool biased) {
     in[1] = input[1];
     const Node *entropy = build_node(&b, OP_CROSS_ENTROPY, in, 2, NULL, 0);
     Value *sum = build_reduce_sum(&b, &entropy->result[0], (const int[]){0, 1}, 2);
-    in[0] = build_scale(&b, sum, 1.0 / 512);
+    in[0] = build_scale(&b, sum, 1.0 / 1024);
     in[1] = build_constant(&b, type_scalar(DT_F32), 1);
     in[2] = w;
     in[3] = c;
@@ -414,7 +414,7 @@ static void check_chunks(bool train, bool biased, const char *precision) {
     int count = 0;
     for (int i = 0; i < 2; i++) {
         bench_open(&t[i], 3);
-        t[i].options.chunk_bytes = 1; // the fewest rows: 128
+        t[i].options.chunk_bytes = 1; // the fewest rows: 256
         head_model(&t[i], train, biased);
         t[i].options.precision = i ? precision : "f32";
         run_passes(&t[i], i ? "simplify,precision,autodiff,optimize,tidy,chunk"
