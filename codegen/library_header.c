@@ -99,8 +99,8 @@ static const char *c_name(const Header *h, const char *name, char *const *used, 
     if (isdigit((unsigned char)*out))
         out = arena_format(h->arena, "_%s", out);
     bool taken = is_reserved(out);
-    for (uint32_t i = 0; i <= count; i++)
-        taken = taken || (i < count && strcmp(used[i], out) == 0);
+    for (uint32_t i = 0; i < count; i++)
+        taken = taken || strcmp(used[i], out) == 0;
     return taken ? c_name(h, arena_format(h->arena, "%s_", out), used, count) : out;
 }
 

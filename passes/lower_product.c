@@ -253,7 +253,8 @@ unsigned product_copies(const Node *n, const Place *a, const Place *b, const Pla
 
 // Tiles: a number of them for all workers, each with TILE_FLOPS of work, of a few fixed shapes. A
 // library's stay small, as its scratch grows with them; ours are larger, as each tile packs its own
-// parts of a and b: that was 18 % of a training step at 192 x 512, and is half at 768 x 512.
+// parts of a and b: 18 % of a training step at 192 x 512. 768 x 512 packs less than half as much a
+// flop.
 enum { TILE_FLOPS = 2000000, TILE_N_MAX = 512, TILE_MIN = 48 };
 enum { LIBRARY_TILES = 16, LIBRARY_TILE_M_MAX = 192, OWN_TILES = 8, OWN_TILE_M_MAX = 768 };
 
