@@ -176,7 +176,7 @@ PlimStatus checkpoint_new(const char *folder, const Plan *p, PlimRun *run, PlimC
         return error_set(error, PLIM_NO_MEMORY, "out of memory preparing to save");
     c->run = run;
     c->lock_file = -1;
-    // What every generation of this run says; step and seed come with each.
+    // What every generation of this run says; the rest comes with each.
     c->next.digest = p->digest;
     snprintf(c->next.model, sizeof c->next.model, "%s", p->model);
     PlimStatus status = open_folder(c, folder, error);
@@ -232,17 +232,18 @@ static PlimStatus outcome(const PlimCheckpoint *c, int64_t *saved, PlimError *er
     return c->status;
 }
 
-PlimStatus checkpoint_save(PlimCheckpoint *c, int64_t step, int64_t steps, int64_t seed,
-                           PlimError *error) {
+PlimStatus checkpoint_save(PlimCheckpoint *c, const Generation *of, PlimError *error) {
     int64_t saved;
     pthread_mutex_lock(&c->lock);
     while (c->busy)
         pthread_cond_wait(&c->change, &c->lock);
     const PlimStatus status = outcome(c, &saved, error);
     if (status == PLIM_OK) {
-        c->next.step = step;
-        c->next.steps = steps;
-        c->next.seed = seed;
+        c->next.step = of->step;
+        c->next.steps = of->steps;
+        c->next.seed = of->seed;
+        c->next.data = of->data;
+        c->next.knobs = of->knobs;
         c->reading = true;
         c->busy = true;
         pthread_cond_broadcast(&c->change);

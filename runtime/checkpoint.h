@@ -20,9 +20,9 @@ void checkpoint_release(PlimCheckpoint *c);
 const GenerationFolder *checkpoint_folder(const PlimCheckpoint *c);
 
 // Begins to save the state as it is now, between two entries; at most one save is under way, so a
-// second call awaits the first. An error is that of an earlier save.
-PlimStatus checkpoint_save(PlimCheckpoint *c, int64_t step, int64_t steps, int64_t seed,
-                           PlimError *error);
+// second call awaits the first. of: all that the marker says but for model, plan and bytes, which
+// are filled in. An error is that of an earlier save.
+PlimStatus checkpoint_save(PlimCheckpoint *c, const Generation *of, PlimError *error);
 // How saving goes, without waiting. *saved: the newest step that a power failure can't take any
 // more, 0 where there is none yet.
 PlimStatus checkpoint_poll(PlimCheckpoint *c, int64_t *saved, PlimError *error);

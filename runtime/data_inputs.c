@@ -3,6 +3,7 @@
 #include "runtime/data_inputs.h"
 
 #include "runtime/error.h"
+#include "runtime/plan_sign.h"
 #include "runtime/text_tokens.h"
 
 #include <dirent.h>
@@ -301,4 +302,13 @@ double inputs_passes(const DataInputs *d, uint64_t steps) {
         return 0;
     const DataFeed *f = d->bound[0].feed;
     return (double)steps * (double)feed_step_examples(f) / (double)feed_examples(f);
+}
+
+uint32_t inputs_digest(const DataInputs *d) {
+    uint64_t h = plan_hash_start();
+    for (int i = 0; i < d->bound_count; i++) {
+        h = plan_hash_u64(h, feed_examples(d->bound[i].feed));
+        h = plan_hash_u64(h, feed_step_examples(d->bound[i].feed));
+    }
+    return (uint32_t)h;
 }

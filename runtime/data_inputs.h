@@ -31,4 +31,8 @@ uint64_t inputs_steps(const DataInputs *d, uint64_t passes);
 // And the other way: the passes that so many steps make.
 double inputs_passes(const DataInputs *d, uint64_t steps);
 
+// What is read, as a number: for each input how many examples its part has and a step takes. Files
+// with other examples but as many of them have the same one: bytes aren't read for it.
+uint32_t inputs_digest(const DataInputs *d);
+
 #endif

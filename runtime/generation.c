@@ -107,6 +107,10 @@ static bool parse_marker(const char *text, size_t size, Generation *out) {
             json_integer(&j, &out->steps);
         else if (strcmp(key, "seed") == 0)
             json_integer(&j, &out->seed);
+        else if (strcmp(key, "data") == 0)
+            json_count(&j, &out->data);
+        else if (strcmp(key, "knobs") == 0)
+            json_count(&j, &out->knobs);
         else if (strcmp(key, "model") == 0)
             json_string(&j, out->model, sizeof out->model);
         else if (strcmp(key, "bytes") == 0)

@@ -20,6 +20,8 @@ typedef struct {
     int64_t step;                     // updates made, from 1 on; 0: no generation
     int64_t steps;                    // of the whole training: what schedules see
     int64_t seed;                     // of initial values, random draws and the order of the data
+    uint64_t data;                    // inputs_digest of what it is trained on
+    uint64_t knobs;                   // session_knob_digest of the entry
     char model[128];                  // its name, cut; for people
     uint64_t digest;                  // of the plan that wrote it, for people; not read back
     uint64_t bytes[GENERATION_FILES]; // of each file

@@ -82,9 +82,11 @@ static int print_marker(const Generation *g, char *out, size_t size) {
         if (*c == '"' || *c == '\\' || (unsigned char)*c < 0x20)
             *c = '_';
     return snprintf(out, size,
-                    "{\"step\": %lld, \"steps\": %lld, \"seed\": %lld, \"model\": \"%s\", "
-                    "\"plan\": \"%016llx\",\n \"bytes\": {\"%s\": %llu, \"%s\": %llu}}\n",
-                    (long long)g->step, (long long)g->steps, (long long)g->seed, model,
+                    "{\"step\": %lld, \"steps\": %lld, \"seed\": %lld, \"data\": %llu, "
+                    "\"knobs\": %llu,\n \"model\": \"%s\", \"plan\": \"%016llx\",\n \"bytes\": "
+                    "{\"%s\": %llu, \"%s\": %llu}}\n",
+                    (long long)g->step, (long long)g->steps, (long long)g->seed,
+                    (unsigned long long)g->data, (unsigned long long)g->knobs, model,
                     (unsigned long long)g->digest, generation_file_name(GENERATION_MODEL),
                     (unsigned long long)g->bytes[GENERATION_MODEL],
                     generation_file_name(GENERATION_OPTIMIZER),

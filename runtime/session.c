@@ -6,6 +6,7 @@
 
 #include "runtime/cpu.h"
 #include "runtime/error.h"
+#include "runtime/plan_sign.h"
 #include "runtime/program.h"
 #include "runtime/safetensors.h"
 
@@ -197,4 +198,15 @@ double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t ind
         break;
     }
     return (double)NAN;
+}
+
+uint32_t session_knob_digest(const PlanEntry *entry) {
+    uint64_t h = plan_hash_start();
+    for (uint32_t i = 0; i < entry->input_count; i++) {
+        const PlanInput *input = &entry->input[i];
+        if (input->source == PLAN_FROM_KNOB)
+            h = plan_hash_bytes(plan_hash_bytes(h, input->name, strlen(input->name)),
+                                &input->fallback, sizeof input->fallback);
+    }
+    return (uint32_t)h;
 }

@@ -38,6 +38,9 @@ void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScala
 // name=value for a knob of the entry; the error names the knobs there are.
 PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *assignment,
                             PlimError *error);
+// The values of the entry's knobs as a number, for comparing two runs: 32 bits, which every reader of
+// JSON keeps.
+uint32_t session_knob_digest(const PlanEntry *entry);
 
 // Fills states from their initialisers (entry "init"): all of them, or where known is not NULL
 // those that it does not mark, by state. Those may be overwritten or not: their values come

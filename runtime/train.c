@@ -100,6 +100,19 @@ static PlimStatus init_transient(PlimSession *s, int64_t seed, PlimError *error)
     return status;
 }
 
+// To go on with other data or another rate is allowed, but never by oversight.
+static void tell_changes(const Training *t) {
+    const char *const changed[] = {
+        t->from.data != inputs_digest(t->loop.inputs) ? "--data or --holdout" : NULL,
+        t->from.knobs != session_knob_digest(t->loop.entry) ? "--set" : NULL};
+    for (int i = 0; i < 2; i++)
+        if (changed[i])
+            fprintf(stderr,
+                    "%s/step-%lld was saved by a training with another %s: it goes on, but not to "
+                    "the same result\n",
+                    t->folder, (long long)t->from.step, changed[i]);
+}
+
 // Those of the checkpoint; without one those of --weights, and first values for the rest.
 static PlimStatus fill_states(Training *t, int64_t steps, PlimError *error) {
     const PlimOptions *o = t->o;
@@ -114,6 +127,7 @@ static PlimStatus fill_states(Training *t, int64_t steps, PlimError *error) {
     if (from->step == 0)
         return weights_begin(t->s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
                              o->seed, error);
+    tell_changes(t);
     PlimStatus status = init_transient(t->s, o->seed, error);
     if (status == PLIM_OK)
         status = resume_load(t->folder, from, t->s->plan, t->s->run, error);
@@ -202,7 +216,13 @@ static PlimStatus save(Training *t, PlimError *error) {
     int64_t saved = 0;
     PlimStatus status = PLIM_OK;
     if (is_due(l, t->o->save_every) || l->step == l->end || stop_signal(t->s->stop))
-        status = checkpoint_save(t->checkpoint, l->step, l->end, t->o->seed, error);
+        status = checkpoint_save(t->checkpoint,
+                                 &(Generation){.step = l->step,
+                                               .steps = l->end,
+                                               .seed = t->o->seed,
+                                               .data = inputs_digest(l->inputs),
+                                               .knobs = session_knob_digest(l->entry)},
+                                 error);
     if (status == PLIM_OK)
         status = checkpoint_poll(t->checkpoint, &saved, error);
     report_saved(t, saved);

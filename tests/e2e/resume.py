@@ -35,6 +35,13 @@ class Resume(e2e.TestCase):
         done = self.refused(other, "train", "--data", "data", "--resume", "out", says="another model")
         self.assertEqual(len(re.findall("the model wants", done.stderr)), 9, done.stderr)
 
+    def test_other_data_and_knobs_are_told(self):
+        self.save("out")
+        go_on = self.words("--save", "out", "--resume", "auto")
+        self.assertNotIn("another", self.good(*go_on).stderr)
+        self.assertIn("another --set", self.good(*go_on, "--set", "lr=0.5").stderr)
+        self.assertIn("another --data or --holdout", self.good(*go_on, "--holdout", "0.1").stderr)
+
     def test_broken_ones_are_passed_over(self):
         self.save("whole")
         want = e2e.saved(self.folder / "whole").read_bytes()

@@ -281,7 +281,7 @@ static void save_steps(const Plan *p, PlimRun *run, PlimRun *other, const char *
         must(false, error.text);
     for (int step = 1; step <= STEPS; step++) {
         const States before = states_of(p, run);
-        if (checkpoint_save(c, step, STEPS, 0, &error) != PLIM_OK)
+        if (checkpoint_save(c, &(Generation){.step = step, .steps = STEPS}, &error) != PLIM_OK)
             must(false, error.text);
         fill_inputs(run, entry, step);
         if (run_entry(run, entry, &error) != PLIM_OK)
