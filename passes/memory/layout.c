@@ -1,14 +1,14 @@
 // Giving every buffer an offset: the arena's size is what the plan promises and the run takes.
 //
 // Persistent buffers (state) lie at the bottom, side by side, shared by nobody. Above them every
-// entry packs its own buffers (passes/memory/layout_greedy.c); entries never run at the same time,
+// entry packs its own buffers (passes/memory/pack.h); entries never run at the same time,
 // so they lie over each other, and the arena is as tall as the tallest. The load (the largest sum
 // of live bytes) bounds it from below; both are in the plan. Over budget is an error that names
 // what is live at the peak.
 #include "passes/pass.h"
 
 #include "ir/check.h"
-#include "passes/memory/layout_greedy.h"
+#include "passes/memory/pack.h"
 #include "passes/storage.h"
 
 #include <stdlib.h>
@@ -55,16 +55,16 @@ static uint32_t *group_by_entry(const Plan *p, Arena *a, uint32_t *begin) {
 }
 
 // Every buffer has bytes of its own: what optimised layouts are compared with.
-static uint64_t pack_naive(PackItem *item, int count) {
-    uint64_t at = 0;
+static PackAnswer pack_naive(PackItem *item, int count, Arena *scratch) {
+    PackAnswer answer = {.how = "naive"};
+    answer.load = pack_load(item, count, scratch, &answer.peak);
     for (int i = 0; i < count; i++) {
-        item[i].offset = at;
-        at += item[i].size;
+        item[i].offset = answer.height;
+        answer.height += item[i].size;
     }
-    return at;
+    return answer;
 }
 
-// The load is taken first: packing stops where it is reached.
 static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, uint64_t base) {
     for (int i = 0; i < e->count; i++) {
         const PlanBuffer *b = &p->buffer[e->buffer[i]];
@@ -72,11 +72,12 @@ static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, 
         e->item[i] =
             (PackItem){.size = storage_padded(b->bytes), .first = b->first, .last = b->last};
     }
-    e->load = pack_load(e->item, e->count, cx->scratch, &e->peak);
-    const char *order = "naive";
     const bool naive = cx->options->arrange && strcmp(cx->options->arrange, "naive") == 0;
-    e->height =
-        naive ? pack_naive(e->item, e->count) : pack_greedy(e->item, e->count, cx->scratch, &order);
+    const PackAnswer packed = naive ? pack_naive(e->item, e->count, cx->scratch)
+                                    : pack_solve(e->item, e->count, NULL, cx->scratch);
+    e->height = packed.height;
+    e->load = packed.load;
+    e->peak = packed.peak;
     for (int i = 0; i < e->count; i++)
         p->buffer[e->buffer[i]].offset = base + e->item[i].offset;
     // An entry of states and inputs alone has nothing to say.
@@ -87,7 +88,7 @@ static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, 
                "%.2f %%; packed by %s",
                e->count, (unsigned long long)e->height, (unsigned long long)base,
                (unsigned long long)e->load,
-               100.0 * (double)(e->height - e->load) / (double)(e->load ? e->load : 1), order);
+               100.0 * (double)(e->height - e->load) / (double)(e->load ? e->load : 1), packed.how);
 }
 
 static int compare_size(const void *a, const void *b) {

@@ -2,7 +2,7 @@
 // at all; what nests packs without holes; time stays near n log n in practice.
 #include "tests/unit/plan_machine.h"
 
-#include "passes/memory/layout_greedy.h"
+#include "passes/memory/pack.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -42,9 +42,8 @@ Test(layout, random_items_never_collide) {
             sum += item[i].size;
         }
         uint32_t at;
-        const char *order;
         const uint64_t load = pack_load(item, count, a, &at);
-        const uint64_t height = pack_greedy(item, count, a, &order);
+        const uint64_t height = pack_solve(item, count, NULL, a).height;
         check_packing(item, count, height);
         cr_assert(height >= load && height <= sum);
         arena_release(a);
@@ -89,9 +88,8 @@ Test(layout, nested_lives_pack_without_holes) {
             (PackItem){.size = 64 * (1 + (i * 5) % 17), .first = 2 * i, .last = 2 * i + 1};
     }
     uint32_t at;
-    const char *order;
     const uint64_t load = pack_load(item, 200, a, &at);
-    cr_assert_eq(pack_greedy(item, 200, a, &order), load);
+    cr_assert_eq(pack_solve(item, 200, NULL, a).height, load);
     arena_release(a);
 }
 
@@ -108,9 +106,8 @@ Test(layout, many_items_are_fast) {
                        .first = first,
                        .last = i % 3 ? first + 1 + draw(&state, 8) : first + draw(&state, left)};
     }
-    const char *order;
     const clock_t begin = clock();
-    pack_greedy(item, COUNT, a, &order);
+    pack_solve(item, COUNT, NULL, a);
     const double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
     cr_assert(seconds < 20, "%.1f s for %d items", seconds,
               COUNT); // Generous: a slow, shared machine
