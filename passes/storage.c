@@ -233,8 +233,7 @@ static void find_ranges(StorageWork *w) {
 }
 
 // The phases of the file's head, in order.
-StoragePlan *storage_plan(const Module *m, const Graph *g, const Tasks *tasks, Arena *a) {
-    StorageWork *w = work_create(m, g, tasks, a);
+static StoragePlan *run_phases(StorageWork *w) {
     find_stored(w);
     find_roots(w);
     find_times(w);
@@ -244,6 +243,17 @@ StoragePlan *storage_plan(const Module *m, const Graph *g, const Tasks *tasks, A
     join_segments(w);
     find_ranges(w);
     return w->sp;
+}
+
+StoragePlan *storage_plan(const Module *m, const Graph *g, const Tasks *tasks, Arena *a) {
+    return run_phases(work_create(m, g, tasks, a));
+}
+
+StoragePlan *storage_plan_apart(const Module *m, const Graph *g, const Tasks *tasks, Arena *a,
+                                StorageTakeovers *out) {
+    StorageWork *w = work_create(m, g, tasks, a);
+    w->apart = out;
+    return run_phases(w);
 }
 
 Place step_input(const StoragePlan *sp, const Step *s, const Node *n, int i) {

@@ -44,6 +44,7 @@ typedef struct {
     const Type *type;   // STEP_COPY, STEP_FILL: its shape
     Place from, to;
     const Node *for_node; // whom to name: the node this step serves
+    int task;             // whom it belongs to; -1: before every task; the number of tasks: after
     int touch_count;
     const uint32_t *touch; // storages read or written
 } Step;
@@ -64,6 +65,22 @@ typedef struct {
 
 // Chooses storage for a graph whose node order is final. Everything returned is in a.
 StoragePlan *storage_plan(const Module *m, const Graph *g, const Tasks *tasks, Arena *a);
+
+// A result that takes over an operand's storage where nobody needs the operand afterwards.
+typedef struct {
+    int task;
+    uint32_t result, operand; // storages, of the same bytes
+} StorageTakeover;
+
+typedef struct {
+    int count, capacity;
+    StorageTakeover *item; // a result's in order of preference
+} StorageTakeovers;
+
+// The same, but every result has a storage of its own, and the takeovers that orders could allow
+// are listed instead: what the choice of an order is made from.
+StoragePlan *storage_plan_apart(const Module *m, const Graph *g, const Tasks *tasks, Arena *a,
+                                StorageTakeovers *out);
 
 // The places a step reads input i and writes result i of its node n.
 Place step_input(const StoragePlan *sp, const Step *s, const Node *n, int i);

@@ -23,6 +23,7 @@ static Step *push_step(StorageWork *w, Step step) {
         l->capacity = capacity;
     }
     l->step[l->count] = step;
+    l->step[l->count].task = step.segment == STEP_PROLOGUE ? -1 : w->task;
     return &l->step[l->count++];
 }
 
@@ -139,12 +140,27 @@ static Place place_by_axes(uint32_t storage, const Type *t, AxisOrder axes) {
     return place_ordered(storage, t, order);
 }
 
-// Whether the storage that x is in can be written at this time as if it were new.
+// Whether the storage that x is in can be written at this time as if it were new; where takeovers
+// are listed, at some time.
 // Not states, inputs and accumulators, which others expect to find; and sizes must agree.
 static bool storage_is_free(const StorageWork *w, uint32_t storage, int32_t time, const Type *t) {
     const Storage *s = &w->sp->storage[storage];
     return !s->state && s->input < 0 && !s->carried && s->bytes == type_bytes(t) &&
-           s->dtype == t->dtype && w->busy[storage] <= time;
+           s->dtype == t->dtype && (w->apart || w->busy[storage] <= time);
+}
+
+// The operand's storage could be the result's.
+static void list_takeover(StorageWork *w, uint32_t result, uint32_t operand) {
+    StorageTakeovers *l = w->apart;
+    for (int i = l->count - 1; i >= 0 && l->item[i].result == result; i--)
+        if (l->item[i].operand == operand)
+            return;
+    if (l->count == l->capacity) {
+        const int capacity = l->capacity ? 2 * l->capacity : 64;
+        l->item = arena_grow(w->a, l->item, (size_t)l->count, (size_t)capacity, sizeof *l->item);
+        l->capacity = capacity;
+    }
+    l->item[l->count++] = (StorageTakeover){w->task, result, operand};
 }
 
 // Whether everything the task reads from the storage of p is read at p: parts of a concat share its
@@ -162,16 +178,18 @@ static bool reads_only_at(const StorageWork *w, const Task *t, const Place *p, c
     return true;
 }
 
-// The place of an input of the task that v may take over.
+// The place of an input of the task that v may take over, from input number *at on, counted through
+// the task; *at moves past it.
 // The first that is fit, in the order of operands. Costs operands squared, which are few.
 static bool find_overwritten(const StorageWork *w, int task, const Value *v, AxisOrder axes,
-                             Place *out) {
+                             int *at, Place *out) {
     const Task *t = &w->tasks->task[task];
+    int number = 0;
     for (int i = 0; i < t->count; i++)
-        for (int k = 0; k < t->node[i]->input_count; k++) {
+        for (int k = 0; k < t->node[i]->input_count; k++, number++) {
             const Value *x = t->node[i]->input[k];
             const Place *p = &w->sp->place[x->id];
-            if (p->storage == STORAGE_NONE || w->sp->constant[x->id])
+            if (number < *at || p->storage == STORAGE_NONE || w->sp->constant[x->id])
                 continue;
             // Strides must be those v would have in memory of its own: see storage.c.
             const Place want = place_by_axes(p->storage, &v->type, axes);
@@ -179,6 +197,7 @@ static bool find_overwritten(const StorageWork *w, int task, const Value *v, Axi
                 type_equal(&x->type, &v->type) && place_equal(p, &want, &v->type) &&
                 reads_only_at(w, t, p, &v->type) && storage_may_overwrite(w, task, x, v)) {
                 *out = *p;
+                *at = number + 1;
                 return true;
             }
         }
@@ -202,7 +221,19 @@ static Place accumulator_place(StorageWork *w, const Value *v) {
     return place_dense(storage, &v->type);
 }
 
-// Accumulator, home, a dying operand's place, or fresh memory: in this order.
+// A dying operand's place or fresh memory.
+static Place choose_free_place(StorageWork *w, int task, const Value *v, AxisOrder axes) {
+    Place p;
+    int at = 0;
+    if (!w->apart && find_overwritten(w, task, v, axes, &at, &p))
+        return p;
+    const Place fresh = place_by_axes(new_storage(w, v), &v->type, axes);
+    while (w->apart && find_overwritten(w, task, v, axes, &at, &p))
+        list_takeover(w, fresh.storage, p.storage);
+    return fresh;
+}
+
+// Accumulator, home, or else: in this order.
 static void choose_place(StorageWork *w, int task, const Node *n, int result) {
     const Value *v = &n->result[result];
     const AxisOrder axes = storage_axes(w, n, result);
@@ -213,8 +244,8 @@ static void choose_place(StorageWork *w, int task, const Node *n, int result) {
         p = accumulator_place(w, w->accumulator[v->id]);
     else if (w->home[v->id].storage != STORAGE_NONE)
         p = w->home[v->id];
-    else if (!find_overwritten(w, task, v, axes, &p))
-        p = place_by_axes(new_storage(w, v), &v->type, axes);
+    else
+        p = choose_free_place(w, task, v, axes);
     // The accumulator's own node runs no kernel: it gets its place here.
     if (w->direct[v->id])
         set_place(w, w->accumulator[v->id], &p);
@@ -373,13 +404,16 @@ static void place_over_base(StorageWork *w, int task, const Node *n) {
                  storage_is_free(w, p->storage, w->time_of[task], &v->type);
     for (int i = 1; i < n->input_count; i++)
         alone = alone && w->sp->place[n->input[i]->id].storage != p->storage;
-    if (alone && p->offset == 0 && place_is_dense(p, &v->type) &&
-        type_equal(&base->type, &v->type)) {
+    alone =
+        alone && p->offset == 0 && place_is_dense(p, &v->type) && type_equal(&base->type, &v->type);
+    if (alone && !w->apart) {
         set_place(w, v, p);
         return;
     }
     // Otherwise a copy of the base comes first and is added to.
     const Place fresh = place_dense(new_storage(w, v), &v->type);
+    if (alone)
+        list_takeover(w, fresh.storage, p->storage);
     push_copy(w, n, task_segment(w, task), base, p, &fresh);
     set_place(w, v, &fresh);
 }
@@ -608,8 +642,11 @@ static void finish_commits(StorageWork *w, StepSegment segment) {
 void storage_make_steps(StorageWork *w) {
     find_direct(w);
     place_inputs(w);
-    for (int time = 0; time < w->tasks->count; time++)
-        visit_task(w, w->task_at[time]);
+    for (int time = 0; time < w->tasks->count; time++) {
+        w->task = w->task_at[time];
+        visit_task(w, w->task);
+    }
+    w->task = w->tasks->count;
     const StepSegment segment = w->g->repeat > 1 ? STEP_UPDATE : STEP_BODY;
     finish_results(w, segment);
     finish_commits(w, segment);

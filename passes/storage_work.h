@@ -40,6 +40,8 @@ typedef struct {
     int32_t *time_of;          // by task
     int32_t *task_at;          // by time
     int32_t *busy;             // by storage: time of the last task that reads anything in it
+    int task;                  // whose steps are being made; see Step
+    StorageTakeovers *apart;   // where takeovers are listed instead of made, or NULL
     StepList list[STEP_SEGMENT_COUNT];
 } StorageWork;
 

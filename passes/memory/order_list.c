@@ -1,9 +1,10 @@
 // Two ways to order tasks: depth first, and by a list of ready tasks with a priority.
 //
-// The list keeps, for every task, what running it now would add to the live bytes: what it makes
-// minus what it is the last to read. That changes only when an object is left with one reader,
-// which is then found through the sum of the readers' numbers; the task is pushed again and stale
-// heap entries are skipped. Near-linear. Ties go to program order.
+// The list keeps, for every task, what running it now would add to the live bytes: what it is the
+// first to use minus what it is the last to use. That changes only when an object begins, for all
+// its users, or is left with one user, which is then found through the sum of the users' numbers;
+// the task is pushed again and stale heap entries are skipped. Near-linear. Ties go to program
+// order.
 #include "ir/check.h"
 #include "passes/memory/order_graph.h"
 
@@ -87,10 +88,10 @@ typedef struct {
     const OrderGraph *og;
     ListRule rule;
     ReadyHeap heap;
-    int *waiting;        // by task: predecessors not run
-    int64_t *growth;     // by task: live bytes it adds if it runs now
-    int *readers_left;   // by object
-    int64_t *reader_sum; // by object: sum of the numbers of readers left
+    int *waiting;      // by task: predecessors not run
+    int64_t *growth;   // by task: live bytes it adds if it runs now
+    int *users_left;   // by object
+    int64_t *user_sum; // by object: sum of the numbers of users left
     bool *done;
 } ListWork;
 
@@ -102,53 +103,65 @@ static int64_t list_key(const ListWork *w, int task) {
 }
 
 static void push_ready(ListWork *w, int task) {
-    heap_push(&w->heap, (Ready){list_key(w, task), task});
-}
-
-// The object's only reader left frees it.
-static void credit_last_reader(ListWork *w, int object) {
-    const OrderObject *o = &w->og->object[object];
-    if (o->kept || w->readers_left[object] != 1)
-        return;
-    // One reader is left, so the sum of the readers' numbers is its number.
-    const int task = (int)w->reader_sum[object];
-    w->growth[task] -= o->bytes;
     if (w->waiting[task] == 0 && !w->done[task])
-        push_ready(w, task);
+        heap_push(&w->heap, (Ready){list_key(w, task), task});
 }
 
-// Objects that nobody reads are never freed by a reader; they count as made.
+// The object's only user left frees it.
+static void credit_last_user(ListWork *w, int object) {
+    const OrderObject *o = &w->og->object[object];
+    if (o->flags & OBJECT_KEPT || w->users_left[object] != 1 || o->bytes == 0)
+        return;
+    // One user is left, so the sum of the users' numbers is its number.
+    const int task = (int)w->user_sum[object];
+    w->growth[task] -= o->bytes;
+    push_ready(w, task);
+}
+
+// An object that is there now costs none of its users anything.
+static void credit_begun(ListWork *w, int object) {
+    const OrderObject *o = &w->og->object[object];
+    for (int i = 0; i < o->user_count && o->bytes > 0; i++) {
+        w->growth[o->user[i]] -= o->bytes;
+        push_ready(w, o->user[i]);
+    }
+}
+
 static void list_begin(ListWork *w) {
     const OrderGraph *og = w->og;
     for (int t = 0; t < og->task_count; t++) {
         w->waiting[t] = og->pred_begin[t + 1] - og->pred_begin[t];
-        for (int i = og->made_begin[t]; i < og->made_begin[t + 1]; i++)
-            w->growth[t] += og->object[og->made[i]].bytes;
-    }
-    for (int o = 0; o < og->object_count; o++) {
-        w->readers_left[o] = og->object[o].reader_count;
-        for (int i = 0; i < og->object[o].reader_count; i++)
-            w->reader_sum[o] += og->object[o].reader[i];
-        credit_last_reader(w, o);
+        for (int i = og->use_begin[t]; i < og->use_begin[t + 1]; i++)
+            if (!(og->object[og->use[i]].flags & OBJECT_FROM_START))
+                w->growth[t] += og->object[og->use[i]].bytes;
     }
     for (int t = 0; t < og->task_count; t++)
-        if (w->waiting[t] == 0)
-            push_ready(w, t);
+        push_ready(w, t);
+    for (int o = 0; o < og->object_count; o++) {
+        w->users_left[o] = og->object[o].user_count;
+        for (int i = 0; i < og->object[o].user_count; i++)
+            w->user_sum[o] += og->object[o].user[i];
+        credit_last_user(w, o);
+    }
 }
 
-// What the task was the last but one to read now has a last reader.
+// What the task was the first or the last but one to use is now cheaper for others.
 static void list_run(ListWork *w, int task) {
     const OrderGraph *og = w->og;
     w->done[task] = true;
-    for (int i = og->read_begin[task]; i < og->read_begin[task + 1]; i++) {
-        const int object = og->read[i];
-        w->readers_left[object]--;
-        w->reader_sum[object] -= task;
-        credit_last_reader(w, object);
+    for (int i = og->use_begin[task]; i < og->use_begin[task + 1]; i++) {
+        const int object = og->use[i];
+        const OrderObject *o = &og->object[object];
+        if (w->users_left[object] == o->user_count && !(o->flags & OBJECT_FROM_START))
+            credit_begun(w, object);
+        w->users_left[object]--;
+        w->user_sum[object] -= task;
+        credit_last_user(w, object);
     }
-    for (int i = og->succ_begin[task]; i < og->succ_begin[task + 1]; i++)
-        if (--w->waiting[og->succ[i]] == 0)
-            push_ready(w, og->succ[i]);
+    for (int i = og->succ_begin[task]; i < og->succ_begin[task + 1]; i++) {
+        w->waiting[og->succ[i]]--;
+        push_ready(w, og->succ[i]);
+    }
 }
 
 void order_list(const OrderGraph *og, ListRule rule, Arena *a, int *order) {
@@ -157,8 +170,8 @@ void order_list(const OrderGraph *og, ListRule rule, Arena *a, int *order) {
                   .heap = {.a = a},
                   .waiting = arena_array(a, int, og->task_count + 1),
                   .growth = arena_array(a, int64_t, og->task_count + 1),
-                  .readers_left = arena_array(a, int, og->object_count + 1),
-                  .reader_sum = arena_array(a, int64_t, og->object_count + 1),
+                  .users_left = arena_array(a, int, og->object_count + 1),
+                  .user_sum = arena_array(a, int64_t, og->object_count + 1),
                   .done = arena_array(a, bool, og->task_count + 1)};
     list_begin(&w);
     int count = 0;

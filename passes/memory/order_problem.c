@@ -1,0 +1,196 @@
+// From a graph to the abstract problem of ordering it.
+//
+// Storage is chosen once, for program order, with every result in a storage of its own
+// (storage_plan_apart): which values share memory as views, parts or state, which copies there are
+// and which operands a result could take over does not depend on the order, so the storages are the
+// objects and the steps' touches their users. Besides data edges there are anti-dependences: a task
+// that writes a state's next version comes after those that read the old one, so that it can be
+// written in place. Only those that program order obeys are added: so the edges never make a cycle,
+// and program order is always allowed. Where micro-batches repeat, a task that does nothing stands
+// between the body and the update, and uses what must outlast the body; the copies that end an
+// entry are one more task.
+//
+// The load of an order is that of its storage plan, but for two things: copies that only one task
+// uses are counted for all of the task, and a commit whose state is read late in program order is
+// counted as a copy though another order may spare it. Cost: linear.
+#include "passes/memory/order_problem.h"
+
+#include "passes/storage_work.h"
+
+typedef struct {
+    const Module *m;
+    const Graph *g;
+    const Tasks *tasks;
+    Arena *a;
+    int *number; // by task of the graph: its number in the problem
+    int *source;
+    int count;   // tasks of the problem
+    int barrier; // between body and update, or -1
+    int end;     // copies results and commits
+    OrderBuild *build;
+} ProblemWork;
+
+static bool is_late(const ProblemWork *w, int task) {
+    return w->g->repeat > 1 && w->tasks->task[task].node[0]->phase == PHASE_UPDATE;
+}
+
+// Body, barrier, update, end.
+static void number_tasks(ProblemWork *w) {
+    w->number = arena_array(w->a, int, w->tasks->count + 1);
+    w->source = arena_array(w->a, int, w->tasks->count + 2);
+    w->barrier = -1;
+    for (int late = 0; late < 2; late++) {
+        for (int t = 0; t < w->tasks->count; t++)
+            if (is_late(w, t) == (late == 1)) {
+                w->source[w->count] = t;
+                w->number[t] = w->count++;
+            }
+        if (late == 0 && w->g->repeat > 1) {
+            w->source[w->count] = -1;
+            w->barrier = w->count++;
+        }
+    }
+    w->source[w->count] = -1;
+    w->end = w->count++;
+}
+
+static void add_edge(ProblemWork *w, int from, int to) {
+    if (from != to)
+        order_build_edge(w->build, w->number[from], w->number[to]);
+}
+
+static void add_data_edges(ProblemWork *w) {
+    for (int i = 0; i < w->g->node_count; i++) {
+        const Node *n = w->g->node[i];
+        for (int k = 0; k < n->input_count; k++)
+            add_edge(w, (int)w->tasks->of[n->input[k]->def->id], (int)w->tasks->of[n->id]);
+    }
+}
+
+// Readers of a state's old version come before the task that writes its next one.
+static void add_anti_edges(ProblemWork *w) {
+    const Graph *g = w->g;
+    int *writer = arena_array(w->a, int, w->m->state_count + 1);                   // task + 1
+    const State **state_of = arena_array(w->a, const State *, g->value_limit + 1); // by value id
+    for (int i = 0; i < g->commit_count; i++)
+        writer[g->commit[i].state->id] = (int)w->tasks->of[g->commit[i].value->def->id] + 1;
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        if (n->op == OP_STATE)
+            state_of[n->result[0].id] = module_find_state(w->m, node_text(n, "name", ""));
+        for (int r = 0; node_is_view(n) && r < n->result_count; r++)
+            state_of[n->result[r].id] = state_of[n->input[0]->id];
+        for (int k = 0; k < n->input_count; k++) {
+            const State *s = state_of[n->input[k]->id];
+            const int reader = (int)w->tasks->of[n->id];
+            // A reader after the writer in program order needs the old version kept; no edge
+            // forbids that.
+            if (s && writer[s->id] && w->number[writer[s->id] - 1] > w->number[reader])
+                add_edge(w, reader, writer[s->id] - 1);
+        }
+    }
+}
+
+// All of the body, then the barrier, then the update; the end after all. Edges to and from those
+// without followers or forerunners of their own part say it.
+static void add_bounds(ProblemWork *w) {
+    bool *followed = arena_array(w->a, bool, w->tasks->count + 1);
+    bool *led = arena_array(w->a, bool, w->tasks->count + 1);
+    for (int i = 0; i < w->g->node_count; i++) {
+        const Node *n = w->g->node[i];
+        const int to = (int)w->tasks->of[n->id];
+        for (int k = 0; k < n->input_count; k++) {
+            const int from = (int)w->tasks->of[n->input[k]->def->id];
+            if (from == to || is_late(w, from) != is_late(w, to))
+                continue;
+            followed[from] = led[to] = true;
+        }
+    }
+    for (int t = 0; t < w->tasks->count; t++) {
+        const bool late = is_late(w, t);
+        if (late && !led[t])
+            order_build_edge(w->build, w->barrier, w->number[t]);
+        if (!followed[t])
+            order_build_edge(w->build, w->number[t], late || w->barrier < 0 ? w->end : w->barrier);
+    }
+    if (w->barrier >= 0)
+        order_build_edge(w->build, w->barrier, w->end);
+}
+
+static bool is_result(const StoragePlan *sp, uint32_t storage) {
+    for (int i = 0; i < sp->g->result_count; i++)
+        if (sp->result[i].storage == storage)
+            return true;
+    return false;
+}
+
+// Storages that one task alone touches are that task's transient; the others are objects.
+static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTakeovers *takeovers) {
+    enum { NOBODY = -1, MANY = -2 };
+    int *toucher = arena_array(w->a, int, sp->storage_count + 1); // a task of the problem
+    int *object = arena_array(w->a, int, sp->storage_count + 1);
+    for (int i = 0; i < sp->storage_count; i++) {
+        const Storage *s = &sp->storage[i];
+        // What is there from the start or to the end is an object, whoever touches it.
+        toucher[i] = s->input >= 0 || s->carried || is_result(sp, (uint32_t)i) ? MANY : NOBODY;
+        object[i] = -1;
+    }
+    for (int i = 0; i < sp->step_count; i++) {
+        const Step *s = &sp->step[i];
+        const int task = s->task < 0                  ? MANY // zeros before the first task
+                         : s->task == w->tasks->count ? w->end
+                                                      : w->number[s->task];
+        for (int k = 0; k < s->touch_count; k++) {
+            int *by = &toucher[s->touch[k]];
+            *by = *by == NOBODY || *by == task ? task : MANY;
+        }
+    }
+    int64_t *transient = arena_array(w->a, int64_t, w->count + 1);
+    for (int i = 0; i < sp->storage_count; i++) {
+        const Storage *s = &sp->storage[i];
+        const int64_t bytes = (int64_t)storage_padded(s->bytes);
+        if (s->state || toucher[i] == NOBODY)
+            continue;
+        if (toucher[i] != MANY) {
+            transient[toucher[i]] += bytes;
+            continue;
+        }
+        const bool first = s->input >= 0 || s->first < sp->segment_end[STEP_PROLOGUE];
+        object[i] = order_build_object(w->build, bytes,
+                                       (first ? OBJECT_FROM_START : 0) |
+                                           (is_result(sp, (uint32_t)i) ? OBJECT_KEPT : 0),
+                                       s->owner);
+        if (w->barrier >= 0 && (s->input >= 0 || s->carried))
+            order_build_use(w->build, object[i], w->barrier);
+    }
+    for (int t = 0; t < w->count; t++)
+        order_build_transient(w->build, t, transient[t]);
+    for (int i = 0; i < sp->step_count; i++) {
+        const Step *s = &sp->step[i];
+        const int task = s->task == w->tasks->count ? w->end
+                         : s->task < 0              ? -1
+                                                    : w->number[s->task];
+        for (int k = 0; k < s->touch_count; k++)
+            if (task >= 0 && object[s->touch[k]] >= 0)
+                order_build_use(w->build, object[s->touch[k]], task);
+    }
+    for (int i = 0; i < takeovers->count; i++) {
+        const StorageTakeover t = takeovers->item[i];
+        if (object[t.result] >= 0 && object[t.operand] >= 0)
+            order_build_takeover(w->build, w->number[t.task],
+                                 (OrderTakeover){object[t.result], object[t.operand]});
+    }
+}
+
+OrderProblem order_problem(const Module *m, const Graph *g, const Tasks *tasks, Arena *a) {
+    ProblemWork w = {.m = m, .g = g, .tasks = tasks, .a = a};
+    number_tasks(&w);
+    w.build = order_build_create(w.count, a);
+    StorageTakeovers takeovers = {0};
+    const StoragePlan *sp = storage_plan_apart(m, g, tasks, a, &takeovers);
+    add_data_edges(&w);
+    add_anti_edges(&w);
+    add_bounds(&w);
+    add_objects(&w, sp, &takeovers);
+    return (OrderProblem){order_build_finish(w.build), w.source};
+}
