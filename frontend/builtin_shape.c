@@ -304,8 +304,6 @@ const Builtin builtins_shape[] = {
     {"grouped", "* **", run_unsupported, OP_CONSTANT},
     {"combine", "* **", run_unsupported, OP_CONSTANT},
     {"load", "* **", run_unsupported, OP_CONSTANT},
-    {"conv", "* **", run_unsupported, OP_CONSTANT},
-    {"conv2d", "* **", run_unsupported, OP_CONSTANT},
     {"avg_pool", "* **", run_unsupported, OP_CONSTANT},
     {"max_pool", "* **", run_unsupported, OP_CONSTANT},
     {"upsample", "* **", run_unsupported, OP_CONSTANT},

@@ -17,8 +17,9 @@ static const struct {
 } groups[] = {
     {builtins_pointwise, &builtins_pointwise_count}, {builtins_shape, &builtins_shape_count},
     {builtins_reduce, &builtins_reduce_count},       {builtins_rowwise, &builtins_rowwise_count},
-    {builtins_training, &builtins_training_count},   {builtins_leaf, &builtins_leaf_count},
-    {builtins_grad, &builtins_grad_count},           {builtins_emit, &builtins_emit_count},
+    {builtins_convolve, &builtins_convolve_count},   {builtins_training, &builtins_training_count},
+    {builtins_leaf, &builtins_leaf_count},           {builtins_grad, &builtins_grad_count},
+    {builtins_emit, &builtins_emit_count},
 };
 
 enum { GROUPS = sizeof groups / sizeof groups[0] };

@@ -40,6 +40,11 @@ const Array *builtin_array(Elab *e, const BuiltinCall *call, int index);
 const Array *builtin_float_array(Elab *e, const BuiltinCall *call, int index);
 // An axis, counted from the end where negative. Absent: fallback.
 bool builtin_axis(Elab *e, const BuiltinCall *call, int index, int rank, int fallback, int *out);
+// A whole number for height and width, or one each.
+bool builtin_pair(Elab *e, const BuiltinCall *call, int index, int64_t fallback, int64_t out[2]);
+// The same for what stands around an image, or ((top, bottom), (left, right)). Absent: none.
+bool builtin_padding(Elab *e, const BuiltinCall *call, int index, int64_t before[2],
+                     int64_t after[2]);
 // "softmax takes ..., got ...".
 Datum builtin_wrong(Elab *e, const BuiltinCall *call, int index, const char *wanted);
 
@@ -51,6 +56,7 @@ BUILTIN_GROUP(pointwise)
 BUILTIN_GROUP(shape)
 BUILTIN_GROUP(reduce)
 BUILTIN_GROUP(rowwise)
+BUILTIN_GROUP(convolve)
 BUILTIN_GROUP(training)
 BUILTIN_GROUP(leaf)
 BUILTIN_GROUP(grad)

@@ -5,6 +5,7 @@
 #include "ir/op.h"
 
 #include "ir/check.h"
+#include "ir/convolution.h"
 #include "ir/op_lower.h"
 #include "ir/op_rules.h"
 
@@ -100,6 +101,10 @@ int64_t node_flops(const Node *n) {
         return saturating_mul(first, op->flags & OPF_EXPENSIVE ? 3 : 10);
     case FAMILY_CONTRACTION:
         return saturating_mul(map_points(n), 2);
+    case FAMILY_CONVOLUTION: {
+        const Convolution c = convolution_of(n);
+        return convolution_flops(&c);
+    }
     case FAMILY_ATTENTION:
         return attention_flops(n);
     case FAMILY_INDEXED:

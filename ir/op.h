@@ -1,8 +1,8 @@
 // The operator table: everything the compiler knows about an operator, by Op.
 //
 // One operator is one row of ir/ops.def plus its functions in the file of its family (op_pointwise.c,
-// op_shape.c, op_reduce.c, op_rowwise.c, op_contract.c, op_attention.c, op_indexed.c, op_update.c,
-// op_leaf.c). No code elsewhere knows an operator's name.
+// op_shape.c, op_reduce.c, op_rowwise.c, op_contract.c, op_convolve.c, op_attention.c,
+// op_indexed.c, op_update.c, op_leaf.c). No code elsewhere knows an operator's name.
 #ifndef PLIM_IR_OP_H
 #define PLIM_IR_OP_H
 
@@ -16,6 +16,7 @@ typedef enum {
     FAMILY_REDUCE,
     FAMILY_ROWWISE,
     FAMILY_CONTRACTION,
+    FAMILY_CONVOLUTION,
     FAMILY_ATTENTION,
     FAMILY_INDEXED,
     FAMILY_UPDATE,
@@ -30,6 +31,7 @@ typedef enum {
     LOWER_COLUMNS,   // scalar program reduced over all but the last axis
     LOWER_VIEW,      // costs nothing where strides can say it; else a copy
     LOWER_PRODUCT,   // batched matrix product
+    LOWER_CONVOLUTION, // a library's convolution
     LOWER_ATTENTION, // the attention templates
     LOWER_SCATTER,   // indirect accumulate, rows in order
     LOWER_PART,      // scalar program over the second operand, stored into the first

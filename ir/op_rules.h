@@ -16,19 +16,19 @@ InferRule infer_constant, infer_iota, infer_random, infer_unary, infer_cast, inf
     infer_slice, infer_split, infer_concat, infer_pad, infer_dynamic_slice, infer_dynamic_update,
     infer_reduce, infer_softmax, infer_layernorm, infer_layernorm_grad, infer_layernorm_param_grad,
     infer_rmsnorm, infer_rmsnorm_grad, infer_rmsnorm_param_grad, infer_cross_entropy,
-    infer_cross_entropy_grad, infer_sample, infer_rotary, infer_einsum, infer_einsum_add, infer_attention,
+    infer_cross_entropy_grad, infer_sample, infer_rotary, infer_einsum, infer_einsum_add, infer_convolution, infer_attention,
     infer_attention_grad, infer_gather, infer_scatter_add, infer_take, infer_minimize,
     infer_accumulate, infer_sgd, infer_momentum, infer_adamw;
 
 MapRule map_leaf, map_pointwise, map_transpose, map_broadcast, map_reduce, map_rowwise, map_einsum,
-    map_attention;
+    map_convolution, map_attention;
 
 GradientRule grad_neg, grad_abs, grad_exp, grad_expm1, grad_log, grad_sqrt, grad_rsqrt, grad_sin,
     grad_cos, grad_tanh, grad_erf, grad_sigmoid, grad_relu, grad_silu, grad_gelu, grad_gelu_erf,
     grad_cast, grad_add, grad_sub, grad_mul, grad_div, grad_min, grad_max, grad_select,
     grad_reshape, grad_transpose, grad_broadcast, grad_slice, grad_split, grad_concat, grad_pad,
     grad_dynamic_slice, grad_dynamic_update, grad_reduce_sum, grad_reduce_max, grad_softmax,
-    grad_layernorm, grad_rmsnorm, grad_cross_entropy, grad_rotary, grad_einsum, grad_attention,
+    grad_layernorm, grad_rmsnorm, grad_cross_entropy, grad_rotary, grad_einsum, grad_convolution, grad_attention,
     grad_gather, grad_take, grad_silu_grad, grad_gelu_grad, grad_gelu_erf_grad, grad_softmax_grad,
     grad_cross_entropy_grad, grad_scatter_add, grad_einsum_add;
 
@@ -44,7 +44,7 @@ EvaluateRule evaluate_constant, evaluate_iota, evaluate_random_uniform, evaluate
     evaluate_reduce_max, evaluate_softmax, evaluate_softmax_grad, evaluate_layernorm,
     evaluate_layernorm_grad, evaluate_layernorm_param_grad, evaluate_rmsnorm, evaluate_rmsnorm_grad,
     evaluate_rmsnorm_param_grad, evaluate_cross_entropy, evaluate_cross_entropy_grad,
-    evaluate_sample, evaluate_rotary, evaluate_einsum, evaluate_einsum_add, evaluate_attention,
+    evaluate_sample, evaluate_rotary, evaluate_einsum, evaluate_einsum_add, evaluate_convolution, evaluate_attention,
     evaluate_attention_grad, evaluate_gather, evaluate_scatter_add, evaluate_take, evaluate_sgd,
     evaluate_momentum, evaluate_adamw;
 

@@ -66,6 +66,9 @@ static Value *widen(Builder *b, const Value *d, int depth) {
         Value *in = build_cast(b, n->input[0], DT_F32);
         return build_op(b, n->op, &in, 1, n->attr, n->attr_count);
     }
+    // A convolution's weight gradient is f32 before it is cast to its operand's type.
+    if (n->op == OP_CAST && n->input[0]->type.dtype == DT_F32)
+        return n->input[0];
     // These pass on what their operands are, so each operand must be widened too.
     if (n->op != OP_RESHAPE && n->op != OP_TRANSPOSE && n->op != OP_ADD)
         return NULL;

@@ -21,6 +21,7 @@ const Type *node_space(const Node *n) {
     case LOWER_NONE:
     case LOWER_VIEW:
     case LOWER_PRODUCT:
+    case LOWER_CONVOLUTION:
     case LOWER_ATTENTION:
     case LOWER_EXPANDED:
         return &n->result[0].type;

@@ -264,6 +264,7 @@ static void visit(Precision *p, Node *n) {
     }
     switch (op_info(n->op)->family) {
     case FAMILY_CONTRACTION:
+    case FAMILY_CONVOLUTION:
         if (low)
             make_low(p, n);
         else

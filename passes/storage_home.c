@@ -81,6 +81,7 @@ static bool is_computed(const Node *n) {
     case LOWER_ROWS:
     case LOWER_COLUMNS:
     case LOWER_PRODUCT:
+    case LOWER_CONVOLUTION:
     case LOWER_ATTENTION:
     case LOWER_PART:
         return n->op != OP_CONSTANT && n->op != OP_ACCUMULATE && n->op != OP_EINSUM_ADD;

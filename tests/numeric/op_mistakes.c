@@ -10,6 +10,10 @@ typedef struct {
     const char *op, *operands, *results, *attrs, *want;
 } Case;
 
+// A convolution's settings: its stride and groups.
+#define CONV(STRIDE, GROUPS)                                                                       \
+    "stride = [" STRIDE ",1], before = [0,0], after = [0,0], dilation = [1,1], groups = " GROUPS
+
 static const Case cases[] = {
     {"constant", "", "f32[1]", "value = 0.0, dtype = \"f64\", shape = [1]",
      "307 there is no element type 'f64'"},
@@ -88,6 +92,35 @@ static const Case cases[] = {
      "312 einsum \"i,i->j\": a letter of the result is in no operand"},
     {"einsum", "f32[2] f32[2]", "f32[]", "spec = \"i,i\"",
      "312 einsum \"i,i\": it is letters of two operands and a result: \"mk,kn->mn\""},
+    {"conv2d", "f32[2,3] f32[1,1,1,1]", "f32[1]", CONV("1", "1"),
+     "318 conv2d wants operands of 4 axes, got f32[2,3]"},
+    {"conv2d", "f32[1,4,8,8] bf16[4,4,3,3]", "f32[1]", CONV("1", "1"),
+     "301 conv2d wants operands of one element type, got f32[1,4,8,8] and bf16[4,4,3,3]"},
+    {"conv2d", "f32[1,4,8,8] f32[4,4,3,3]", "f32[1]", CONV("1", "0"), "318 conv2d with 0 groups"},
+    {"conv2d", "f32[1,4,8,8] f32[4,4,3,3]", "f32[1]", CONV("0", "1"),
+     "318 conv2d with a stride of 0"},
+    {"conv2d", "f32[1,4,8,8] f32[4,4,3,3]", "f32[1]",
+     "stride = [1], before = [0,0], after = [0,0], dilation = [1,1], groups = 1",
+     "318 conv2d wants 2 numbers in 'stride', got 1"},
+    {"conv2d", "f32[1,4,8,8] f32[4,4,3,3]", "f32[1]", CONV("1", "2"),
+     "318 conv2d of f32[1,4,8,8] and f32[4,4,3,3] in 2 groups: a kernel does not have its "
+     "group's channels"},
+    {"conv2d", "f32[1,4,8,8] f32[5,2,3,3]", "f32[1]", CONV("1", "2"),
+     "318 conv2d of f32[1,4,8,8] and f32[5,2,3,3] in 2 groups: the groups don't divide the "
+     "channels they give"},
+    {"conv2d", "f32[1,5,8,8] f32[4,2,3,3]", "f32[1]", CONV("1", "2"),
+     "318 conv2d of f32[1,5,8,8] and f32[4,2,3,3] in 2 groups: the groups don't divide the "
+     "channels they take"},
+    {"conv2d", "f32[1,4,8,2] f32[4,4,3,3]", "f32[1]", CONV("1", "1"),
+     "318 conv2d: a kernel of 3 with dilation 1 does not fit into 2 with 0 of padding"},
+    {"conv2d_input_grad", "f32[1,3,6,6] f32[4,4,3,3]", "f32[1]", "size = [8,8], " CONV("1", "1"),
+     "318 conv2d_input_grad of f32[1,3,6,6] and f32[4,4,3,3] in 1 group: the channels given "
+     "differ in number"},
+    {"conv2d_input_grad", "f32[1,4,6,7] f32[4,4,3,3]", "f32[1]", "size = [8,8], " CONV("1", "1"),
+     "318 conv2d_input_grad: a width of 8 gives 6, not 7"},
+    {"conv2d_weight_grad", "f32[1,4,8,8] f32[2,4,6,6]", "f32[1]", "size = [3,3], " CONV("1", "1"),
+     "318 conv2d_weight_grad of f32[1,4,8,8] and f32[2,4,6,6] in 1 group: their images differ in "
+     "number"},
     {"attention", "f32[1,3,2,4] f32[1,2,2,4] f32[1,2,2,4]", "f32[1,3,2,4] f32[1,3,2]",
      "causal = 0, window = 0, scale = 1.0",
      "314 attention: 3 query heads can't share 2 key heads evenly"},

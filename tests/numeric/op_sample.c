@@ -4,6 +4,7 @@
 
 #include "ir/build.h"
 #include "ir/check.h"
+#include "ir/convolution.h"
 
 #include <string.h>
 
@@ -369,6 +370,39 @@ static void make_contraction(Sample *s, Op op, Parts *p) {
                                                part[2].letter)));
 }
 
+// Kernels up to 3 over images up to 5, any stride, dilation, padding and groups; where the kernel
+// would not fit, the padding grows until it does.
+static void make_convolution(Sample *s, Op op, Parts *p) {
+    const DType dtype = float_type(s);
+    const int64_t batch = 1 + sample_int(s, 2), groups = 1 + sample_int(s, 3);
+    const int64_t in = 1 + sample_int(s, 2), out = 1 + sample_int(s, 2);
+    int64_t size[2], kernel[2], result[2], stride[2], before[2], after[2], dilation[2];
+    for (int i = 0; i < 2; i++) {
+        size[i] = 1 + sample_int(s, 5);
+        kernel[i] = 1 + sample_int(s, 3);
+        stride[i] = 1 + sample_int(s, 3);
+        dilation[i] = 1 + sample_int(s, 2);
+        before[i] = sample_int(s, 3);
+        after[i] = sample_int(s, 3);
+        while (before[i] + size[i] + after[i] <= dilation[i] * (kernel[i] - 1))
+            after[i]++;
+        result[i] =
+            convolution_result(size[i], kernel[i], stride[i], before[i] + after[i], dilation[i]);
+    }
+    const Type x = type_make(dtype, 4, (int64_t[]){batch, groups * in, size[0], size[1]});
+    const Type w = type_make(dtype, 4, (int64_t[]){groups * out, in, kernel[0], kernel[1]});
+    const Type y = type_make(dtype, 4, (int64_t[]){batch, groups * out, result[0], result[1]});
+    add_in(p, argument(s, op == OP_CONV2D_INPUT_GRAD ? y : x));
+    add_in(p, argument(s, op == OP_CONV2D_WEIGHT_GRAD ? y : w));
+    if (op != OP_CONV2D)
+        add_ints(s, p, "size", op == OP_CONV2D_INPUT_GRAD ? size : kernel, 2);
+    add_ints(s, p, "stride", stride, 2);
+    add_ints(s, p, "before", before, 2);
+    add_ints(s, p, "after", after, 2);
+    add_ints(s, p, "dilation", dilation, 2);
+    add_attr(p, attr_int("groups", groups));
+}
+
 // More queries than keys happens too: then the first rows see nothing.
 static void make_attention(Sample *s, Op op, Parts *p) {
     const DType dtype = float_type(s);
@@ -473,6 +507,9 @@ static void make_parts(Sample *s, Op op, Parts *p) {
         return;
     case FAMILY_CONTRACTION:
         make_contraction(s, op, p);
+        return;
+    case FAMILY_CONVOLUTION:
+        make_convolution(s, op, p);
         return;
     case FAMILY_ATTENTION:
         make_attention(s, op, p);

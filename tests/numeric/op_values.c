@@ -152,6 +152,30 @@ static const Case cases[] = {
      "spec = \"i,->i\"",
      {10, 20, 1, 2, 3},
      {13, 26}},
+    {"conv2d", // 1 row of zeros above and below, none beside; every second column
+     "f32[1,1,2,3] f32[1,1,2,2]",
+     "f32[1,1,3,1]",
+     "stride = [1,2], before = [1,0], after = [1,0], dilation = [1,1], groups = 1",
+     {1, 2, 3, 4, 5, 6, 1, 10, 100, 1000},
+     {2100, 5421, 54}},
+    {"conv2d", // two groups, their taps two apart
+     "f32[1,2,1,3] f32[2,1,1,2]",
+     "f32[1,2,1,1]",
+     "stride = [1,1], before = [0,0], after = [0,0], dilation = [1,2], groups = 2",
+     {1, 2, 3, 4, 5, 6, 1, 10, 100, 1000},
+     {31, 6400}},
+    {"conv2d_input_grad", // no kernel reaches the last column
+     "f32[1,1,1,2] f32[1,1,1,2]",
+     "f32[1,1,1,6]",
+     "size = [1,6], stride = [1,3], before = [0,0], after = [0,0], dilation = [1,1], groups = 1",
+     {1, 2, 1, 10},
+     {1, 10, 0, 2, 20, 0}},
+    {"conv2d_weight_grad",
+     "f32[2,1,1,3] f32[2,1,1,2]",
+     "f32[1,1,1,2]",
+     "size = [1,2], stride = [1,1], before = [0,0], after = [0,0], dilation = [1,1], groups = 1",
+     {1, 2, 3, 4, 5, 6, 1, 10, 100, 1000},
+     {5421, 6532}},
     {"attention",
      "f32[1,1,2,1] f32[1,1,2,1] f32[1,1,2,1]",
      "f32[1,1,2,1] f32[1,1,2]",
@@ -401,9 +425,16 @@ static void check_entry(void) {
     arena_release(a);
 }
 
-// A product of known size: 2 m n k operations, each matrix moved once.
 static void check_costs(void) {
     Arena *a = arena_create();
+    // Two groups of 3 x 3 kernels over 8 positions: 2 (4 8) (2 9).
+    const char *settings =
+        "stride = [1,2], before = [1,1], after = [1,1], dilation = [1,1], groups = 2";
+    const Module *conv =
+        parse(a, op_case_text(a, "conv2d", "f32[1,4,4,4] f32[4,2,3,3]", "f32[1,4,4,2]", settings));
+    if (conv)
+        expect(node_flops(conv->entry[0]->node[2]) == 2 * 32 * 18, "a convolution's operations");
+    // A product of known size: 2 m n k operations, each matrix moved once.
     const Module *m = parse(
         a, op_case_text(a, "einsum", "f32[4,5] f32[5,6]", "f32[4,6]", "spec = \"mk,kn->mn\""));
     if (m) {

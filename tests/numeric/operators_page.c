@@ -4,19 +4,26 @@
 #include <stdio.h>
 
 static const char *const family_name[] = {
-    [FAMILY_LEAF] = "Leaf",           [FAMILY_POINTWISE] = "Pointwise",
-    [FAMILY_SHAPE] = "Shape",         [FAMILY_REDUCE] = "Reduce",
-    [FAMILY_ROWWISE] = "Rowwise",     [FAMILY_CONTRACTION] = "Contraction",
-    [FAMILY_ATTENTION] = "Attention", [FAMILY_INDEXED] = "Indexed",
-    [FAMILY_UPDATE] = "Update",       [FAMILY_TRAINING] = "Training",
+    [FAMILY_LEAF] = "Leaf",
+    [FAMILY_POINTWISE] = "Pointwise",
+    [FAMILY_SHAPE] = "Shape",
+    [FAMILY_REDUCE] = "Reduce",
+    [FAMILY_ROWWISE] = "Rowwise",
+    [FAMILY_CONTRACTION] = "Contraction",
+    [FAMILY_CONVOLUTION] = "Convolution",
+    [FAMILY_ATTENTION] = "Attention",
+    [FAMILY_INDEXED] = "Indexed",
+    [FAMILY_UPDATE] = "Update",
+    [FAMILY_TRAINING] = "Training",
 };
 
 static const char *const lowering_name[] = {
-    [LOWER_NONE] = "nothing runs",  [LOWER_SCALAR] = "scalar program",
-    [LOWER_ROWS] = "row program",   [LOWER_COLUMNS] = "column program",
-    [LOWER_VIEW] = "view or copy",  [LOWER_PRODUCT] = "matrix product",
-    [LOWER_ATTENTION] = "template", [LOWER_SCATTER] = "scatter program",
-    [LOWER_PART] = "part program",  [LOWER_EXPANDED] = "other operators",
+    [LOWER_NONE] = "nothing runs",        [LOWER_SCALAR] = "scalar program",
+    [LOWER_ROWS] = "row program",         [LOWER_COLUMNS] = "column program",
+    [LOWER_VIEW] = "view or copy",        [LOWER_PRODUCT] = "matrix product",
+    [LOWER_CONVOLUTION] = "convolution",  [LOWER_ATTENTION] = "template",
+    [LOWER_SCATTER] = "scatter program",  [LOWER_PART] = "part program",
+    [LOWER_EXPANDED] = "other operators",
 };
 
 // "2 -> 1", "1 to 2 -> 1", "1 or more -> many".

@@ -38,6 +38,11 @@ static const char *const bodies[] = {
     "y = softmax(x @ w); return sum(y * y)",
     "t = x[i]; return sum(t * t * t)",
     "return sum(exp(-x * x) / (1 + x * x)) + sum(relu(x) * x)",
+    "y = conv(arrange(x, \"s d -> 1 1 s d\"), arrange(w, \"a b -> 1 1 a b\"), stride = (1, 2), "
+    "padding = 1)\n    return sum(y * y * y)",
+    "z = arrange(x, \"s (g d) -> 1 g s d\", g = 2)\n"
+    "    y = conv(z, arrange(x, \"s (g d) -> g 1 s d\", g = 2), padding = 1, groups = 2)\n"
+    "    return sum(y * y)",
     "return sum(sqrt(1 + x * x)) + sum(log(2 + sin(x)))",
     "a, b = split(x, 2, axis = 1); return sum(concat(a * b, b * b, axis = 1) * x)",
     "q = arrange(x, \"s (h e) -> 1 h s e\", h = 2); y = einsum(q, q, \"b h s e, b h t e -> b h s "
