@@ -1,0 +1,284 @@
+// A training step as PyTorch's eager mode runs it, as far as memory goes.
+//
+// Operators run in program order: forward, backward in reverse, then the optimizer. A tensor is
+// freed when its last reader has run (reference counting, and autograd drops what it saved when a
+// node is done); gradients of parameters and the batch live to the step's end, where they are set
+// to none. Where PyTorch's operators are not ours, PyTorch's are taken:
+//   - bias: added by the product or convolution itself; views cost nothing, products' and
+//     attention's layouts never need copies, and no library asks for workspace;
+//   - relu in place, as vision models say it; its gradient reads its result, and masks of
+//     pointwise gradients exist only inside their kernels;
+//   - gradients of one value from several users: added into the first where it dies;
+//   - cross entropy: log_softmax and nll_loss. The logits die (no variable of the user's holds
+//     them), the log probabilities are kept, and going back there is nll_loss's gradient beside
+//     log_softmax's;
+//   - an embedding's gradient: zeros of the table's size, then added to what is there;
+//   - the optimizer updates everything in place without temporaries (fused = True).
+// Where there was a choice it was made in PyTorch's favour. Cost: linear, and the allocator's.
+#include "tests/bench/eager_run.h"
+
+#include "ir/check.h"
+#include "ir/op.h"
+
+#include <string.h>
+
+enum { STEPS = 3 };
+#define NO_TENSOR (-1)
+
+typedef struct {
+    uint64_t bytes;
+    int last;       // node index of the last reader; node_count: the step's end
+    uint32_t block; // while it lives
+} EagerTensor;
+
+typedef struct {
+    const Module *m;
+    const Graph *g;
+    Arena *a;
+    const Value **root; // by value id: what a view looks at
+    const Value **mask; // by value id of a mask: the forward value its reader needs for it
+    const Value **relu; // by value id: the relu of it, which stands for it in gradients
+    int *last;          // by root's value id
+    int *tensor_of;     // by root's value id
+    int tensor_count;
+    EagerTensor *tensor;
+    int *extra;          // by node index: a tensor made there that the graph doesn't know
+    uint64_t *temporary; // by node index: bytes needed while it runs
+    int *made_begin, *made;
+} Eager;
+
+static bool is_view(const Node *n) {
+    return n->op == OP_RESHAPE || n->op == OP_TRANSPOSE || n->op == OP_BROADCAST ||
+           n->op == OP_SLICE || n->op == OP_SPLIT;
+}
+
+// Bool pointwise results in the backward phase, made from forward values.
+static bool is_mask(const Node *n) {
+    return n->phase == PHASE_BACKWARD && op_info(n->op)->family == FAMILY_POINTWISE &&
+           n->result[0].type.dtype == DT_BOOL;
+}
+
+static void find_roots(Eager *e) {
+    for (int i = 0; i < e->g->node_count; i++) {
+        const Node *n = e->g->node[i];
+        for (int r = 0; r < n->result_count; r++)
+            e->root[n->result[r].id] = is_view(n) ? e->root[n->input[0]->id] : &n->result[r];
+        if (n->op == OP_RELU && n->phase == PHASE_FORWARD)
+            e->relu[e->root[n->input[0]->id]->id] = &n->result[0];
+        if (!is_mask(n))
+            continue;
+        // Of its operands the one that is a tensor: the other is a number.
+        for (int k = 0; k < n->input_count; k++) {
+            const Value *v = e->root[n->input[k]->id];
+            if (v->def->op == OP_CONSTANT)
+                continue;
+            const Value *through = e->mask[v->id] ? e->mask[v->id] : v;
+            e->mask[n->result[0].id] = e->relu[through->id] ? e->relu[through->id] : through;
+        }
+    }
+}
+
+// The value a node really keeps alive by reading this operand.
+static const Value *read_value(const Eager *e, const Node *n, int input) {
+    const Value *v = e->root[n->input[input]->id];
+    // The log probabilities stand for the logits: see add_extras.
+    if (n->op == OP_CROSS_ENTROPY_GRAD && input == 0)
+        return NULL;
+    return e->mask[v->id] ? e->root[e->mask[v->id]->id] : v;
+}
+
+static bool is_gradient_reader(const Node *n) {
+    return n->op == OP_SGD || n->op == OP_MOMENTUM || n->op == OP_ADAMW;
+}
+
+static void find_last_uses(Eager *e) {
+    const int end = e->g->node_count;
+    for (uint32_t i = 0; i < e->g->value_limit; i++)
+        e->last[i] = -1;
+    for (int i = 0; i < end; i++) {
+        const Node *n = e->g->node[i];
+        if (is_view(n) || is_mask(n))
+            continue;
+        for (int k = 0; k < n->input_count; k++) {
+            const Value *v = read_value(e, n, k);
+            if (v)
+                e->last[v->id] = is_gradient_reader(n) || e->last[v->id] == end ? end : i;
+        }
+    }
+    for (int i = 0; i < e->g->result_count; i++)
+        e->last[e->root[e->g->result[i].value->id]->id] = end;
+    // The user's variables hold the batch.
+    for (int i = 0; i < e->g->input_count; i++)
+        e->last[e->g->input[i].value->id] = end;
+    for (int i = 0; i < e->g->commit_count; i++)
+        e->last[e->root[e->g->commit[i].value->id]->id] = end;
+}
+
+static int tensor_add(Eager *e, uint64_t bytes, int last) {
+    e->tensor[e->tensor_count] = (EagerTensor){.bytes = bytes, .last = last, .block = UINT32_MAX};
+    return e->tensor_count++;
+}
+
+// Whether the operand's memory may become the result's: it is the operand's last use.
+static int dying(const Eager *e, const Node *n, int input, int at) {
+    const Value *v = e->root[n->input[input]->id];
+    const bool same = type_bytes(&v->type) == type_bytes(&n->result[0].type);
+    const int tensor = e->tensor_of[v->id];
+    return same && e->last[v->id] == at && tensor != NO_TENSOR && e->tensor[tensor].last == at
+               ? tensor
+               : NO_TENSOR;
+}
+
+static bool is_broadcast(const Value *v) {
+    return v->def->op == OP_BROADCAST;
+}
+
+static bool makes_biased(const Node *n) {
+    return n->op == OP_EINSUM || op_info(n->op)->lowering == LOWER_PRODUCT;
+}
+
+// The operand that PyTorch would write over, or NO_TENSOR.
+static int overwritten(const Eager *e, const Node *n, int at) {
+    if (n->op == OP_RELU && n->phase == PHASE_FORWARD)
+        return dying(e, n, 0, at);
+    if (n->op == OP_EINSUM_ADD || n->op == OP_SCATTER_ADD)
+        return dying(e, n, 0, at);
+    if (n->op != OP_ADD)
+        return NO_TENSOR;
+    for (int k = 0; k < 2; k++) {
+        const int tensor = dying(e, n, k, at);
+        const bool bias =
+            is_broadcast(n->input[1 - k]) && makes_biased(e->root[n->input[k]->id]->def);
+        if (tensor != NO_TENSOR && (bias || n->phase == PHASE_BACKWARD))
+            return tensor;
+    }
+    return NO_TENSOR;
+}
+
+// Log probabilities live from cross_entropy to its gradient.
+static void add_extras(Eager *e, const Node *n, int at) {
+    if (n->op == OP_CROSS_ENTROPY) {
+        int last = at;
+        for (int i = at; i < e->g->node_count; i++) {
+            const Node *user = e->g->node[i];
+            if (user->op == OP_CROSS_ENTROPY_GRAD && user->input[0] == n->input[0])
+                last = i;
+        }
+        e->extra[at] = tensor_add(e, type_bytes(&n->input[0]->type), last);
+    }
+    if (n->op == OP_CROSS_ENTROPY_GRAD)
+        e->temporary[at] = type_bytes(&n->result[0].type);
+    if (n->op == OP_SCATTER_ADD && n->input[0]->def->op != OP_CONSTANT &&
+        e->root[n->input[0]->id]->def->op != OP_CONSTANT)
+        e->temporary[at] = type_bytes(&n->result[0].type);
+}
+
+// Nothing of the update phase is a tensor of its own: scalars are Python's numbers, updates are in
+// place.
+static bool has_tensors(const Node *n) {
+    return n->phase != PHASE_UPDATE && n->op != OP_STATE && n->op != OP_CONSTANT && !is_view(n) &&
+           !is_mask(n);
+}
+
+static void find_tensors(Eager *e) {
+    int made = 0;
+    for (int i = 0; i < e->g->node_count; i++) {
+        const Node *n = e->g->node[i];
+        e->extra[i] = NO_TENSOR;
+        e->made_begin[i] = made;
+        for (int r = 0; r < n->result_count; r++) {
+            const Value *v = &n->result[r];
+            e->tensor_of[v->id] = NO_TENSOR;
+            if (!has_tensors(n) || (n->op == OP_CROSS_ENTROPY && r == 1))
+                continue;
+            const int old = r == 0 ? overwritten(e, n, i) : NO_TENSOR;
+            if (old != NO_TENSOR) {
+                e->tensor[old].last = e->last[v->id];
+                e->tensor_of[v->id] = old;
+                continue;
+            }
+            const int last = e->last[v->id] < i ? i : e->last[v->id];
+            e->tensor_of[v->id] = tensor_add(e, type_bytes(&v->type), last);
+            e->made[made++] = e->tensor_of[v->id];
+        }
+        add_extras(e, n, i);
+        if (e->extra[i] != NO_TENSOR)
+            e->made[made++] = e->extra[i];
+    }
+    e->made_begin[e->g->node_count] = made;
+}
+
+static Eager *eager_create(const Module *m, const Graph *g, Arena *a) {
+    Eager *e = arena_new(a, Eager);
+    const uint32_t values = g->value_limit + 1;
+    const int nodes = g->node_count + 1;
+    *e = (Eager){.m = m, .g = g, .a = a};
+    e->root = arena_array(a, const Value *, values);
+    e->mask = arena_array(a, const Value *, values);
+    e->relu = arena_array(a, const Value *, values);
+    e->last = arena_array(a, int, values);
+    e->tensor_of = arena_array(a, int, values);
+    // Results, and at most one extra a node.
+    e->tensor = arena_array(a, EagerTensor, values + (uint32_t)nodes);
+    e->made = arena_array(a, int, values + (uint32_t)nodes);
+    e->extra = arena_array(a, int, nodes);
+    e->temporary = arena_array(a, uint64_t, nodes);
+    e->made_begin = arena_array(a, int, nodes + 1);
+    find_roots(e);
+    find_last_uses(e);
+    find_tensors(e);
+    return e;
+}
+
+// Tensors by the node after which they are freed: end[i] .. end[i + 1] of the list.
+static int *group_by_last(const Eager *e, int **begin) {
+    const int nodes = e->g->node_count;
+    *begin = arena_array(e->a, int, nodes + 3);
+    int *list = arena_array(e->a, int, e->tensor_count + 1);
+    for (int i = 0; i < e->tensor_count; i++)
+        (*begin)[e->tensor[i].last + 1]++;
+    for (int i = 0; i <= nodes; i++)
+        (*begin)[i + 1] += (*begin)[i];
+    int *filled = arena_array(e->a, int, nodes + 2);
+    for (int i = 0; i < e->tensor_count; i++) {
+        const int last = e->tensor[i].last;
+        list[(*begin)[last] + filled[last]++] = i;
+    }
+    return list;
+}
+
+static void run_step(Eager *e, CachingAllocator *ca, const int *freed_begin, const int *freed) {
+    for (int i = 0; i <= e->g->node_count; i++) {
+        if (i < e->g->node_count) {
+            for (int k = e->made_begin[i]; k < e->made_begin[i + 1]; k++)
+                e->tensor[e->made[k]].block = caching_alloc(ca, e->tensor[e->made[k]].bytes);
+            caching_free(ca, caching_alloc(ca, e->temporary[i]));
+        }
+        for (int k = freed_begin[i]; k < freed_begin[i + 1]; k++)
+            caching_free(ca, e->tensor[freed[k]].block);
+    }
+}
+
+static void allocate_state(const Module *m, CachingAllocator *ca, bool optimizer) {
+    for (int i = 0; i < m->state_count; i++)
+        if ((m->state[i]->kind == STATE_OPTIMIZER) == optimizer)
+            caching_alloc(ca, type_bytes(&m->state[i]->type));
+}
+
+CachingStats eager_run(const Module *m, const Graph *g, EagerScope scope, Arena *a) {
+    CHECK(g->repeat == 1);
+    Eager *e = eager_create(m, g, a);
+    int *begin;
+    const int *freed = group_by_last(e, &begin);
+    CachingAllocator *ca = caching_create(a);
+    if (scope == EAGER_WITH_STATE)
+        allocate_state(m, ca, false);
+    for (int step = 0; step < STEPS; step++) {
+        run_step(e, ca, begin, freed);
+        // The optimizer makes its state with the first update, when gradients are there: here at
+        // the step's end, so that they may take the activations' place.
+        if (scope == EAGER_WITH_STATE && step == 0)
+            allocate_state(m, ca, true);
+    }
+    return caching_stats(ca);
+}
