@@ -21,9 +21,9 @@ static double slack(double x) {
     return MIP_TOLERANCE * (1 + fabs(x));
 }
 
-static MipLimits limits_or_default(MipLimits l) {
+MipLimits mip_limits_or_default(MipLimits l) {
     l.nodes = l.nodes ? l.nodes : 20000;
-    l.work = l.work ? l.work : 2000000000;
+    l.work = l.work ? l.work : 100000000;
     l.entries = l.entries ? l.entries : 200000;
     l.guard_seconds = l.guard_seconds > 0 ? l.guard_seconds : 120;
     return l;
@@ -139,7 +139,7 @@ void mip_solve_all_with(MipSolver solver, const MipProblem *problem, int count, 
     int *tried = arena_array(a, int, count), task_count = 0;
     for (int i = 0; i < count; i++) {
         kept[i] = problem[i];
-        kept[i].limits = limits_or_default(problem[i].limits);
+        kept[i].limits = mip_limits_or_default(problem[i].limits);
         CHECK(!kept[i].start || mip_violation(kept[i].program, kept[i].start) <= MIP_TOLERANCE);
         answer[i] = answer_of_start(&kept[i]);
         if (kept[i].program->column_count == 0 ||

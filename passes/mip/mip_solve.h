@@ -38,10 +38,13 @@ typedef struct {
 // any load; 0 is the default of each. The guard is there for a solver that hangs.
 typedef struct {
     int64_t nodes;        // of the search tree, 20,000
-    int64_t work;         // simplex steps times entries of the program, 2e9: seconds
+    int64_t work;         // simplex steps times entries of the program, 1e8: some seconds
     int entries;          // larger programs are not tried, 200,000
     double guard_seconds; // 120
 } MipLimits;
+
+// With the defaults where it says 0.
+MipLimits mip_limits_or_default(MipLimits limits);
 
 typedef struct {
     const Mip *program;
