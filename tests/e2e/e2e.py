@@ -8,9 +8,11 @@ import os
 import pathlib
 import random
 import re
+import signal
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 BUILD = pathlib.Path(os.environ["PLIM_BUILD"]).resolve()
@@ -20,6 +22,7 @@ PLIMC = BUILD / "tools" / "plimc"
 PLIM_DUMP = BUILD / "tools" / "plim-dump"
 SCALE = int(os.environ.get("PLIM_E2E_SCALE", "1"))
 LIMIT_S = 120
+PAGE = os.sysconf("SC_PAGE_SIZE")
 LOG_FIELDS = ("step", "loss", "tokens_per_s", "step_ms", "plan_peak_bytes", "arena_peak_bytes", "rss_bytes")
 
 
@@ -38,6 +41,21 @@ def run(*words, **options):
     assert done.returncode >= 0, f"{words} died of signal {-done.returncode}"
     assert done.returncode != 70, done.stderr
     return done
+
+
+def mappings(pid):
+    """Of every mapping: bytes, resident KiB that are nobody else's, flags."""
+    found = []
+    with open(f"/proc/{pid}/smaps") as lines:
+        for line in lines:
+            span = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+            if span:
+                found.append({"bytes": int(span[2], 16) - int(span[1], 16), "private": 0, "flags": []})
+            elif line.startswith(("Private_Clean", "Private_Dirty")):
+                found[-1]["private"] += int(line.split()[1])
+            elif line.startswith("VmFlags"):
+                found[-1]["flags"] = line.split()[1:]
+    return found
 
 
 class TestCase(unittest.TestCase):
@@ -94,6 +112,32 @@ class TestCase(unittest.TestCase):
             self.assertGreater(line["tokens_per_s"], 0)
             self.assertGreater(line["step_ms"], 0)
         return lines
+
+    def check_arena(self, program, data, *options):
+        """Measured in a step of a training that runs: the arena has the planned bytes. They, and how
+        many of them are used."""
+        info = json.loads(self.good(program, "info", "--json").stdout)
+        log = self.folder / "endless.jsonl"
+        words = [program, "train", "--data", data, "--steps", "1000000", "--log", log, "--quiet", *options]
+        with subprocess.Popen([str(w) for w in words], cwd=self.folder, stdin=subprocess.DEVNULL) as running:
+            try:
+                deadline = time.monotonic() + LIMIT_S
+                while not log.exists() or log.read_text().count("\n") < 2:
+                    self.assertLess(time.monotonic(), deadline)
+                    self.assertIsNone(running.poll())
+                    time.sleep(0.01)
+                running.send_signal(signal.SIGSTOP)
+                # Stopped, not ended.
+                self.assertTrue(os.WIFSTOPPED(os.waitpid(running.pid, os.WUNTRACED)[1]))
+                found = mappings(running.pid)
+            finally:
+                running.kill()
+        log.unlink()
+        # Large pages wanted, nothing reserved: so the runtime maps its arena, and nothing else.
+        arena = [m for m in found if "hg" in m["flags"] and "nr" in m["flags"]]
+        planned = info["spaces"]["device"]["bytes"]
+        self.assertEqual([m["bytes"] for m in arena], [-(-planned // PAGE) * PAGE])
+        return planned, 1024 * arena[0]["private"]
 
     def check_resident(self, lines, weights):
         """Resident memory is at most the arena, the weights' file and 64 MiB."""

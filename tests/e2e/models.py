@@ -22,6 +22,7 @@ class Models(e2e.TestCase):
         self.assertLess(min(losses[-3:]), below * losses[0], losses)
         weights = e2e.saved(self.folder / "out")
         self.check_resident(lines, weights)
+        self.check_arena(program, data, *flags)
 
         # eval over the same data agrees with where training ended.
         done = self.good(program, "eval", "--data", data, "--weights", weights, "--steps", "4")
