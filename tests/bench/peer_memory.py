@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""What PyTorch itself says a training step in eager mode holds at most: to hold the bench's model of it against.
+
+  peer_memory.py [--batch N] MODEL      gpt2 or bert, of transformers, at the bench's sizes
+
+Runs on fake tensors, so it needs neither a GPU nor the memory: torch's own tracker counts storages as they come and go.
+Prints bytes above parameters (AdamW's state is made after the first step's peak). Needs torch and transformers.
+"""
+import argparse
+
+import torch
+import torch.nn.functional as F
+import transformers as hf
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+
+QUIET = dict(_attn_implementation="sdpa")
+
+
+def gpt2(batch):
+    # F.gelu in one kernel, as nanoGPT and we have it; transformers' default is composed of eight.
+    model = hf.GPT2LMHeadModel(hf.GPT2Config(attn_pdrop=0, embd_pdrop=0, resid_pdrop=0, use_cache=False,
+                                             activation_function="gelu_pytorch_tanh", **QUIET))
+    text = torch.zeros(batch, 1025, dtype=torch.int64)
+    return model, text, lambda: (model(text[:, :-1]).logits, text[:, 1:])
+
+
+def bert(batch):
+    model = hf.BertForMaskedLM(hf.BertConfig(hidden_dropout_prob=0, attention_probs_dropout_prob=0, **QUIET))
+    text = torch.zeros(batch, 512, dtype=torch.int64)
+    return model, text, lambda: (model(text).logits, text)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("model", choices=("gpt2", "bert"))
+    options = parser.parse_args()
+    with FakeTensorMode():
+        model, data, forward = globals()[options.model](options.batch)
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+        tracker = MemTracker()
+        tracker.track_external(model, optimizer, data)
+
+        def loss_of():
+            logits, labels = forward()
+            return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
+
+        with tracker:
+            loss_of().backward()
+        peak = tracker.get_tracker_snapshot("peak")
+        for device in peak.values():
+            parameters = sum(b for kind, b in device.items() if str(kind).endswith(("PARAM", "BUFFER")))
+            print(f"{options.model}, batch {options.batch}: {(device['Total'] - parameters) / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()
