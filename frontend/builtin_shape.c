@@ -304,8 +304,5 @@ const Builtin builtins_shape[] = {
     {"grouped", "* **", run_unsupported, OP_CONSTANT},
     {"combine", "* **", run_unsupported, OP_CONSTANT},
     {"load", "* **", run_unsupported, OP_CONSTANT},
-    {"avg_pool", "* **", run_unsupported, OP_CONSTANT},
-    {"max_pool", "* **", run_unsupported, OP_CONSTANT},
-    {"upsample", "* **", run_unsupported, OP_CONSTANT},
 };
 const int builtins_shape_count = sizeof builtins_shape / sizeof builtins_shape[0];

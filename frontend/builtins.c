@@ -19,7 +19,7 @@ static const struct {
     {builtins_reduce, &builtins_reduce_count},       {builtins_rowwise, &builtins_rowwise_count},
     {builtins_convolve, &builtins_convolve_count},   {builtins_training, &builtins_training_count},
     {builtins_leaf, &builtins_leaf_count},           {builtins_grad, &builtins_grad_count},
-    {builtins_emit, &builtins_emit_count},
+    {builtins_emit, &builtins_emit_count},           {builtins_pool, &builtins_pool_count},
 };
 
 enum { GROUPS = sizeof groups / sizeof groups[0] };

@@ -61,6 +61,7 @@ BUILTIN_GROUP(training)
 BUILTIN_GROUP(leaf)
 BUILTIN_GROUP(grad)
 BUILTIN_GROUP(emit)
+BUILTIN_GROUP(pool)
 #undef BUILTIN_GROUP
 
 // Used by more than one group.

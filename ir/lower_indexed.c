@@ -15,6 +15,12 @@ bool op_input_is_source(Op op, int input) {
     case OP_DYNAMIC_UPDATE:
         return input == 0;
     case OP_ROTARY:
+    case OP_MAX_POOL:
+    case OP_MAX_POOL_INDEX:
+    case OP_MAX_POOL_GRAD:
+    case OP_AVG_POOL:
+    case OP_AVG_POOL_GRAD:
+    case OP_UPSAMPLE:
         return true;
     default:
         return false;

@@ -98,6 +98,30 @@ void lower_relu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     out[0] = kb_op2(kb, KOP_MAX, zero_like(kb, in[0]), in[0]);
 }
 
+// min(max(x, low), high), where NaN stays NaN.
+static KRef clamp(KernelBuilder *kb, KRef x, double low, double high) {
+    return kb_op2(kb, KOP_MIN, kb_float(kb, high), kb_op2(kb, KOP_MAX, kb_float(kb, low), x));
+}
+
+void lower_relu6(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
+    (void)n;
+    out[0] = clamp(kb, in[0], 0, 6);
+}
+
+static KRef hard_sigmoid(KernelBuilder *kb, KRef x) {
+    return divide(kb, clamp(kb, add(kb, x, kb_float(kb, 3)), 0, 6), kb_float(kb, 6));
+}
+
+void lower_hard_sigmoid(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
+    (void)n;
+    out[0] = hard_sigmoid(kb, in[0]);
+}
+
+void lower_hard_swish(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
+    (void)n;
+    out[0] = mul(kb, in[0], hard_sigmoid(kb, in[0]));
+}
+
 // x / (1 + e^-x)
 void lower_silu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)n;

@@ -76,6 +76,24 @@ static int64_t attention_flops(const Node *n) {
     return saturating_mul(pairs, per_pair);
 }
 
+// A pool takes each element of each window once, a norm some ten operations an element.
+static int64_t channel_flops(const Node *n) {
+    int64_t most = type_count(&n->result[0].type);
+    for (int i = 0; i < n->input_count; i++)
+        if (type_count(&n->input[i]->type) > most)
+            most = type_count(&n->input[i]->type);
+    int count;
+    const int64_t *window = node_ints(n, "window", &count);
+    if (table[n->op].lowering == LOWER_EXPANDED)
+        return saturating_mul(most, 10);
+    if (!window) // upsample copies
+        return 0;
+    const int64_t *stride = node_ints(n, "stride", &count);
+    // Elements of the images over those a stride steps over: the windows.
+    const int64_t windows = most / (stride[0] * stride[1]) + 1;
+    return saturating_mul(windows, window[0] * window[1]);
+}
+
 // A fourth operand of attention is an offset, whose form is for generating only.
 bool node_has_gradient(const Node *n) {
     return table[n->op].gradient && !(n->op == OP_ATTENTION && n->input_count > 3);
@@ -107,6 +125,8 @@ int64_t node_flops(const Node *n) {
     }
     case FAMILY_ATTENTION:
         return attention_flops(n);
+    case FAMILY_CHANNEL:
+        return channel_flops(n);
     case FAMILY_INDEXED:
         return n->op == OP_SCATTER_ADD ? type_count(&n->input[2]->type) : 0;
     case FAMILY_UPDATE:
@@ -126,7 +146,7 @@ static int64_t input_bytes(const Node *n, int input) {
 // Views and what other passes replace move nothing.
 int64_t node_bytes(const Node *n) {
     const OpInfo *op = &table[n->op];
-    if (op->lowering == LOWER_NONE || op->lowering == LOWER_VIEW || op->lowering == LOWER_EXPANDED)
+    if (op->lowering == LOWER_NONE || op->lowering == LOWER_VIEW || op->family == FAMILY_TRAINING)
         return 0;
     int64_t bytes = 0;
     for (int i = 0; i < n->input_count; i++)

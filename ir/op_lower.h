@@ -17,6 +17,8 @@
 //      dynamic_update  0, x, which is the output: an ACCESS_UPDATE operand that holds x already. Kernel dims are
 //                      the part's axes. The program stores by STORE_AT itself: out[0] is -1.
 //      rotary          0, x; 1, cos; 2, sin: kernel dims are x's axes
+//      pools           all, images [n, c, h, w]: kernel dims are the result's axes. Strides of h and w must
+//                      join (h steps over w): the index is a place in h w.
 //      gather          0, table: its axes after the first are the kernel's last dims
 //      take            0, x: its axes but the last are the kernel's first dims
 //      scatter_add     0, base, which is the output: an ACCESS_UPDATE operand that holds base already. The
@@ -57,6 +59,9 @@ void lower_tanh(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_erf(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_sigmoid(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_relu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_relu6(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_hard_sigmoid(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_hard_swish(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_silu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_gelu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_gelu_erf(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
@@ -98,6 +103,13 @@ void lower_cross_entropy(KernelBuilder *kb, const Node *n, const KRef *in, KRef 
 void lower_cross_entropy_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_sample(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_rotary(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+
+void lower_max_pool(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_max_pool_index(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_max_pool_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_avg_pool(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_avg_pool_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
+void lower_upsample(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 
 void lower_gather(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_scatter_add(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);

@@ -169,10 +169,35 @@ void grad_sigmoid(Builder *b, const Node *n, Value *const *dresult, Value **dinp
     dinput[0] = build_binary(b, OP_SUB, dy, mul(b, dy, y));
 }
 
-// 1 where x > 0
+// 1 where y > 0: y is what the next layer keeps, so x need not be kept beside it.
 void grad_relu(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
     Value *zero = zero_like(b, n->input[0]);
-    dinput[0] = select(b, build_binary(b, OP_LT, zero, n->input[0]), dresult[0], zero);
+    dinput[0] = select(b, build_binary(b, OP_LT, zero, &n->result[0]), dresult[0], zero);
+}
+
+// 1 where 0 < y < 6
+void grad_relu6(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
+    Value *y = &n->result[0], *zero = zero_like(b, y), *six = build_constant(b, y->type, 6);
+    Value *above = build_binary(b, OP_LT, zero, y), *below = build_binary(b, OP_LT, y, six);
+    dinput[0] = select(b, build_binary(b, OP_AND, above, below), dresult[0], zero);
+}
+
+// 1 / 6 where 0 < y < 1
+void grad_hard_sigmoid(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
+    Value *y = &n->result[0], *zero = zero_like(b, y), *one = build_constant(b, y->type, 1);
+    Value *above = build_binary(b, OP_LT, zero, y), *below = build_binary(b, OP_LT, y, one);
+    Value *inner = build_binary(b, OP_AND, above, below);
+    dinput[0] = select(b, inner, build_scale(b, dresult[0], 1.0 / 6), zero);
+}
+
+// 0 below -3, 1 above 3, between them x / 3 + 1 / 2
+void grad_hard_swish(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
+    Value *x = n->input[0], *dy = dresult[0], *three = build_constant(b, x->type, 3);
+    Value *half = build_constant(b, x->type, 0.5);
+    Value *slope = build_binary(b, OP_ADD, build_scale(b, x, 1.0 / 3), half);
+    Value *inner = select(b, build_binary(b, OP_LT, x, three), mul(b, dy, slope), dy);
+    Value *above = build_binary(b, OP_LT, neg(b, three), x);
+    dinput[0] = select(b, above, inner, zero_like(b, x));
 }
 
 void grad_silu(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
@@ -282,6 +307,11 @@ static double gelu_erf_grad(double x, double dy) {
     return dy * (normal_cdf(x) + x * density);
 }
 
+// min(max(x + 3, 0), 6) / 6; NaN stays NaN.
+static double hard_sigmoid(double x) {
+    return x < -3 ? 0 : x > 3 ? 1 : (x + 3) / 6;
+}
+
 // An operator's function from an expression of its operands a, b, c.
 #define EVALUATE(NAME, COUNT, EXPRESSION)                                                          \
     static double at_##NAME(double a, double b, double c) {                                        \
@@ -305,6 +335,9 @@ EVALUATE(tanh, 1, tanh(a))
 EVALUATE(erf, 1, erf(a))
 EVALUATE(sigmoid, 1, sigmoid(a))
 EVALUATE(relu, 1, 0 > a ? 0 : a) // NaN stays NaN, as in kernels
+EVALUATE(relu6, 1, 0 > a ? 0 : a > 6 ? 6 : a)
+EVALUATE(hard_sigmoid, 1, hard_sigmoid(a))
+EVALUATE(hard_swish, 1, a *hard_sigmoid(a))
 EVALUATE(silu, 1, a *sigmoid(a))
 EVALUATE(gelu, 1, 0.5 * a * (1 + tanh(gelu_inner(a))))
 EVALUATE(gelu_erf, 1, a *normal_cdf(a))

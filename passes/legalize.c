@@ -3,9 +3,12 @@
 //
 //   both ends, nothing else left        reduce(x, [0,2])  =>  reduce(reduce(x, [2]), [0])
 //   axes in the middle                  reduce(x, [1])    =>  reduce(transpose(x, [0,2,1]), [2])
+//   batchnorm                           sums and pointwise operators: see legalize_batchnorm.c
 //
 // The sum of sums may round in another place than one sum would, so this is part of what the
 // compiler means by such a reduce, not a choice: the pass always runs. Cost: O(nodes).
+#include "passes/legalize.h"
+
 #include "ir/check.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
@@ -64,17 +67,37 @@ static Value *try_move_last(Builder *b, const Node *n, const ReduceAxes *s) {
     return reduce(b, n->op, build_transpose(b, n->input[0], perm), last);
 }
 
+// Batch norms, which have no kernel. False where n is none.
+static bool try_batchnorm(Rewrite *rw, const Node *n) {
+    if (n->op != OP_BATCHNORM && n->op != OP_BATCHNORM_GRAD)
+        return false;
+    Value *by[4];
+    Builder b = rewrite_builder(rw->g, n);
+    if (n->op == OP_BATCHNORM)
+        legalize_batchnorm(&b, n, by);
+    else
+        legalize_batchnorm_grad(&b, n, by);
+    for (int i = 0; i < n->result_count; i++)
+        rewrite_replace(rw, &n->result[i], by[i]);
+    return true;
+}
+
 // One step towards legal; the nodes made are looked at again.
 static PassResult legalize_graph(Graph *g, Arena *scratch) {
     PassResult result = PASS_SAME;
     bool again = true;
-    while (again) { // at most three times: each step leaves fewer runs of axes
+    while (again) { // at most four times: norms first, then each step leaves fewer runs of axes
         Rewrite rw;
         again = false;
         rewrite_begin(&rw, g, scratch);
         for (int i = 0; i < rw.old_count; i++) {
             const Node *n = rw.old[i];
             rewrite_resolve_inputs(&rw, rw.old[i]);
+            if (try_batchnorm(&rw, n)) {
+                again = true;
+                result = PASS_CHANGED;
+                continue;
+            }
             const bool reduces = op_info(n->op)->family == FAMILY_REDUCE;
             const ReduceAxes s = reduces ? reduce_axes(n) : (ReduceAxes){0};
             if (!reduces || is_legal(&s)) {

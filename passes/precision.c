@@ -280,6 +280,7 @@ static void visit(Precision *p, Node *n) {
         visit_shape(p, n);
         break;
     case FAMILY_ROWWISE:
+    case FAMILY_CHANNEL:
         if (any_low(p, n))
             make_first_low(p, n);
         else

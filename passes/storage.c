@@ -256,8 +256,20 @@ StoragePlan *storage_plan_apart(const Module *m, const Graph *g, const Tasks *ta
     return run_phases(w);
 }
 
+int step_input_number(const Step *s, const Node *n, int i) {
+    // A group has few nodes.
+    for (int k = 0; k < s->node_count; k++) {
+        if (s->node[k] == n)
+            return i;
+        i += s->node[k]->input_count;
+    }
+    UNREACHABLE();
+}
+
 Place step_input(const StoragePlan *sp, const Step *s, const Node *n, int i) {
-    return s->in ? s->in[i] : sp->place[n->input[i]->id];
+    if (!s->in)
+        return sp->place[n->input[i]->id];
+    return s->in[step_input_number(s, n, i)];
 }
 
 Place step_result(const StoragePlan *sp, const Step *s, const Node *n, int i) {

@@ -37,8 +37,9 @@ typedef struct {
     StepSegment segment;
     Node *const *node; // STEP_NODES
     int node_count;
-    const Place *in; // STEP_NODES of one node: places of its inputs where a copy stands in, or NULL
-    const Place *out;   // likewise of its results
+    // STEP_NODES: places of all inputs, node by node, where a copy stands in for one, or NULL
+    const Place *in;
+    const Place *out;   // of one node: places of its results, likewise
     bool accumulate;    // a product that adds to what its result's place holds
     const Value *value; // STEP_COPY, STEP_FILL: what is written
     const Type *type;   // STEP_COPY, STEP_FILL: its shape
@@ -83,6 +84,8 @@ StoragePlan *storage_plan_apart(const Module *m, const Graph *g, const Tasks *ta
                                 StorageTakeovers *out);
 
 // The places a step reads input i and writes result i of its node n.
+// The number of input i of node n among the inputs of all nodes of the step.
+int step_input_number(const Step *s, const Node *n, int i);
 Place step_input(const StoragePlan *sp, const Step *s, const Node *n, int i);
 Place step_result(const StoragePlan *sp, const Step *s, const Node *n, int i);
 // Whether anything outside its kernel reads the value.

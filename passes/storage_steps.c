@@ -288,19 +288,18 @@ static void set_touches(StorageWork *w, Step *s) {
 // A dense copy of input i for this one step, axes in the given order.
 static void copy_input(StorageWork *w, Step *s, const Node *n, int i, const int *order) {
     const Value *v = n->input[i];
-    if (!s->in) {
-        // Places of all inputs, of which copies replace some.
-        Place *in = arena_array(w->a, Place, n->input_count);
-        for (int k = 0; k < n->input_count; k++)
-            in[k] = w->sp->place[n->input[k]->id];
-        s->in = in;
-    }
-    const uint32_t storage = storage_add(w, &v->type, BUFFER_WORKSPACE, v);
+    int count = 0;
+    for (int k = 0; k < s->node_count; k++)
+        count += s->node[k]->input_count;
     // A new list: an earlier copy of the step may still hold the one before.
-    Place *in = arena_array(w->a, Place, n->input_count);
-    memcpy(in, s->in, (size_t)n->input_count * sizeof *in);
-    in[i] = place_ordered(storage, &v->type, order);
-    push_copy(w, n, s->segment, v, &w->sp->place[v->id], &in[i]);
+    Place *in = arena_array(w->a, Place, count);
+    for (int k = 0, at = 0; k < s->node_count; k++)
+        for (int j = 0; j < s->node[k]->input_count; j++, at++)
+            in[at] = s->in ? s->in[at] : w->sp->place[s->node[k]->input[j]->id];
+    const uint32_t storage = storage_add(w, &v->type, BUFFER_WORKSPACE, v);
+    Place *copy = &in[step_input_number(s, n, i)];
+    *copy = place_ordered(storage, &v->type, order);
+    push_copy(w, n, s->segment, v, &w->sp->place[v->id], copy);
     s->in = in;
 }
 
@@ -333,6 +332,17 @@ static void copy_for_template(StorageWork *w, Step *s, const Node *n) {
             reduce_copy_order(&form, order);
             copy_input(w, s, n, 0, order);
         }
+    }
+}
+
+// Pools walk h and w of their images as one axis.
+static void copy_for_pool(StorageWork *w, Step *s, const Node *n) {
+    static const int order[4] = {0, 1, 2, 3}, plane[2] = {2, 3};
+    for (int i = 0; i < n->input_count; i++) {
+        const Value *x = n->input[i];
+        int64_t stride;
+        if (!place_join(&w->sp->place[x->id], &x->type, plane, 2, &stride))
+            copy_input(w, s, n, i, order);
     }
 }
 
@@ -461,9 +471,13 @@ static void run_task(StorageWork *w, int task) {
         push_product(w, s, n);
         return;
     }
-    // A group reads its operands by strides that its kernel can walk: fusion has seen to it.
+    // A group reads its operands by strides that its kernel can walk: fusion has seen to it, but
+    // not to what is read by index.
     if (t->count == 1)
         copy_for_template(w, &s, n);
+    for (int i = 0; i < t->count; i++)
+        if (op_info(t->node[i]->op)->family == FAMILY_CHANNEL)
+            copy_for_pool(w, &s, t->node[i]);
     set_touches(w, &s);
     push_step(w, s);
 }

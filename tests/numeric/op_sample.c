@@ -137,11 +137,14 @@ static void make_pointwise(Sample *s, Op op, Parts *p) {
         return;
     }
     const bool positive = op == OP_LOG || op == OP_SQRT || op == OP_RSQRT;
+    const bool clamps = op == OP_RELU6 || op == OP_HARD_SIGMOID || op == OP_HARD_SWISH;
     if (op == OP_SELECT)
         add_in(p, sample_argument(s, flags, 0, 1));
     while (p->in_count < operands) {
         const bool divisor = op == OP_DIV && p->in_count == 1;
-        add_in(p, sample_argument(s, t, positive || divisor ? 0.5 : -2, 2));
+        // Both bends of those that are clamped.
+        const double far = clamps ? 8 : 2;
+        add_in(p, sample_argument(s, t, positive || divisor ? 0.5 : -far, far));
     }
     if (op == OP_CAST)
         add_attr(p, attr_text("to", sample_int(s, 2) ? "f32" : "bf16"));
@@ -429,6 +432,52 @@ static void make_attention(Sample *s, Op op, Parts *p) {
     add_attr(p, attr_float("scale", sample_float(s, 0.2, 1)));
 }
 
+// x [n, c, ...], statistics a channel; rstd is positive.
+static void make_batchnorm(Sample *s, Op op, Parts *p) {
+    const Type x = shape(s, float_type(s), 2, 4);
+    const Type channels = type_make(DT_F32, 1, &x.dim[1]);
+    add_in(p, argument(s, x));
+    if (op == OP_BATCHNORM_GRAD)
+        add_in(p, argument(s, x));
+    add_in(p, argument(s, type_with_dtype(channels, float_type(s))));
+    add_in(p,
+           argument(s, op == OP_BATCHNORM ? type_with_dtype(channels, float_type(s)) : channels));
+    if (op == OP_BATCHNORM)
+        add_attr(p, attr_float("eps", 0.1));
+    else
+        add_in(p, sample_argument(s, channels, 0.5, 2));
+}
+
+// Windows overlap, leave gaps, stand in the padding, and do not reach the end.
+static void make_pool(Sample *s, Op op, Parts *p) {
+    Type x = shape(s, float_type(s), 4, 4), y;
+    int64_t window[2], stride[2], padding[2], factor[2];
+    for (int i = 0; i < 2; i++) {
+        window[i] = 1 + sample_int(s, 4);
+        stride[i] = 1 + sample_int(s, 3);
+        padding[i] = sample_int(s, window[i] / 2 + 1);
+        factor[i] = 1 + sample_int(s, 3);
+        x.dim[2 + i] = window[i] + sample_int(s, 5);
+    }
+    y = x;
+    for (int i = 2; i < 4; i++)
+        y.dim[i] = (x.dim[i] + 2 * padding[i - 2] - window[i - 2]) / stride[i - 2] + 1;
+    const bool backward = op == OP_MAX_POOL_GRAD || op == OP_AVG_POOL_GRAD;
+    const double last = (double)(window[0] * window[1] - 1);
+    if (op == OP_MAX_POOL_GRAD)
+        add_in(p, sample_argument(s, type_with_dtype(y, DT_I32), 0, last));
+    add_in(p, argument(s, backward ? y : x));
+    if (op == OP_UPSAMPLE) {
+        add_ints(s, p, "factor", factor, 2);
+        return;
+    }
+    add_ints(s, p, "window", window, 2);
+    add_ints(s, p, "stride", stride, 2);
+    add_ints(s, p, "padding", padding, 2);
+    if (backward)
+        add_ints(s, p, "size", &x.dim[2], 2);
+}
+
 // Indices go past the end, where they are clamped. Negative ones have no gradient by design, so
 // gather gets none; take is checked with them since it clamps both ways.
 static void make_indexed(Sample *s, Op op, Parts *p) {
@@ -513,6 +562,12 @@ static void make_parts(Sample *s, Op op, Parts *p) {
         return;
     case FAMILY_ATTENTION:
         make_attention(s, op, p);
+        return;
+    case FAMILY_CHANNEL:
+        if (op == OP_BATCHNORM || op == OP_BATCHNORM_GRAD)
+            make_batchnorm(s, op, p);
+        else
+            make_pool(s, op, p);
         return;
     case FAMILY_INDEXED:
         make_indexed(s, op, p);

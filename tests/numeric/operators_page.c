@@ -12,6 +12,7 @@ static const char *const family_name[] = {
     [FAMILY_CONTRACTION] = "Contraction",
     [FAMILY_CONVOLUTION] = "Convolution",
     [FAMILY_ATTENTION] = "Attention",
+    [FAMILY_CHANNEL] = "Channel",
     [FAMILY_INDEXED] = "Indexed",
     [FAMILY_UPDATE] = "Update",
     [FAMILY_TRAINING] = "Training",

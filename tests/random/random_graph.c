@@ -116,9 +116,10 @@ static void make_draw(Maker *k) {
 }
 
 static void make_unary(Maker *k) {
-    static const Op ops[] = {OP_NEG,     OP_ABS,  OP_SIN,  OP_COS,  OP_TANH, OP_ERF,
-                             OP_SIGMOID, OP_RELU, OP_SILU, OP_GELU, OP_EXP,  OP_GELU_ERF};
-    keep(k, build_unary(&k->b, ops[pick(k, 0, 11)], tame(k, any(k))));
+    static const Op ops[] = {OP_NEG, OP_ABS,      OP_SIN,   OP_COS,          OP_TANH,
+                             OP_ERF, OP_SIGMOID,  OP_RELU,  OP_SILU,         OP_GELU,
+                             OP_EXP, OP_GELU_ERF, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH};
+    keep(k, build_unary(&k->b, ops[pick(k, 0, 14)], tame(k, any(k))));
 }
 
 static void make_positive(Maker *k) {
@@ -320,13 +321,50 @@ static void make_bf16(Maker *k) {
     keep(k, build_cast(&k->b, build_binary(&k->b, OP_ADD, x, x), DT_F32));
 }
 
+// Axis 1 as channels, whatever there is of others.
+static void make_batchnorm(Maker *k) {
+    Value *x = tame(k, any(k));
+    if (x->type.rank < 2 || type_count(&x->type) / x->type.dim[1] < 3)
+        return;
+    const Attr eps = attr_float("eps", 1e-2);
+    const int64_t channels = x->type.dim[1];
+    Value *in[3] = {x, parameter(k, 1, &channels), parameter(k, 1, &channels)};
+    const Node *n = build_node(&k->b, OP_BATCHNORM, in, 3, &eps, 1);
+    for (int i = 0; i < 3; i++)
+        keep(k, &n->result[i]);
+}
+
+// The last axes as an image, those before filled up.
+static void make_pool(Maker *k) {
+    static const Op ops[] = {OP_MAX_POOL, OP_AVG_POOL, OP_UPSAMPLE};
+    const Op op = ops[pick(k, 0, 2)];
+    Value *x = tame(k, any(k));
+    if (x->type.rank > 4)
+        return;
+    int64_t dim[4] = {1, 1, 1, 1}, window[2], stride[2], padding[2], factor[2];
+    for (int i = 0; i < x->type.rank; i++)
+        dim[4 - x->type.rank + i] = x->type.dim[i];
+    for (int i = 0; i < 2; i++) {
+        window[i] = pick(k, 1, dim[2 + i] < 3 ? dim[2 + i] : 3);
+        stride[i] = pick(k, 1, 2);
+        padding[i] = pick(k, 0, window[i] / 2);
+        factor[i] = pick(k, 1, 2);
+    }
+    x = x->type.rank == 4 ? x : build_reshape(&k->b, x, 4, dim);
+    const Attr attr[] = {attr_ints("window", window, 2), attr_ints("stride", stride, 2),
+                         attr_ints("padding", padding, 2)};
+    const Attr up = attr_ints("factor", factor, 2);
+    const bool grows = op == OP_UPSAMPLE;
+    keep(k, build_op(&k->b, op, &x, 1, grows ? &up : attr, grows ? 1 : 3));
+}
+
 static void make_one(Maker *k) {
     static void (*const make[])(Maker *) = {
         make_unary,        make_unary,   make_binary,    make_binary,    make_positive,
         make_select,       make_reshape, make_slice,     make_transpose, make_pad,
         make_split_concat, make_reduce,  make_norm,      make_softmax,   make_linear,
         make_linear,       make_gram,    make_attention, make_gather,    make_cross_entropy,
-        make_bf16,         make_draw};
+        make_bf16,         make_draw,    make_batchnorm, make_pool,      make_pool};
     make[pick(k, 0, (int64_t)(sizeof make / sizeof make[0]) - 1)](k);
 }
 
