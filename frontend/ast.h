@@ -45,10 +45,11 @@ typedef enum {
     BINARY_MATMUL
 } BinaryOp;
 
-// One component of a label: a name or number as written, or {name}.
+// A piece of a label: a name or number as written, or {name}. layer{i}.0 has three.
 typedef struct {
     const char *text;
     bool is_value; // {text}: the value of that name
+    bool joined;   // no dot before it
 } LabelPart;
 
 typedef struct {

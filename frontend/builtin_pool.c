@@ -4,29 +4,6 @@
 // stride windows stand side by side. What does not fit the image is told by the operator.
 #include "frontend/builtins.h"
 
-#include <string.h>
-
-// One whole number, or two.
-static bool read_pair(Elab *e, const BuiltinCall *call, int index, const int64_t fallback[2],
-                      int64_t out[2]) {
-    memcpy(out, fallback, 2 * sizeof *out);
-    if (!builtin_is_given(call, index))
-        return true;
-    const Datum d = call->arg[index];
-    const Datum *at = datum_is_items(d) ? d.as.items->at : &d;
-    const int count = datum_is_items(d) ? d.as.items->count : 1;
-    bool fits = count == 1 || count == 2;
-    for (int i = 0; fits && i < count; i++)
-        fits = at[i].kind == DATUM_INT;
-    if (!fits) {
-        builtin_wrong(e, call, index, "a whole number or two, (h, w), here");
-        return false;
-    }
-    out[0] = at[0].as.whole;
-    out[1] = at[count - 1].as.whole;
-    return true;
-}
-
 // n and c come apart as those of x do.
 static Datum image(Elab *e, Loc loc, const Array *x, Value *v) {
     if (!v)
@@ -41,11 +18,11 @@ static Datum image(Elab *e, Loc loc, const Array *x, Value *v) {
 // max_pool(x, window, stride = window, padding = 0), avg_pool.
 static Datum run_pool(Elab *e, const BuiltinCall *call) {
     enum { X, WINDOW, STRIDE, PADDING };
-    static const int64_t none[2] = {0, 0};
     const Array *x = builtin_float_array(e, call, X);
     int64_t window[2], stride[2], padding[2];
-    if (!x || !read_pair(e, call, WINDOW, none, window) ||
-        !read_pair(e, call, STRIDE, window, stride) || !read_pair(e, call, PADDING, none, padding))
+    if (!x || !builtin_pair(e, call, WINDOW, 0, window) ||
+        !builtin_pair(e, call, builtin_is_given(call, STRIDE) ? STRIDE : WINDOW, 0, stride) ||
+        !builtin_pair(e, call, PADDING, 0, padding))
         return datum_error();
     const Attr attr[] = {attr_ints("window", window, 2), attr_ints("stride", stride, 2),
                          attr_ints("padding", padding, 2)};
@@ -55,10 +32,9 @@ static Datum run_pool(Elab *e, const BuiltinCall *call) {
 
 // upsample(x, factor): the nearest element.
 static Datum run_upsample(Elab *e, const BuiltinCall *call) {
-    static const int64_t once[2] = {1, 1};
     const Array *x = builtin_float_array(e, call, 0);
     int64_t factor[2];
-    if (!x || !read_pair(e, call, 1, once, factor))
+    if (!x || !builtin_pair(e, call, 1, 1, factor))
         return datum_error();
     const Attr attr = attr_ints("factor", factor, 2);
     Value *in = x->value;

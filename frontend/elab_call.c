@@ -73,7 +73,8 @@ static const char *label_path(Elab *e, const Label *label) {
                 return NULL;
             }
         }
-        path = arena_format(e->arena, "%s%s%s", path, path[0] ? "." : "", part);
+        const bool dot = path[0] && !label->part[i].joined;
+        path = arena_format(e->arena, "%s%s%s", path, dot ? "." : "", part);
     }
     if (strlen(path) > PATH_BYTES_MAX || !name_is_valid(path)) {
         elab_fail(e, label->loc, CODE_LABEL, NULL, "%.60s is no path for parameters", path);

@@ -139,13 +139,6 @@ static Datum namespace_field(Elab *e, const Expr *expr, const Namespace *space) 
     const Datum *found = frame_find_here(space->frame, expr->as.text);
     if (found)
         return *found;
-    // Networks of convolutions, which the language names and this version can't build.
-    static const char *const later[] = {"dcgan", "disc", "double", "resnet50"};
-    for (size_t i = 0; i < sizeof later / sizeof later[0] && strcmp(space->name, "nn") == 0; i++)
-        if (strcmp(later[i], expr->as.text) == 0)
-            return elab_fail(e, expr->loc, CODE_UNSUPPORTED, NULL,
-                             "this version has no nn.%s yet: it is made of convolutions",
-                             expr->as.text);
     const char **known;
     const int count = frame_names(space->frame, e->arena, &known);
     return elab_fail(e, expr->loc, CODE_FIELD, elab_suggest(e, expr->as.text, known, count),

@@ -128,12 +128,12 @@ static bool skip_blanks(Lexer *lx) {
     return ended && lx->depth == 0;
 }
 
-// The end of `a.0.{i}` when a colon follows it, else NULL.
+// The end of `layer{i}.0` when a colon follows it, else NULL.
 static const char *label_end(const Lexer *lx, const char *at) {
     at = skip_name(lx, at);
-    // Each round takes one more component: a name, a number, or {name}.
-    while (peek(lx, at) == '.') {
-        const char *part = at + 1;
+    // Each round takes a dot with what follows it, or a {name} that goes on without one.
+    while (peek(lx, at) == '.' || peek(lx, at) == '{') {
+        const char *part = at + (peek(lx, at) == '.');
         const char c = peek(lx, part);
         if (is_name_start(c)) {
             at = skip_name(lx, part);
@@ -143,7 +143,7 @@ static const char *label_end(const Lexer *lx, const char *at) {
             at = skip_name(lx, part + 1);
             if (peek(lx, at) != '}')
                 return NULL;
-            at++;
+            at = skip_name(lx, at + 1); // of stage{i}x
         } else {
             return NULL;
         }

@@ -112,24 +112,26 @@ bool parse_args(Parser *p, Args *out, TokenKind close) {
     return true;
 }
 
-// a.0.{i} as parts.
+// layer{i}.0 as pieces.
 static Label *label_parts(Parser *p, const char *text, Loc loc) {
     Label *label = arena_new(p->arena, Label);
     label->loc = loc;
-    // One part more than there are dots.
-    int count = 1;
+    // At each dot and each brace a piece ends.
+    int most = 1;
     for (const char *c = text; *c; c++)
-        count += *c == '.';
-    label->part = arena_array(p->arena, LabelPart, count);
-    while (label->count < count) {
-        const size_t length = strcspn(text, ".");
-        // The lexer has seen that the braces of {name} close around a name.
+        most += *c == '.' || *c == '{' || *c == '}';
+    label->part = arena_array(p->arena, LabelPart, most);
+    for (bool joined = false; *text;) {
         LabelPart *part = &label->part[label->count++];
         part->is_value = text[0] == '{';
-        part->text = part->is_value ? intern_span(p->names, text + 1, length - 2)
-                                    : intern_span(p->names, text, length);
-        // Behind the last part this is past the NUL, and is not read any more.
-        text += length + 1;
+        part->joined = joined;
+        // The lexer has seen that the braces of {name} close around a name.
+        const char *from = text + part->is_value;
+        const size_t length = strcspn(from, part->is_value ? "}" : ".{");
+        part->text = intern_span(p->names, from, length);
+        text = from + length + part->is_value;
+        joined = *text != '.';
+        text += !joined;
     }
     return label;
 }
