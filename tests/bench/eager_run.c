@@ -6,8 +6,9 @@
 // to none. Where PyTorch's operators are not ours, PyTorch's are taken:
 //   - bias: added by the product or convolution itself; views cost nothing, products' and
 //     attention's layouts never need copies, and no library asks for workspace;
-//   - relu in place, as vision models say it; its gradient reads its result, and masks of
-//     pointwise gradients exist only inside their kernels;
+//   - relu in place, as vision models say it, and its gradient reads its result; gradients of
+//     pointwise operators are one kernel each: masks, and values that one other pointwise gradient
+//     reads, exist only inside;
 //   - gradients of one value from several users: added into the first where it dies;
 //   - cross entropy: log_softmax and nll_loss. The logits die (no variable of the user's holds
 //     them), the log probabilities are kept, and going back there is nll_loss's gradient beside
@@ -35,11 +36,12 @@ typedef struct {
     const Module *m;
     const Graph *g;
     Arena *a;
-    const Value **root; // by value id: what a view looks at
-    const Value **mask; // by value id of a mask: the forward value its reader needs for it
-    const Value **relu; // by value id: the relu of it, which stands for it in gradients
-    int *last;          // by root's value id
-    int *tensor_of;     // by root's value id
+    const Value **root;  // by value id: what a view looks at
+    const Value **relu;  // by value id: the relu of it, which stands for it in gradients
+    const Node **reader; // by root's value id: one that reads it
+    int *reader_count;   // by root's value id: operators that read it, views not counted
+    int *last;           // by root's value id
+    int *tensor_of;      // by root's value id
     int tensor_count;
     EagerTensor *tensor;
     int *extra;          // by node index: a tensor made there that the graph doesn't know
@@ -52,39 +54,53 @@ static bool is_view(const Node *n) {
            n->op == OP_SLICE || n->op == OP_SPLIT;
 }
 
-// Bool pointwise results in the backward phase, made from forward values.
-static bool is_mask(const Node *n) {
-    return n->phase == PHASE_BACKWARD && op_info(n->op)->family == FAMILY_POINTWISE &&
-           n->result[0].type.dtype == DT_BOOL;
+static bool is_pointwise_gradient(const Node *n) {
+    return n->phase == PHASE_BACKWARD && op_info(n->op)->family == FAMILY_POINTWISE;
 }
 
-static void find_roots(Eager *e) {
+// Part of a gradient's kernel: no memory holds its result. What reads it reads its operands.
+static bool is_inside(const Eager *e, const Node *n) {
+    if (!is_pointwise_gradient(n))
+        return false;
+    const Value *v = &n->result[0];
+    const Node *reader = e->reader[v->id];
+    return v->type.dtype == DT_BOOL ||
+           (e->reader_count[v->id] == 1 && is_pointwise_gradient(reader) &&
+            type_count(&reader->result[0].type) == type_count(&v->type));
+}
+
+static void find_readers(Eager *e) {
     for (int i = 0; i < e->g->node_count; i++) {
         const Node *n = e->g->node[i];
         for (int r = 0; r < n->result_count; r++)
             e->root[n->result[r].id] = is_view(n) ? e->root[n->input[0]->id] : &n->result[r];
         if (n->op == OP_RELU && n->phase == PHASE_FORWARD)
             e->relu[e->root[n->input[0]->id]->id] = &n->result[0];
-        if (!is_mask(n))
-            continue;
-        // Of its operands the one that is a tensor: the other is a number.
-        for (int k = 0; k < n->input_count; k++) {
-            const Value *v = e->root[n->input[k]->id];
-            if (v->def->op == OP_CONSTANT)
-                continue;
-            const Value *through = e->mask[v->id] ? e->mask[v->id] : v;
-            e->mask[n->result[0].id] = e->relu[through->id] ? e->relu[through->id] : through;
+        for (int k = 0; k < n->input_count && !is_view(n); k++) {
+            const uint32_t id = e->root[n->input[k]->id]->id;
+            e->reader_count[id] += e->reader[id] != n;
+            e->reader[id] = n;
         }
     }
 }
 
-// The value a node really keeps alive by reading this operand.
-static const Value *read_value(const Eager *e, const Node *n, int input) {
+// The node at index i reads the value, or the values it is made of inside the kernel.
+static void read_value(Eager *e, const Node *n, int input, int i) {
     const Value *v = e->root[n->input[input]->id];
+    const Node *def = v->def;
     // The log probabilities stand for the logits: see add_extras.
     if (n->op == OP_CROSS_ENTROPY_GRAD && input == 0)
-        return NULL;
-    return e->mask[v->id] ? e->root[e->mask[v->id]->id] : v;
+        return;
+    if (is_inside(e, def)) {
+        for (int k = 0; k < def->input_count; k++)
+            read_value(e, def, k, i);
+        return;
+    }
+    // A mask is made of relu's result as well as of its operand.
+    if (n->result_count && n->result[0].type.dtype == DT_BOOL && is_inside(e, n) && e->relu[v->id])
+        v = e->root[e->relu[v->id]->id];
+    if (e->last[v->id] < i)
+        e->last[v->id] = i;
 }
 
 static bool is_gradient_reader(const Node *n) {
@@ -97,13 +113,8 @@ static void find_last_uses(Eager *e) {
         e->last[i] = -1;
     for (int i = 0; i < end; i++) {
         const Node *n = e->g->node[i];
-        if (is_view(n) || is_mask(n))
-            continue;
-        for (int k = 0; k < n->input_count; k++) {
-            const Value *v = read_value(e, n, k);
-            if (v)
-                e->last[v->id] = is_gradient_reader(n) || e->last[v->id] == end ? end : i;
-        }
+        for (int k = 0; k < n->input_count && !is_view(n) && !is_inside(e, n); k++)
+            read_value(e, n, k, is_gradient_reader(n) ? end : i);
     }
     for (int i = 0; i < e->g->result_count; i++)
         e->last[e->root[e->g->result[i].value->id]->id] = end;
@@ -134,7 +145,7 @@ static bool is_broadcast(const Value *v) {
 }
 
 static bool makes_biased(const Node *n) {
-    return n->op == OP_EINSUM || op_info(n->op)->lowering == LOWER_PRODUCT;
+    return n->op == OP_EINSUM || n->op == OP_CONV2D;
 }
 
 // The operand that PyTorch would write over, or NO_TENSOR.
@@ -175,9 +186,9 @@ static void add_extras(Eager *e, const Node *n, int at) {
 
 // Nothing of the update phase is a tensor of its own: scalars are Python's numbers, updates are in
 // place.
-static bool has_tensors(const Node *n) {
+static bool has_tensors(const Eager *e, const Node *n) {
     return n->phase != PHASE_UPDATE && n->op != OP_STATE && n->op != OP_CONSTANT && !is_view(n) &&
-           !is_mask(n);
+           !is_inside(e, n);
 }
 
 static void find_tensors(Eager *e) {
@@ -189,7 +200,7 @@ static void find_tensors(Eager *e) {
         for (int r = 0; r < n->result_count; r++) {
             const Value *v = &n->result[r];
             e->tensor_of[v->id] = NO_TENSOR;
-            if (!has_tensors(n) || (n->op == OP_CROSS_ENTROPY && r == 1))
+            if (!has_tensors(e, n) || (n->op == OP_CROSS_ENTROPY && r == 1))
                 continue;
             const int old = r == 0 ? overwritten(e, n, i) : NO_TENSOR;
             if (old != NO_TENSOR) {
@@ -214,8 +225,9 @@ static Eager *eager_create(const Module *m, const Graph *g, Arena *a) {
     const int nodes = g->node_count + 1;
     *e = (Eager){.m = m, .g = g, .a = a};
     e->root = arena_array(a, const Value *, values);
-    e->mask = arena_array(a, const Value *, values);
     e->relu = arena_array(a, const Value *, values);
+    e->reader = arena_array(a, const Node *, values);
+    e->reader_count = arena_array(a, int, values);
     e->last = arena_array(a, int, values);
     e->tensor_of = arena_array(a, int, values);
     // Results, and at most one extra a node.
@@ -224,7 +236,7 @@ static Eager *eager_create(const Module *m, const Graph *g, Arena *a) {
     e->extra = arena_array(a, int, nodes);
     e->temporary = arena_array(a, uint64_t, nodes);
     e->made_begin = arena_array(a, int, nodes + 1);
-    find_roots(e);
+    find_readers(e);
     find_last_uses(e);
     find_tensors(e);
     return e;
