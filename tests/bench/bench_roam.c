@@ -6,6 +6,7 @@
 //   fused   our kernels in program order, in the same allocator
 //   xla     (b) our kernels in the best of XLA's three orders, packed by best-fit decreasing
 //   greedy  (c) our kernels in greedy list order, packed greedily by size
+//   model   (d) our kernels in the order of MODeL's integer program, bounded by its default work
 //   ours    (e) our kernels, order and layout as plimc chooses them
 //   bound   bytes that no order of our kernels can go below
 // All plan the same computation: one micro-batch, f32, AdamW without clipping. Our kernels are what
@@ -13,6 +14,7 @@
 // schedule that computes them again too early is worse off for it, so (b) and (c) are also tried
 // without pass recompute, and the better plan is taken.
 #include "frontend/frontend.h"
+#include "passes/memory/order_mip.h"
 #include "passes/memory/order_problem.h"
 #include "passes/memory/pack.h"
 #include "passes/pipeline.h"
@@ -193,18 +195,31 @@ static void apply_order(Graph *g, const Ordering *o, const int *order) {
     CHECK(count == g->node_count);
 }
 
-// Orders the step as asked (which < 0: as it stands), and makes the plan.
-static void plan_in_order(Bench *b, int which, Arena *a) {
+// Beside the baselines.
+enum { IN_PROGRAM_ORDER = -1, BY_MODEL = -2 };
+
+// Orders the step as asked, and makes the plan. False where there is no answer.
+static bool plan_in_order(Bench *b, int which, Arena *a) {
     for (int i = 0; i < b->m->entry_count; i++)
         CHECK(tasks_gather(b->m->entry[i], a));
     const Ordering o = ordering_create(b, a);
-    int *order = arena_array(a, int, o.problem.og->task_count + 1);
-    if (which >= 0)
-        baseline_order(o.problem.og, (BaselineOrder)which, a, order);
-    else
-        order_program(o.problem.og, order);
+    int *made = arena_array(a, int, o.problem.og->task_count + 1);
+    const int *order = made;
+    if (which >= 0) {
+        baseline_order(o.problem.og, (BaselineOrder)which, a, made);
+    } else if (which == IN_PROGRAM_ORDER) {
+        order_program(o.problem.og, made);
+    } else {
+        const OrderMipProblem problem = {.og = o.problem.og, .name = "order"};
+        OrderMipAnswer answer;
+        order_mip_solve(&problem, 1, 1, a, &answer);
+        order = answer.order;
+    }
+    if (!order)
+        return false;
     apply_order(b->train, &o, order);
     run_passes(b, "lower", "schedule");
+    return true;
 }
 
 // Packs the plan by best-fit decreasing: the better of XLA's two orders, or by size alone.
@@ -272,7 +287,7 @@ static void bench_fused(const Request *r) {
     Bench *b = bench_create(r);
     Arena *a = arena_create();
     run_passes(b, "chunk", "fuse");
-    plan_in_order(b, -1, a);
+    CHECK(plan_in_order(b, IN_PROGRAM_ORDER, a));
     Needs needs = {0};
     const CachingStats step = cache_buffers(b->cx.plan, false, a, &needs);
     const CachingStats all = cache_buffers(b->cx.plan, true, a, &needs);
@@ -280,8 +295,7 @@ static void bench_fused(const Request *r) {
 }
 
 // The lowest of the orders, with and without values computed again, by what the packed plan needs.
-static void bench_orders(const Request *r, const BaselineOrder *which, int count,
-                         bool by_time_too) {
+static void bench_orders(const Request *r, const int *which, int count, bool by_time_too) {
     static const char *const name[] = {"list", "depth first", "post-order", "greedy list"};
     Needs best = {.height = UINT64_MAX};
     double order_seconds = 0, layout_seconds = 0;
@@ -292,17 +306,22 @@ static void bench_orders(const Request *r, const BaselineOrder *which, int count
         run_passes(b, "chunk", again ? "recompute" : "legalize");
         run_passes(b, "fuse", "fuse");
         const double start = seconds();
-        plan_in_order(b, (int)which[i % count], a);
+        if (!plan_in_order(b, which[i % count], a))
+            continue;
         const double ordered = seconds();
         Needs needs = pack_best_fit(b->cx.plan, by_time_too, a);
         order_seconds += ordered - start;
         layout_seconds += seconds() - ordered;
-        needs.how = arena_format(a, "%s, %s%s", name[which[i % count]], needs.how,
-                                 again ? "" : ", nothing computed again");
+        needs.how =
+            arena_format(a, "%s, %s%s", which[0] == BY_MODEL ? "MODeL" : name[which[i % count]],
+                         needs.how, again ? "" : ", nothing computed again");
         if (needs.height < best.height)
             best = needs;
     }
-    print_needs(&best, order_seconds, layout_seconds);
+    if (best.height == UINT64_MAX)
+        printf("\"arena\": null");
+    else
+        print_needs(&best, order_seconds, layout_seconds);
 }
 
 // Peak resident memory of the process in bytes.
@@ -393,8 +412,8 @@ static bool read_request(int argc, char **argv, Request *r) {
 }
 
 int main(int argc, char **argv) {
-    static const BaselineOrder xla[] = {XLA_LIST, XLA_DEPTH_FIRST, XLA_POST_ORDER};
-    static const BaselineOrder greedy[] = {GREEDY_LIST};
+    static const int xla[] = {XLA_LIST, XLA_DEPTH_FIRST, XLA_POST_ORDER};
+    static const int greedy[] = {GREEDY_LIST}, model[] = {BY_MODEL};
     Request r = {.options = {.target = "cpu:x86-64-v3", .precision = "f32"}};
     if (!read_request(argc, argv, &r)) {
         fprintf(stderr, "usage: bench_roam MODEL.plim --way WAY [--config NAME] [-D NAME=VALUE]\n");
@@ -409,6 +428,8 @@ int main(int argc, char **argv) {
         bench_orders(&r, xla, 3, true);
     } else if (strcmp(r.way, "greedy") == 0) {
         bench_orders(&r, greedy, 1, false);
+    } else if (strcmp(r.way, "model") == 0) {
+        bench_orders(&r, model, 1, false);
     } else if (strcmp(r.way, "ours") == 0) {
         bench_ours(&r);
     } else if (strcmp(r.way, "bound") == 0) {

@@ -8,11 +8,12 @@
 //     attention's layouts never need copies, and no library asks for workspace;
 //   - relu in place, as vision models say it, and its gradient reads its result; gradients of
 //     pointwise operators are one kernel each: masks, and values that one other pointwise gradient
-//     reads, exist only inside;
+//     reads, exist only inside. Random numbers of dropout exist only inside its kernel;
 //   - gradients of one value from several users: added into the first where it dies;
 //   - cross entropy: log_softmax and nll_loss. The logits die (no variable of the user's holds
 //     them), the log probabilities are kept, and going back there is nll_loss's gradient beside
 //     log_softmax's;
+//   - max pooling: its indices are kept, 8 bytes each;
 //   - an embedding's gradient: zeros of the table's size, then added to what is there;
 //   - the optimizer updates everything in place without temporaries (fused = True).
 // Where there was a choice it was made in PyTorch's favour. Cost: linear, and the allocator's.
@@ -54,12 +55,18 @@ static bool is_view(const Node *n) {
            n->op == OP_SLICE || n->op == OP_SPLIT;
 }
 
+static bool is_relu(const Node *n) {
+    return (n->op == OP_RELU || n->op == OP_RELU6) && n->phase == PHASE_FORWARD;
+}
+
 static bool is_pointwise_gradient(const Node *n) {
     return n->phase == PHASE_BACKWARD && op_info(n->op)->family == FAMILY_POINTWISE;
 }
 
 // Part of a gradient's kernel: no memory holds its result. What reads it reads its operands.
 static bool is_inside(const Eager *e, const Node *n) {
+    if (n->op == OP_MAX_POOL_INDEX || n->op == OP_RANDOM_UNIFORM)
+        return true;
     if (!is_pointwise_gradient(n))
         return false;
     const Value *v = &n->result[0];
@@ -74,7 +81,7 @@ static void find_readers(Eager *e) {
         const Node *n = e->g->node[i];
         for (int r = 0; r < n->result_count; r++)
             e->root[n->result[r].id] = is_view(n) ? e->root[n->input[0]->id] : &n->result[r];
-        if (n->op == OP_RELU && n->phase == PHASE_FORWARD)
+        if (is_relu(n))
             e->relu[e->root[n->input[0]->id]->id] = &n->result[0];
         for (int k = 0; k < n->input_count && !is_view(n); k++) {
             const uint32_t id = e->root[n->input[k]->id]->id;
@@ -150,8 +157,10 @@ static bool makes_biased(const Node *n) {
 
 // The operand that PyTorch would write over, or NO_TENSOR.
 static int overwritten(const Eager *e, const Node *n, int at) {
-    if (n->op == OP_RELU && n->phase == PHASE_FORWARD)
+    if (is_relu(n))
         return dying(e, n, 0, at);
+    if (n->op == OP_SELECT && n->phase == PHASE_FORWARD) // dropout scales and selects in one
+        return dying(e, n, 1, at);
     if (n->op == OP_EINSUM_ADD || n->op == OP_SCATTER_ADD)
         return dying(e, n, 0, at);
     if (n->op != OP_ADD)
@@ -166,17 +175,29 @@ static int overwritten(const Eager *e, const Node *n, int at) {
     return NO_TENSOR;
 }
 
-// Log probabilities live from cross_entropy to its gradient.
+// Whether the node is the gradient for which an operator keeps something beside its result.
+static bool needs_extra(const Node *n, const Node *forward) {
+    if (forward->op == OP_CROSS_ENTROPY)
+        return n->op == OP_CROSS_ENTROPY_GRAD && n->input[0] == forward->input[0];
+    const Node *index = n->op == OP_MAX_POOL_GRAD ? n->input[0]->def : NULL;
+    return index && index->op == OP_MAX_POOL_INDEX && index->input[0] == forward->input[0];
+}
+
+// Log probabilities, or indices: they live until the last gradient that reads them.
+static void add_extra(Eager *e, int at, uint64_t bytes) {
+    int last = at;
+    for (int i = at; i < e->g->node_count; i++)
+        if (needs_extra(e->g->node[i], e->g->node[at]))
+            last = i;
+    e->extra[at] = tensor_add(e, bytes, last);
+}
+
 static void add_extras(Eager *e, const Node *n, int at) {
-    if (n->op == OP_CROSS_ENTROPY) {
-        int last = at;
-        for (int i = at; i < e->g->node_count; i++) {
-            const Node *user = e->g->node[i];
-            if (user->op == OP_CROSS_ENTROPY_GRAD && user->input[0] == n->input[0])
-                last = i;
-        }
-        e->extra[at] = tensor_add(e, type_bytes(&n->input[0]->type), last);
-    }
+    enum { INDEX_BYTES = 8 };
+    if (n->op == OP_CROSS_ENTROPY)
+        add_extra(e, at, type_bytes(&n->input[0]->type));
+    if (n->op == OP_MAX_POOL)
+        add_extra(e, at, INDEX_BYTES * (uint64_t)type_count(&n->result[0].type));
     if (n->op == OP_CROSS_ENTROPY_GRAD)
         e->temporary[at] = type_bytes(&n->result[0].type);
     if (n->op == OP_SCATTER_ADD && n->input[0]->def->op != OP_CONSTANT &&
