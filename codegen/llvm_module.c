@@ -28,6 +28,9 @@ bool llvm_module_add(LlvmBuild *b, const Kernel *k) {
     case KERNEL_PRODUCT:
         llvm_emit_product(b, k, fn);
         break;
+    case KERNEL_CONVOLUTION:
+        llvm_emit_convolution(b, k);
+        break;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
         llvm_emit_attention(b, k, fn);

@@ -9,6 +9,7 @@
 // including the return: the caller calls llvm_function_end. What can't be printed is told to
 // llvm_unsupported.
 void llvm_emit_product(LlvmBuild *b, const Kernel *k, LLVMValueRef fn);
+void llvm_emit_convolution(LlvmBuild *b, const Kernel *k);
 // KERNEL_ATTENTION and KERNEL_ATTENTION_GRAD.
 void llvm_emit_attention(LlvmBuild *b, const Kernel *k, LLVMValueRef fn);
 

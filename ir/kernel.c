@@ -224,6 +224,8 @@ int64_t kernel_tiles(const Kernel *k) {
     case KERNEL_PRODUCT:
         return size_times(size_times(p->batch[0], p->batch[1]),
                           size_times(ceil_div(p->m, p->tile_m), ceil_div(p->n, p->tile_n)));
+    case KERNEL_CONVOLUTION:
+        return convolution_layout(&k->convolution).tiles;
     case KERNEL_ATTENTION:
         return size_times(size_times(t->batch, t->heads), ceil_div(t->queries, KERNEL_QUERY_BLOCK));
     case KERNEL_ATTENTION_GRAD:
@@ -242,6 +244,8 @@ size_t kernel_workspace(const Kernel *k) {
         if (k->product.library != PRODUCT_OWN)
             return k->product.workspace;
         return layout_bytes(product_layout(&k->product).floats);
+    case KERNEL_CONVOLUTION:
+        return layout_bytes(convolution_layout(&k->convolution).floats);
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
         return layout_bytes(attention_layout(&k->attention, k->kind).floats);
@@ -254,6 +258,7 @@ int kernel_operand_count(const Kernel *k) {
     case KERNEL_SCALAR:
         return k->operand_count;
     case KERNEL_PRODUCT:
+    case KERNEL_CONVOLUTION:
         return 3;
     case KERNEL_ATTENTION:
         return k->attention.offset ? 6 : 5;
@@ -273,6 +278,8 @@ Access kernel_access(const Kernel *k, int operand) {
             return ACCESS_READ;
         // c += reads what is there.
         return k->product.accumulate ? ACCESS_UPDATE : ACCESS_WRITE;
+    case KERNEL_CONVOLUTION:
+        return operand < 2 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION:
         // q, k, v | out, lse | offset
         return operand < 3 || operand == 5 ? ACCESS_READ : ACCESS_WRITE;
@@ -290,6 +297,8 @@ DType kernel_dtype(const Kernel *k, int operand) {
         return k->operand[operand].dtype;
     case KERNEL_PRODUCT:
         return operand == 0 ? k->product.a : operand == 1 ? k->product.b : k->product.c;
+    case KERNEL_CONVOLUTION:
+        return k->convolution.dtype[operand];
     case KERNEL_ATTENTION:
         if (operand == 5) // the offset
             return DT_I32;
@@ -352,6 +361,8 @@ int64_t kernel_span(const Kernel *k, int operand) {
         return scalar_span(k, operand);
     case KERNEL_PRODUCT:
         return product_span(&k->product, operand);
+    case KERNEL_CONVOLUTION:
+        return convolution_span(&k->convolution, operand);
     case KERNEL_ATTENTION:
         if (operand == 5) // the offset
             return 1;
@@ -409,6 +420,15 @@ static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
         memcpy(out + 16, p->b_stride, sizeof p->b_stride);
         memcpy(out + 20, p->c_stride, sizeof p->c_stride);
         out[24] = (int64_t)p->workspace;
+        return;
+    }
+    if (k->kind == KERNEL_CONVOLUTION) {
+        // 0..5 types and strides, then the sizes.
+        const ConvolutionKernel *c = &k->convolution;
+        const int64_t n[6] = {c->part,     c->dtype[0], c->dtype[1],
+                              c->dtype[2], c->x_stride, c->y_stride};
+        memcpy(out, n, sizeof n);
+        memcpy(out + 6, &c->shape, sizeof c->shape);
         return;
     }
     // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits, 35 the offset.

@@ -1,12 +1,13 @@
 // The kernel IR: one kernel, described once, target-neutral; the printers in codegen/ make machine code.
 //
-// Four kinds share one calling convention and one text form:
+// Five kinds share one calling convention and one text form:
 //  - SCALAR: a flat program of scalar operations in single static assignment over an index space. The last
 //    dim is the column, the others together are the rows. Reductions run along the columns of a row
 //    (KERNEL_ROWS; a program may have several, one after another: layer norm, softmax) or down the rows of
 //    a column (KERNEL_COLUMNS: bias gradients). The printers find the loops: an operation whose operands
 //    are all reductions, constants or loads with column stride 0 is computed once a row.
 //  - PRODUCT: c[b0,b1,m,n] (+)= sum_k a[b0,b1,m,k] b[b0,b1,k,n], any strides.
+//  - CONVOLUTION: y, dx or dw of a convolution of images.
 //  - ATTENTION, ATTENTION_GRAD: the flash templates; never hold s x s.
 // Everything about shapes, strides and types is a compile-time constant; base addresses and the 64-bit
 // immediates come with each call, so equal kernels are shared however many layers there are.
@@ -24,7 +25,13 @@
 
 enum { KERNEL_DIMS_MAX = 8, KERNEL_OPERANDS_MAX = 24, KERNEL_LANES = 16, KERNEL_INSTRS_MAX = 4096 };
 
-typedef enum { KERNEL_SCALAR, KERNEL_PRODUCT, KERNEL_ATTENTION, KERNEL_ATTENTION_GRAD } KernelKind;
+typedef enum {
+    KERNEL_SCALAR,
+    KERNEL_PRODUCT,
+    KERNEL_CONVOLUTION,
+    KERNEL_ATTENTION,
+    KERNEL_ATTENTION_GRAD
+} KernelKind;
 typedef enum { KERNEL_ROWS, KERNEL_COLUMNS } KernelAxis;
 typedef enum { ACCESS_READ, ACCESS_WRITE, ACCESS_UPDATE } Access; // UPDATE reads, then writes the same element
 
@@ -97,6 +104,28 @@ typedef struct {
     size_t workspace;          // bytes per worker
 } ProductKernel;
 
+// y [batch, groups x out, result] of x [batch, groups x in, size] and w [groups x out, in, kernel].
+// Pairs are height, width.
+typedef struct {
+    int64_t batch, groups;
+    int64_t in, out; // channels of one group
+    int64_t size[2], kernel[2], result[2];
+    int64_t stride[2], dilation[2]; // at least 1
+    int64_t before[2], after[2];    // zeros around x
+} Convolution;
+
+// Which of x, w and y is computed of the other two.
+typedef enum { CONVOLVE_X, CONVOLVE_W, CONVOLVE_Y } ConvolutionPart;
+
+// Operands: CONVOLVE_Y: x, w, y. CONVOLVE_X: y, w, x. CONVOLVE_W: x, y, w. Images are dense but for
+// the step from one to the next; w is dense.
+typedef struct {
+    ConvolutionPart part;          // the last operand
+    DType dtype[3];                // of the operands, f32 or bf16; sums are f32
+    Convolution shape;
+    int64_t x_stride, y_stride;    // elements from one image to the next
+} ConvolutionKernel;
+
 // ATTENTION operands: q, k, v, out, lse, and with `offset` an i32. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv.
 // Strides in elements for batch, head, position; the head dim is contiguous. lse is [b,h,s], dense f32.
 typedef struct {
@@ -126,6 +155,7 @@ typedef struct {
     KInstr *instr;
     // the templates
     ProductKernel product;
+    ConvolutionKernel convolution;
     AttentionKernel attention;
 } Kernel;
 
@@ -156,7 +186,7 @@ bool kernel_reduces(const Kernel *k, bool *after);
 //  - COLUMNS: all rows, 64 columns.
 void kernel_tile_shape(const Kernel *k, int64_t *rows, int64_t *columns);
 // Independent tasks of a call, and bytes of workspace a worker needs. PRODUCT: (batch0, batch1, m block,
-// n block), row-major. ATTENTION: (batch, head, block of KERNEL_QUERY_BLOCK queries), row-major.
+// n block), row-major. CONVOLUTION: ir/template_layout.h. ATTENTION: (batch, head, block of KERNEL_QUERY_BLOCK queries), row-major.
 // ATTENTION_GRAD: (batch, group), row-major.
 enum { KERNEL_QUERY_BLOCK = 64 };
 int64_t kernel_tiles(const Kernel *k);
@@ -233,6 +263,7 @@ void kb_set_source(KernelBuilder *kb, KSourceFn fn, void *user);
 Kernel *kernel_finish(KernelBuilder *kb);
 // Template kernels.
 Kernel *kernel_product(Arena *a, const ProductKernel *p);
+Kernel *kernel_convolution(Arena *a, const ConvolutionKernel *p);
 Kernel *kernel_attention(Arena *a, KernelKind kind, const AttentionKernel *p);
 
 #endif

@@ -427,6 +427,14 @@ Kernel *kernel_product(Arena *a, const ProductKernel *p) {
     return k;
 }
 
+Kernel *kernel_convolution(Arena *a, const ConvolutionKernel *p) {
+    Kernel *k = arena_new(a, Kernel);
+    k->name = "k";
+    k->kind = KERNEL_CONVOLUTION;
+    k->convolution = *p;
+    return k;
+}
+
 Kernel *kernel_attention(Arena *a, KernelKind kind, const AttentionKernel *p) {
     CHECK(kind == KERNEL_ATTENTION || kind == KERNEL_ATTENTION_GRAD);
     Kernel *k = arena_new(a, Kernel);

@@ -4,6 +4,7 @@
 #include "ir/kernel_size.h"
 
 #include "ir/check.h"
+#include "ir/convolution.h"
 
 int64_t size_times(int64_t a, int64_t b) {
     int64_t out;
@@ -133,6 +134,8 @@ int64_t kernel_flops(const Kernel *k) {
     case KERNEL_PRODUCT:
         return size_times(size_times(2 * p->batch[0], p->batch[1]),
                           size_times(size_times(p->m, p->n), p->k));
+    case KERNEL_CONVOLUTION:
+        return convolution_flops(&k->convolution.shape);
     case KERNEL_ATTENTION: // Scores and weighted values
         width = size_times(2, t->dim_qk + t->dim_v);
         return size_times(kernel_pairs(t), width);
@@ -170,6 +173,8 @@ int64_t kernel_bytes(const Kernel *k) {
                 : o == 1 ? size_times(p->k, p->n)
                          : size_times(p->m, p->n);
             n = size_times(n, size_times(p->batch[0], p->batch[1]));
+        } else if (k->kind == KERNEL_CONVOLUTION) {
+            n = convolution_elements(&k->convolution, o);
         } else if (k->kind == KERNEL_ATTENTION && o == 5) {
             n = 1; // the offset
         } else {

@@ -6,7 +6,9 @@
 #include "ir/kernel.h"
 
 #include "ir/check.h"
+#include "ir/convolution.h"
 #include "ir/evaluate.h"
+#include "ir/kernel_size.h"
 
 #include <math.h>
 #include <string.h>
@@ -500,6 +502,30 @@ static void interpret_attention_grad(const AttentionKernel *t, void *const *oper
     }
 }
 
+// Summed in f64, rounded once.
+static void interpret_convolution(const ConvolutionKernel *k, void *const *operand) {
+    const int64_t terms = convolution_flops(&k->shape) / 2, count = convolution_span(k, 2);
+    Arena *a = arena_create();
+    double *sum = arena_array(a, double, count);
+    const ConvolutionPart first = convolution_operand(k, 0), second = convolution_operand(k, 1);
+    for (int64_t t = 0; t < terms; t++) {
+        int64_t at[3];
+        if (!convolution_term(&k->shape, k->x_stride, k->y_stride, t, at))
+            continue;
+        sum[at[k->part]] += element_load(k->dtype[0], operand[0], at[first]) *
+                            element_load(k->dtype[1], operand[1], at[second]);
+    }
+    // What lies between images is left alone.
+    const int64_t elements = convolution_elements(k, 2), batch = k->shape.batch;
+    const bool weights = k->part == CONVOLVE_W;
+    const int64_t images = weights ? 1 : batch, one = elements / images;
+    const int64_t step = k->part == CONVOLVE_X ? k->x_stride : k->y_stride;
+    for (int64_t n = 0; n < images; n++)
+        for (int64_t i = 0; i < one; i++)
+            element_store(k->dtype[2], operand[2], n * step + i, sum[n * step + i]);
+    arena_release(a);
+}
+
 void kernel_interpret(const Kernel *k, void *const *operand, const int64_t *imm) {
     switch (k->kind) {
     case KERNEL_SCALAR:
@@ -507,6 +533,9 @@ void kernel_interpret(const Kernel *k, void *const *operand, const int64_t *imm)
         return;
     case KERNEL_PRODUCT:
         interpret_product(&k->product, operand);
+        return;
+    case KERNEL_CONVOLUTION:
+        interpret_convolution(&k->convolution, operand);
         return;
     case KERNEL_ATTENTION:
         interpret_attention(&k->attention, operand);

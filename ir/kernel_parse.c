@@ -434,6 +434,36 @@ static bool read_attention(Reader *r, Kernel *k) {
     return expect(r, "}");
 }
 
+// Fields in the order of put_convolution.
+static bool read_convolution(Reader *r, ConvolutionKernel *k) {
+    Convolution *c = &k->shape;
+    int64_t stride[2];
+    if (!expect(r, "{") || !expect(r, "result"))
+        return false;
+    const int part = read_word(r, kernel_part_words, 3, "x, w or y");
+    if (part < 0 || !expect(r, "dtypes"))
+        return false;
+    k->part = (ConvolutionPart)part;
+    for (int i = 0; i < 3; i++)
+        if (!read_dtype(r, &k->dtype[i]))
+            return false;
+#define N(field)                                                                                   \
+    if (!read_field(r, #field, DIM_MAX, &c->field))                                                \
+        return false;
+    CONVOLUTION_NUMBERS(N)
+#undef N
+#define P(field)                                                                                   \
+    if (!read_strides(r, #field, 2, c->field))                                                     \
+        return false;
+    CONVOLUTION_PAIRS(P)
+#undef P
+    if (!read_strides(r, "strides", 2, stride))
+        return false;
+    k->x_stride = stride[0];
+    k->y_stride = stride[1];
+    return expect(r, "}");
+}
+
 // The name becomes a symbol in generated code, hence letters, digits and _ only.
 static bool read_name(Reader *r, Kernel *k) {
     const Word w = next(r);
@@ -452,7 +482,7 @@ static bool read_kernel(Reader *r, Kernel *k) {
         return false;
     // rows and columns are the two axes of a scalar kernel.
     const int kind = read_word(r, kernel_kind_words, WORD_KINDS,
-                               "rows, columns, product, attention or attention_grad");
+                               "rows, columns, product, convolution, attention or attention_grad");
     switch (kind) {
     case WORD_ROWS:
     case WORD_COLUMNS:
@@ -462,6 +492,9 @@ static bool read_kernel(Reader *r, Kernel *k) {
     case WORD_PRODUCT:
         k->kind = KERNEL_PRODUCT;
         return read_product(r, &k->product);
+    case WORD_CONVOLUTION:
+        k->kind = KERNEL_CONVOLUTION;
+        return read_convolution(r, &k->convolution);
     case WORD_ATTENTION:
     case WORD_ATTENTION_GRAD:
         k->kind = kind == WORD_ATTENTION ? KERNEL_ATTENTION : KERNEL_ATTENTION_GRAD;

@@ -142,6 +142,22 @@ static void put_attention(Sink *s, const Kernel *k) {
 #undef S
 }
 
+static void put_convolution(Sink *s, const ConvolutionKernel *k) {
+    const Convolution *c = &k->shape;
+    put(s, " convolution {\n  result %s\n  dtypes %s %s %s\n", kernel_part_words[k->part],
+        dtype_name(k->dtype[0]), dtype_name(k->dtype[1]), dtype_name(k->dtype[2]));
+#define N(field) put(s, "  " #field " %lld\n", (long long)c->field);
+    CONVOLUTION_NUMBERS(N)
+#undef N
+#define P(field)                                                                                   \
+    put(s, "  " #field " ");                                                                       \
+    put_list(s, 2, c->field);                                                                      \
+    put(s, "\n");
+    CONVOLUTION_PAIRS(P)
+#undef P
+    put(s, "  strides [%lld, %lld]\n", (long long)k->x_stride, (long long)k->y_stride);
+}
+
 char *kernel_text(const Kernel *k, Arena *a) {
     // Text that was outgrown stays in the arena until it is released.
     Sink s = {.arena = a};
@@ -150,6 +166,8 @@ char *kernel_text(const Kernel *k, Arena *a) {
         put_scalar(&s, k);
     else if (k->kind == KERNEL_PRODUCT)
         put_product(&s, &k->product);
+    else if (k->kind == KERNEL_CONVOLUTION)
+        put_convolution(&s, &k->convolution);
     else
         put_attention(&s, k);
     put(&s, "}\n");

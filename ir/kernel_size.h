@@ -20,4 +20,10 @@ typedef struct {
 // operand as in ir/kernel.h: q, k, v, out, lse, dout, dq, dk, dv.
 AttentionOperand kernel_attention_operand(const AttentionKernel *t, int operand);
 
+// Which of x, w and y an operand of the convolution template is; its elements, and the span that
+// they lie in.
+ConvolutionPart convolution_operand(const ConvolutionKernel *k, int operand);
+int64_t convolution_elements(const ConvolutionKernel *k, int operand);
+int64_t convolution_span(const ConvolutionKernel *k, int operand);
+
 #endif

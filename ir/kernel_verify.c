@@ -7,6 +7,7 @@
 // one place twice, and what a call stores to an operand is loaded from it only before.
 #include "ir/kernel.h"
 
+#include "ir/convolution.h"
 #include <math.h>
 
 enum {
@@ -289,6 +290,55 @@ static bool product_good(Verifier *v) {
     return spans_good(v);
 }
 
+// Positions and offsets within a tile have 32 bits in generated code.
+static bool convolution_good(Verifier *v) {
+    const ConvolutionKernel *k = &v->k->convolution;
+    const Convolution *c = &k->shape;
+    const int64_t sizes[14] = {c->batch,     c->groups,    c->in,          c->out,
+                               c->size[0],   c->size[1],   c->kernel[0],   c->kernel[1],
+                               c->stride[0], c->stride[1], c->dilation[0], c->dilation[1],
+                               c->result[0], c->result[1]};
+    const int64_t padding[4] = {c->before[0], c->before[1], c->after[0], c->after[1]};
+    if ((unsigned)k->part > CONVOLVE_Y || !dtype_is_float(k->dtype[0]) ||
+        !dtype_is_float(k->dtype[1]) || !dtype_is_float(k->dtype[2]))
+        return diag_error(v->d, v->loc, P_TEMPLATE, "convolution %s: operands are f32 or bf16",
+                          v->k->name);
+    bool good = in_range(sizes, 14, 1, DIM_MAX) && in_range(padding, 4, 0, CONVOLUTION_MAX) &&
+                in_range(c->kernel, 2, 1, CONVOLUTION_MAX) &&
+                in_range(c->stride, 2, 1, CONVOLUTION_MAX) &&
+                in_range(c->dilation, 2, 1, CONVOLUTION_MAX) &&
+                in_range(&k->x_stride, 1, 0, DIM_MAX) && in_range(&k->y_stride, 1, 0, DIM_MAX);
+    for (int i = 0; good && i < 2; i++)
+        good = c->result[i] == convolution_result(c->size[i], c->kernel[i], c->stride[i],
+                                                  c->before[i] + c->after[i], c->dilation[i]);
+    // An image of each side, its batch and the weights must be tensors that could exist; images of
+    // the result don't overlap.
+    int64_t x, y, w;
+    good = good && block_good(c->size[0], c->size[1]) && block_good(c->result[0], c->result[1]) &&
+           block_good(c->kernel[0], c->kernel[1]) && block_good(c->groups, c->in) &&
+           block_good(c->groups, c->out);
+    good = good && count_mul(c->groups * c->in, c->size[0] * c->size[1], &x) &&
+           count_mul(c->groups * c->out, c->result[0] * c->result[1], &y) &&
+           count_mul(c->groups * c->out, c->kernel[0] * c->kernel[1], &w) && x <= DIM_MAX &&
+           y <= DIM_MAX && w <= DIM_MAX && block_good(w, c->in);
+    if (!good)
+        return diag_error(v->d, v->loc, P_TEMPLATE, "convolution %s: sizes that don't fit",
+                          v->k->name);
+    const int64_t result = k->part == CONVOLVE_X ? x : y;
+    const int64_t step = k->part == CONVOLVE_X ? k->x_stride : k->y_stride;
+    if (k->part != CONVOLVE_W && c->batch > 1 && step < result)
+        return diag_error(v->d, v->loc, P_TEMPLATE, "convolution %s: images of the result overlap",
+                          v->k->name);
+    if (!block_good(c->batch, k->x_stride) || !block_good(c->batch, k->y_stride))
+        return diag_error(v->d, v->loc, P_TEMPLATE, "convolution %s: strides that don't fit",
+                          v->k->name);
+    if (c->size[0] * c->size[1] >= CONVOLUTION_PIXELS_MAX ||
+        c->result[0] * c->result[1] >= CONVOLUTION_PIXELS_MAX)
+        return diag_error(v->d, v->loc, P_TEMPLATE, "convolution %s: an image has 2^28 pixels",
+                          v->k->name);
+    return spans_good(v);
+}
+
 // Sizes first, then what is computed from them: blocks in workspaces, strides, spans.
 static bool attention_good(Verifier *v) {
     const AttentionKernel *t = &v->k->attention;
@@ -335,6 +385,8 @@ bool kernel_verify(const Kernel *k, Diag *d, Loc loc) {
         return scalar_good(&v);
     case KERNEL_PRODUCT:
         return product_good(&v);
+    case KERNEL_CONVOLUTION:
+        return convolution_good(&v);
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
         return attention_good(&v);

@@ -18,14 +18,13 @@
 
 #include <string.h>
 
-// Numbers of x, w and y in what follows.
-enum { PART_X, PART_W, PART_Y, PARTS };
+enum { PARTS = 3 };
 
-// Which operand is which; the part that is missing is the result.
-static void node_parts(const Node *n, int part[3]) {
-    static const int forward[] = {PART_X, PART_W, PART_Y}, input[] = {PART_Y, PART_W, PART_X},
-                     weight[] = {PART_X, PART_Y, PART_W};
-    const int *from = n->op == OP_CONV2D ? forward : n->op == OP_CONV2D_INPUT_GRAD ? input : weight;
+void convolution_parts(const Node *n, ConvolutionPart part[3]) {
+    static const ConvolutionPart y[] = {CONVOLVE_X, CONVOLVE_W, CONVOLVE_Y},
+                                 x[] = {CONVOLVE_Y, CONVOLVE_W, CONVOLVE_X},
+                                 w[] = {CONVOLVE_X, CONVOLVE_Y, CONVOLVE_W};
+    const ConvolutionPart *from = n->op == OP_CONV2D ? y : n->op == OP_CONV2D_INPUT_GRAD ? x : w;
     memcpy(part, from, 3 * sizeof *part);
 }
 
@@ -79,7 +78,7 @@ static bool read_settings(const Node *n, Convolution *c, Diag *d) {
 // Sizes that stand in the parts given; the third part's are filled in. NULL where they agree, else
 // what does not.
 static const char *find_sizes(const Type *const part[PARTS], Convolution *c) {
-    const Type *x = part[PART_X], *w = part[PART_W], *y = part[PART_Y];
+    const Type *x = part[CONVOLVE_X], *w = part[CONVOLVE_W], *y = part[CONVOLVE_Y];
     const Type *image = x ? x : y;
     c->batch = image->dim[0];
     if (x && y && y->dim[0] != c->batch)
@@ -104,8 +103,8 @@ static bool find_extents(const Node *n, const Type *const part[PARTS], Convoluti
     if (n->op != OP_CONV2D && !read_pair(n, "size", 1, asked, d))
         return false;
     for (int i = 0; i < 2; i++) {
-        c->size[i] = part[PART_X] ? part[PART_X]->dim[2 + i] : asked[i];
-        c->kernel[i] = part[PART_W] ? part[PART_W]->dim[2 + i] : asked[i];
+        c->size[i] = part[CONVOLVE_X] ? part[CONVOLVE_X]->dim[2 + i] : asked[i];
+        c->kernel[i] = part[CONVOLVE_W] ? part[CONVOLVE_W]->dim[2 + i] : asked[i];
         if (c->kernel[i] > CONVOLUTION_MAX)
             return diag_error(d, n->loc, 318, "%s with a kernel of %lld", op_info(n->op)->name,
                               (long long)c->kernel[i]);
@@ -118,11 +117,11 @@ static bool find_extents(const Node *n, const Type *const part[PARTS], Convoluti
                               op_info(n->op)->name, (long long)c->kernel[i],
                               (long long)c->dilation[i], (long long)c->size[i],
                               (long long)(c->before[i] + c->after[i]));
-        if (part[PART_Y] && part[PART_Y]->dim[2 + i] != c->result[i])
+        if (part[CONVOLVE_Y] && part[CONVOLVE_Y]->dim[2 + i] != c->result[i])
             return diag_error(d, n->loc, 318, "%s: %s of %lld gives %lld, not %lld",
                               op_info(n->op)->name, i ? "a width" : "a height",
                               (long long)c->size[i], (long long)c->result[i],
-                              (long long)part[PART_Y]->dim[2 + i]);
+                              (long long)part[CONVOLVE_Y]->dim[2 + i]);
     }
     return true;
 }
@@ -131,9 +130,9 @@ static bool read_convolution(const Node *n, Convolution *c, Diag *d, Arena *scra
     *c = (Convolution){0};
     if (!want_operands(n, d, scratch) || !read_settings(n, c, d))
         return false;
-    int which[3];
+    ConvolutionPart which[3];
     const Type *part[PARTS] = {NULL};
-    node_parts(n, which);
+    convolution_parts(n, which);
     part[which[0]] = &n->input[0]->type;
     part[which[1]] = &n->input[1]->type;
     const char *wrong = find_sizes(part, c);
@@ -151,20 +150,21 @@ Convolution convolution_of(const Node *n) {
     return c;
 }
 
-static Type part_type(const Convolution *c, int part, DType dtype) {
+Type convolution_type(const Convolution *c, ConvolutionPart part, DType dtype) {
     const int64_t x[] = {c->batch, c->groups * c->in, c->size[0], c->size[1]},
                   w[] = {c->groups * c->out, c->in, c->kernel[0], c->kernel[1]},
                   y[] = {c->batch, c->groups * c->out, c->result[0], c->result[1]};
-    return type_make(dtype, 4, part == PART_X ? x : part == PART_W ? w : y);
+    return type_make(dtype, 4, part == CONVOLVE_X ? x : part == CONVOLVE_W ? w : y);
 }
 
 bool infer_convolution(const Node *n, Type *result, Diag *d, Arena *scratch) {
     Convolution c;
-    int part[3];
+    ConvolutionPart part[3];
     if (!read_convolution(n, &c, d, scratch))
         return false;
-    node_parts(n, part);
-    *result = part_type(&c, part[2], part[2] == PART_W ? DT_F32 : n->input[0]->type.dtype);
+    convolution_parts(n, part);
+    *result =
+        convolution_type(&c, part[2], part[2] == CONVOLVE_W ? DT_F32 : n->input[0]->type.dtype);
     return infer_want_size(n, result, d, scratch);
 }
 
@@ -183,15 +183,15 @@ bool map_convolution(const Node *n, IndexMap *out) {
     if (slides_y) {
         // x's channels are a dim of the result; a kernel has them by group.
         const int x[4] = {BATCH, IN, HEIGHT, WIDTH}, y[4] = {BATCH, OUT, -1, -1};
-        memcpy(axis[PART_X], x, sizeof x);
-        memcpy(axis[PART_Y], y, sizeof y);
-        axis[PART_W][1] = in;
+        memcpy(axis[CONVOLVE_X], x, sizeof x);
+        memcpy(axis[CONVOLVE_Y], y, sizeof y);
+        axis[CONVOLVE_W][1] = in;
         extent[IN] = c.groups * c.in;
         extent[HEIGHT] = c.size[0];
         extent[WIDTH] = c.size[1];
     }
-    int part[3];
-    node_parts(n, part);
+    ConvolutionPart part[3];
+    convolution_parts(n, part);
     *out = (IndexMap){.dim_count = DIMS, .operand_count = 3};
     memcpy(out->extent, extent, sizeof extent);
     memset(out->axis_dim, -1, sizeof out->axis_dim);
@@ -211,42 +211,44 @@ static int64_t saturating_mul(int64_t a, int64_t b) {
 }
 
 int64_t convolution_flops(const Convolution *c) {
-    const Type y = part_type(c, PART_Y, DT_F32);
+    const Type y = convolution_type(c, CONVOLVE_Y, DT_F32);
     const int64_t taps = saturating_mul(c->in, saturating_mul(c->kernel[0], c->kernel[1]));
     return saturating_mul(2, saturating_mul(type_count(&y), taps));
 }
 
 // The operator that gives this part, of the other two; n has the settings.
-static Value *build_convolution(Builder *b, const Node *n, int part, Value *first, Value *second) {
+static Value *build_convolution(Builder *b, const Node *n, ConvolutionPart part, Value *first,
+                                Value *second) {
     static const Op op[PARTS] = {OP_CONV2D_INPUT_GRAD, OP_CONV2D_WEIGHT_GRAD, OP_CONV2D};
     const Convolution c = convolution_of(n);
-    const Attr attr[] = {
-        attr_ints("stride", c.stride, 2), attr_ints("before", c.before, 2),
-        attr_ints("after", c.after, 2),   attr_ints("dilation", c.dilation, 2),
-        attr_int("groups", c.groups),     attr_ints("size", part == PART_X ? c.size : c.kernel, 2)};
+    const Attr attr[] = {attr_ints("stride", c.stride, 2),
+                         attr_ints("before", c.before, 2),
+                         attr_ints("after", c.after, 2),
+                         attr_ints("dilation", c.dilation, 2),
+                         attr_int("groups", c.groups),
+                         attr_ints("size", part == CONVOLVE_X ? c.size : c.kernel, 2)};
     // conv2d alone has no size.
-    return build_op(b, op[part], (Value *[]){first, second}, 2, attr, part == PART_Y ? 5 : 6);
+    return build_op(b, op[part], (Value *[]){first, second}, 2, attr, part == CONVOLVE_Y ? 5 : 6);
 }
 
 // Each operand's gradient is the operator that gives its part, of the other operand and dresult.
 void grad_convolution(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
-    int part[3];
-    node_parts(n, part);
+    ConvolutionPart part[3];
+    convolution_parts(n, part);
     for (int i = 0; i < 2; i++) {
         const DType dtype = n->input[i]->type.dtype;
         Value *operand[PARTS] = {NULL};
         operand[part[1 - i]] = n->input[1 - i];
         operand[part[2]] = build_cast(b, dresult[0], dtype);
         // Operands as the rows of ops.def list them: (x, w), (y, w), (x, y).
-        Value *first = part[i] == PART_X ? operand[PART_Y] : operand[PART_X];
-        Value *second = part[i] == PART_W ? operand[PART_Y] : operand[PART_W];
+        Value *first = part[i] == CONVOLVE_X ? operand[CONVOLVE_Y] : operand[CONVOLVE_X];
+        Value *second = part[i] == CONVOLVE_W ? operand[CONVOLVE_Y] : operand[CONVOLVE_W];
         dinput[i] = build_cast(b, build_convolution(b, n, part[i], first, second), dtype);
     }
 }
 
-// One term of the sum: images, groups, channels and positions of y and of the kernel, taken apart
-// from its number. False in the padding.
-static bool term_at(const Convolution *c, int64_t term, int64_t at[PARTS]) {
+bool convolution_term(const Convolution *c, int64_t x_stride, int64_t y_stride, int64_t term,
+                      int64_t at[3]) {
     enum { BATCH, GROUP, OUT, IN, P, Q, KH, KW, DIMS };
     const int64_t extent[DIMS] = {c->batch,     c->groups,    c->out,       c->in,
                                   c->result[0], c->result[1], c->kernel[0], c->kernel[1]};
@@ -261,10 +263,9 @@ static bool term_at(const Convolution *c, int64_t term, int64_t at[PARTS]) {
             return false;
     }
     const int64_t in = i[GROUP] * c->in + i[IN], out = i[GROUP] * c->out + i[OUT];
-    at[PART_X] = ((i[BATCH] * c->groups * c->in + in) * c->size[0] + row[0]) * c->size[1] + row[1];
-    at[PART_W] = ((out * c->in + i[IN]) * c->kernel[0] + i[KH]) * c->kernel[1] + i[KW];
-    at[PART_Y] =
-        ((i[BATCH] * c->groups * c->out + out) * c->result[0] + i[P]) * c->result[1] + i[Q];
+    at[CONVOLVE_X] = i[BATCH] * x_stride + (in * c->size[0] + row[0]) * c->size[1] + row[1];
+    at[CONVOLVE_W] = ((out * c->in + i[IN]) * c->kernel[0] + i[KH]) * c->kernel[1] + i[KW];
+    at[CONVOLVE_Y] = i[BATCH] * y_stride + (out * c->result[0] + i[P]) * c->result[1] + i[Q];
     return true;
 }
 
@@ -272,11 +273,14 @@ void evaluate_convolution(const Node *n, const Tensor *in, Tensor *out, const Ev
     (void)cx;
     const Convolution c = convolution_of(n);
     const int64_t terms = convolution_flops(&c) / 2;
-    int part[3];
-    node_parts(n, part);
+    ConvolutionPart part[3];
+    convolution_parts(n, part);
+    // Images one after another, all channels.
+    const int64_t x_stride = c.groups * c.in * c.size[0] * c.size[1],
+                  y_stride = c.groups * c.out * c.result[0] * c.result[1];
     for (int64_t t = 0; t < terms; t++) {
         int64_t at[PARTS];
-        if (term_at(&c, t, at))
+        if (convolution_term(&c, x_stride, y_stride, t, at))
             out[0].at[at[part[2]]] += in[0].at[at[part[0]]] * in[1].at[at[part[1]]];
     }
 }

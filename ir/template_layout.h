@@ -24,6 +24,25 @@ typedef struct {
 } ProductLayout;
 ProductLayout product_layout(const ProductKernel *p);
 
+// A tile is `rows` channels of the result's group by columns: pixels of one image, all pixels of
+// `images` images, or (channel, tap) pairs of w. Tiles are numbered by group, rows, images, columns,
+// the last fastest; those at the ends may be smaller. Depth is packed in blocks of `depth` steps:
+// `channels` whole channels, or pixels of one image where w is the result. Where a group has one
+// channel in and one out, `planes`, a tile is `rows` groups of one image (or of all, for w), images
+// slowest, and nothing is packed.
+typedef struct {
+    bool planes, in_place; // in_place: summed straight into the result
+    int64_t rows, row_tiles;
+    int64_t images, image_tiles;
+    int64_t columns, column_tiles, all_columns; // of one image
+    int64_t channels, depth, depth_cap;
+    int64_t tiles;
+    int64_t b, sum;     // packed a comes first
+    int64_t sum_stride; // floats from one row of the sum to the next
+    int64_t floats;
+} ConvolutionLayout;
+ConvolutionLayout convolution_layout(const ConvolutionKernel *k);
+
 // Forward: packed q, packed k (depth: head dim), scores, packed scores, packed v (depth: keys),
 // output tile, running maximum and sum of each query. Backward: the same packed q and k; packed v
 // and dout by head dim; q, dout and k packed by position; scores and their gradients, plain and

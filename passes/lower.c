@@ -307,21 +307,7 @@ static Plan *plan_begin(const Module *m, PassCtx *cx) {
     return p;
 }
 
-// False after a diagnostic.
-static bool can_run(const Module *m, PassCtx *cx) {
-    for (int i = 0; i < m->entry_count; i++)
-        for (int k = 0; k < m->entry[i]->node_count; k++) {
-            const Node *n = m->entry[i]->node[k];
-            if (op_info(n->op)->lowering == LOWER_CONVOLUTION)
-                return diag_error(cx->diag, n->loc, 804, "this version can't run %s yet",
-                                  op_info(n->op)->name);
-        }
-    return true;
-}
-
 PassResult pass_lower(Module *m, PassCtx *cx) {
-    if (!can_run(m, cx))
-        return PASS_FAILED;
     Lower lw = {.cx = cx, .m = m, .plan = plan_begin(m, cx), .kernels = {.a = cx->arena}};
     // States first: their buffers' numbers are their ids.
     lower_states(&lw);

@@ -31,6 +31,7 @@ void lower_scalar(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *ou
 void lower_copy(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out);
 void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *options, Arena *a,
                    KernelCall *out);
+void lower_convolution(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out);
 void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out);
 
 // One entry being lowered.

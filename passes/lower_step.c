@@ -182,6 +182,8 @@ static void lower_nodes(Lower *lw, const Step *s, KernelCall *call) {
     const OpLowering lowering = op_info(s->node[0]->op)->lowering;
     if (lowering == LOWER_PRODUCT)
         lower_product(lw->sp, s, lw->cx->options, a, call);
+    else if (lowering == LOWER_CONVOLUTION)
+        lower_convolution(lw->sp, s, a, call);
     else if (lowering == LOWER_ATTENTION)
         lower_attention(lw->sp, s, a, call);
     else

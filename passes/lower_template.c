@@ -1,7 +1,9 @@
-// Template kernels: products and attention, with the strides of their operands' places.
+// Template kernels: products, convolutions and attention, with the strides of their operands'
+// places.
 #include "passes/lower.h"
 
 #include "ir/check.h"
+#include "ir/convolution.h"
 #include "passes/lower_product.h"
 
 // Storage has made the copies that product_form needs: it can't fail here.
@@ -23,6 +25,28 @@ void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *opti
     out->operand[0] = place[form.swapped ? 1 : 0];
     out->operand[1] = place[form.swapped ? 0 : 1];
     out->operand[2] = place[2];
+}
+
+// Storage has seen to it that images are dense; how far they are apart is their places' to say.
+void lower_convolution(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out) {
+    const Node *n = s->node[0];
+    ConvolutionPart part[3];
+    ConvolutionKernel k = {.shape = convolution_of(n)};
+    convolution_parts(n, part);
+    k.part = part[2];
+    int64_t *const step[] = {[CONVOLVE_X] = &k.x_stride, [CONVOLVE_Y] = &k.y_stride};
+    for (int i = 0; i < 3; i++) {
+        const Type *t = i < 2 ? &n->input[i]->type : &n->result[0].type;
+        out->operand[i] = i < 2 ? step_input(sp, s, n, i) : step_result(sp, s, n, 0);
+        k.dtype[i] = t->dtype;
+        if (part[i] == CONVOLVE_W)
+            continue;
+        // Of one image the step says nothing: made what a dense batch would have, so that equal
+        // kernels are one.
+        *step[part[i]] =
+            t->dim[0] > 1 ? out->operand[i].stride[0] : t->dim[1] * t->dim[2] * t->dim[3];
+    }
+    out->kernel = kernel_convolution(a, &k);
 }
 
 // Strides of batch, head and position.

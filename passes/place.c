@@ -37,6 +37,15 @@ bool place_is_dense(const Place *p, const Type *t) {
     return true;
 }
 
+bool place_is_batch(const Place *p, const Type *t) {
+    Place dense = place_dense(p->storage, t);
+    if (t->rank == 0 || p->stride[0] < dense.stride[0])
+        return place_is_dense(p, t);
+    dense = *p;
+    dense.stride[0] = place_dense(p->storage, t).stride[0];
+    return place_is_dense(&dense, t);
+}
+
 // Broadcast axes count: stride 0 equals stride 0 only.
 bool place_equal(const Place *a, const Place *b, const Type *t) {
     if (a->storage != b->storage || a->offset != b->offset)

@@ -94,7 +94,8 @@ static bool needs_memory(const Node *n, int input) {
     // do.
     if (lowering == LOWER_SCATTER || lowering == LOWER_PART)
         return input != 0 && op_input_is_source(n->op, input);
-    return lowering == LOWER_ATTENTION || (lowering == LOWER_PRODUCT && n->op == OP_EINSUM) ||
+    return lowering == LOWER_ATTENTION || lowering == LOWER_CONVOLUTION ||
+           (lowering == LOWER_PRODUCT && n->op == OP_EINSUM) ||
            (n->op == OP_EINSUM_ADD && input > 0) || op_input_is_source(n->op, input);
 }
 

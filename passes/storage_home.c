@@ -136,6 +136,9 @@ static const Value *walk_up(const Value *v, Place *place) {
 static bool suits_template(const Node *n, const Value *v, const Place *place) {
     if (op_info(n->op)->lowering == LOWER_COLUMNS)
         return place_is_dense(place, &v->type);
+    if (op_info(n->op)->lowering == LOWER_CONVOLUTION)
+        return n->op == OP_CONV2D_WEIGHT_GRAD ? place_is_dense(place, &v->type)
+                                              : place_is_batch(place, &v->type);
     if (op_info(n->op)->lowering != LOWER_ATTENTION)
         return true;
     return v->type.rank == 4 && (v->type.dim[3] == 1 || place->stride[3] == 1);

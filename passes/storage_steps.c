@@ -7,6 +7,7 @@
 #include "passes/storage_work.h"
 
 #include "ir/check.h"
+#include "ir/convolution.h"
 #include "ir/op_lower.h"
 #include "passes/lower_product.h"
 #include "passes/lower_space.h"
@@ -256,7 +257,8 @@ static void choose_place(StorageWork *w, int task, const Node *n, int result) {
 static bool result_is_written(const StorageWork *w, const Node *n, int result) {
     const OpLowering lowering = op_info(n->op)->lowering;
     // Templates have no form without a result: one that nobody reads is written as well.
-    const bool template = lowering == LOWER_PRODUCT || lowering == LOWER_ATTENTION;
+    const bool template =
+        lowering == LOWER_PRODUCT || lowering == LOWER_ATTENTION || lowering == LOWER_CONVOLUTION;
     return w->stored[n->result[result].id] || template;
 }
 
@@ -318,6 +320,20 @@ static void copy_for_template(StorageWork *w, Step *s, const Node *n) {
             const bool fine =
                 t->rank == 4 ? t->dim[3] == 1 || p->stride[3] == 1 : place_is_dense(p, t);
             if (!fine)
+                copy_input(w, s, n, i, order);
+        }
+        return;
+    }
+    // Images are dense, weights altogether.
+    if (info->lowering == LOWER_CONVOLUTION) {
+        ConvolutionPart part[3];
+        convolution_parts(n, part);
+        for (int i = 0; i < 2; i++) {
+            const Type *t = &n->input[i]->type;
+            const Place *p = &w->sp->place[n->input[i]->id];
+            for (int k = 0; k < t->rank; k++)
+                order[k] = k;
+            if (!(part[i] == CONVOLVE_W ? place_is_dense(p, t) : place_is_batch(p, t)))
                 copy_input(w, s, n, i, order);
         }
         return;

@@ -1,7 +1,8 @@
-// The template kernels (own products, attention forward and backward) against the kernel
-// interpreter, on random shapes, strides and types, compiled for the baseline and for this machine;
-// and that both give the same bits.
+// The template kernels (own products, convolutions, attention forward and backward) against the
+// kernel interpreter, on random shapes, strides and types, compiled for the baseline and for this
+// machine; and that both give the same bits.
 #include "codegen/codegen.h"
+#include "ir/convolution.h"
 #include "ir/kernel.h"
 #include "ir/template_layout.h"
 
@@ -309,6 +310,54 @@ Test(codegen_templates, attention_gradient_agrees_with_the_interpreter) {
         kernel_interpret(forward, operand, NULL); // out and log-sum-exp that belong to q, k, v
         check_kernel(backward, memory, t.dtype == DT_BF16 ? 2e-2 : 3e-5);
         for (int i = 0; i < OPERANDS; i++)
+            free(memory[i].at);
+        arena_release(a);
+    }
+}
+
+// Small planes or many channels, seldom both: the interpreter is slow. A third are depthwise, a
+// third keep the width, which is read in another way than the rest.
+static ConvolutionKernel random_convolution(int round) {
+    const bool deep = round % 4 == 0, same = round % 3 == 1, planes = round % 3 == 2;
+    ConvolutionKernel k = {.part = (ConvolutionPart)(round / 3 % 3)};
+    Convolution *c = &k.shape;
+    c->batch = random_between(1, 4);
+    c->groups = planes ? random_between(1, 20) : random_below(3) == 0 ? 2 : 1;
+    c->in = planes ? 1 : random_between(1, deep ? 40 : 6);
+    c->out = planes ? 1 : random_between(1, deep ? 30 : 9);
+    for (int i = 0; i < 2; i++) {
+        c->size[i] = random_between(1, deep ? 9 : 27);
+        c->kernel[i] = random_between(1, 4);
+        c->stride[i] = same ? 1 : random_between(1, 3);
+        c->dilation[i] = random_between(1, 2);
+        const int64_t span = c->dilation[i] * (c->kernel[i] - 1) + 1;
+        c->before[i] = same ? (span - 1) / 2 : random_below(4);
+        c->after[i] = same ? span - 1 - c->before[i] : random_below(4);
+        while (c->size[i] < span && c->size[i] + c->before[i] + c->after[i] < span)
+            c->after[i]++;
+        c->result[i] = convolution_result(c->size[i], c->kernel[i], c->stride[i],
+                                          c->before[i] + c->after[i], c->dilation[i]);
+    }
+    // Sometimes with gaps between images, as parts of a concat have.
+    k.x_stride = c->groups * c->in * c->size[0] * c->size[1] + random_below(2) * random_below(9);
+    k.y_stride = c->groups * c->out * c->result[0] * c->result[1] + random_below(2) * 7;
+    for (int i = 0; i < 3; i++)
+        k.dtype[i] = random_below(4) == 0 ? DT_BF16 : DT_F32;
+    return k;
+}
+
+Test(codegen_templates, convolutions_agree_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS + ROUNDS / 2; round++) {
+        random_state = (uint64_t)round + 400;
+        Arena *a = arena_create();
+        const ConvolutionKernel c = random_convolution(round);
+        const Kernel *k = kernel_convolution(a, &c);
+        Memory memory[OPERANDS];
+        for (int i = 0; i < 3; i++)
+            memory[i] = memory_new(k, i);
+        // Sums of up to 1500 terms of size 1.
+        check_kernel(k, memory, c.dtype[2] == DT_BF16 ? 8e-3 : 5e-5);
+        for (int i = 0; i < 3; i++)
             free(memory[i].at);
         arena_release(a);
     }
