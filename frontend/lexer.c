@@ -130,7 +130,8 @@ static bool skip_blanks(Lexer *lx) {
 
 // The end of `layer{i}.0` when a colon follows it, else NULL.
 static const char *label_end(const Lexer *lx, const char *at) {
-    at = skip_name(lx, at);
+    if (peek(lx, at) != '{')
+        at = is_digit(peek(lx, at)) ? skip_digits(lx, at) : skip_name(lx, at);
     // Each round takes a dot with what follows it, or a {name} that goes on without one.
     while (peek(lx, at) == '.' || peek(lx, at) == '{') {
         const char *part = at + (peek(lx, at) == '.');
@@ -309,7 +310,8 @@ Token lexer_read(Lexer *lx) {
     if (lx->at >= lx->end)
         return token_of(lx, TOKEN_END);
     const char c = *lx->at;
-    if (is_name_start(c))
+    // The parts of networks made of lists have numbers for names: `0: f(x)`, `{i}: f(x)`.
+    if (is_name_start(c) || ((is_digit(c) || c == '{') && label_end(lx, lx->at)))
         return lex_name(lx);
     if (is_digit(c))
         return lex_number(lx);
