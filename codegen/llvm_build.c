@@ -487,6 +487,10 @@ void llvm_loop_next(LlvmLoop *loop, int carry, LLVMValueRef value) {
     loop->next[carry] = value;
 }
 
+void llvm_loop_again(LlvmBuild *b, LlvmLoop *loop, LLVMValueRef again) {
+    loop->to = llvm_select(b, again, llvm_i64(b, INT64_MAX), llvm_i64(b, 0));
+}
+
 void llvm_loop_end(LlvmBuild *b, LlvmLoop *loop) {
     // Where the body ended: no longer loop->body if there were branches or loops in it.
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(b->builder);

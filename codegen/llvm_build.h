@@ -162,6 +162,8 @@ LLVMValueRef llvm_loop_carry(LlvmBuild *b, LlvmLoop *loop,
                              LLVMValueRef initial); // the value in the body
 void llvm_loop_next(LlvmLoop *loop, int carry, LLVMValueRef value);
 void llvm_loop_end(LlvmBuild *b, LlvmLoop *loop);
+// Before llvm_loop_end: another trip if and only if again (i1), whatever the range was.
+void llvm_loop_again(LlvmBuild *b, LlvmLoop *loop, LLVMValueRef again);
 
 // if (condition) { ... } without values: llvm_if_begin, the code, llvm_if_end.
 typedef struct {

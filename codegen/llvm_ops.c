@@ -175,6 +175,7 @@ LLVMValueRef llvm_op(LlvmBuild *b, const KInstr *in, DType from, LLVMValueRef co
     case KOP_ADD_AT:
     case KOP_SUM:
     case KOP_MAXIMUM:
+    case KOP_PICK:
     case KOP_COUNT:
         break;
     }

@@ -6,10 +6,15 @@
 // A1) + (A2 + A3), then the lanes in halves. Columns past the last multiple of 64 follow the loop
 // as straight code, the last vector under a constant mask. A kernel without reductions may take
 // fewer vectors a trip when its body is long.
+//
+// A reduction of select(c, x, what counts as nothing), c the same along the row, is not walked
+// where c is false: that is how a program says that a row needs less.
 #include "codegen/llvm_ops.h"
 #include "codegen/llvm_scalar.h"
 
 #include "ir/check.h"
+
+#include <math.h>
 
 // WEIGHT_*: weights of a body (llvm_op_weight) above which two vectors, or one, are computed a
 // trip.
@@ -54,9 +59,10 @@ static LLVMValueRef lanes_start(const ScalarEmit *se, KRef i) {
 }
 
 // Adds a block to the accumulators: sum[r * 4 + v].
-static void reduce_block(ScalarEmit *se, const ScalarReductions *red, const ScalarBlock *block,
+static void reduce_block(ScalarEmit *se, const ScalarBlock *block, const void *user,
                          LLVMValueRef *sum) {
     LlvmBuild *b = se->b;
+    const ScalarReductions *red = user;
     scalar_compute(se, block);
     for (int r = 0; r < red->count; r++) {
         const KInstr *in = &se->k->instr[red->ref[r]];
@@ -94,39 +100,105 @@ static ScalarBlock rest_block(const ScalarEmit *se, int64_t wide) {
     };
 }
 
-// Invariant: sum[r * 4 + v] holds what vector v of all blocks so far gave reduction r.
-static void reduce_pass(ScalarEmit *se, const ScalarReductions *red, const Columns *columns) {
+void scalar_walk_row(ScalarEmit *se, const RowWalk *w, LLVMValueRef *carried) {
     LlvmBuild *b = se->b;
-    const int64_t wide = ROW_ACCUMULATORS * KERNEL_LANES;
+    const int64_t wide = (int64_t)w->vectors * KERNEL_LANES;
     const int64_t all = se->k->dim[se->k->rank - 1];
-    const int count = red->count * ROW_ACCUMULATORS;
-    // A row of a kernel with reductions is never divided among tiles.
-    CHECK(columns->whole);
-    choose_block_values(se, red);
-    LLVMValueRef sum[LLVM_CARRY_MAX];
-    for (int i = 0; i < count; i++)
-        sum[i] = lanes_start(se, red->ref[i / ROW_ACCUMULATORS]);
     // A short row has no loop at all, and its code no branches.
     if (all >= wide) {
         LlvmLoop loop;
         llvm_loop_begin(b, &loop, llvm_i64(b, 0), llvm_i64(b, all / wide * wide), wide);
-        for (int i = 0; i < count; i++)
-            sum[i] = llvm_loop_carry(b, &loop, sum[i]);
-        const ScalarBlock block = {ROW_ACCUMULATORS, KERNEL_LANES, loop.index};
-        reduce_block(se, red, &block, sum);
-        for (int i = 0; i < count; i++)
-            llvm_loop_next(&loop, i, sum[i]);
+        for (int i = 0; i < w->count; i++)
+            carried[i] = llvm_loop_carry(b, &loop, carried[i]);
+        const ScalarBlock block = {w->vectors, KERNEL_LANES, loop.index};
+        w->block(se, &block, w->user, carried);
+        for (int i = 0; i < w->count; i++)
+            llvm_loop_next(&loop, i, carried[i]);
         llvm_loop_end(b, &loop);
-        for (int i = 0; i < count; i++)
-            sum[i] = loop.result[i];
+        for (int i = 0; i < w->count; i++)
+            carried[i] = loop.result[i];
     }
     if (all % wide != 0) {
         // The rest goes to the accumulators as a trip would: vector v to number v.
         const ScalarBlock block = rest_block(se, wide);
-        reduce_block(se, red, &block, sum);
+        w->block(se, &block, w->user, carried);
     }
+}
+
+// Invariant: sum[r * 4 + v] holds what vector v of all blocks so far gave reduction r.
+static void reduce_pass(ScalarEmit *se, const ScalarReductions *red) {
+    const int count = red->count * ROW_ACCUMULATORS;
+    const RowWalk walk = {reduce_block, red, ROW_ACCUMULATORS, count};
+    choose_block_values(se, red);
+    LLVMValueRef sum[LLVM_CARRY_MAX];
+    for (int i = 0; i < count; i++)
+        sum[i] = lanes_start(se, red->ref[i / ROW_ACCUMULATORS]);
+    scalar_walk_row(se, &walk, sum);
     for (int r = 0; r < red->count; r++)
         finish_reduction(se, red->ref[r], &sum[r * ROW_ACCUMULATORS]);
+}
+
+// What reduction i gives where all it joins is select(condition, x, what counts as nothing) and the
+// condition, the same along the row, is false.
+static LLVMValueRef guarded_start(const ScalarEmit *se, KRef i) {
+    return se->k->instr[i].op == KOP_PICK ? llvm_i32(se->b, 0)
+                                          : scalar_reduction_start(se, i, se->b->f32);
+}
+
+// That condition, or -1.
+static KRef guard_of(const ScalarEmit *se, KRef i) {
+    const KInstr *in = &se->k->instr[i];
+    const KInstr *joined = &se->k->instr[in->arg[in->op == KOP_PICK ? 2 : 0]];
+    if (joined->op != KOP_SELECT || scalar_is_vector(se, joined->arg[0]))
+        return -1;
+    const KInstr *other = &se->k->instr[joined->arg[2]];
+    const bool nothing =
+        other->op == KOP_CONST && other->as.f == (in->op == KOP_SUM ? 0 : -HUGE_VAL);
+    return nothing ? joined->arg[0] : -1;
+}
+
+// The walks for some reductions of one depth.
+static void reduce_group(ScalarEmit *se, const ScalarReductions *red) {
+    if (se->k->instr[red->ref[0]].op == KOP_PICK)
+        llvm_emit_pick(se, red->ref[0]);
+    else
+        reduce_pass(se, red);
+}
+
+// No walk at all where nothing counts: a loop of one trip or none.
+static void reduce_guarded(ScalarEmit *se, const ScalarReductions *red, KRef guard) {
+    LlvmBuild *b = se->b;
+    LlvmLoop once;
+    llvm_loop_begin(b, &once, llvm_i64(b, 0),
+                    LLVMBuildZExt(b->builder, se->uniform[guard], b->i64, ""), 1);
+    for (int r = 0; r < red->count; r++)
+        llvm_loop_carry(b, &once, guarded_start(se, red->ref[r]));
+    reduce_group(se, red);
+    for (int r = 0; r < red->count; r++)
+        llvm_loop_next(&once, r, se->uniform[red->ref[r]]);
+    llvm_loop_end(b, &once);
+    for (int r = 0; r < red->count; r++)
+        se->uniform[red->ref[r]] = once.result[r];
+}
+
+// All reductions of one depth: those under one guard share a walk, and a pick has its own.
+static void reduce_stage(ScalarEmit *se, ScalarReductions *left) {
+    while (left->count > 0) {
+        ScalarReductions group = {.count = 0}, others = {.count = 0};
+        const KRef first = left->ref[0], guard = guard_of(se, first);
+        for (int r = 0; r < left->count; r++) {
+            const KRef i = left->ref[r];
+            const bool pick = se->k->instr[first].op == KOP_PICK || se->k->instr[i].op == KOP_PICK;
+            const bool joins = i == first || (!pick && guard_of(se, i) == guard);
+            ScalarReductions *to = joins ? &group : &others;
+            to->ref[to->count++] = i;
+        }
+        if (guard >= 0)
+            reduce_guarded(se, &group, guard);
+        else
+            reduce_group(se, &group);
+        *left = others;
+    }
 }
 
 static void store_block(ScalarEmit *se, const ScalarBlock *block) {
@@ -182,14 +254,16 @@ static void store_pass(ScalarEmit *se, const Columns *columns) {
     llvm_if_end(b, last);
 }
 
-// A pass a depth of reductions, since they read each other's results; the last pass stores.
+// A pass or more a depth of reductions, since they read each other's results; the last pass stores.
 static void emit_row(ScalarEmit *se, const Columns *columns) {
     compute_row_values(se, 0);
     for (int stage = 0; stage < se->stages; stage++) {
         ScalarReductions red;
         if (!scalar_reductions(se, stage, &red))
             return;
-        reduce_pass(se, &red, columns);
+        // A row of a kernel with reductions is never divided among tiles.
+        CHECK(columns->whole);
+        reduce_stage(se, &red);
         compute_row_values(se, stage + 1);
     }
     store_pass(se, columns);

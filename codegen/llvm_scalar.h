@@ -43,6 +43,19 @@ typedef struct {
 void llvm_emit_scalar(LlvmBuild *b, const Kernel *k);
 void llvm_emit_rows(ScalarEmit *se);
 void llvm_emit_columns(ScalarEmit *se);
+// A pick of the current row: the walks for it. uniform[i] is its value then.
+void llvm_emit_pick(ScalarEmit *se, KRef i);
+
+// One walk along the current row: block is printed once for the loop's body, once for what is left,
+// and makes `count` carried values out of those before. What it computes stands in todo.
+typedef struct {
+    void (*block)(ScalarEmit *se, const ScalarBlock *block, const void *user,
+                  LLVMValueRef *carried);
+    const void *user;
+    int vectors; // of a block
+    int count;   // at most LLVM_CARRY_MAX
+} RowWalk;
+void scalar_walk_row(ScalarEmit *se, const RowWalk *w, LLVMValueRef *carried);
 
 // Rows: the product of all dims but the last.
 int64_t scalar_rows(const Kernel *k);

@@ -49,7 +49,7 @@ bool kop_is_effect(KOp op) {
 }
 
 bool kop_is_reduction(KOp op) {
-    return op == KOP_SUM || op == KOP_MAXIMUM;
+    return op == KOP_SUM || op == KOP_MAXIMUM || op == KOP_PICK;
 }
 
 // What arithmetic takes. bool has none, and bf16 exists only in memory: loads widen it to f32.
@@ -138,6 +138,9 @@ bool kop_infer(KOp op, const DType arg[4], DType *out) {
     case KOP_MAXIMUM:
         *out = arg[0];
         return arg[0] == DT_F32;
+    case KOP_PICK:
+        *out = DT_I32;
+        return arg[0] == DT_F32 && arg[1] == DT_F32 && arg[2] == DT_F32 && arg[3] == DT_F32;
     case KOP_COUNT:
         break;
     }

@@ -58,7 +58,10 @@ typedef enum { ACCESS_READ, ACCESS_WRITE, ACCESS_UPDATE } Access; // UPDATE read
     K(ROUND_BF16, "round_bf16", 1) /* f32 to the nearest bf16, still f32 */                        \
     K(RANDOM, "random", 4)     /* (seed, step, key, index): random_bits, as i32 */                 \
     K(SUM, "sum", 1)           /* reduction, fixed shape: see docs/decisions.md */                 \
-    K(MAXIMUM, "maximum", 1)   /* reduction */
+    K(MAXIMUM, "maximum", 1)   /* reduction */                                                     \
+    K(PICK, "pick", 4)         /* (d, e, y, mass): a reduction along a row of a ROWS kernel, i32. Kept are the columns  \
+                                  above which, by d, e sums to less than mass (and the largest d); the result is    \
+                                  the first of them with the largest y, 0 where no y is above -inf */
 
 typedef enum {
 #define K(ID, name, arity) KOP_##ID,
@@ -165,7 +168,7 @@ const char *kop_name(KOp op);
 bool kop_find(const char *name, size_t bytes, KOp *out);
 int kop_arity(KOp op);
 bool kop_is_effect(KOp op);    // STORE, STORE_AT, ADD_AT
-bool kop_is_reduction(KOp op); // SUM, MAXIMUM
+bool kop_is_reduction(KOp op); // SUM, MAXIMUM, PICK
 bool kop_infer(KOp op, const DType arg[4], DType *out);
 
 // The same operation on the same operands, bit for bit.
@@ -174,7 +177,7 @@ bool kinstr_equal(const KInstr *a, const KInstr *b);
 // varies[i]: bit d is set where operation i differs along dim d of extent > 1 (for effects: the value's,
 // the index's and the operand's). What doesn't vary along the column is computed once a row.
 void kernel_variation(const Kernel *k, uint32_t *varies);
-// Whether a SCALAR kernel has a SUM or MAXIMUM. after[i], where not NULL: operation i depends on one.
+// Whether a SCALAR kernel has a reduction. after[i], where not NULL: operation i depends on one.
 bool kernel_reduces(const Kernel *k, bool *after);
 
 // One tile of a SCALAR kernel is `rows` rows by `columns` columns (those at the ends may be smaller); tiles
@@ -238,6 +241,7 @@ KRef kb_op1(KernelBuilder *kb, KOp op, KRef a);
 KRef kb_op2(KernelBuilder *kb, KOp op, KRef a, KRef b);
 KRef kb_op3(KernelBuilder *kb, KOp op, KRef a, KRef b, KRef c);
 KRef kb_random(KernelBuilder *kb, KRef seed, KRef step, KRef key, KRef index);
+KRef kb_pick(KernelBuilder *kb, KRef d, KRef e, KRef y, KRef mass);
 DType kb_dtype(const KernelBuilder *kb, KRef r);
 int64_t kb_dim(const KernelBuilder *kb, int dim);
 int kb_rank(const KernelBuilder *kb);

@@ -250,6 +250,10 @@ KRef kb_random(KernelBuilder *kb, KRef seed, KRef step, KRef key, KRef index) {
     return push_op(kb, KOP_RANDOM, 4, (const KRef[]){seed, step, key, index});
 }
 
+KRef kb_pick(KernelBuilder *kb, KRef d, KRef e, KRef y, KRef mass) {
+    return push_op(kb, KOP_PICK, 4, (const KRef[]){d, e, y, mass});
+}
+
 DType kb_dtype(const KernelBuilder *kb, KRef r) {
     return instr_at(kb, r)->dtype;
 }

@@ -64,6 +64,7 @@ static int64_t instr_flops(KOp op) {
     case KOP_ADD_AT:
         return 1;
     case KOP_FMA:
+    case KOP_PICK:
         return 2;
     case KOP_EXP:
     case KOP_EXPM1:

@@ -281,6 +281,31 @@ static double reduce_step(KOp op, double sum, double x) {
     return op == KOP_SUM ? sum + x : (x > sum ? x : sum);
 }
 
+// The sum of e above column c: what is kept before it.
+static double mass_above(const Strip *s, const KInstr *in, int64_t c) {
+    const double *d = s->value[in->arg[0]], *e = s->value[in->arg[1]];
+    double sum = 0;
+    for (int64_t j = 0; j < s->columns; j++)
+        sum += d[j] > d[c] ? e[j] : 0;
+    return sum;
+}
+
+// As the definition has it, for the columns that would replace the best so far.
+static double run_pick(const Strip *s, const KInstr *in) {
+    const double *y = s->value[in->arg[2]], mass = s->value[in->arg[3]][0];
+    double best = -(double)INFINITY, at = 0;
+    for (int64_t c = 0; c < s->columns; c++) {
+        if (!(y[c] > best))
+            continue;
+        const double above = mass_above(s, in, c);
+        if (above > 0 && above >= mass)
+            continue;
+        best = y[c];
+        at = (double)c;
+    }
+    return at;
+}
+
 // All operations in program order; a reduction's result is repeated in every column, so that what
 // follows reads it like any other value. Where there is a reduction the strip is the whole row.
 static void run_row(Strip *s) {
@@ -290,8 +315,8 @@ static void run_row(Strip *s) {
             run_instr(s, i);
             continue;
         }
-        double sum = reduce_start(in->op);
-        for (int64_t c = 0; c < s->columns; c++)
+        double sum = in->op == KOP_PICK ? run_pick(s, in) : reduce_start(in->op);
+        for (int64_t c = 0; in->op != KOP_PICK && c < s->columns; c++)
             sum = reduce_step(in->op, sum, s->value[in->arg[0]][c]);
         for (int64_t c = 0; c < s->columns; c++)
             s->value[i][c] = sum;

@@ -163,6 +163,8 @@ static bool reductions_good(Verifier *v, int i) {
     const uint32_t column = 1u << (v->k->rank - 1);
     if (in->op == KOP_ADD_AT && v->k->axis != KERNEL_COLUMNS)
         return diag_error(v->d, v->loc, P_REDUCE, "add_at (operation %d) in a rows kernel", i);
+    if (in->op == KOP_PICK && v->k->axis != KERNEL_ROWS)
+        return diag_error(v->d, v->loc, P_REDUCE, "pick (operation %d) in a columns kernel", i);
     // A row may be reduced again and again: nothing more to ask.
     if (v->k->axis == KERNEL_ROWS || !v->after[i])
         return true;

@@ -10,7 +10,7 @@
 // number, keyed by (seed, step, key, element). step is the number of tokens so far, so every
 // position draws anew and a sequence can be drawn again from its seed.
 //
-// The evaluator sorts; kernels bisect (ir/lower_draw.c).
+// The evaluator sorts; kernels pick (ir/lower_draw.c).
 #include "ir/op_rules.h"
 
 #include "ir/evaluate.h"

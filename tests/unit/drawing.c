@@ -39,9 +39,7 @@ static Node *sample_node(Arena *a, const Knobs *knobs) {
     return n;
 }
 
-static void run(const Knobs *knobs, Rows *rows) {
-    Arena *a = arena_create();
-    const Node *n = sample_node(a, knobs);
+static Kernel *sample_kernel(Arena *a, const Knobs *knobs) {
     const int64_t dim[2] = {ROWS, CLASSES}, whole[KERNEL_DIMS_MAX] = {CLASSES, 1};
     const int64_t scalar[KERNEL_DIMS_MAX] = {0}, row[KERNEL_DIMS_MAX] = {1, 0};
     KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
@@ -49,22 +47,39 @@ static void run(const Knobs *knobs, Rows *rows) {
     for (int i = 0; i < 5; i++)
         in[i] = kb_load(kb, kernel_add_operand(kb, i < 3 ? DT_F32 : DT_I32, ACCESS_READ,
                                                i == 0 ? whole : scalar));
-    lower_sample(kb, n, in, &out);
+    lower_sample(kb, sample_node(a, knobs), in, &out);
     kb_store(kb, kernel_add_operand(kb, DT_I32, ACCESS_WRITE, row), out);
     Kernel *k = kernel_finish(kb);
     k->name = "k";
+    return k;
+}
+
+typedef enum { COMPILED, INTERPRETED } How;
+
+static void run_as(How how, const Knobs *knobs, Rows *rows) {
+    Arena *a = arena_create();
+    Kernel *k = sample_kernel(a, knobs);
+    Knobs copy = *knobs;
+    void *operand[6] = {rows->logit, &copy.temperature, &copy.top_p,
+                        &copy.seed,  &copy.step,        rows->drawn};
+    if (how == INTERPRETED) {
+        kernel_interpret(k, operand, &copy.key);
+        arena_release(a);
+        return;
+    }
     const char *text = kernel_text(k, a);
     CpuTarget target;
     Diag *d = diag_create(a);
     cr_assert(cpu_target(a, d, "cpu", &target));
     Jit *jit = jit_create(d, &target, &text, 1);
     cr_assert_not_null(jit);
-    Knobs copy = *knobs;
-    void *operand[6] = {rows->logit, &copy.temperature, &copy.top_p,
-                        &copy.seed,  &copy.step,        rows->drawn};
     jit_function(jit, 0)(operand, &copy.key, 0, kernel_tiles(k), NULL);
     jit_release(jit);
     arena_release(a);
+}
+
+static void run(const Knobs *knobs, Rows *rows) {
+    run_as(COMPILED, knobs, rows);
 }
 
 static Rows *rows_create(Arena *a, uint32_t random, bool equal) {
@@ -100,12 +115,12 @@ Test(drawing, follows_the_softmax) {
 }
 
 // Every row has other logits: the evaluator sorts, and all draws agree.
-static void check_against_sorting(float temperature, float top_p) {
+static void check_against_sorting(How how, float temperature, float top_p) {
     Arena *a = arena_create();
     const Knobs knobs = {
         .temperature = temperature, .top_p = top_p, .seed = 5, .step = 2, .key = 1};
     Rows *rows = rows_create(a, 9, false);
-    run(&knobs, rows);
+    run_as(how, &knobs, rows);
     const Node *n = sample_node(a, &knobs);
     const double number[5] = {0, (double)temperature, (double)top_p, 5, 2};
     Tensor in[5], out[1];
@@ -127,13 +142,15 @@ static void check_against_sorting(float temperature, float top_p) {
 }
 
 Test(drawing, cuts_where_sorting_cuts) {
-    check_against_sorting(1, 1);
-    check_against_sorting(2, 0.9F);
-    check_against_sorting(1, 0.5F);
-    check_against_sorting(1, 0);
+    for (How how = COMPILED; how <= INTERPRETED; how++) {
+        check_against_sorting(how, 1, 1);
+        check_against_sorting(how, 2, 0.9F);
+        check_against_sorting(how, 1, 0.5F);
+        check_against_sorting(how, 1, 0);
+    }
 }
 
-Test(drawing, is_greedy_at_temperature_0) {
+static void check_greedy(How how) {
     Arena *a = arena_create();
     const Knobs knobs = {.temperature = 0, .top_p = 0.3F, .seed = 5};
     Rows *rows = rows_create(a, 4, false);
@@ -141,7 +158,7 @@ Test(drawing, is_greedy_at_temperature_0) {
     rows->logit[0][4] = rows->logit[0][20] = 9;
     for (int j = 0; j < CLASSES; j++)
         rows->logit[1][j] = NAN;
-    run(&knobs, rows);
+    run_as(how, &knobs, rows);
     cr_assert_eq(rows->drawn[0], 4);
     cr_assert(rows->drawn[1] >= 0 && rows->drawn[1] < CLASSES);
     for (int i = 2; i < ROWS; i++) {
@@ -151,6 +168,11 @@ Test(drawing, is_greedy_at_temperature_0) {
         cr_assert_eq(rows->drawn[i], best);
     }
     arena_release(a);
+}
+
+Test(drawing, is_greedy_at_temperature_0) {
+    check_greedy(COMPILED);
+    check_greedy(INTERPRETED);
 }
 
 Test(drawing, depends_on_seed_step_and_key) {
