@@ -9,6 +9,12 @@
 //    the end lanes are added in halves. Several columns at a time keep as many chains in flight.
 // Neither depends on vector width, tiles or workers. a is widened into the workspace first.
 //
+// f32 weights are fetched ahead best by the processor itself. bf16 ones are not: twice the
+// operations a byte leave fewer lines in sight, and rows shorter than a page put several streams
+// into one page, which its prefetcher takes for none. So lines of bf16 are asked for here, each
+// once: the same place in the rows (or columns) that follow, or, where columns are shorter than a
+// page, one column at a time goes by, as one stream.
+//
 // Cost: b once from memory, c once; a and the sums live in cache. Does nothing for larger m: there
 // each element of b is used often enough for packing to pay.
 #include "codegen/llvm_thin.h"
@@ -18,7 +24,9 @@
 enum {
     CHAINS = 4,  // columns x rows of a in flight by depth
     STREAMS = 8, // rows of b x rows of a in flight by columns
-    LINE = 64    // bytes of a cache line
+    LINE = 64,   // bytes of a cache line
+    PAGE = 4096, // bytes that a prefetcher follows a stream in
+    AHEAD = 1024 // bytes from what is read of a single column to what is asked for
 };
 
 static LLVMTypeRef lanes_type(const LlvmBuild *b) {
@@ -71,6 +79,15 @@ typedef struct {
     LLVMValueRef sum[CHAINS];    // of column i and row j: i * m + j
 } Dots;
 
+// From a column to the next.
+static int64_t column_bytes(const ProductKernel *p) {
+    return p->b_stride[3] * (int64_t)dtype_bytes(p->b);
+}
+
+static bool one_stream(const ProductKernel *p) {
+    return p->b == DT_BF16 && column_bytes(p) < PAGE;
+}
+
 // 16 steps of depth of every column; mask NULL: all of them are there.
 static void dots_step(LlvmBuild *b, const ProductCode *t, Dots *d, LLVMValueRef depth,
                       LLVMValueRef mask) {
@@ -91,16 +108,14 @@ static void dots_walk(LlvmBuild *b, const ProductCode *t, Dots *d) {
     const ProductKernel *p = t->p;
     const int count = d->columns * (int)p->m;
     const int64_t trip = LINE / (int64_t)dtype_bytes(p->b), whole = p->k / trip * trip;
-    // What is fetched ahead is the same place in the next group, so that each line is asked for
-    // once.
-    LLVMValueRef group = llvm_i64(b, d->columns * p->b_stride[3] * (int64_t)dtype_bytes(p->b));
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), llvm_i64(b, whole), trip);
     for (int i = 0; i < count; i++)
         d->sum[i] = llvm_loop_carry(b, &loop, d->sum[i]);
-    for (int i = 0; i < d->columns; i++)
-        llvm_prefetch(b, llvm_at(b, llvm_memory_type(b, p->b), d->column[i], loop.index), group,
-                      PREFETCH_READ);
+    const int64_t ahead = one_stream(p) ? AHEAD : d->columns * column_bytes(p);
+    for (int i = 0; p->b == DT_BF16 && i < d->columns; i++)
+        llvm_prefetch(b, llvm_at(b, llvm_memory_type(b, p->b), d->column[i], loop.index),
+                      llvm_i64(b, ahead), PREFETCH_READ);
     for (int64_t at = 0; at < trip; at += TILE_LANES)
         dots_step(b, t, d, llvm_add(b, loop.index, llvm_i64(b, at)), NULL);
     for (int i = 0; i < count; i++)
@@ -117,7 +132,7 @@ static void dots_walk(LlvmBuild *b, const ProductCode *t, Dots *d) {
 static void by_depth(LlvmBuild *b, const ProductCode *t) {
     const ProductKernel *p = t->p;
     const int m = (int)p->m;
-    Dots d = {.columns = CHAINS / m};
+    Dots d = {.columns = one_stream(p) ? 1 : CHAINS / m};
     LLVMTypeRef memory = llvm_memory_type(b, p->c);
     LLVMValueRef at[CHAINS], base[CHAINS] = {NULL};
     LlvmLoop group;
@@ -192,7 +207,7 @@ static void streams_walk(LlvmBuild *b, const ProductCode *t, int64_t from, int64
     LLVMValueRef next = llvm_i64(b, rows * t->p->b_stride[2] * bytes);
     LLVMValueRef whole = LLVMBuildAnd(b->builder, t->columns, llvm_i64(b, -trip), "");
     llvm_loop_begin(b, &column, llvm_i64(b, 0), whole, trip);
-    for (int j = 0; j < rows; j++)
+    for (int j = 0; t->p->b == DT_BF16 && j < rows; j++)
         llvm_prefetch(b, b_at(b, t, llvm_add(b, depth.index, llvm_i64(b, j)), column.index), next,
                       PREFETCH_READ);
     for (int64_t at = 0; at < trip; at += TILE_LANES)

@@ -262,13 +262,21 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-// A thin product's tiles: strips of b's rows long enough to stream, or whole columns of b, enough
-// bytes of them to be worth a claim, and never so many that few workers would share the work.
-enum { THIN_STRIP = 192, THIN_TILE_BYTES = 256 << 10, THIN_TILES = 8, THIN_MIN = 16 };
+// A thin product's tiles: strips of b's rows long enough to stream (f32 is read a tenth faster in
+// strips of 384 than of 192), but two at least; or whole columns of b, enough bytes of them to be
+// worth a claim, and never so many that few workers would share the work.
+enum {
+    THIN_STRIP = 384,
+    THIN_STRIP_MIN = 64,
+    THIN_TILE_BYTES = 256 << 10,
+    THIN_TILES = 8,
+    THIN_MIN = 16
+};
 
 static void choose_thin_tiles(ProductKernel *p) {
     p->tile_m = PRODUCT_THIN;
-    p->tile_n = THIN_STRIP;
+    const int64_t half = ceil_div(p->n, 2 * THIN_STRIP_MIN) * THIN_STRIP_MIN;
+    p->tile_n = half < THIN_STRIP ? half : THIN_STRIP;
     if (p->b_stride[3] == 1)
         return;
     const int64_t column = p->k * (int64_t)dtype_bytes(p->b);
