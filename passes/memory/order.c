@@ -1,100 +1,69 @@
 // Choosing the order of the nodes, which fixes what is live when.
 //
-// Candidates are program order, depth first, and two greedy lists (passes/memory/order_list.c).
-// Each is judged by the largest sum of live bytes on the abstract problem
-// (passes/memory/order_problem.c), which knows what in place, views and homes do. The lowest wins,
-// the first of equals, so the result is never worse than program order; --order names one. Groups
-// stay together (a task), and where micro-batches repeat, update nodes come after all others.
-#include "passes/memory/order_problem.h"
-#include "passes/pass.h"
+// The graph becomes an abstract problem (passes/memory/order_problem.c), which knows what in place,
+// views, homes and workspaces do; memory_solve gives the order whose buffers pack lowest, never
+// worse than a list schedule; --order names one of those instead. Groups stay together (a task),
+// and where micro-batches repeat, update nodes come after all others.
+#include "passes/memory/order_remark.h"
 
 #include "ir/check.h"
 
 #include <string.h>
 
-// In the order of preference among equals.
-enum { ORDER_PROGRAM, ORDER_DEPTH_FIRST, ORDER_LIST, ORDER_EAGER, ORDER_COUNT };
+// The order that is taken where none is named.
+static const char *const order_least = "least";
 
-static const char *const order_name[ORDER_COUNT] = {"program", "depth-first", "list", "eager"};
-
-// -1 where no order has the name.
-static int order_find(const char *name) {
-    for (int i = 0; name && i < ORDER_COUNT; i++)
-        if (strcmp(name, order_name[i]) == 0)
-            return i;
-    return -1;
-}
-
-// order[position] = task of og.
-static void make_order(const OrderGraph *og, int which, Arena *a, int *order) {
-    switch (which) {
-    case ORDER_PROGRAM:
-        order_program(og, order);
-        return;
-    case ORDER_DEPTH_FIRST:
-        order_depth_first(og, a, order);
-        return;
-    case ORDER_LIST:
-        order_list(og, LIST_LEAST, a, order);
-        return;
-    case ORDER_EAGER:
-        order_list(og, LIST_EAGER, a, order);
-        return;
-    default:
-        UNREACHABLE();
-    }
+// ORDER_LIST_COUNT where no list schedule has the name.
+static OrderList list_find(const char *name) {
+    OrderList which = 0;
+    while (which < ORDER_LIST_COUNT && strcmp(name, order_list_name(which)) != 0)
+        which++;
+    return which;
 }
 
 // The nodes of the tasks in that order.
-static void nodes_in_order(const OrderProblem *p, const Tasks *tasks, const int *order,
-                           Node **out) {
+static void take_order(Graph *g, const OrderProblem *p, const Tasks *tasks, const int *order,
+                       Arena *a) {
+    Node **nodes = arena_array(a, Node *, g->node_count + 1);
+    int count = 0;
     for (int i = 0; i < p->og->task_count; i++) {
         const int task = p->source[order[i]];
         for (int k = 0; task >= 0 && k < tasks->task[task].count; k++)
-            *out++ = tasks->task[task].node[k];
+            nodes[count++] = tasks->task[task].node[k];
     }
+    CHECK(count == g->node_count);
+    memcpy(g->node, nodes, (size_t)count * sizeof *nodes);
 }
 
-static void order_graph(const Module *m, Graph *g, PassCtx *cx, int forced) {
+static void order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced) {
     Arena *a = cx->scratch;
     // Fusion makes no group that depends on itself.
     CHECK(tasks_gather(g, a));
-    const Tasks *tasks = tasks_create(g, a);
-    const OrderProblem problem = order_problem(m, g, tasks, a);
-    const OrderGraph *og = problem.og;
-    int *order = arena_array(a, int, og->task_count + 1);
-    int *chosen = arena_array(a, int, og->task_count + 1);
-    int64_t load[ORDER_COUNT] = {0};
-    int best = -1;
-    for (int i = 0; i < ORDER_COUNT; i++) {
-        if (forced >= 0 && i != forced)
-            continue;
-        make_order(og, i, a, order);
-        load[i] = order_load(og, order, a, NULL);
-        // Strictly less: of equals the first stays.
-        if (best < 0 || load[i] < load[best]) {
-            best = i;
-            memcpy(chosen, order, (size_t)og->task_count * sizeof *chosen);
-        }
+    // The tasks' lists of nodes must outlast the reordering.
+    Graph before = *g;
+    before.node = arena_array(a, Node *, g->node_count + 1);
+    memcpy(before.node, g->node, (size_t)g->node_count * sizeof *g->node);
+    const Tasks *tasks = tasks_create(&before, a);
+    const OrderProblem problem = order_problem(m, g, tasks, cx->options, a);
+    int *order = arena_array(a, int, problem.og->task_count + 1);
+    if (forced < ORDER_LIST_COUNT) {
+        order_list_make(problem.og, forced, a, order);
+        remark_add(cx, "order", g->name, "%s as asked: %lld bytes live at most",
+                   order_list_name(forced), (long long)order_load(problem.og, order, a, NULL));
+    } else {
+        const MemoryAnswer answer = memory_solve(problem.og, NULL, a, order);
+        order_explain(cx, g, tasks, &problem, &answer, order);
     }
-    Node **nodes = arena_array(a, Node *, g->node_count + 1);
-    nodes_in_order(&problem, tasks, chosen, nodes);
-    memcpy(g->node, nodes, (size_t)g->node_count * sizeof *nodes);
-    if (forced >= 0)
-        remark_add(cx, "order", g->name, "%s as asked: %llu bytes live at most", order_name[best],
-                   (unsigned long long)load[best]);
-    else
-        remark_add(cx, "order", g->name,
-                   "%s; bytes live at most: program %llu, depth-first %llu, list %llu, eager %llu",
-                   order_name[best], (unsigned long long)load[0], (unsigned long long)load[1],
-                   (unsigned long long)load[2], (unsigned long long)load[3]);
+    take_order(g, &problem, tasks, order, a);
 }
 
 PassResult pass_order(Module *m, PassCtx *cx) {
-    const int forced = order_find(cx->options->order);
-    if (cx->options->order && forced < 0) {
-        diag_error(cx->diag, (Loc){0}, 802, "there is no order named %s", cx->options->order);
-        diag_help(cx->diag, "orders are program, depth-first, list and eager");
+    const char *name = cx->options->order;
+    const OrderList forced =
+        name && strcmp(name, order_least) != 0 ? list_find(name) : ORDER_LIST_COUNT;
+    if (name && forced == ORDER_LIST_COUNT && strcmp(name, order_least) != 0) {
+        diag_error(cx->diag, (Loc){0}, 802, "there is no order named %s", name);
+        diag_help(cx->diag, "orders are least, program, depth-first, list and eager");
         return PASS_FAILED;
     }
     for (int i = 0; i < m->entry_count; i++)

@@ -15,18 +15,21 @@
 // counted as a copy though another order may spare it. Cost: linear.
 #include "passes/memory/order_problem.h"
 
+#include "ir/op_lower.h"
+#include "passes/lower.h"
 #include "passes/storage_work.h"
 
 typedef struct {
     const Module *m;
     const Graph *g;
     const Tasks *tasks;
+    const PassOptions *options;
     Arena *a;
     int *number; // by task of the graph: its number in the problem
     int *source;
     int count;   // tasks of the problem
     int barrier; // between body and update, or -1
-    int end;     // copies results and commits
+    int end; // the first of those behind all of the graph's, one for each copy that ends the entry
     OrderBuild *build;
 } ProblemWork;
 
@@ -34,10 +37,18 @@ static bool is_late(const ProblemWork *w, int task) {
     return w->g->repeat > 1 && w->tasks->task[task].node[0]->phase == PHASE_UPDATE;
 }
 
+static int count_end_steps(const StoragePlan *sp, int tasks) {
+    int count = 0;
+    for (int i = 0; i < sp->step_count; i++)
+        count += sp->step[i].task == tasks;
+    return count;
+}
+
 // Body, barrier, update, end.
-static void number_tasks(ProblemWork *w) {
+static void number_tasks(ProblemWork *w, const StoragePlan *sp) {
+    const int end_count = count_end_steps(sp, w->tasks->count);
     w->number = arena_array(w->a, int, w->tasks->count + 1);
-    w->source = arena_array(w->a, int, w->tasks->count + 2);
+    w->source = arena_array(w->a, int, w->tasks->count + end_count + 1);
     w->barrier = -1;
     for (int late = 0; late < 2; late++) {
         for (int t = 0; t < w->tasks->count; t++)
@@ -50,8 +61,9 @@ static void number_tasks(ProblemWork *w) {
             w->barrier = w->count++;
         }
     }
-    w->source[w->count] = -1;
-    w->end = w->count++;
+    w->end = w->count;
+    for (int i = 0; i < end_count; i++)
+        w->source[w->count++] = -1;
 }
 
 static void add_edge(ProblemWork *w, int from, int to) {
@@ -110,11 +122,21 @@ static void add_bounds(ProblemWork *w) {
         const bool late = is_late(w, t);
         if (late && !led[t])
             order_build_edge(w->build, w->barrier, w->number[t]);
-        if (!followed[t])
-            order_build_edge(w->build, w->number[t], late || w->barrier < 0 ? w->end : w->barrier);
+        const int bound = late || w->barrier < 0 ? w->end : w->barrier;
+        if (!followed[t] && bound < w->count)
+            order_build_edge(w->build, w->number[t], bound);
     }
-    if (w->barrier >= 0)
+    if (w->barrier >= 0 && w->end < w->count)
         order_build_edge(w->build, w->barrier, w->end);
+    for (int t = w->end + 1; t < w->count; t++)
+        order_build_edge(w->build, t - 1, t);
+}
+
+// The task a step belongs to; -1 where it comes before all. *end counts the steps behind all.
+static int task_of_step(const ProblemWork *w, const Step *s, int *end) {
+    if (s->task < 0)
+        return -1;
+    return s->task == w->tasks->count ? (*end)++ : w->number[s->task];
 }
 
 static bool is_result(const StoragePlan *sp, uint32_t storage) {
@@ -122,6 +144,24 @@ static bool is_result(const StoragePlan *sp, uint32_t storage) {
         if (sp->result[i].storage == storage)
             return true;
     return false;
+}
+
+// Bytes the step's kernel needs for itself: its form depends on strides, which orders don't change.
+static int64_t workspace_of(const ProblemWork *w, const StoragePlan *sp, const Step *s) {
+    const OpLowering lowering =
+        s->kind == STEP_NODES ? op_info(s->node[0]->op)->lowering : LOWER_NONE;
+    if (lowering != LOWER_PRODUCT && lowering != LOWER_ATTENTION)
+        return 0;
+    Arena *scratch = arena_create();
+    KernelCall call = {0};
+    if (lowering == LOWER_PRODUCT)
+        lower_product(sp, s, w->options, scratch, &call);
+    else
+        lower_attention(sp, s, scratch, &call);
+    const int workers = w->options->workers > 0 ? w->options->workers : WORKERS;
+    const size_t bytes = storage_padded(kernel_workspace(call.kernel) * (size_t)workers);
+    arena_release(scratch);
+    return (int64_t)bytes;
 }
 
 // Storages that one task alone touches are that task's transient; the others are objects.
@@ -135,14 +175,13 @@ static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTake
         toucher[i] = s->input >= 0 || s->carried || is_result(sp, (uint32_t)i) ? MANY : NOBODY;
         object[i] = -1;
     }
+    int end = w->end;
     for (int i = 0; i < sp->step_count; i++) {
         const Step *s = &sp->step[i];
-        const int task = s->task < 0                  ? MANY // zeros before the first task
-                         : s->task == w->tasks->count ? w->end
-                                                      : w->number[s->task];
+        const int task = task_of_step(w, s, &end);
         for (int k = 0; k < s->touch_count; k++) {
             int *by = &toucher[s->touch[k]];
-            *by = *by == NOBODY || *by == task ? task : MANY;
+            *by = task >= 0 && (*by == NOBODY || *by == task) ? task : MANY;
         }
     }
     int64_t *transient = arena_array(w->a, int64_t, w->count + 1);
@@ -163,13 +202,15 @@ static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTake
         if (w->barrier >= 0 && (s->input >= 0 || s->carried))
             order_build_use(w->build, object[i], w->barrier);
     }
+    for (int i = 0; i < sp->step_count && w->options; i++)
+        if (sp->step[i].task >= 0 && sp->step[i].task < w->tasks->count)
+            transient[w->number[sp->step[i].task]] += workspace_of(w, sp, &sp->step[i]);
     for (int t = 0; t < w->count; t++)
         order_build_transient(w->build, t, transient[t]);
+    end = w->end;
     for (int i = 0; i < sp->step_count; i++) {
         const Step *s = &sp->step[i];
-        const int task = s->task == w->tasks->count ? w->end
-                         : s->task < 0              ? -1
-                                                    : w->number[s->task];
+        const int task = task_of_step(w, s, &end);
         for (int k = 0; k < s->touch_count; k++)
             if (task >= 0 && object[s->touch[k]] >= 0)
                 order_build_use(w->build, object[s->touch[k]], task);
@@ -182,12 +223,13 @@ static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTake
     }
 }
 
-OrderProblem order_problem(const Module *m, const Graph *g, const Tasks *tasks, Arena *a) {
-    ProblemWork w = {.m = m, .g = g, .tasks = tasks, .a = a};
-    number_tasks(&w);
-    w.build = order_build_create(w.count, a);
+OrderProblem order_problem(const Module *m, const Graph *g, const Tasks *tasks,
+                           const PassOptions *options, Arena *a) {
+    ProblemWork w = {.m = m, .g = g, .tasks = tasks, .options = options, .a = a};
     StorageTakeovers takeovers = {0};
     const StoragePlan *sp = storage_plan_apart(m, g, tasks, a, &takeovers);
+    number_tasks(&w, sp);
+    w.build = order_build_create(w.count, a);
     add_data_edges(&w);
     add_anti_edges(&w);
     add_bounds(&w);

@@ -181,7 +181,7 @@ static Ordering ordering_create(Bench *b, Arena *a) {
     before->node = arena_array(a, Node *, b->train->node_count + 1);
     memcpy(before->node, b->train->node, (size_t)b->train->node_count * sizeof *before->node);
     const Tasks *tasks = tasks_create(before, a);
-    return (Ordering){order_problem(b->m, before, tasks, a), tasks};
+    return (Ordering){order_problem(b->m, before, tasks, b->cx.options, a), tasks};
 }
 
 // The nodes of the tasks in that order.

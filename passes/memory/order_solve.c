@@ -1,0 +1,218 @@
+// Solving a problem of ordering: list schedules, cut into segments, search where they leave a gap.
+//
+// Tasks that use no memory are contracted, the rest is cut at memory-insensitive tasks
+// (passes/memory/order_part.c). In every segment the best list schedule is kept, whichever won in
+// others: segments are independent. The largest bound of any segment bounds the whole, so only
+// segments that lie above it are searched (passes/memory/order_search.c), the highest first, and
+// those that look like one searched before (repeated layers) take over its order. Cost: n log n,
+// the bounds' n^2 / 64, and the search's stated work.
+#include "passes/memory/order_solve.h"
+
+#include "ir/check.h"
+#include "passes/memory/order_flow.h"
+#include "passes/memory/order_part.h"
+#include "passes/memory/order_search.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const list_name[ORDER_LIST_COUNT] = {"program", "depth-first", "list", "eager"};
+
+const char *order_list_name(OrderList which) {
+    return list_name[which];
+}
+
+void order_list_make(const OrderGraph *og, OrderList which, Arena *scratch, int *order) {
+    switch (which) {
+    case ORDER_PROGRAM:
+        order_program(og, order);
+        return;
+    case ORDER_DEPTH_FIRST:
+        order_depth_first(og, scratch, order);
+        return;
+    case ORDER_LIST:
+        order_list(og, LIST_LEAST, scratch, order);
+        return;
+    case ORDER_EAGER:
+        order_list(og, LIST_EAGER, scratch, order);
+        return;
+    case ORDER_LIST_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+// One segment being solved. Loads are those of its own problem: without what it carries along.
+typedef struct {
+    const OrderSegment *segment;
+    int *order;          // of its tasks
+    int64_t load, bound; // of its order; proved
+    bool searched;
+} Leaf;
+
+typedef struct {
+    const OrderGraph *og; // contracted
+    Arena *a;
+    Leaf *leaf;
+    int leaf_count;
+    int64_t work; // left
+    OrderAnswer out;
+} SolveWork;
+
+// The list schedule's part in every segment, where it is the best so far.
+static void take_list(SolveWork *w, const int *order) {
+    Arena *scratch = arena_create();
+    int *part = arena_array(scratch, int, w->og->task_count + 1);
+    for (int i = 0; i < w->leaf_count; i++) {
+        Leaf *l = &w->leaf[i];
+        const int begin = l->segment->begin, count = l->segment->end - begin;
+        for (int k = 0; k < count; k++)
+            part[k] = order[begin + k] - begin;
+        const int64_t load = order_load(l->segment->og, part, scratch, NULL);
+        if (load >= l->load)
+            continue;
+        l->load = load;
+        memcpy(l->order, part, (size_t)count * sizeof *part);
+    }
+    arena_release(scratch);
+}
+
+static int64_t leaf_height(const Leaf *l) {
+    return l->segment->base + l->load;
+}
+
+static int compare_leaves(const void *a, const void *b) {
+    const Leaf *x = *(const Leaf *const *)a, *y = *(const Leaf *const *)b;
+    if (leaf_height(x) != leaf_height(y))
+        return leaf_height(x) > leaf_height(y) ? -1 : 1;
+    return (x > y) - (x < y);
+}
+
+// A leaf searched before whose problem is the same.
+static const Leaf *find_twin(Leaf *const *sorted, int count, const Leaf *l) {
+    for (int i = 0; i < count; i++)
+        if (sorted[i]->searched && sorted[i]->segment->hash == l->segment->hash &&
+            order_graph_equal(sorted[i]->segment->og, l->segment->og))
+            return sorted[i];
+    return NULL;
+}
+
+// The best bound a cut at the order's peak proves. Where it meets the load, the order is proved.
+static void bound_peak(SolveWork *w, Leaf *l) {
+    const OrderGraph *og = l->segment->og;
+    Arena *scratch = arena_create();
+    int peak;
+    order_load(og, l->order, scratch, &peak);
+    const int64_t before = w->work;
+    const int64_t bound = order_cut_bound(og, l->order[peak], &w->work, scratch);
+    l->bound = bound > l->bound ? bound : l->bound;
+    w->out.work += before - w->work;
+    arena_release(scratch);
+}
+
+// floor: a load of this much does no harm, for some segment needs it anyway.
+static void search_leaf(SolveWork *w, Leaf *l, int64_t floor) {
+    const int64_t low = floor > l->bound ? floor : l->bound;
+    const OrderSearch s = order_search(l->segment->og, low, l->load, w->work, l->order);
+    l->load = s.load;
+    // Below the floor nothing was proved.
+    if (s.bound > low)
+        l->bound = s.bound;
+    l->searched = true;
+    w->work -= s.work;
+    w->out.work += s.work;
+    w->out.searched++;
+}
+
+static void solve_leaves(SolveWork *w) {
+    Leaf **sorted = arena_array(w->a, Leaf *, w->leaf_count + 1);
+    int64_t bound = 0; // of the whole
+    for (int i = 0; i < w->leaf_count; i++) {
+        Leaf *l = sorted[i] = &w->leaf[i];
+        const int64_t own = l->segment->base + l->bound;
+        bound = own > bound ? own : bound;
+    }
+    qsort(sorted, (size_t)w->leaf_count, sizeof *sorted, compare_leaves);
+    for (int i = 0; i < w->leaf_count && leaf_height(sorted[i]) > bound; i++) {
+        Leaf *l = sorted[i];
+        const Leaf *twin = find_twin(sorted, i, l);
+        if (twin && twin->load <= l->load) {
+            l->load = twin->load;
+            l->bound = twin->bound;
+            memcpy(l->order, twin->order,
+                   (size_t)(l->segment->end - l->segment->begin) * sizeof *l->order);
+            w->out.repeated++;
+        }
+        if (leaf_height(l) > bound && l->bound < l->load)
+            bound_peak(w, l);
+        bound = l->segment->base + l->bound > bound ? l->segment->base + l->bound : bound;
+        if (leaf_height(l) > bound && w->work > 0) {
+            search_leaf(w, l, bound - l->segment->base);
+            // Another peak may prove more.
+            if (l->bound < l->load)
+                bound_peak(w, l);
+        }
+        const int64_t own = l->segment->base + l->bound;
+        bound = own > bound ? own : bound;
+    }
+    w->out.bound = bound;
+}
+
+// Segments, with bounds and the best of the lists.
+static void make_leaves(SolveWork *w, int *list[ORDER_LIST_COUNT]) {
+    const OrderSegment *segment = order_segments(w->og, w->a, &w->leaf_count);
+    w->leaf = arena_array(w->a, Leaf, w->leaf_count + 1);
+    Arena *scratch = arena_create();
+    for (int i = 0; i < w->leaf_count; i++) {
+        const int count = segment[i].end - segment[i].begin;
+        w->leaf[i] = (Leaf){.segment = &segment[i],
+                            .order = arena_array(w->a, int, count + 1),
+                            .load = INT64_MAX,
+                            .bound = order_bound(segment[i].og, scratch)};
+        arena_reset(scratch);
+    }
+    arena_release(scratch);
+    for (int i = 0; i < ORDER_LIST_COUNT; i++)
+        take_list(w, list[i]);
+}
+
+OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena *scratch,
+                        int *order) {
+    int *of;
+    SolveWork w = {.og = order_contract(og, scratch, &of),
+                   .a = scratch,
+                   .work = options && options->work ? options->work : ORDER_WORK};
+    const int tasks = w.og->task_count;
+    int *list[ORDER_LIST_COUNT];
+    int64_t best = INT64_MAX;
+    for (int i = 0; i < ORDER_LIST_COUNT; i++) {
+        list[i] = arena_array(scratch, int, tasks + 1);
+        order_list_make(w.og, (OrderList)i, scratch, list[i]);
+        w.out.list_load[i] = order_load(w.og, list[i], scratch, NULL);
+        if (w.out.list_load[i] < best) {
+            best = w.out.list_load[i];
+            w.out.how = list_name[i];
+            memcpy(order, list[i], (size_t)tasks * sizeof *order);
+        }
+    }
+    make_leaves(&w, list);
+    solve_leaves(&w);
+    w.out.segments = w.leaf_count;
+    int *joined = arena_array(scratch, int, tasks + 1);
+    for (int i = 0; i < w.leaf_count; i++)
+        for (int k = w.leaf[i].segment->begin; k < w.leaf[i].segment->end; k++)
+            joined[k] = w.leaf[i].order[k - w.leaf[i].segment->begin] + w.leaf[i].segment->begin;
+    w.out.load = order_load(w.og, joined, scratch, NULL);
+    // Of equals the plain one stays.
+    if (w.out.load < best)
+        w.out.how = "searched";
+    else
+        memcpy(joined, order, (size_t)tasks * sizeof *order);
+    w.out.load = w.out.load < best ? w.out.load : best;
+    order_expand(og, of, joined, tasks, scratch, order);
+    // Where no task uses memory, what is carried along is all there is.
+    if (tasks == 0)
+        w.out.load = w.out.bound = order_load(og, order, scratch, NULL);
+    w.out.exact = w.out.load == w.out.bound;
+    return w.out;
+}
