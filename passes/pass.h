@@ -26,9 +26,9 @@ enum { WORKERS = 8 };
 typedef struct {
     const char
         *target; // "cpu", "cpu:native", "cpu:x86-64-v4"; the driver resolves native to a CPU name
-    const char *isa;       // instruction sets the target needs, for the plan: "avx2,fma"; NULL: none
+    const char *isa; // instruction sets the target needs, for the plan: "avx2,fma"; NULL: none
     const char *precision; // "f32", "bf16" or NULL: what the text says
-    const char *order;     // --order: "program", "depth-first", "list", or NULL: the best of them
+    const char *order;     // --order: a list schedule, or "least" as NULL: the least arena found
     const char *arrange;   // --arrange: "naive" (no sharing) or NULL: the best greedy
     uint64_t chunk_bytes;  // logits a chunk of pass_chunk holds at once, 0: 16 MiB
     uint64_t budget;       // bytes a device, 0: no limit

@@ -24,7 +24,7 @@ static const Flag flag_table[] = {
     {"--target", "NAME", "Options", "cpu, cpu:x86-64-v4, ... (default cpu)"},
     {"--precision", "f32|bf16", "Options", "compute in this type, whatever the text says"},
     {"--budget", "SIZE", "Options", "bytes a device; takes KiB, MiB, GiB"},
-    {"--order", "NAME", "Options", "program, depth-first or list (default: the best of them)"},
+    {"--order", "NAME", "Options", "least (default), program, depth-first, list or eager"},
     {"--arrange", "NAME", "Options", "naive: buffers share no bytes"},
     {"--chunk", "SIZE", "Options", "logits held at once by the pass chunk (default 16MiB)"},
     {"--help", NULL, "Other", "print this and stop"},

@@ -32,7 +32,7 @@ static const Flag flag_table[] = {
     {"--budget", "SIZE", "Target",
      "bytes of memory, such as 2GiB: an error where the plan needs more"},
     {"--threads", "N", "Target", "most worker threads the program may use (8)"},
-    {"--order", "NAME", "Plan", "program, depth-first or list (default: the best of them)"},
+    {"--order", "NAME", "Plan", "least (default), program, depth-first, list or eager"},
     {"--arrange", "NAME", "Plan", "naive: no two buffers share bytes"},
     {"--pass-limit", "N", "Plan", "make at most N optional rewrites, to bisect a wrong one"},
     {"--strict", NULL, "Plan", "refuse degraded plans"},
@@ -119,7 +119,7 @@ static bool take_number(PlimcRequest *r, const char *name, const char *value) {
 // Flags whose value is one of a few words.
 static bool take_choice(PlimcRequest *r, const char *name, const char *value) {
     static const char *const precision[] = {"f32", "bf16"}, *const format[] = {"text", "json"},
-                             *const order[] = {"program", "depth-first", "list"};
+                             *const order[] = {"least", "program", "depth-first", "list", "eager"};
     // Stored before it is checked: a refused value ends the program anyway.
     if (strcmp(name, "--precision") == 0)
         r->options.precision = value;
@@ -130,7 +130,7 @@ static bool take_choice(PlimcRequest *r, const char *name, const char *value) {
     else
         r->json_errors = strcmp(value, "json") == 0;
     return strcmp(name, "--precision") == 0 ? one_of(value, precision, 2)
-           : strcmp(name, "--order") == 0   ? one_of(value, order, 3)
+           : strcmp(name, "--order") == 0   ? one_of(value, order, 5)
            : strcmp(name, "--arrange") == 0 ? strcmp(value, "naive") == 0
                                             : one_of(value, format, 2);
 }
