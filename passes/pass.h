@@ -35,7 +35,10 @@ typedef struct {
     int workers;           // most worker threads, 0: WORKERS
     bool onednn, openblas; // which product library to plan for; both false: our own kernels
     bool bf16_products;    // the product library takes bf16 on this target
-    bool strict;
+    bool strict;           // a degraded plan is an error
+    int effort;            // --effort: searches take this times the usual work, 0: 1; from 2 on
+                           // integer programs are tried where they leave a gap
+    const char *dump_mip;  // --dump-mip: the folder for integer programs, or NULL
     int64_t rewrite_limit; // --pass-limit: rewrites optional passes may make in all, 0: any number
     const char *tool, *flags; // recorded in the plan
 } PassOptions;
@@ -49,6 +52,7 @@ typedef struct {
     PlanMemory *plan_memory;
     Plan *plan;       // set by pass_lower; later passes change it
     int64_t rewrites; // made so far by optional passes: see rewrite_allowed
+    int degraded;     // times a solver died, hung or lied: see mip_report
 } PassCtx;
 
 // Text is copied into cx->arena.

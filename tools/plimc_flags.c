@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, EFFORT_MAX = 1000 };
 
 // Name, value (NULL: a switch), heading in the help, help. The headings Model, Target and Plan
 // also decide what is_recorded keeps.
@@ -18,6 +18,7 @@ static const Flag flag_table[] = {
     {"--check", NULL, "Output", "stop after checking the input"},
     {"--dump-after", "PASS", "Output", "print what a pass made, and stop there"},
     {"--remarks", NULL, "Output", "tell what the passes chose, and why"},
+    {"--dump-mip", "DIR", "Output", "write order and layout as integer programs (CPLEX LP)"},
     {"-MD", "FILE", "Output", "write the files read as a make rule"},
     {"--error-format", "text|json", "Output", "of diagnostics"},
     {"--explain", "CODE", "Output", "what an error code means"},
@@ -36,6 +37,7 @@ static const Flag flag_table[] = {
     {"--arrange", "NAME", "Plan", "naive: no two buffers share bytes"},
     {"--pass-limit", "N", "Plan", "make at most N optional rewrites, to bisect a wrong one"},
     {"--strict", NULL, "Plan", "refuse degraded plans"},
+    {"--effort", "N", "Plan", "N times the work of searching (1); from 2 on also integer programs"},
     {"--time", NULL, "Other", "print the time of each phase"},
     {"--version", NULL, "Other", "print the version"},
     {"--help", NULL, "Other", "this text"},
@@ -43,8 +45,8 @@ static const Flag flag_table[] = {
 enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0] };
 
 // Promised for later: refuse_later knows them by name.
-static const char *const later_table[] = {"--far",   "--micro-batch", "--cluster", "--mesh",
-                                          "--place", "--effort",      "--dump-mip"};
+static const char *const later_table[] = {"--far", "--micro-batch", "--cluster", "--mesh",
+                                          "--place"};
 
 void plimc_print_help(void) {
     printf("usage: plimc FILE.plim|FILE.graph|FILE.plan [options]\n"
@@ -101,7 +103,7 @@ static bool one_of(const char *value, const char *const *known, int count) {
     return false;
 }
 
-// --budget takes a size; --pass-limit and --threads take a count from 1 on.
+// --budget takes a size; --pass-limit, --effort and --threads take a count from 1 on.
 static bool take_number(PlimcRequest *r, const char *name, const char *value) {
     int64_t n;
     if (strcmp(name, "--budget") == 0)
@@ -110,10 +112,13 @@ static bool take_number(PlimcRequest *r, const char *name, const char *value) {
         return false;
     if (strcmp(name, "--pass-limit") == 0)
         r->options.rewrite_limit = n;
+    else if (strcmp(name, "--effort") == 0)
+        r->options.effort = n <= EFFORT_MAX ? (int)n : 0;
     else
         r->options.workers = n <= 1024 ? (int)n : 0;
     // 1024: each worker has workspace of its own in the arena of every kernel that needs some.
-    return strcmp(name, "--threads") != 0 || n <= 1024;
+    return strcmp(name, "--pass-limit") == 0 ||
+           n <= (strcmp(name, "--effort") == 0 ? EFFORT_MAX : 1024);
 }
 
 // Flags whose value is one of a few words.
@@ -162,6 +167,7 @@ static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *v
                 {"--model", &r->model},
                 {"-MD", &r->dependencies},
                 {"--dump-after", &r->dump_after},
+                {"--dump-mip", &r->options.dump_mip},
                 {"--explain", &r->explain},
                 {"--target", &r->options.target}};
     // Text as it stands first, then one of a few words, then what has a syntax of its own; of what

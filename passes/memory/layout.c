@@ -9,6 +9,7 @@
 
 #include "ir/check.h"
 #include "passes/memory/pack.h"
+#include "passes/memory/programs.h"
 #include "passes/storage.h"
 
 #include <stdlib.h>
@@ -65,7 +66,8 @@ static PackAnswer pack_naive(PackItem *item, int count, Arena *scratch) {
     return answer;
 }
 
-static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, uint64_t base) {
+// False after a diagnostic.
+static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, uint64_t base) {
     for (int i = 0; i < e->count; i++) {
         const PlanBuffer *b = &p->buffer[e->buffer[i]];
         // Padded to the alignment, so that every offset is aligned.
@@ -73,8 +75,12 @@ static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, 
             (PackItem){.size = storage_padded(b->bytes), .first = b->first, .last = b->last};
     }
     const bool naive = cx->options->arrange && strcmp(cx->options->arrange, "naive") == 0;
-    const PackAnswer packed = naive ? pack_naive(e->item, e->count, cx->scratch)
-                                    : pack_solve(e->item, e->count, NULL, cx->scratch);
+    const PackOptions options = {.work =
+                                     PACK_WORK * (cx->options->effort ? cx->options->effort : 1)};
+    PackAnswer packed = naive ? pack_naive(e->item, e->count, cx->scratch)
+                              : pack_solve(e->item, e->count, &options, cx->scratch);
+    if (!naive && !programs_pack(cx, name, e->item, e->count, &packed))
+        return false;
     e->height = packed.height;
     e->load = packed.load;
     e->peak = packed.peak;
@@ -82,13 +88,14 @@ static void place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, 
         p->buffer[e->buffer[i]].offset = base + e->item[i].offset;
     // An entry of states and inputs alone has nothing to say.
     if (e->count == 0)
-        return;
+        return true;
     remark_add(cx, "layout", name,
                "%d buffers in %llu bytes above %llu of state; their load is %llu, fragmentation "
                "%.2f %%; packed by %s",
                e->count, (unsigned long long)e->height, (unsigned long long)base,
                (unsigned long long)e->load,
                100.0 * (double)(e->height - e->load) / (double)(e->load ? e->load : 1), packed.how);
+    return true;
 }
 
 static int compare_size(const void *a, const void *b) {
@@ -156,7 +163,8 @@ PassResult pass_layout(Module *m, PassCtx *cx) {
         e->buffer = buffer + begin[i];
         e->count = (int)(begin[i + 1] - begin[i]);
         e->item = arena_array(cx->scratch, PackItem, e->count + 1);
-        place_entry(p, cx, e, p->entry[i].name, base);
+        if (!place_entry(p, cx, e, p->entry[i].name, base))
+            return PASS_FAILED;
         load = e->load > load ? e->load : load;
         if (e->height > height) {
             height = e->height;
@@ -165,6 +173,7 @@ PassResult pass_layout(Module *m, PassCtx *cx) {
     }
     p->space[0].bytes = base + height;
     p->space[0].load = base + load;
+    p->degraded = cx->degraded > 0;
     take_remarks(p, cx);
     if (cx->options->budget > 0 && p->space[0].bytes > cx->options->budget && p->entry_count > 0) {
         report_budget(p, cx, tallest, &layout[tallest]);

@@ -338,6 +338,7 @@ static bool make_program(Work *w, const OrderMipProblem *problem, Arena *a) {
     if (estimate_entries(w) > 4 * (int64_t)limits.entries)
         return false;
     find_unit(w);
+    w->p->note = arena_format(a, "in units of %lld bytes", (long long)w->unit);
     w->p->step = 1;
     const int takeovers = og->over_begin[og->task_count];
     w->live = arena_array(a, int, og->object_count + 1);
@@ -421,7 +422,7 @@ static int *order_of(const Work *w, const double *value) {
     return order;
 }
 
-const Mip *order_mip_program(const OrderMipProblem *problem, Arena *a) {
+Mip *order_mip_program(const OrderMipProblem *problem, Arena *a) {
     Work w;
     return make_program(&w, problem, a) ? w.p : NULL;
 }

@@ -27,6 +27,6 @@ void order_mip_solve(const OrderMipProblem *problem, int count, int children, Ar
                      OrderMipAnswer *answer);
 
 // The program alone; NULL where it has more entries than the limits allow.
-const Mip *order_mip_program(const OrderMipProblem *problem, Arena *a);
+Mip *order_mip_program(const OrderMipProblem *problem, Arena *a);
 
 #endif

@@ -144,6 +144,7 @@ static bool make_program(Work *w, const PackMipProblem *problem, Arena *a) {
         return false;
     w->most = enough_height(w);
     w->p = mip_create(a, problem->name);
+    w->p->note = arena_format(a, "in units of %llu bytes", (unsigned long long)w->pack->grid);
     w->p->step = 1;
     add_columns(w);
     if (!add_pairs(w, limits.entries))
@@ -256,7 +257,7 @@ static void take_answer(const Work *w, const MipAnswer *from, PackMipAnswer *to)
     to->optimal = to->offset && to->height <= to->bound;
 }
 
-const Mip *pack_mip_program(const PackMipProblem *problem, Arena *a) {
+Mip *pack_mip_program(const PackMipProblem *problem, Arena *a) {
     Work w;
     return make_program(&w, problem, a) ? w.p : NULL;
 }

@@ -28,6 +28,6 @@ void pack_mip_solve(const PackMipProblem *problem, int count, int children, Aren
                     PackMipAnswer *answer);
 
 // The program alone; NULL where it has more entries than the limits allow.
-const Mip *pack_mip_program(const PackMipProblem *problem, Arena *a);
+Mip *pack_mip_program(const PackMipProblem *problem, Arena *a);
 
 #endif

@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
     Arena *arena;
     const char *name; // of the file where the program is written
+    const char *note; // one line for whoever reads that file, or NULL
     double
         step; // the least objective is a multiple of this, 0: unknown. Bounds are rounded up to it.
     int column_count, column_room;

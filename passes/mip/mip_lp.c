@@ -59,8 +59,11 @@ static void print_bounds(const MipColumn *c, FILE *out) {
 }
 
 void mip_lp_print(const Mip *p, FILE *out) {
-    fprintf(out, "\\ %s: %d columns, %d rows, %d entries\nMinimize\n cost:", p->name,
-            p->column_count, p->row_count, p->entry_count);
+    fprintf(out, "\\ %s: %d columns, %d rows, %d entries\n", p->name, p->column_count, p->row_count,
+            p->entry_count);
+    if (p->note)
+        fprintf(out, "\\ %s\n", p->note);
+    fprintf(out, "Minimize\n cost:");
     int terms = 0;
     for (int j = 0; j < p->column_count; j++)
         if (p->column[j].cost != 0)

@@ -6,6 +6,7 @@
 #include "passes/mip/mip_child.h"
 #include "passes/mip/mip_glpk.h"
 #include "passes/mip/mip_lp.h"
+#include "passes/mip/mip_report.h"
 #include "passes/mip/mip_solve.h"
 
 #include <glpk.h>
@@ -442,5 +443,21 @@ Test(mip, lp_files_have_the_same_optimum) {
     // A folder that can't be made.
     cr_assert(!mip_lp_write(sample_program(a), "/dev/null/x", d));
     cr_assert_eq(diag_item(d, 0)->code, 805);
+    arena_release(a);
+}
+
+// A degraded plan is told of, and refused where that was asked for.
+Test(mip, degraded_plans_are_told_of) {
+    Arena *a = arena_create();
+    PassOptions options = {0};
+    PassCtx cx = {.arena = a, .scratch = a, .diag = diag_create(a), .options = &options};
+    cr_assert(mip_report(&cx, "the layout of train", "the solver died of signal 6"));
+    cr_assert(cx.degraded == 1 && diag_error_count(cx.diag) == 0);
+    cr_assert(diag_item(cx.diag, 0)->level == DIAG_WARNING && diag_item(cx.diag, 0)->code == 806);
+    cr_assert_str_eq(diag_item(cx.diag, 0)->message,
+                     "the layout of train is degraded: the solver died of signal 6");
+    options.strict = true;
+    cr_assert(!mip_report(&cx, "the layout of train", "the solver died of signal 6"));
+    cr_assert(cx.degraded == 2 && diag_error_count(cx.diag) == 1);
     arena_release(a);
 }

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "passes/memory/pack_mip.h"
+#include "passes/memory/programs.h"
 
 #include <string.h>
 
@@ -195,4 +196,34 @@ Test(pack_mip, limits_are_kept) {
     cr_assert(answer[2].offset && answer[2].height == start.height && answer[2].nodes == 0);
     cr_assert(!pack_mip_program(&problem[2], a));
     arena_release(a);
+}
+
+// What --effort does: with less than 2 nothing, with 2 the gap is closed.
+Test(pack_mip, effort_closes_a_gap) {
+    for (int effort = 0; effort < 3; effort++) {
+        Arena *a = arena_create();
+        PassOptions options = {.effort = effort};
+        PassCtx cx = {.arena = a, .scratch = a, .diag = diag_create(a), .options = &options};
+        Sample s;
+        random_sample(3 * 17, &s);
+        PackAnswer packed = {.how = "naive"};
+        for (int i = 0; i < s.count; i++) {
+            s.item[i].fixed = false;
+            s.item[i].offset = packed.height;
+            packed.height += s.item[i].size;
+        }
+        const uint64_t naive = packed.height;
+        packed.bound = packed.load = pack_load(s.item, s.count, a, &packed.peak);
+        cr_assert(programs_pack(&cx, "train", s.item, s.count, &packed));
+        cr_assert_eq(packed.optimal, effort == 2);
+        cr_assert(effort == 2 ? packed.height < naive : packed.height == naive);
+        const PackMipAnswer got = {.height = packed.height,
+                                   .offset = (uint64_t[]){s.item[0].offset, s.item[1].offset,
+                                                          s.item[2].offset, s.item[3].offset,
+                                                          s.item[4].offset, s.item[5].offset,
+                                                          s.item[6].offset}};
+        check_packing(&s, &got);
+        cr_assert(cx.degraded == 0 && diag_item_count(cx.diag) == 0);
+        arena_release(a);
+    }
 }

@@ -1,0 +1,13 @@
+// Integer programs on a compilation's behalf: written with --dump-mip, solved with --effort 2 or
+// more where searches leave a gap.
+#ifndef PLIM_PASSES_MEMORY_PROGRAMS_H
+#define PLIM_PASSES_MEMORY_PROGRAMS_H
+
+#include "passes/memory/pack.h"
+#include "passes/pass.h"
+
+// Of an entry's buffers, packed already. What is found is put into the items' offsets and the
+// answer. False after a diagnostic.
+bool programs_pack(PassCtx *cx, const char *entry, PackItem *item, int count, PackAnswer *packed);
+
+#endif
