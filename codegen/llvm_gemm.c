@@ -1,10 +1,12 @@
 // Products compiled here, without a library: KERNEL_PRODUCT with PRODUCT_OWN.
 //
 // A tile of the work is tile_m x tile_n elements of c. Depth is walked in blocks of PRODUCT_DEPTH:
-// pack the block of b, pack the block of a, multiply panel by panel into c (loop order of Goto and
-// van de Geijn 2008). bf16 operands widen to f32 while they are packed. A c that is not f32 with
-// contiguous columns is summed in workspace and stored at the end. Every element of c is one chain
-// of fused multiply-adds along k, in order. Products of a few rows go to llvm_thin.c instead.
+// pack the block of b; then, PRODUCT_ROWS rows at a time, pack these of a and multiply panel by
+// panel into c (loop order of Goto and van de Geijn 2008). Rows of a whose steps of k are
+// neighbours are not packed: the register tile takes one number of a row at a time. bf16 operands
+// widen to f32 while they are packed. A c that is not f32 with contiguous columns is summed in
+// workspace and stored at the end. Every element of c is one chain of fused multiply-adds along k,
+// in order. Products of a few rows go to llvm_thin.c instead.
 //
 // Workspace: ir/template_layout.h.
 #include "codegen/llvm_gemm.h"
@@ -76,6 +78,39 @@ void product_move_sum(LlvmBuild *b, const ProductCode *t, SumMove way) {
     llvm_loop_end(b, &row);
 }
 
+// Rows of a against the packed block of b: packed just before, so that they are still in a near
+// cache, or read where they lie. later: the sum holds something from earlier blocks of depth.
+static void emit_rows(LlvmBuild *b, const ProductCode *t, LLVMValueRef a, LLVMValueRef depth,
+                      LLVMValueRef later) {
+    const ProductKernel *p = t->p;
+    const int64_t c_stride = t->layout.in_place ? p->c_stride[2] : t->layout.sum_stride;
+    LlvmLoop some;
+    llvm_loop_begin(b, &some, llvm_i64(b, 0), t->rows, PRODUCT_ROWS);
+    LLVMValueRef rows = tile_min(b, llvm_sub(b, t->rows, some.index), llvm_i64(b, PRODUCT_ROWS));
+    LLVMValueRef left = product_element(b, p->a, a, &some.index, &p->a_stride[2], 1);
+    if (!t->layout.rows_in_place) {
+        // Lanes are m; depth is k.
+        const TileSource source = {p->a, p->a_stride[2], p->a_stride[3]};
+        tile_pack(b, &source, t->packed_a, tile_left_panel(b), t->layout.depth_cap, left, rows,
+                  depth);
+    }
+    LLVMValueRef sum = t->layout.in_place ? t->c : t->sum;
+    tile_product(b,
+                 &(TileProduct){.left = t->layout.rows_in_place ? TILE_LEFT_ROWS : TILE_LEFT_PACKED,
+                                .a = t->layout.rows_in_place ? left : t->packed_a,
+                                .b = t->packed_b,
+                                .c = product_element(b, DT_F32, sum, &some.index, &c_stride, 1),
+                                .rows = rows,
+                                .columns = t->columns,
+                                .depth = depth,
+                                .a_depth_cap = t->layout.depth_cap,
+                                .a_row_stride = p->a_stride[2],
+                                .b_depth_cap = t->layout.depth_cap,
+                                .c_stride = c_stride,
+                                .add = p->accumulate ? llvm_i1(b, true) : later});
+    llvm_loop_end(b, &some);
+}
+
 static void emit_tile(LlvmBuild *b, const ProductCode *t) {
     const ProductKernel *p = t->p;
     // The sum begins as what c holds.
@@ -85,27 +120,14 @@ static void emit_tile(LlvmBuild *b, const ProductCode *t) {
     llvm_loop_begin(b, &block, llvm_i64(b, 0), llvm_i64(b, p->k), PRODUCT_DEPTH);
     LLVMValueRef depth =
         tile_min(b, llvm_sub(b, llvm_i64(b, p->k), block.index), llvm_i64(b, PRODUCT_DEPTH));
-    // Lanes are m for a and n for b; depth is k.
-    const TileSource left = {p->a, p->a_stride[2], p->a_stride[3]};
+    // Lanes are n; depth is k.
     const TileSource right = {p->b, p->b_stride[3], p->b_stride[2]};
     LLVMValueRef a = product_element(b, p->a, t->a, &block.index, &p->a_stride[3], 1);
     LLVMValueRef from_b = product_element(b, p->b, t->b, &block.index, &p->b_stride[2], 1);
     tile_pack(b, &right, t->packed_b, tile_columns(b), t->layout.depth_cap, from_b, t->columns,
               depth);
-    tile_pack(b, &left, t->packed_a, tile_left_panel(b), t->layout.depth_cap, a, t->rows, depth);
     // The first block of depth writes the sum, the others add to it.
-    LLVMValueRef later = llvm_icmp(b, LLVMIntSGT, block.index, llvm_i64(b, 0));
-    tile_product(
-        b, &(TileProduct){.a = t->packed_a,
-                          .b = t->packed_b,
-                          .c = t->layout.in_place ? t->c : t->sum,
-                          .rows = t->rows,
-                          .columns = t->columns,
-                          .depth = depth,
-                          .a_depth_cap = t->layout.depth_cap,
-                          .b_depth_cap = t->layout.depth_cap,
-                          .c_stride = t->layout.in_place ? p->c_stride[2] : t->layout.sum_stride,
-                          .add = p->accumulate ? llvm_i1(b, true) : later});
+    emit_rows(b, t, a, depth, llvm_icmp(b, LLVMIntSGT, block.index, llvm_i64(b, 0)));
     llvm_loop_end(b, &block);
     if (!t->layout.in_place)
         product_move_sum(b, t, SUM_TO_C);

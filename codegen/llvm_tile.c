@@ -29,7 +29,18 @@ enum {
 };
 // Parameters of plim_tile_micro.
 // Always a full tile: no counts of rows and columns.
-enum { MICRO_A, MICRO_B, MICRO_C, MICRO_DEPTH, MICRO_C_STRIDE, MICRO_ADD, MICRO_PARAMETERS };
+enum {
+    MICRO_A,
+    MICRO_B,
+    MICRO_C,
+    MICRO_DEPTH,
+    MICRO_C_STRIDE,
+    MICRO_ADD,
+    // Of a that is not packed: from one row to the next, and the last row there is.
+    MICRO_A_STRIDE,
+    MICRO_A_LAST,
+    MICRO_PARAMETERS
+};
 // Parameters of plim_tile_pack_*.
 enum {
     PACK_TO,
@@ -109,8 +120,8 @@ static LLVMTypeRef lanes_type(const LlvmBuild *b) {
 // Packing.
 
 // Lanes of a panel that are packed at a time, in a vector of `width`. A panel of 6 takes vectors of
-// 8: the two lanes too many are overwritten by the next step of depth, or lie in the room after the
-// last.
+// 8: where panels are packed one after the other, the two lanes too many are overwritten by the
+// next step of depth, or lie in the room after the last.
 typedef struct {
     DType dtype;
     int lanes, width;
@@ -130,6 +141,21 @@ static LLVMValueRef pack_to(LlvmBuild *b, LLVMValueRef depth) {
     return llvm_at(b, b->f32, param(b, PACK_TO), llvm_mul(b, depth, param(b, PACK_TO_STEP)));
 }
 
+// Just the panel's lanes of one step: with steps packed in blocks, the lane after them may be
+// another panel's and final already. Powers of two: 6 lanes are a store of 4 and one of 2.
+static void store_step(LlvmBuild *b, const Packing *p, LLVMValueRef v, LLVMValueRef to) {
+    int part = p->width;
+    for (int at = 0; at < p->lanes; at += part) {
+        while (part > p->lanes - at)
+            part /= 2;
+        int lane[TILE_LANES];
+        for (int i = 0; i < part; i++)
+            lane[i] = at + i;
+        LLVMValueRef some = part == p->width ? v : llvm_shuffle(b, v, v, lane, part);
+        llvm_store(b, some, llvm_at(b, b->f32, to, llvm_i64(b, at)), 4);
+    }
+}
+
 // Every step of depth is one vector, all of it or what the mask says.
 static void copy_steps(LlvmBuild *b, const Packing *p, LLVMValueRef mask) {
     LlvmLoop loop;
@@ -139,7 +165,7 @@ static void copy_steps(LlvmBuild *b, const Packing *p, LLVMValueRef mask) {
     // Each step is another row of the source, which no hardware foresees: what the next panel will
     // read of it is asked for now.
     llvm_prefetch(b, from, llvm_i64(b, p->lanes * (int64_t)dtype_bytes(p->dtype)), PREFETCH_READ);
-    llvm_store(b, llvm_load_typed(b, p->dtype, p->width, from, mask), pack_to(b, loop.index), 4);
+    store_step(b, p, llvm_load_typed(b, p->dtype, p->width, from, mask), pack_to(b, loop.index));
     llvm_loop_end(b, &loop);
 }
 
@@ -231,6 +257,13 @@ static void pack_transpose(LlvmBuild *b, const Packing *p) {
     llvm_if_end(b, edge);
 }
 
+// What is packed from where to where.
+typedef struct {
+    LLVMValueRef packed, source;      // addresses of the operand's first elements
+    LLVMValueRef count, first, depth; // lanes; the first step of depth and how many
+    int64_t depth_cap;
+} PackRange;
+
 // One function a way of packing, made at first use; its name says which it is.
 static LLVMValueRef pack_function(LlvmBuild *b, const TileSource *s, const Packing *p) {
     const char *how = s->lane_stride == 1 ? "copy" : s->depth_stride == 1 ? "transpose" : "gather";
@@ -251,30 +284,51 @@ static LLVMValueRef pack_function(LlvmBuild *b, const TileSource *s, const Packi
     return helper_end(b, place);
 }
 
-// Panels in order, so that what one writes past its end the next one overwrites.
-void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel, int64_t depth_cap,
-               LLVMValueRef source, LLVMValueRef count, LLVMValueRef depth) {
-    const Packing p = packing_of(b, s, panel);
-    LLVMValueRef fn = pack_function(b, s, &p);
+// Packs `depth` steps from `first` on, of all lanes.
+static void pack_panels(LlvmBuild *b, const TileSource *s, const Packing *p, int panel,
+                        const PackRange *r) {
+    LLVMValueRef fn = pack_function(b, s, p);
     LlvmLoop loop;
-    llvm_loop_begin(b, &loop, llvm_i64(b, 0), count, p.lanes);
+    llvm_loop_begin(b, &loop, llvm_i64(b, 0), r->count, p->lanes);
     // The panel these lanes are in starts at lane `before`, and they in it at in_panel.
     LLVMValueRef in_panel = llvm_urem(b, loop.index, panel);
     LLVMValueRef before = llvm_sub(b, loop.index, in_panel);
     // A panel is [depth_cap][panel], so the panels before take before * depth_cap floats.
-    LLVMValueRef to = llvm_add(b, llvm_mul(b, before, llvm_i64(b, depth_cap)), in_panel);
-    LLVMValueRef from = llvm_mul(b, loop.index, llvm_i64(b, s->lane_stride));
+    LLVMValueRef to = llvm_add(b, llvm_mul(b, before, llvm_i64(b, r->depth_cap)), in_panel);
+    to = llvm_add(b, to, llvm_mul(b, r->first, llvm_i64(b, panel)));
+    LLVMValueRef from = llvm_add(b, llvm_mul(b, loop.index, llvm_i64(b, s->lane_stride)),
+                                 llvm_mul(b, r->first, llvm_i64(b, s->depth_stride)));
     LLVMValueRef arg[PACK_PARAMETERS] = {
-        llvm_at(b, b->f32, packed, to),
+        llvm_at(b, b->f32, r->packed, to),
         llvm_i64(b, panel),
-        llvm_at(b, llvm_memory_type(b, s->dtype), source, from),
+        llvm_at(b, llvm_memory_type(b, s->dtype), r->source, from),
         llvm_i64(b, s->lane_stride),
         llvm_i64(b, s->depth_stride),
-        llvm_sub(b, count, loop.index),
-        depth,
+        llvm_sub(b, r->count, loop.index),
+        r->depth,
     };
     call(b, fn, arg, PACK_PARAMETERS);
     llvm_loop_end(b, &loop);
+}
+
+// Panels in order, so that what one writes past its end the next one overwrites. Where lanes are
+// neighbours, a few steps of depth at a time: each is another row of the source, and a row's lines
+// are then read one after the other, by every panel that has a part of them.
+void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel, int64_t depth_cap,
+               LLVMValueRef source, LLVMValueRef count, LLVMValueRef depth) {
+    enum { ROWS_TOGETHER = 8 };
+    const Packing p = packing_of(b, s, panel);
+    PackRange r = {packed, source, count, llvm_i64(b, 0), depth, depth_cap};
+    if (s->lane_stride != 1) {
+        pack_panels(b, s, &p, panel, &r);
+        return;
+    }
+    LlvmLoop some;
+    llvm_loop_begin(b, &some, llvm_i64(b, 0), depth, ROWS_TOGETHER);
+    r.first = some.index;
+    r.depth = tile_min(b, llvm_sub(b, depth, some.index), llvm_i64(b, ROWS_TOGETHER));
+    pack_panels(b, s, &p, panel, &r);
+    llvm_loop_end(b, &some);
 }
 
 // The register tile.
@@ -286,13 +340,25 @@ static LLVMValueRef micro_element(LlvmBuild *b, int row, int vector) {
     return llvm_at(b, b->f32, param(b, MICRO_C), at);
 }
 
-// c [rows, columns] = (add ? c : 0) + a [depth][panel] b [depth][columns], all sums in registers.
-static LLVMValueRef micro_function(LlvmBuild *b) {
-    LLVMValueRef found = LLVMGetNamedFunction(b->module, "plim_tile_micro");
+// Where the first step of depth of row i is.
+static LLVMValueRef micro_row(LlvmBuild *b, TileLeft left, int row) {
+    LLVMValueRef at = llvm_i64(b, row);
+    // Rows past the last read the last one again.
+    if (left == TILE_LEFT_ROWS)
+        at = llvm_mul(b, tile_min(b, at, param(b, MICRO_A_LAST)), param(b, MICRO_A_STRIDE));
+    return llvm_at(b, b->f32, param(b, MICRO_A), at);
+}
+
+// c [rows, columns] = (add ? c : 0) + a b [depth][columns], all sums in registers. a is packed
+// [depth][panel], or rows in memory.
+static LLVMValueRef micro_function(LlvmBuild *b, TileLeft left_kind) {
+    const char *name = left_kind == TILE_LEFT_ROWS ? "plim_tile_micro_rows" : "plim_tile_micro";
+    LLVMValueRef found = LLVMGetNamedFunction(b->module, name);
     if (found)
         return found;
-    const LLVMTypeRef parameter[MICRO_PARAMETERS] = {b->ptr, b->ptr, b->ptr, b->i64, b->i64, b->i1};
-    const Place place = helper_begin(b, "plim_tile_micro", parameter, MICRO_PARAMETERS);
+    const LLVMTypeRef parameter[MICRO_PARAMETERS] = {b->ptr, b->ptr, b->ptr, b->i64,
+                                                     b->i64, b->i1,  b->i64, b->i64};
+    const Place place = helper_begin(b, name, parameter, MICRO_PARAMETERS);
     const int rows = tile_rows(b), vectors = tile_columns(b) / TILE_LANES;
     // Without add the mask is empty: what is in c is not read, and the sums start at 0.
     LLVMValueRef mask = llvm_splat(b, param(b, MICRO_ADD), TILE_LANES);
@@ -303,6 +369,11 @@ static LLVMValueRef micro_function(LlvmBuild *b) {
     LLVMValueRef below = llvm_mul(b, param(b, MICRO_C_STRIDE), llvm_i64(b, rows * 4));
     for (int i = 0; i < rows; i++)
         llvm_prefetch(b, micro_element(b, i, 0), below, PREFETCH_WRITE);
+
+    LLVMValueRef a_row[ROWS_MAX];
+    for (int i = 0; i < rows; i++)
+        a_row[i] = micro_row(b, left_kind, i);
+    LLVMValueRef a_step = llvm_i64(b, left_kind == TILE_LEFT_ROWS ? 1 : tile_left_panel(b));
 
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), param(b, MICRO_DEPTH), 1);
@@ -317,12 +388,11 @@ static LLVMValueRef micro_function(LlvmBuild *b) {
     for (int j = 0; j < vectors; j++)
         right[j] =
             llvm_load(b, lanes_type(b), llvm_at(b, b->f32, b_at, llvm_i64(b, j * TILE_LANES)), 4);
-    LLVMValueRef a_at = llvm_at(b, b->f32, param(b, MICRO_A),
-                                llvm_mul(b, loop.index, llvm_i64(b, tile_left_panel(b))));
+    LLVMValueRef a_at = llvm_mul(b, loop.index, a_step);
     // Each sum is a chain of its own; numbering as they were carried.
     for (int i = 0; i < rows; i++) {
-        LLVMValueRef left = llvm_splat(
-            b, llvm_load(b, b->f32, llvm_at(b, b->f32, a_at, llvm_i64(b, i)), 4), TILE_LANES);
+        LLVMValueRef left =
+            llvm_splat(b, llvm_load(b, b->f32, llvm_at(b, b->f32, a_row[i], a_at), 4), TILE_LANES);
         for (int j = 0; j < vectors; j++)
             llvm_loop_next(&loop, i * vectors + j, llvm_fma(b, left, right[j], sum[i][j]));
     }
@@ -356,14 +426,21 @@ static void copy_edge(LlvmBuild *b, LLVMValueRef c, LLVMValueRef full, LLVMValue
 
 // From inside plim_tile_block, whose depth and add are handed on.
 static void call_micro(LlvmBuild *b, LLVMValueRef a, LLVMValueRef right, LLVMValueRef c,
-                       LLVMValueRef c_stride) {
-    LLVMValueRef arg[MICRO_PARAMETERS] = {
-        a, right, c, param(b, BLOCK_DEPTH), c_stride, param(b, BLOCK_ADD)};
-    call(b, micro_function(b), arg, MICRO_PARAMETERS);
+                       LLVMValueRef c_stride, TileLeft left, LLVMValueRef rows) {
+    LLVMValueRef arg[MICRO_PARAMETERS] = {a,
+                                          right,
+                                          c,
+                                          param(b, BLOCK_DEPTH),
+                                          c_stride,
+                                          param(b, BLOCK_ADD),
+                                          param(b, BLOCK_A_STEP),
+                                          llvm_sub(b, rows, llvm_i64(b, 1))};
+    call(b, micro_function(b, left), arg, MICRO_PARAMETERS);
 }
 
 // One register tile at row i, column j of the block.
-static void emit_register_tile(LlvmBuild *b, LLVMValueRef i, LLVMValueRef j, LLVMValueRef full) {
+static void emit_register_tile(LlvmBuild *b, TileLeft left, LLVMValueRef i, LLVMValueRef j,
+                               LLVMValueRef full) {
     LLVMValueRef rows_left =
         tile_min(b, llvm_sub(b, param(b, BLOCK_ROWS), i), llvm_i64(b, tile_rows(b)));
     LLVMValueRef columns_left = llvm_sub(b, param(b, BLOCK_COLUMNS), j);
@@ -371,8 +448,10 @@ static void emit_register_tile(LlvmBuild *b, LLVMValueRef i, LLVMValueRef j, LLV
     LLVMValueRef in_block = llvm_urem(b, i, tile_left_panel(b));
     LLVMValueRef block = llvm_udiv(b, i, tile_left_panel(b));
     LLVMValueRef panel = llvm_udiv(b, j, tile_columns(b));
-    LLVMValueRef a = llvm_at(b, b->f32, param(b, BLOCK_A),
-                             llvm_add(b, llvm_mul(b, block, param(b, BLOCK_A_STEP)), in_block));
+    LLVMValueRef a_at = left == TILE_LEFT_ROWS
+                            ? llvm_mul(b, i, param(b, BLOCK_A_STEP))
+                            : llvm_add(b, llvm_mul(b, block, param(b, BLOCK_A_STEP)), in_block);
+    LLVMValueRef a = llvm_at(b, b->f32, param(b, BLOCK_A), a_at);
     LLVMValueRef right =
         llvm_at(b, b->f32, param(b, BLOCK_B), llvm_mul(b, panel, param(b, BLOCK_B_STEP)));
     LLVMValueRef c = llvm_at(b, b->f32, param(b, BLOCK_C),
@@ -383,32 +462,33 @@ static void emit_register_tile(LlvmBuild *b, LLVMValueRef i, LLVMValueRef j, LLV
                      llvm_icmp(b, LLVMIntSGE, columns_left, llvm_i64(b, tile_columns(b))), "");
 
     LlvmIf direct = llvm_if_begin(b, whole);
-    call_micro(b, a, right, c, param(b, BLOCK_C_STRIDE));
+    call_micro(b, a, right, c, param(b, BLOCK_C_STRIDE), left, llvm_i64(b, tile_rows(b)));
     llvm_if_end(b, direct);
     LlvmIf edge = llvm_if_begin(b, LLVMBuildNot(b->builder, whole, ""));
     // The stack's other elements hold anything; they are never copied back.
     copy_edge(b, c, full, rows_left, columns_left, true);
-    call_micro(b, a, right, full, llvm_i64(b, tile_columns(b)));
+    call_micro(b, a, right, full, llvm_i64(b, tile_columns(b)), left, rows_left);
     copy_edge(b, c, full, rows_left, columns_left, false);
     llvm_if_end(b, edge);
 }
 
 // Down first: a panel of b stays in a near cache while the blocks of a go by.
-static LLVMValueRef block_function(LlvmBuild *b) {
-    LLVMValueRef found = LLVMGetNamedFunction(b->module, "plim_tile_block");
+static LLVMValueRef block_function(LlvmBuild *b, TileLeft left) {
+    const char *name = left == TILE_LEFT_ROWS ? "plim_tile_block_rows" : "plim_tile_block";
+    LLVMValueRef found = LLVMGetNamedFunction(b->module, name);
     if (found)
         return found;
     // Made before this function is begun, so that helpers are not nested deeper than needed.
-    micro_function(b);
+    micro_function(b, left);
     const LLVMTypeRef parameter[BLOCK_PARAMETERS] = {b->ptr, b->ptr, b->ptr, b->i64, b->i64,
                                                      b->i64, b->i64, b->i64, b->i64, b->i1};
-    const Place place = helper_begin(b, "plim_tile_block", parameter, BLOCK_PARAMETERS);
+    const Place place = helper_begin(b, name, parameter, BLOCK_PARAMETERS);
     // 64 bytes: a row of the tile never straddles more cache lines than it must.
     LLVMValueRef full = llvm_stack(b, b->f32, (int64_t)tile_rows(b) * tile_columns(b), 64);
     LlvmLoop across, down;
     llvm_loop_begin(b, &across, llvm_i64(b, 0), param(b, BLOCK_COLUMNS), tile_columns(b));
     llvm_loop_begin(b, &down, llvm_i64(b, 0), param(b, BLOCK_ROWS), tile_rows(b));
-    emit_register_tile(b, down.index, across.index, full);
+    emit_register_tile(b, left, down.index, across.index, full);
     llvm_loop_end(b, &down);
     llvm_loop_end(b, &across);
     return helper_end(b, place);
@@ -423,9 +503,10 @@ void tile_product(LlvmBuild *b, const TileProduct *p) {
         p->columns,
         p->depth,
         llvm_i64(b, p->c_stride),
-        llvm_i64(b, p->a_depth_cap * tile_left_panel(b)),
+        llvm_i64(b,
+                 p->left == TILE_LEFT_ROWS ? p->a_row_stride : p->a_depth_cap * tile_left_panel(b)),
         llvm_i64(b, p->b_depth_cap * tile_columns(b)),
         p->add,
     };
-    call(b, block_function(b), arg, BLOCK_PARAMETERS);
+    call(b, block_function(b, p->left), arg, BLOCK_PARAMETERS);
 }

@@ -35,6 +35,9 @@ typedef struct {
 void tile_pack(LlvmBuild *b, const TileSource *s, LLVMValueRef packed, int panel, int64_t depth_cap,
                LLVMValueRef source, LLVMValueRef count, LLVMValueRef depth);
 
+// A left operand is packed, or, where it is f32 and its depth stride is 1, may be read where it is.
+typedef enum { TILE_LEFT_PACKED, TILE_LEFT_ROWS } TileLeft;
+
 // c[i * c_stride + j] = (add ? c : 0) + sum over depth of a[i][d] b[d][j], for i < rows, j <
 // columns; c is f32, row-major, c_stride in elements; all counts i64, add i1.
 typedef struct {
@@ -43,6 +46,8 @@ typedef struct {
     int64_t a_depth_cap, b_depth_cap; // as packed
     int64_t c_stride;
     LLVMValueRef add;
+    TileLeft left;
+    int64_t a_row_stride; // elements, of rows in memory
 } TileProduct;
 void tile_product(LlvmBuild *b, const TileProduct *p);
 

@@ -45,11 +45,14 @@ ProductLayout product_layout(const ProductKernel *p) {
     ProductLayout out = {.tile_m = smaller(p->tile_m, p->m),
                          .tile_n = smaller(p->tile_n, p->n),
                          .depth_cap = round_to(smaller(p->k, PRODUCT_DEPTH), 16),
+                         .rows_in_place = p->a == DT_F32 && p->a_stride[3] == 1,
                          .in_place = p->c == DT_F32 && (p->c_stride[3] == 1 || p->n == 1)};
     if (p->m <= PRODUCT_THIN && out.tile_m == p->m && (p->b_stride[2] == 1 || p->b_stride[3] == 1))
         return thin_layout(p, out);
     out.sum_stride = out.tile_n;
-    out.a = take(&out.floats, left_rows(out.tile_m), out.depth_cap);
+    const int64_t packed_rows =
+        out.rows_in_place ? 0 : left_rows(smaller(out.tile_m, PRODUCT_ROWS));
+    out.a = take(&out.floats, packed_rows, out.depth_cap);
     out.b = take(&out.floats, round_to(out.tile_n, 32), out.depth_cap);
     out.sum = take(&out.floats, out.in_place ? 0 : out.tile_m, out.tile_n);
     return out;

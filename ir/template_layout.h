@@ -7,14 +7,17 @@
 
 enum {
     PRODUCT_DEPTH = 256, // steps of k packed at a time
+    PRODUCT_ROWS = 144,  // rows of a that meet a packed block of b at a time
     PRODUCT_THIN = 4,    // rows of a product that is bound by reading b
     ATTENTION_BLOCK = 64 // queries, and keys, handled at a time
 };
 
-// A packed block of a, a packed block of b, and the tile of c where it can't be summed in place. A
-// thin product has all of the tile's rows of a, and no packed b.
+// Some packed rows of a where it can't be read in place, a packed block of b, and the tile of c
+// where it can't be summed in place. A thin product has all of the tile's rows of a, and no packed
+// b.
 typedef struct {
     bool thin;              // at most PRODUCT_THIN rows, and b can be read along k or n
+    bool rows_in_place;     // a is f32 with contiguous steps of k: read where it lies
     int64_t tile_m, tile_n; // at most m and n
     int64_t depth_cap;      // packed depth, a multiple of 16
     bool in_place;          // c is f32 with contiguous columns

@@ -10,6 +10,7 @@
 #include "ir/template_layout.h"
 #include "passes/storage.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { LETTERS = 26 * 2 };
@@ -251,12 +252,10 @@ unsigned product_copies(const Node *n, const Place *a, const Place *b, const Pla
     return best;
 }
 
-// Tiles: a number of them for all workers, each with TILE_FLOPS of work, of a few fixed shapes. A
-// library's stay small, as its scratch grows with them; ours are larger, as each tile packs its own
-// parts of a and b: 18 % of a training step at 192 x 512. 768 x 512 packs less than half as much a
-// flop.
+// A library's tiles: a number of them for all workers, each with TILE_FLOPS of work, of a few fixed
+// shapes; small, as its scratch grows with them.
 enum { TILE_FLOPS = 2000000, TILE_N_MAX = 512, TILE_MIN = 48 };
-enum { LIBRARY_TILES = 16, LIBRARY_TILE_M_MAX = 192, OWN_TILES = 8, OWN_TILE_M_MAX = 768 };
+enum { LIBRARY_TILES = 16, LIBRARY_TILE_M_MAX = 192 };
 
 static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -286,18 +285,67 @@ static void choose_thin_tiles(ProductKernel *p) {
     p->tile_n = columns < THIN_MIN ? THIN_MIN : columns / THIN_MIN * THIN_MIN;
 }
 
+// Our tiles, in units of the register tile's rows and vectors on the CPUs that have no better.
+enum { OWN_STEP_M = 12, OWN_STEP_N = 32, OWN_TILE_M_MAX = 2048, OWN_SUM_MAX = 128 << 10 };
+// Packing an element, or reading a row of a where it lies, takes as long as so many multiplications
+// and additions.
+enum { PACK_COST = 20, READ_COST = 2 };
+
+// Multiplications and additions a step of k that pass while 2, 4 or 8 workers compute the tiles,
+// with what packing takes, summed over these numbers of workers: which there are is known at run
+// time only, and a worker that waits for another's last tile costs more than packing.
+static double tiles_cost(const ProductKernel *p, int64_t row_cost, int64_t tile_m, int64_t tile_n) {
+    const int64_t tiles =
+        p->batch[0] * p->batch[1] * ceil_div(p->m, tile_m) * ceil_div(p->n, tile_n);
+    const double tile = (double)tile_m * (double)tile_n + (double)(PACK_COST * tile_n) +
+                        (double)(row_cost * tile_m);
+    double sum = 0;
+    for (int64_t workers = 2; workers <= 8; workers *= 2)
+        sum += (double)(workers * ceil_div(tiles, workers)) * tile;
+    return sum;
+}
+
+static int64_t smaller(int64_t x, int64_t y) {
+    return x < y ? x : y;
+}
+
+static int64_t round_up(int64_t x, int64_t step) {
+    return ceil_div(x, step) * step;
+}
+
+// The cheapest of all shapes with TILE_FLOPS of work, or the largest shape where none has so much.
+// A c that is summed elsewhere needs room for a tile of sums.
+static void choose_own_tiles(ProductKernel *p) {
+    const ProductLayout layout = product_layout(p);
+    const int64_t row_cost = layout.rows_in_place ? READ_COST : PACK_COST;
+    const int64_t area_max = layout.in_place ? INT64_MAX : OWN_SUM_MAX;
+    const int64_t n_max = smaller(round_up(p->n, OWN_STEP_N), TILE_N_MAX);
+    const int64_t m_max =
+        smaller(round_up(p->m, OWN_STEP_M), smaller(OWN_TILE_M_MAX, area_max / n_max));
+    double least = HUGE_VAL;
+    p->tile_m = m_max;
+    p->tile_n = n_max;
+    for (int64_t m = m_max; m > 0; m -= OWN_STEP_M)
+        for (int64_t n = n_max; n > 0; n -= OWN_STEP_N) {
+            const double cost = tiles_cost(p, row_cost, m, n);
+            if (cost >= least || (double)m * (double)n * (double)p->k < TILE_FLOPS / 2)
+                continue;
+            least = cost;
+            p->tile_m = m;
+            p->tile_n = n;
+        }
+}
+
 // Halving, so that few different tile shapes exist: each is a primitive of the library.
-static void choose_tiles(ProductKernel *p) {
-    const bool own = p->library == PRODUCT_OWN;
-    const int64_t wanted = own ? OWN_TILES : LIBRARY_TILES;
-    int64_t tile_m = own ? OWN_TILE_M_MAX : LIBRARY_TILE_M_MAX, tile_n = TILE_N_MAX;
+static void choose_library_tiles(ProductKernel *p) {
+    int64_t tile_m = LIBRARY_TILE_M_MAX, tile_n = TILE_N_MAX;
     for (;;) {
         const int64_t rows = p->m < tile_m ? p->m : tile_m;
         const int64_t columns = p->n < tile_n ? p->n : tile_n;
         const int64_t tiles =
             p->batch[0] * p->batch[1] * ceil_div(p->m, tile_m) * ceil_div(p->n, tile_n);
         const double flops = 2.0 * (double)rows * (double)columns * (double)p->k;
-        if (tiles >= wanted || flops < 2 * TILE_FLOPS)
+        if (tiles >= LIBRARY_TILES || flops < 2 * TILE_FLOPS)
             break;
         if (columns >= 2 * rows && tile_n / 2 >= TILE_MIN)
             tile_n /= 2;
@@ -346,8 +394,10 @@ void product_choose(ProductKernel *p, ProductLibraries have) {
         p->library = PRODUCT_OPENBLAS;
     if (thin)
         choose_thin_tiles(p);
+    else if (p->library == PRODUCT_OWN)
+        choose_own_tiles(p);
     else
-        choose_tiles(p);
+        choose_library_tiles(p);
     if (p->library == PRODUCT_ONEDNN)
         p->workspace = onednn_workspace(p);
     if (p->library == PRODUCT_OWN)

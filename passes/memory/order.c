@@ -5,7 +5,6 @@
 // worse than a list schedule; --order names one of those instead. Groups stay together (a task),
 // and where micro-batches repeat, update nodes come after all others.
 #include "passes/memory/order_remark.h"
-#include "passes/memory/programs.h"
 
 #include "ir/check.h"
 
@@ -36,8 +35,7 @@ static void take_order(Graph *g, const OrderProblem *p, const Tasks *tasks, cons
     memcpy(g->node, nodes, (size_t)count * sizeof *nodes);
 }
 
-// False after a diagnostic.
-static bool order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced) {
+static void order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced) {
     Arena *a = cx->scratch;
     // Fusion makes no group that depends on itself.
     CHECK(tasks_gather(g, a));
@@ -53,15 +51,10 @@ static bool order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced
         remark_add(cx, "order", g->name, "%s as asked: %lld bytes live at most",
                    order_list_name(forced), (long long)order_load(problem.og, order, a, NULL));
     } else {
-        const int effort = cx->options->effort ? cx->options->effort : 1;
-        const OrderOptions options = {.work = ORDER_WORK * effort};
-        MemoryAnswer answer = memory_solve(problem.og, &options, a, order);
-        if (!programs_order(cx, g->name, problem.og, &answer, order))
-            return false;
+        const MemoryAnswer answer = memory_solve(problem.og, NULL, a, order);
         order_explain(cx, g, tasks, &problem, &answer, order);
     }
     take_order(g, &problem, tasks, order, a);
-    return true;
 }
 
 PassResult pass_order(Module *m, PassCtx *cx) {
@@ -74,7 +67,6 @@ PassResult pass_order(Module *m, PassCtx *cx) {
         return PASS_FAILED;
     }
     for (int i = 0; i < m->entry_count; i++)
-        if (!order_graph(m, m->entry[i], cx, forced))
-            return PASS_FAILED;
+        order_graph(m, m->entry[i], cx, forced);
     return PASS_CHANGED;
 }

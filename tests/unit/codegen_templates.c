@@ -163,7 +163,8 @@ static void check_product(Arena *a, ProductKernel *p) {
     p->library = PRODUCT_OWN;
     p->accumulate = random_below(3) == 0;
     p->c = p->accumulate ? DT_F32 : random_float();
-    p->tile_m = random_between(1, 4) * 16;
+    // Also more rows than meet a packed block of b at a time.
+    p->tile_m = random_below(2) ? random_between(1, 4) * 16 : random_between(1, 30) * 12;
     p->tile_n = random_between(1, 3) * 32;
     random_strides(p->a_stride, p->batch, p->m, p->k);
     random_strides(p->b_stride, p->batch, p->k, p->n);
@@ -186,7 +187,7 @@ Test(codegen_templates, products_agree_with_the_interpreter) {
         ProductKernel p = {.a = random_float(), .b = random_float()};
         p.batch[0] = random_between(1, 2);
         p.batch[1] = random_between(1, 2);
-        p.m = random_between(1, 70);
+        p.m = random_between(1, round % 4 == 1 ? 2 * PRODUCT_ROWS + 40 : 70);
         p.n = random_between(1, 90);
         p.k = round % 4 == 0 ? random_between(250, 600) : random_between(1, 60);
         check_product(a, &p);
