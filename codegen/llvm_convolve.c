@@ -5,13 +5,13 @@
 //     dw[m, (c,k)] = sum over (n, p) of y[m, (n, p)] x[c, p stride + k dilation - before]
 //
 // p, h and k are pairs, and what lies outside of an image or between its strides is 0. For y and dx
-// 16 neighbouring pixels of the result are 16 lanes: whether a lane is inside, and where, is found
-// once a tap and serves all channels of the block; where the lanes' sources are neighbours too
-// (every convolution of stride 1 that keeps the width) they are one masked load, else a gather. For
-// dw lanes are (channel, tap) pairs, gathered at each pixel. Everything else is the product's:
-// panels, register tiles, one chain of fused multiply-adds an element, so that no bit depends on
-// tiles, vector width or the number of workers (llvm_tile.h). After Chetlur et al. 2014 (cuDNN: the
-// matrix is never in memory as a whole).
+// (of stride 1; with strides, of each phase) 16 neighbouring pixels of the result are 16 lanes:
+// whether a lane is inside, and where, is found once a tap and serves all channels of the block;
+// where the lanes' sources are neighbours too (every convolution of stride 1 that keeps the width)
+// they are one masked load, else a gather. For dw lanes are (channel, tap) pairs, gathered at each
+// pixel. Everything else is the product's: panels, register tiles, one chain of fused multiply-adds
+// an element, so that no bit depends on tiles, vector width or the number of workers (llvm_tile.h).
+// After Chetlur et al. 2014 (cuDNN: the matrix is never in memory as a whole).
 //
 // Tiles and workspace: ir/kernel_convolve.c. One channel a group: llvm_planes.c.
 #include "codegen/llvm_convolve.h"
@@ -100,60 +100,126 @@ static LLVMValueRef panel_at(LlvmBuild *b, const Convolve *t, LLVMValueRef lane)
     return llvm_at(b, b->f32, t->packed_b, llvm_add(b, at, in_panel));
 }
 
-// 16 pixels of the result as lanes, and where they look in the source before a tap moves them.
+// Which taps along an axis reach pixels of a phase, and what they add to where those look. Of a
+// convolution without phases all values are constants.
+typedef struct {
+    LLVMValueRef first, count, shift;
+    int64_t step, shift_step; // from one of these taps to the next
+} ConvolveTaps;
+
+// Pixels start + i stride of the result, all of them where `whole`.
+typedef struct {
+    bool whole;
+    LLVMValueRef start[2], size[2];
+    ConvolveTaps axis[2];
+} ConvolvePhase;
+
+static int64_t phase_count(const ConvolutionKernel *k) {
+    return k->part == CONVOLVE_X ? k->shape.stride[0] * k->shape.stride[1] : 1;
+}
+
+// i with i x = 1 modulo m, where there is one.
+static int64_t inverse(int64_t x, int64_t m) {
+    for (int64_t i = 0; i < m; i++)
+        if (i * (x % m) % m == 1 % m)
+            return i;
+    return 0;
+}
+
+// Taps k with start + before - k dilation a multiple of the stride: every step-th, from `first` on.
+static ConvolveTaps phase_taps(LlvmBuild *b, const Convolution *c, int axis, LLVMValueRef start) {
+    const int64_t stride = c->stride[axis], dilation = c->dilation[axis], size = c->kernel[axis];
+    const int64_t divisor = convolution_divisor(stride, dilation);
+    ConvolveTaps out = {.step = stride / divisor};
+    LLVMValueRef from = convolve_line(b, start, 1, c->before[axis]);
+    LLVMValueRef rest = llvm_urem(b, from, stride);
+    LLVMValueRef times = llvm_i64(b, inverse(dilation / divisor, out.step));
+    out.first = llvm_urem(b, llvm_mul(b, llvm_udiv(b, rest, divisor), times), out.step);
+    out.count = llvm_sub(b, llvm_i64(b, size + out.step - 1), out.first);
+    out.count = llvm_udiv(b, out.count, out.step);
+    LLVMValueRef solved = llvm_icmp(b, LLVMIntEQ, llvm_urem(b, rest, divisor), llvm_i64(b, 0));
+    out.count = llvm_select(b, solved, out.count, llvm_i64(b, 0));
+    out.shift = llvm_sub(b, from, llvm_mul(b, out.first, llvm_i64(b, dilation)));
+    out.shift = LLVMBuildSDiv(b->builder, out.shift, llvm_i64(b, stride), "");
+    out.shift_step = -out.step * dilation / stride;
+    return out;
+}
+
+static ConvolvePhase phase_of(LlvmBuild *b, const ConvolutionKernel *k, LLVMValueRef number) {
+    const Convolution *c = &k->shape;
+    ConvolvePhase out = {.whole = phase_count(k) == 1};
+    out.start[0] = llvm_udiv(b, number, c->stride[1]);
+    out.start[1] = llvm_urem(b, number, c->stride[1]);
+    for (int i = 0; i < 2; i++) {
+        if (k->part == CONVOLVE_Y) {
+            out.size[i] = llvm_i64(b, c->result[i]);
+            out.axis[i] = (ConvolveTaps){llvm_i64(b, 0), llvm_i64(b, c->kernel[i]),
+                                         llvm_i64(b, -c->before[i]), 1, c->dilation[i]};
+            continue;
+        }
+        LLVMValueRef size = llvm_sub(b, llvm_i64(b, c->size[i] + c->stride[i] - 1), out.start[i]);
+        out.size[i] = llvm_udiv(b, size, c->stride[i]);
+        out.axis[i] = phase_taps(b, c, i, out.start[i]);
+    }
+    return out;
+}
+
+// The right operand of y and dx at a phase: which pixels of the result, and what each tap adds to
+// where they look.
+typedef struct {
+    bool forward;
+    bool by_tap;     // depth is (tap, channel) instead of (channel, tap)
+    bool neighbours; // sources of neighbouring pixels of a row are neighbours
+    int64_t size[2]; // of the source
+    int64_t channels, plane;
+    LLVMValueRef taps;
+    ConvolvePhase phase;
+} Source;
+
+static Source source_of(LlvmBuild *b, const Convolve *t, const ConvolvePhase *phase) {
+    const Convolution *c = t->c;
+    Source s = {.forward = t->k->part == CONVOLVE_Y, .phase = *phase};
+    for (int i = 0; i < 2; i++)
+        s.size[i] = s.forward ? c->size[i] : c->result[i];
+    s.channels = s.forward ? c->in : c->out;
+    s.plane = s.size[0] * s.size[1];
+    s.taps = llvm_mul(b, phase->axis[0].count, phase->axis[1].count);
+    s.by_tap = !phase->whole;
+    s.neighbours = !s.forward || c->stride[1] == 1;
+    return s;
+}
+
+// 16 pixels of the result as lanes.
 typedef struct {
     LLVMValueRef valid;  // lanes that are pixels of the tile
-    LLVMValueRef far;    // i32: elements to the lane's image
-    LLVMValueRef at[2];  // i32: row and column in the source; with strides, times the stride
-    LLVMValueRef base;   // i32: far + at[0] width + at[1], where the stride is 1 or goes forwards
+    LLVMValueRef at[2];  // i32: row and column in the source, before a tap moves them
+    LLVMValueRef base;   // i32: their element, that of the image included
     LLVMValueRef united; // i1: sources are neighbours
     LLVMValueRef shift;  // of the tap at hand: i64 to be added to base
     LLVMValueRef inside; // of the tap at hand
-    LLVMValueRef index;  // of the tap at hand, i32: from the channel's plane
 } Lanes;
-
-// What is read while y or dx is made.
-typedef struct {
-    bool forward;
-    int64_t size[2];   // of the source
-    int64_t stride[2]; // of going forwards; of going back, the divisor
-    int64_t channels, plane;
-    bool by_base; // index = base + shift
-} Source;
-
-static Source source_of(const Convolve *t) {
-    const Convolution *c = t->c;
-    Source s = {.forward = t->k->part == CONVOLVE_Y};
-    for (int i = 0; i < 2; i++) {
-        s.size[i] = s.forward ? c->size[i] : c->result[i];
-        s.stride[i] = c->stride[i];
-    }
-    s.channels = s.forward ? c->in : c->out;
-    s.plane = s.size[0] * s.size[1];
-    s.by_base = s.forward || (c->stride[0] == 1 && c->stride[1] == 1);
-    return s;
-}
 
 static Lanes lanes_begin(LlvmBuild *b, const Convolve *t, const Source *s, LLVMValueRef lane) {
     const Convolution *c = t->c;
     Lanes out = {0};
-    LLVMValueRef number = llvm_add(b, splat_i32(b, lane), llvm_iota(b, TILE_LANES));
-    out.valid = llvm_icmp(b, LLVMIntSLT, number, splat_i32(b, llvm_mul(b, t->images, t->columns)));
-    LLVMValueRef pixel = number;
-    out.far = llvm_zero(index_lanes(b));
+    LLVMValueRef pixel = llvm_add(b, splat_i32(b, lane), llvm_iota(b, TILE_LANES));
+    out.valid = llvm_icmp(b, LLVMIntSLT, pixel, splat_i32(b, llvm_mul(b, t->images, t->columns)));
+    LLVMValueRef far = llvm_zero(index_lanes(b));
     if (t->layout.images > 1) {
         const int64_t step = s->forward ? t->k->x_stride : t->k->y_stride;
-        pixel = convolve_rest(b, number, t->layout.all_columns);
-        out.far = convolve_line(b, convolve_divide(b, number, t->layout.all_columns), step, 0);
+        LLVMValueRef all = splat_i32(b, llvm_mul(b, s->phase.size[0], s->phase.size[1]));
+        far = LLVMBuildUDiv(b->builder, pixel, all, "");
+        far = convolve_line(b, far, step, 0);
+        pixel = LLVMBuildURem(b->builder, pixel, all, "");
     }
     pixel = llvm_add(b, pixel, splat_i32(b, t->column));
-    const int64_t width = s->forward ? c->result[1] : c->size[1];
-    const LLVMValueRef at[2] = {convolve_divide(b, pixel, width), convolve_rest(b, pixel, width)};
-    for (int i = 0; i < 2; i++)
-        out.at[i] = s->forward ? convolve_line(b, at[i], s->stride[i], -c->before[i])
-                               : convolve_line(b, at[i], 1, c->before[i]);
-    LLVMValueRef base = llvm_add(b, convolve_line(b, out.at[0], s->size[1], 0), out.at[1]);
-    out.base = llvm_add(b, out.far, base);
+    LLVMValueRef width = splat_i32(b, s->phase.size[1]);
+    out.at[0] = LLVMBuildUDiv(b->builder, pixel, width, "");
+    out.at[1] = LLVMBuildURem(b->builder, pixel, width, "");
+    for (int i = 0; i < 2 && s->forward; i++)
+        out.at[i] = convolve_line(b, out.at[i], c->stride[i], 0);
+    out.base = llvm_add(b, convolve_line(b, out.at[0], s->size[1], 0), out.at[1]);
+    out.base = llvm_add(b, out.base, far);
     LLVMValueRef first = llvm_splat(b, llvm_lane(b, out.base, 0), TILE_LANES);
     LLVMValueRef same =
         llvm_icmp(b, LLVMIntEQ, out.base, llvm_add(b, first, llvm_iota(b, TILE_LANES)));
@@ -163,31 +229,17 @@ static Lanes lanes_begin(LlvmBuild *b, const Convolve *t, const Source *s, LLVMV
     return out;
 }
 
-// Row kh and column kw of the kernel, i64: which lanes are inside, and where.
-static void lanes_move(LlvmBuild *b, const Convolve *t, const Source *s, Lanes *l, LLVMValueRef kh,
-                       LLVMValueRef kw) {
-    const Convolution *c = t->c;
-    LLVMValueRef tap[2] = {kh, kw}, at[2];
+// Tap number (kh, kw) of the phase, i64: which lanes are inside, and how far it moves them.
+static void lanes_move(LlvmBuild *b, const Source *s, Lanes *l, LLVMValueRef kh, LLVMValueRef kw) {
+    LLVMValueRef tap[2] = {kh, kw};
     l->inside = l->valid;
     for (int i = 0; i < 2; i++) {
-        tap[i] = llvm_mul(b, tap[i], llvm_i64(b, s->forward ? c->dilation[i] : -c->dilation[i]));
-        at[i] = llvm_add(b, l->at[i], splat_i32(b, tap[i]));
-        if (!s->by_base && s->stride[i] > 1) {
-            // Between strides there is nothing; below zero neither, which a division would hide.
-            LLVMValueRef rest = convolve_rest(b, at[i], s->stride[i]);
-            l->inside = convolve_and(b, l->inside,
-                                     llvm_icmp(b, LLVMIntEQ, rest, llvm_zero(index_lanes(b))));
-            l->inside = convolve_and(b, l->inside,
-                                     llvm_icmp(b, LLVMIntSGE, at[i], llvm_zero(index_lanes(b))));
-            at[i] = convolve_divide(b, at[i], s->stride[i]);
-        }
-        l->inside = convolve_and(b, l->inside, convolve_inside(b, at[i], s->size[i]));
+        const ConvolveTaps *axis = &s->phase.axis[i];
+        tap[i] = llvm_add(b, convolve_line(b, tap[i], axis->shift_step, 0), axis->shift);
+        LLVMValueRef at = llvm_add(b, l->at[i], splat_i32(b, tap[i]));
+        l->inside = convolve_and(b, l->inside, convolve_inside(b, at, s->size[i]));
     }
     l->shift = llvm_add(b, llvm_mul(b, tap[0], llvm_i64(b, s->size[1])), tap[1]);
-    if (s->by_base)
-        l->index = llvm_add(b, l->base, splat_i32(b, l->shift));
-    else
-        l->index = llvm_add(b, l->far, llvm_add(b, convolve_line(b, at[0], s->size[1], 0), at[1]));
 }
 
 // One tap of all channels of the block: from the first one's plane to the tap's first step.
@@ -196,7 +248,7 @@ static void pack_channels(LlvmBuild *b, const Convolve *t, const Source *s, cons
     const DType dtype = t->k->dtype[0];
     LLVMTypeRef memory = llvm_memory_type(b, dtype);
     LLVMValueRef first = llvm_add(b, convolve_wide(b, llvm_lane(b, l->base, 0)), l->shift);
-    LLVMValueRef index = convolve_wide(b, l->index);
+    LLVMValueRef index = convolve_wide(b, llvm_add(b, l->base, splat_i32(b, l->shift)));
     LlvmLoop channel;
     llvm_loop_begin(b, &channel, llvm_i64(b, 0), channels, 1);
     LLVMValueRef plane = llvm_mul(b, channel.index, llvm_i64(b, s->plane)), v;
@@ -208,32 +260,35 @@ static void pack_channels(LlvmBuild *b, const Convolve *t, const Source *s, cons
                         l->inside);
         v = llvm_widen_typed(b, dtype, v);
     }
-    LLVMValueRef step = llvm_mul(b, channel.index, llvm_i64(b, t->taps * tile_columns(b)));
+    LLVMValueRef step = convolve_line(b, channel.index, tile_columns(b), 0);
+    if (!s->by_tap)
+        step = llvm_mul(b, step, s->taps);
     llvm_store(b, v, llvm_at(b, b->f32, to, step), 4);
     llvm_loop_end(b, &channel);
 }
 
-// The right operand of y and dx: depth (channel, tap), lanes pixels.
+// The right operand of y and dx.
 static void pack_pixels(LlvmBuild *b, const Convolve *t, const Source *s, LLVMValueRef from,
                         LLVMValueRef channels) {
-    const Convolution *c = t->c;
+    const ConvolveTaps *axis = s->phase.axis;
     LlvmLoop lane, kh, kw;
     llvm_loop_begin(b, &lane, llvm_i64(b, 0), llvm_mul(b, t->images, t->columns), TILE_LANES);
     Lanes l = lanes_begin(b, t, s, lane.index);
     LLVMValueRef panel = panel_at(b, t, lane.index);
-    llvm_loop_begin(b, &kh, llvm_i64(b, 0), llvm_i64(b, c->kernel[0]), 1);
-    llvm_loop_begin(b, &kw, llvm_i64(b, 0), llvm_i64(b, c->kernel[1]), 1);
-    lanes_move(b, t, s, &l, kh.index, kw.index);
-    LLVMValueRef tap = llvm_add(b, llvm_mul(b, kh.index, llvm_i64(b, c->kernel[1])), kw.index);
-    LLVMValueRef to = llvm_at(b, b->f32, panel, llvm_mul(b, tap, llvm_i64(b, tile_columns(b))));
-    const bool may_unite = s->by_base && s->stride[1] == 1;
-    if (may_unite) {
+    llvm_loop_begin(b, &kh, llvm_i64(b, 0), axis[0].count, 1);
+    llvm_loop_begin(b, &kw, llvm_i64(b, 0), axis[1].count, 1);
+    lanes_move(b, s, &l, kh.index, kw.index);
+    LLVMValueRef step = llvm_add(b, llvm_mul(b, kh.index, axis[1].count), kw.index);
+    if (s->by_tap)
+        step = llvm_mul(b, step, channels);
+    LLVMValueRef to = llvm_at(b, b->f32, panel, llvm_mul(b, step, llvm_i64(b, tile_columns(b))));
+    if (s->neighbours) {
         const LlvmIf together = llvm_if_begin(b, l.united);
         pack_channels(b, t, s, &l, from, to, channels, true);
         llvm_if_end(b, together);
     }
     const LlvmIf apart =
-        llvm_if_begin(b, may_unite ? LLVMBuildNot(b->builder, l.united, "") : llvm_i1(b, true));
+        llvm_if_begin(b, s->neighbours ? LLVMBuildNot(b->builder, l.united, "") : llvm_i1(b, true));
     pack_channels(b, t, s, &l, from, to, channels, false);
     llvm_if_end(b, apart);
     llvm_loop_end(b, &kw);
@@ -241,24 +296,44 @@ static void pack_pixels(LlvmBuild *b, const Convolve *t, const Source *s, LLVMVa
     llvm_loop_end(b, &lane);
 }
 
+// Some taps of dx's weights, tap by tap.
+static void pack_some_taps(LlvmBuild *b, const Convolve *t, const Source *s, LLVMValueRef first,
+                           LLVMValueRef channels) {
+    const TileSource source = {t->k->dtype[1], t->taps, t->c->in * t->taps};
+    const ConvolveTaps *axis = s->phase.axis;
+    const int panel = tile_left_panel(b);
+    LLVMTypeRef memory = llvm_memory_type(b, source.dtype);
+    LLVMValueRef from = weight_at(b, t, 1, first, t->row);
+    LlvmLoop kh, kw;
+    llvm_loop_begin(b, &kh, llvm_i64(b, 0), axis[0].count, 1);
+    llvm_loop_begin(b, &kw, llvm_i64(b, 0), axis[1].count, 1);
+    LLVMValueRef step = llvm_add(b, llvm_mul(b, kh.index, axis[1].count), kw.index);
+    LLVMValueRef to = llvm_mul(b, llvm_mul(b, step, channels), llvm_i64(b, panel));
+    LLVMValueRef row = llvm_add(b, convolve_line(b, kh.index, axis[0].step, 0), axis[0].first);
+    LLVMValueRef column = llvm_add(b, convolve_line(b, kw.index, axis[1].step, 0), axis[1].first);
+    LLVMValueRef tap = llvm_add(b, llvm_mul(b, row, llvm_i64(b, t->c->kernel[1])), column);
+    tile_pack(b, &source, llvm_at(b, b->f32, t->packed_a, to), panel, t->layout.depth_cap,
+              llvm_at(b, memory, from, tap), t->rows, channels);
+    llvm_loop_end(b, &kw);
+    llvm_loop_end(b, &kh);
+}
+
 // The left operand of y, w[out, (in, tap)], or of dx, w[(out, tap), in]: from channel `first` of
 // what is summed on.
-static void pack_weights(LlvmBuild *b, const Convolve *t, LLVMValueRef first,
+static void pack_weights(LlvmBuild *b, const Convolve *t, const Source *source, LLVMValueRef first,
                          LLVMValueRef channels) {
     const DType dtype = t->k->dtype[1];
     const int panel = tile_left_panel(b);
     const int64_t cap = t->layout.depth_cap;
-    if (t->k->part == CONVOLVE_Y) {
+    if (source->by_tap || (!source->forward && t->taps == 1)) {
+        pack_some_taps(b, t, source, first, channels);
+        return;
+    }
+    if (source->forward) {
         const TileSource s = {dtype, t->c->in * t->taps, 1};
         LLVMValueRef depth = llvm_mul(b, channels, llvm_i64(b, t->taps));
         tile_pack(b, &s, t->packed_a, panel, cap, weight_at(b, t, 1, t->row, first), t->rows,
                   depth);
-        return;
-    }
-    if (t->taps == 1) {
-        const TileSource s = {dtype, 1, t->c->in};
-        tile_pack(b, &s, t->packed_a, panel, cap, weight_at(b, t, 1, first, t->row), t->rows,
-                  channels);
         return;
     }
     // Channel by channel; what one writes past its taps the next one writes over, and the cap has
@@ -339,8 +414,8 @@ static void multiply(LlvmBuild *b, const Convolve *t, LLVMValueRef depth, LLVMVa
                           .add = add});
 }
 
-// From the workspace to the result, image by image.
-static void move_sum(LlvmBuild *b, const Convolve *t) {
+// From the workspace to the result, image by image. step: pixels between neighbours of the phase.
+static void move_sum(LlvmBuild *b, const Convolve *t, const ConvolvePhase *phase) {
     LlvmLoop row, image, column;
     llvm_loop_begin(b, &row, llvm_i64(b, 0), t->rows, 1);
     llvm_loop_begin(b, &image, llvm_i64(b, 0), t->images, 1);
@@ -350,24 +425,77 @@ static void move_sum(LlvmBuild *b, const Convolve *t) {
     at = llvm_add(b, llvm_mul(b, row.index, llvm_i64(b, t->layout.sum_stride)), at);
     LLVMValueRef v = llvm_load_masked(b, llvm_vector(b->f32, TILE_LANES),
                                       llvm_at(b, b->f32, t->sum, at), 4, mask);
-    llvm_store_typed(b, t->k->dtype[2], v, result_at(b, t, row.index, image.index, column.index),
-                     mask);
+    if (!phase || phase->whole) {
+        llvm_store_typed(b, t->k->dtype[2], v,
+                         result_at(b, t, row.index, image.index, column.index), mask);
+    } else {
+        LLVMValueRef pixel = llvm_add(b, t->column, column.index);
+        pixel = llvm_add(b, splat_i32(b, pixel), llvm_iota(b, TILE_LANES));
+        LLVMValueRef width = splat_i32(b, phase->size[1]);
+        LLVMValueRef h = LLVMBuildUDiv(b->builder, pixel, width, "");
+        LLVMValueRef w = LLVMBuildURem(b->builder, pixel, width, "");
+        h = llvm_add(b, convolve_line(b, h, t->c->stride[0], 0), splat_i32(b, phase->start[0]));
+        w = llvm_add(b, convolve_line(b, w, t->c->stride[1], 0), splat_i32(b, phase->start[1]));
+        LLVMValueRef to = llvm_add(b, convolve_line(b, h, t->c->size[1], 0), w);
+        LLVMValueRef plane =
+            image_at(b, t, 2, llvm_add(b, t->image, image.index), llvm_add(b, t->row, row.index));
+        llvm_scatter(b, llvm_narrow_typed(b, t->k->dtype[2], v), plane, convolve_wide(b, to), mask);
+    }
     llvm_loop_end(b, &column);
     llvm_loop_end(b, &image);
     llvm_loop_end(b, &row);
 }
 
-static void emit_image_tile(LlvmBuild *b, const Convolve *t) {
-    const Source s = source_of(t);
+// Pixels that no tap reaches.
+static void clear_sum(LlvmBuild *b, const Convolve *t) {
+    LlvmLoop row, column;
+    llvm_loop_begin(b, &row, llvm_i64(b, 0), t->rows, 1);
+    llvm_loop_begin(b, &column, llvm_i64(b, 0), llvm_mul(b, t->images, t->columns), 1);
+    LLVMValueRef at = llvm_mul(b, row.index, llvm_i64(b, t->layout.sum_stride));
+    llvm_store(b, llvm_zero(b->f32), llvm_at(b, b->f32, t->sum, llvm_add(b, at, column.index)), 4);
+    llvm_loop_end(b, &column);
+    llvm_loop_end(b, &row);
+}
+
+static void emit_phase(LlvmBuild *b, const Convolve *t, const ConvolvePhase *phase) {
+    const Source s = source_of(b, t, phase);
+    const LlvmIf none = llvm_if_begin(b, llvm_icmp(b, LLVMIntEQ, s.taps, llvm_i64(b, 0)));
+    clear_sum(b, t);
+    llvm_if_end(b, none);
+    const LlvmIf some = llvm_if_begin(b, llvm_icmp(b, LLVMIntSGT, s.taps, llvm_i64(b, 0)));
     LlvmLoop block;
     llvm_loop_begin(b, &block, llvm_i64(b, 0), llvm_i64(b, s.channels), t->layout.channels);
     LLVMValueRef channels = tile_min(b, llvm_sub(b, llvm_i64(b, s.channels), block.index),
                                      llvm_i64(b, t->layout.channels));
     pack_pixels(b, t, &s, image_at(b, t, 0, t->image, block.index), channels);
-    pack_weights(b, t, block.index, channels);
-    multiply(b, t, llvm_mul(b, channels, llvm_i64(b, t->taps)),
+    pack_weights(b, t, &s, block.index, channels);
+    multiply(b, t, llvm_mul(b, channels, s.taps),
              llvm_icmp(b, LLVMIntSGT, block.index, llvm_i64(b, 0)));
     llvm_loop_end(b, &block);
+    llvm_if_end(b, some);
+    if (!t->layout.in_place)
+        move_sum(b, t, phase);
+}
+
+// dx of a convolution with strides falls apart: pixels of equal rest by the stride are reached by
+// the same taps, which are a convolution of stride 1.
+static void emit_image_tile(LlvmBuild *b, const Convolve *t) {
+    if (phase_count(t->k) == 1) {
+        const ConvolvePhase phase = phase_of(b, t->k, llvm_i64(b, 0));
+        emit_phase(b, t, &phase);
+        return;
+    }
+    LlvmLoop number;
+    llvm_loop_begin(b, &number, llvm_i64(b, 0), llvm_i64(b, phase_count(t->k)), 1);
+    const ConvolvePhase phase = phase_of(b, t->k, number.index);
+    Convolve part = *t;
+    // Phases at the end may have fewer pixels, or none here.
+    LLVMValueRef all = llvm_mul(b, phase.size[0], phase.size[1]);
+    part.columns = tile_min(b, t->columns, llvm_sub(b, all, t->column));
+    const LlvmIf any = llvm_if_begin(b, llvm_icmp(b, LLVMIntSGT, part.columns, llvm_i64(b, 0)));
+    emit_phase(b, &part, &phase);
+    llvm_if_end(b, any);
+    llvm_loop_end(b, &number);
 }
 
 // A kernel of one tap that touches every pixel: the image is the matrix.
@@ -450,11 +578,12 @@ void llvm_emit_convolution(LlvmBuild *b, const Kernel *k) {
     LlvmLoop tile;
     llvm_loop_begin(b, &tile, llvm_tile_begin(b), llvm_tile_end(b), 1);
     locate_tile(b, &t, tile.index);
-    if (t.k->part == CONVOLVE_W)
+    if (t.k->part == CONVOLVE_W) {
         emit_weight_tile(b, &t);
-    else
+        if (!t.layout.in_place)
+            move_sum(b, &t, NULL);
+    } else {
         emit_image_tile(b, &t);
-    if (!t.layout.in_place)
-        move_sum(b, &t);
+    }
     llvm_loop_end(b, &tile);
 }

@@ -13,6 +13,8 @@
 // y's size along an axis; 0 where not even one kernel fits. All arguments are within the limits.
 int64_t convolution_result(int64_t size, int64_t kernel, int64_t stride, int64_t padding,
                            int64_t dilation);
+// The greatest common divisor; a > 0.
+int64_t convolution_divisor(int64_t a, int64_t b);
 // Of a node that has been inferred: its shapes, and which of x, w and y its operands and its result
 // are.
 Convolution convolution_of(const Node *n);

@@ -60,15 +60,27 @@ static ConvolutionLayout weight_layout(const ConvolutionKernel *k) {
     return out;
 }
 
-// Columns are pixels of the result, depth is (channel, tap) of the other image.
+int64_t convolution_divisor(int64_t a, int64_t b) {
+    return b == 0 ? a : convolution_divisor(b, a % b);
+}
+
+// Columns are pixels of the result, or of one phase of dx with strides; depth is (channel, tap) of
+// the other image.
 static ConvolutionLayout image_layout(const ConvolutionKernel *k) {
     const Convolution *c = &k->shape;
     const bool forward = k->part == CONVOLVE_Y;
-    const int64_t *image = forward ? c->result : c->size;
-    const int64_t taps = size_times(c->kernel[0], c->kernel[1]);
     const int64_t channels = forward ? c->in : c->out;
     const int64_t far = forward ? k->x_stride : k->y_stride;
-    ConvolutionLayout out = {.all_columns = size_times(image[0], image[1])};
+    ConvolutionLayout out = {.all_columns = 1};
+    int64_t taps = 1, phases = 1;
+    for (int i = 0; i < 2; i++) {
+        const int64_t stride = forward ? 1 : c->stride[i];
+        const int64_t step = stride / convolution_divisor(stride, c->dilation[i]);
+        out.all_columns =
+            size_times(out.all_columns, forward ? c->result[i] : ceil_div(c->size[i], stride));
+        taps = size_times(taps, ceil_div(c->kernel[i], step));
+        phases = size_times(phases, stride);
+    }
     out.columns = smaller(out.all_columns, COLUMNS_MAX);
     out.column_tiles = ceil_div(out.all_columns, out.columns);
     // Equal parts, whole vectors.
@@ -85,7 +97,7 @@ static ConvolutionLayout image_layout(const ConvolutionKernel *k) {
              size_times(c->groups, size_times(out.image_tiles, out.column_tiles)));
     out.channels = smaller(channels, taps < DEPTH ? DEPTH / taps : 1);
     out.depth = size_times(out.channels, taps);
-    out.in_place = k->dtype[2] == DT_F32 && out.images == 1;
+    out.in_place = k->dtype[2] == DT_F32 && out.images == 1 && phases == 1;
     return out;
 }
 

@@ -5,6 +5,7 @@
 // worse than a list schedule; --order names one of those instead. Groups stay together (a task),
 // and where micro-batches repeat, update nodes come after all others.
 #include "passes/memory/order_remark.h"
+#include "passes/memory/programs.h"
 
 #include "ir/check.h"
 
@@ -35,7 +36,8 @@ static void take_order(Graph *g, const OrderProblem *p, const Tasks *tasks, cons
     memcpy(g->node, nodes, (size_t)count * sizeof *nodes);
 }
 
-static void order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced) {
+// False after a diagnostic.
+static bool order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced) {
     Arena *a = cx->scratch;
     // Fusion makes no group that depends on itself.
     CHECK(tasks_gather(g, a));
@@ -51,10 +53,15 @@ static void order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced
         remark_add(cx, "order", g->name, "%s as asked: %lld bytes live at most",
                    order_list_name(forced), (long long)order_load(problem.og, order, a, NULL));
     } else {
-        const MemoryAnswer answer = memory_solve(problem.og, NULL, a, order);
+        const int effort = cx->options->effort ? cx->options->effort : 1;
+        const OrderOptions options = {.work = ORDER_WORK * effort};
+        MemoryAnswer answer = memory_solve(problem.og, &options, a, order);
+        if (!programs_order(cx, g->name, problem.og, &answer, order))
+            return false;
         order_explain(cx, g, tasks, &problem, &answer, order);
     }
     take_order(g, &problem, tasks, order, a);
+    return true;
 }
 
 PassResult pass_order(Module *m, PassCtx *cx) {
@@ -67,6 +74,7 @@ PassResult pass_order(Module *m, PassCtx *cx) {
         return PASS_FAILED;
     }
     for (int i = 0; i < m->entry_count; i++)
-        order_graph(m, m->entry[i], cx, forced);
+        if (!order_graph(m, m->entry[i], cx, forced))
+            return PASS_FAILED;
     return PASS_CHANGED;
 }

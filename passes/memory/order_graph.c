@@ -269,6 +269,7 @@ PackItem *order_items(const OrderGraph *og, const int *order, Arena *a, int *cou
             if (og->object[object].bytes == 0)
                 continue;
             if (item_of[object] < 0 && w.shares[object] >= 0) {
+                CHECK(item_of[w.shares[object]] >= 0); // it was there before the task
                 item_of[object] = item_of[w.shares[object]];
             } else if (item_of[object] < 0) {
                 item_of[object] = (*count)++;

@@ -14,12 +14,11 @@
 // objects count.
 #include "passes/memory/order_part.h"
 
+#include "passes/memory/order_sets.h"
 #include "passes/memory/order_state.h"
 
 #include <string.h>
 
-// Tasks of the bound's sets at most: 2 sets of n bits for n tasks are 64 MiB then.
-enum { BOUND_TASKS_MAX = 16384 };
 // Edges drawn around a task at most, beyond those it has.
 enum { CONTRACT_EDGES_MAX = 256 };
 
@@ -232,33 +231,9 @@ OrderSegment *order_segments(const OrderGraph *og, Arena *a, int *count) {
     return segment;
 }
 
-// Sets of tasks as bits.
-typedef struct {
-    size_t words;
-    uint64_t *bit;
-} TaskSets;
-
-static uint64_t *set_of(const TaskSets *s, int task) {
-    return s->bit + (size_t)task * s->words;
-}
-
-static void set_join(const TaskSets *s, uint64_t *into, int task) {
-    const uint64_t *from = set_of(s, task);
-    for (size_t i = 0; i < s->words; i++)
-        into[i] |= from[i];
-}
-
-static TaskSets sets_create(int tasks, Arena *a) {
-    TaskSets s = {.words = ((size_t)tasks + 63) / 64};
-    s.bit = arena_array(a, uint64_t, s.words *(size_t)tasks + 1);
-    for (int t = 0; t < tasks; t++)
-        set_of(&s, t)[t / 64] |= (uint64_t)1 << (t % 64);
-    return s;
-}
-
 // Adds the object to what is live while each task runs that has a user of it at or before it, and
 // one at or behind it.
-static void add_object(const OrderObject *o, const TaskSets *before, const TaskSets *behind,
+static void add_object(const OrderObject *o, const OrderSets *before, const OrderSets *behind,
                        uint64_t *some_before, uint64_t *some_behind, int64_t *live) {
     const size_t words = before->words;
     // Tasks behind some user; all of them where it is there from the start.
@@ -266,9 +241,9 @@ static void add_object(const OrderObject *o, const TaskSets *before, const TaskS
     memset(some_behind, o->flags & OBJECT_KEPT ? 0xff : 0, words * sizeof *some_behind);
     for (int i = 0; i < o->user_count; i++) {
         if (!(o->flags & OBJECT_FROM_START))
-            set_join(behind, some_before, o->user[i]);
+            order_sets_join(behind, some_before, o->user[i]);
         if (!(o->flags & OBJECT_KEPT))
-            set_join(before, some_behind, o->user[i]);
+            order_sets_join(before, some_behind, o->user[i]);
     }
     for (size_t w = 0; w < words; w++)
         for (uint64_t both = some_before[w] & some_behind[w]; both; both &= both - 1)
@@ -276,7 +251,7 @@ static void add_object(const OrderObject *o, const TaskSets *before, const TaskS
 }
 
 // The most that results of the task can take over.
-static int64_t saving_max(const OrderGraph *og, int task, const TaskSets *behind) {
+static int64_t saving_max(const OrderGraph *og, int task, const OrderSets *behind) {
     int64_t saved = 0;
     for (int i = og->over_begin[task], made = -1; i < og->over_begin[task + 1]; i++) {
         const OrderObject *over = &og->object[og->over[i].over];
@@ -284,7 +259,7 @@ static int64_t saving_max(const OrderGraph *og, int task, const TaskSets *behind
         // A user that always comes later keeps the operand alive.
         for (int k = 0; k < over->user_count && open && behind; k++) {
             const int user = over->user[k];
-            open = user == task || !(set_of(behind, task)[user / 64] >> (user % 64) & 1);
+            open = user == task || !order_sets_has(behind, task, user);
         }
         if (!open)
             continue;
@@ -297,7 +272,7 @@ static int64_t saving_max(const OrderGraph *og, int task, const TaskSets *behind
 int64_t order_bound(const OrderGraph *og, Arena *scratch) {
     const int n = og->task_count;
     int64_t bound = 0;
-    if (n > BOUND_TASKS_MAX) {
+    if (n > ORDER_SETS_MAX) {
         for (int t = 0; t < n; t++) {
             int64_t own = og->transient[t] - saving_max(og, t, NULL);
             for (int i = og->use_begin[t]; i < og->use_begin[t + 1]; i++)
@@ -306,13 +281,8 @@ int64_t order_bound(const OrderGraph *og, Arena *scratch) {
         }
         return bound;
     }
-    TaskSets before = sets_create(n, scratch), behind = sets_create(n, scratch);
-    for (int t = 0; t < n; t++)
-        for (int i = og->pred_begin[t]; i < og->pred_begin[t + 1]; i++)
-            set_join(&before, set_of(&before, t), og->pred[i]);
-    for (int t = n - 1; t >= 0; t--)
-        for (int i = og->succ_begin[t]; i < og->succ_begin[t + 1]; i++)
-            set_join(&behind, set_of(&behind, t), og->succ[i]);
+    const OrderSets before = order_sets_before(og, scratch),
+                    behind = order_sets_behind(og, scratch);
     uint64_t *some_before = arena_array(scratch, uint64_t, before.words + 1);
     uint64_t *some_behind = arena_array(scratch, uint64_t, before.words + 1);
     int64_t *live = arena_array(scratch, int64_t, before.words * 64 + 1);

@@ -148,20 +148,34 @@ static bool is_result(const StoragePlan *sp, uint32_t storage) {
 
 // Bytes the step's kernel needs for itself: its form depends on strides, which orders don't change.
 static int64_t workspace_of(const ProblemWork *w, const StoragePlan *sp, const Step *s) {
-    const OpLowering lowering =
-        s->kind == STEP_NODES ? op_info(s->node[0]->op)->lowering : LOWER_NONE;
-    if (lowering != LOWER_PRODUCT && lowering != LOWER_ATTENTION)
+    if (s->kind != STEP_NODES)
         return 0;
     Arena *scratch = arena_create();
     KernelCall call = {0};
-    if (lowering == LOWER_PRODUCT)
+    switch (op_info(s->node[0]->op)->lowering) {
+    case LOWER_PRODUCT:
         lower_product(sp, s, w->options, scratch, &call);
-    else
+        break;
+    case LOWER_CONVOLUTION:
+        lower_convolution(sp, s, scratch, &call);
+        break;
+    case LOWER_ATTENTION:
         lower_attention(sp, s, scratch, &call);
+        break;
+    case LOWER_NONE:
+    case LOWER_SCALAR:
+    case LOWER_ROWS:
+    case LOWER_COLUMNS:
+    case LOWER_VIEW:
+    case LOWER_SCATTER:
+    case LOWER_PART:
+    case LOWER_EXPANDED:
+        break; // scalar programs need none
+    }
     const int workers = w->options->workers > 0 ? w->options->workers : WORKERS;
-    const size_t bytes = storage_padded(kernel_workspace(call.kernel) * (size_t)workers);
+    const size_t bytes = call.kernel ? kernel_workspace(call.kernel) * (size_t)workers : 0;
     arena_release(scratch);
-    return (int64_t)bytes;
+    return (int64_t)storage_padded(bytes);
 }
 
 // Storages that one task alone touches are that task's transient; the others are objects.

@@ -1,6 +1,7 @@
 // Solving a problem of ordering: list schedules, cut into segments, search where they leave a gap.
 //
-// Tasks that use no memory are contracted, the rest is cut at memory-insensitive tasks
+// Tasks that use no memory are contracted, those that only make some wait until they are needed
+// (passes/memory/order_delay.c), and the rest is cut at memory-insensitive tasks
 // (passes/memory/order_part.c). In every segment the best list schedule is kept, whichever won in
 // others: segments are independent. The largest bound of any segment bounds the whole, so only
 // segments that lie above it are searched (passes/memory/order_search.c), the highest first, and
@@ -9,6 +10,7 @@
 #include "passes/memory/order_solve.h"
 
 #include "ir/check.h"
+#include "passes/memory/order_delay.h"
 #include "passes/memory/order_flow.h"
 #include "passes/memory/order_part.h"
 #include "passes/memory/order_search.h"
@@ -51,7 +53,7 @@ typedef struct {
 } Leaf;
 
 typedef struct {
-    const OrderGraph *og; // contracted
+    const OrderGraph *og; // contracted, and with edges that lose nothing
     Arena *a;
     Leaf *leaf;
     int leaf_count;
@@ -159,7 +161,7 @@ static void solve_leaves(SolveWork *w) {
 }
 
 // Segments, with bounds and the best of the lists.
-static void make_leaves(SolveWork *w, int *list[ORDER_LIST_COUNT]) {
+static void make_leaves(SolveWork *w) {
     const OrderSegment *segment = order_segments(w->og, w->a, &w->leaf_count);
     w->leaf = arena_array(w->a, Leaf, w->leaf_count + 1);
     Arena *scratch = arena_create();
@@ -172,46 +174,61 @@ static void make_leaves(SolveWork *w, int *list[ORDER_LIST_COUNT]) {
         arena_reset(scratch);
     }
     arena_release(scratch);
-    for (int i = 0; i < ORDER_LIST_COUNT; i++)
-        take_list(w, list[i]);
+    int *list = arena_array(w->a, int, w->og->task_count + 1);
+    for (OrderList i = 0; i < ORDER_LIST_COUNT; i++) {
+        order_list_make(w->og, i, w->a, list);
+        take_list(w, list);
+    }
+}
+
+// The list schedules of the problem as it stands: their loads, and the best of them in order.
+static int64_t try_lists(const OrderGraph *og, Arena *scratch, int *order, OrderAnswer *out) {
+    int *list = arena_array(scratch, int, og->task_count + 1);
+    int64_t best = INT64_MAX;
+    for (OrderList i = 0; i < ORDER_LIST_COUNT; i++) {
+        order_list_make(og, i, scratch, list);
+        out->list_load[i] = order_load(og, list, scratch, NULL);
+        if (out->list_load[i] >= best)
+            continue;
+        best = out->list_load[i];
+        out->how = list_name[i];
+        memcpy(order, list, (size_t)og->task_count * sizeof *order);
+    }
+    return best;
+}
+
+// The segments' orders, one after another, in the tasks of the contracted problem.
+static void join_leaves(const SolveWork *w, const int *of, int *order) {
+    for (int i = 0; i < w->leaf_count; i++) {
+        const Leaf *l = &w->leaf[i];
+        for (int k = l->segment->begin; k < l->segment->end; k++)
+            order[k] = of[l->order[k - l->segment->begin] + l->segment->begin];
+    }
 }
 
 OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena *scratch,
                         int *order) {
-    int *of;
-    SolveWork w = {.og = order_contract(og, scratch, &of),
+    int *of, *of_delayed;
+    const OrderGraph *small = order_contract(og, scratch, &of);
+    SolveWork w = {.og = order_delay(small, scratch, &of_delayed),
                    .a = scratch,
                    .work = options && options->work ? options->work : ORDER_WORK};
-    const int tasks = w.og->task_count;
-    int *list[ORDER_LIST_COUNT];
-    int64_t best = INT64_MAX;
-    for (int i = 0; i < ORDER_LIST_COUNT; i++) {
-        list[i] = arena_array(scratch, int, tasks + 1);
-        order_list_make(w.og, (OrderList)i, scratch, list[i]);
-        w.out.list_load[i] = order_load(w.og, list[i], scratch, NULL);
-        if (w.out.list_load[i] < best) {
-            best = w.out.list_load[i];
-            w.out.how = list_name[i];
-            memcpy(order, list[i], (size_t)tasks * sizeof *order);
-        }
-    }
-    make_leaves(&w, list);
+    int *best = arena_array(scratch, int, small->task_count + 1);
+    int *joined = arena_array(scratch, int, small->task_count + 1);
+    const int64_t best_load = try_lists(small, scratch, best, &w.out);
+    make_leaves(&w);
     solve_leaves(&w);
     w.out.segments = w.leaf_count;
-    int *joined = arena_array(scratch, int, tasks + 1);
-    for (int i = 0; i < w.leaf_count; i++)
-        for (int k = w.leaf[i].segment->begin; k < w.leaf[i].segment->end; k++)
-            joined[k] = w.leaf[i].order[k - w.leaf[i].segment->begin] + w.leaf[i].segment->begin;
-    w.out.load = order_load(w.og, joined, scratch, NULL);
+    join_leaves(&w, of_delayed, joined);
+    w.out.load = order_load(small, joined, scratch, NULL);
     // Of equals the plain one stays.
-    if (w.out.load < best)
+    const bool searched = w.out.load < best_load;
+    if (searched)
         w.out.how = "searched";
-    else
-        memcpy(joined, order, (size_t)tasks * sizeof *order);
-    w.out.load = w.out.load < best ? w.out.load : best;
-    order_expand(og, of, joined, tasks, scratch, order);
+    w.out.load = searched ? w.out.load : best_load;
+    order_expand(og, of, searched ? joined : best, small->task_count, scratch, order);
     // Where no task uses memory, what is carried along is all there is.
-    if (tasks == 0)
+    if (small->task_count == 0)
         w.out.load = w.out.bound = order_load(og, order, scratch, NULL);
     w.out.exact = w.out.load == w.out.bound;
     return w.out;

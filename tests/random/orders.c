@@ -254,7 +254,7 @@ static bool check_arena(uint64_t seed, Arena *a) {
     int keep[TASKS_MAX];
     memcpy(keep, order, sizeof keep);
     const int64_t least = (int64_t)least_arena(&p, og, 0, keep, 0, UINT64_MAX, a);
-    if (answer.height < least || (answer.optimal && answer.height != least))
+    if (answer.height != least || !answer.optimal)
         return wrong(seed, "least arena", answer.height, least);
     return true;
 }

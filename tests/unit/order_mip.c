@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "passes/memory/order_mip.h"
+#include "passes/memory/programs.h"
 
 #include <math.h>
 #include <string.h>
@@ -53,7 +54,8 @@ static OrderGraph *random_graph(Arena *a, uint64_t seed, int task_max) {
         else
             order_build_transient(b, from, 64 * (int64_t)draw(&state, 10));
     }
-    // Between objects that one task uses, of one size: found by trying.
+    // Between objects that one task uses, of one size: found by trying. What is taken over was
+    // there before the task.
     const OrderGraph *og = order_build_finish(b);
     OrderBuild *with = order_build_create(tasks, a);
     for (int o = 0; o < objects; o++) {
@@ -68,6 +70,8 @@ static OrderGraph *random_graph(Arena *a, uint64_t seed, int task_max) {
         for (int i = og->use_begin[v]; i < og->use_begin[v + 1]; i++)
             for (int k = og->use_begin[v]; k < og->use_begin[v + 1]; k++)
                 if (og->use[i] != og->use[k] && draw(&state, 3) &&
+                    (og->object[og->use[k]].user_count > 1 ||
+                     og->object[og->use[k]].flags & OBJECT_FROM_START) &&
                     og->object[og->use[i]].bytes == og->object[og->use[k]].bytes)
                     order_build_takeover(with, v, (OrderTakeover){og->use[i], og->use[k]});
     }
@@ -124,6 +128,9 @@ Test(order_mip, equals_trying_every_order) {
         cr_assert(answer[i].optimal && answer[i].load == b.best && answer[i].bound == b.best,
                   "%d: load %lld, bound %lld, every order: %lld", i, (long long)answer[i].load,
                   (long long)answer[i].bound, (long long)b.best);
+        // And the search made for orders, which says it is done on problems as small as these.
+        const OrderAnswer exact = order_solve(og, NULL, a, b.order);
+        cr_assert(exact.exact && exact.load == b.best, "%d", i);
         if (problem[i].start)
             better += answer[i].load < order_load(og, problem[i].start, a, NULL);
         searched += answer[i].nodes > 1;
@@ -155,5 +162,39 @@ Test(order_mip, limits_are_kept) {
     cr_assert(!answer[1].order && !answer[1].optimal && answer[1].bound == 0);
     cr_assert(answer[2].order == start && answer[2].load == load && answer[2].nodes == 0);
     cr_assert(!order_mip_program(&problem[2], a));
+    arena_release(a);
+}
+
+// What --effort does: with less than 2 nothing, with 2 segments above the bound are solved, and an
+// order is taken where its buffers need less.
+Test(order_mip, effort_closes_a_gap) {
+    enum { COUNT = SLOW ? 10 : 40 };
+    Arena *a = arena_create();
+    int better = 0;
+    for (int i = 0; i < COUNT; i++) {
+        const OrderGraph *og = random_graph(a, (uint64_t)i + 1000, 12);
+        PassOptions options = {.effort = 1};
+        PassCtx cx = {.arena = a, .scratch = a, .diag = diag_create(a), .options = &options};
+        int *order = arena_array(a, int, og->task_count), count;
+        order_program(og, order);
+        PackItem *item = order_items(og, order, a, &count);
+        MemoryAnswer answer = {.load = order_load(og, order, a, NULL), .how = "program"};
+        answer.height = (int64_t)pack_solve(item, count, NULL, a).height;
+        const MemoryAnswer before = answer;
+        cr_assert(programs_order(&cx, "train", og, &answer, order));
+        cr_assert(answer.height == before.height && answer.order.bound == 0);
+        options.effort = 2;
+        cr_assert(programs_order(&cx, "train", og, &answer, order));
+        cr_assert(cx.degraded == 0 && order_is_allowed(og, order, a));
+        cr_assert_eq(answer.load, order_load(og, order, a, NULL));
+        cr_assert(answer.height <= before.height && answer.height >= answer.load,
+                  "%d: %lld %lld, was %lld %lld", i, (long long)answer.height,
+                  (long long)answer.load, (long long)before.height, (long long)before.load);
+        better += answer.height < before.height;
+        // All segments were above the bound, so what is known now is what the search proves.
+        int *least = arena_array(a, int, og->task_count);
+        cr_assert_eq(answer.order.bound, order_solve(og, NULL, a, least).load, "%d", i);
+    }
+    cr_assert(better > COUNT / 10, "%d", better);
     arena_release(a);
 }
