@@ -100,21 +100,7 @@ static LLVMValueRef panel_at(LlvmBuild *b, const Convolve *t, LLVMValueRef lane)
     return llvm_at(b, b->f32, t->packed_b, llvm_add(b, at, in_panel));
 }
 
-// Which taps along an axis reach pixels of a phase, and what they add to where those look. Of a
-// convolution without phases all values are constants.
-typedef struct {
-    LLVMValueRef first, count, shift;
-    int64_t step, shift_step; // from one of these taps to the next
-} ConvolveTaps;
-
-// Pixels start + i stride of the result, all of them where `whole`.
-typedef struct {
-    bool whole;
-    LLVMValueRef start[2], size[2];
-    ConvolveTaps axis[2];
-} ConvolvePhase;
-
-static int64_t phase_count(const ConvolutionKernel *k) {
+int64_t convolve_phases(const ConvolutionKernel *k) {
     return k->part == CONVOLVE_X ? k->shape.stride[0] * k->shape.stride[1] : 1;
 }
 
@@ -145,9 +131,9 @@ static ConvolveTaps phase_taps(LlvmBuild *b, const Convolution *c, int axis, LLV
     return out;
 }
 
-static ConvolvePhase phase_of(LlvmBuild *b, const ConvolutionKernel *k, LLVMValueRef number) {
+ConvolvePhase convolve_phase(LlvmBuild *b, const ConvolutionKernel *k, LLVMValueRef number) {
     const Convolution *c = &k->shape;
-    ConvolvePhase out = {.whole = phase_count(k) == 1};
+    ConvolvePhase out = {.whole = convolve_phases(k) == 1};
     out.start[0] = llvm_udiv(b, number, c->stride[1]);
     out.start[1] = llvm_urem(b, number, c->stride[1]);
     for (int i = 0; i < 2; i++) {
@@ -414,33 +400,42 @@ static void multiply(LlvmBuild *b, const Convolve *t, LLVMValueRef depth, LLVMVa
                           .add = add});
 }
 
-// From the workspace to the result, image by image. step: pixels between neighbours of the phase.
+// 16 elements of the sum, from column `column` of an image on, go to the result. mask NULL: all.
+static void move_lanes(LlvmBuild *b, const Convolve *t, const ConvolvePhase *phase,
+                       LLVMValueRef row, LLVMValueRef image, LLVMValueRef column,
+                       LLVMValueRef mask) {
+    LLVMValueRef at = llvm_add(b, llvm_mul(b, image, t->columns), column);
+    at = llvm_add(b, llvm_mul(b, row, llvm_i64(b, t->layout.sum_stride)), at);
+    LLVMValueRef v = llvm_load_masked(b, llvm_vector(b->f32, TILE_LANES),
+                                      llvm_at(b, b->f32, t->sum, at), 4, mask);
+    if (!phase || phase->whole) {
+        llvm_store_typed(b, t->k->dtype[2], v, result_at(b, t, row, image, column), mask);
+        return;
+    }
+    LLVMValueRef pixel = splat_i32(b, llvm_add(b, t->column, column));
+    pixel = llvm_add(b, pixel, llvm_iota(b, TILE_LANES));
+    LLVMValueRef width = splat_i32(b, phase->size[1]);
+    LLVMValueRef h = LLVMBuildUDiv(b->builder, pixel, width, "");
+    LLVMValueRef w = LLVMBuildURem(b->builder, pixel, width, "");
+    h = llvm_add(b, convolve_line(b, h, t->c->stride[0], 0), splat_i32(b, phase->start[0]));
+    w = llvm_add(b, convolve_line(b, w, t->c->stride[1], 0), splat_i32(b, phase->start[1]));
+    LLVMValueRef to = llvm_add(b, convolve_line(b, h, t->c->size[1], 0), w);
+    LLVMValueRef plane = image_at(b, t, 2, llvm_add(b, t->image, image), llvm_add(b, t->row, row));
+    llvm_scatter(b, llvm_narrow_typed(b, t->k->dtype[2], v), plane, convolve_wide(b, to), mask);
+}
+
+// From the workspace to the result, image by image.
 static void move_sum(LlvmBuild *b, const Convolve *t, const ConvolvePhase *phase) {
     LlvmLoop row, image, column;
     llvm_loop_begin(b, &row, llvm_i64(b, 0), t->rows, 1);
     llvm_loop_begin(b, &image, llvm_i64(b, 0), t->images, 1);
-    llvm_loop_begin(b, &column, llvm_i64(b, 0), t->columns, TILE_LANES);
-    LLVMValueRef mask = llvm_mask_below(b, TILE_LANES, llvm_sub(b, t->columns, column.index));
-    LLVMValueRef at = llvm_add(b, llvm_mul(b, image.index, t->columns), column.index);
-    at = llvm_add(b, llvm_mul(b, row.index, llvm_i64(b, t->layout.sum_stride)), at);
-    LLVMValueRef v = llvm_load_masked(b, llvm_vector(b->f32, TILE_LANES),
-                                      llvm_at(b, b->f32, t->sum, at), 4, mask);
-    if (!phase || phase->whole) {
-        llvm_store_typed(b, t->k->dtype[2], v,
-                         result_at(b, t, row.index, image.index, column.index), mask);
-    } else {
-        LLVMValueRef pixel = llvm_add(b, t->column, column.index);
-        pixel = llvm_add(b, splat_i32(b, pixel), llvm_iota(b, TILE_LANES));
-        LLVMValueRef width = splat_i32(b, phase->size[1]);
-        LLVMValueRef h = LLVMBuildUDiv(b->builder, pixel, width, "");
-        LLVMValueRef w = LLVMBuildURem(b->builder, pixel, width, "");
-        h = llvm_add(b, convolve_line(b, h, t->c->stride[0], 0), splat_i32(b, phase->start[0]));
-        w = llvm_add(b, convolve_line(b, w, t->c->stride[1], 0), splat_i32(b, phase->start[1]));
-        LLVMValueRef to = llvm_add(b, convolve_line(b, h, t->c->size[1], 0), w);
-        LLVMValueRef plane =
-            image_at(b, t, 2, llvm_add(b, t->image, image.index), llvm_add(b, t->row, row.index));
-        llvm_scatter(b, llvm_narrow_typed(b, t->k->dtype[2], v), plane, convolve_wide(b, to), mask);
-    }
+    LLVMValueRef whole = LLVMBuildAnd(b->builder, t->columns, llvm_i64(b, -TILE_LANES), "");
+    llvm_loop_begin(b, &column, llvm_i64(b, 0), whole, TILE_LANES);
+    move_lanes(b, t, phase, row.index, image.index, column.index, NULL);
+    llvm_loop_end(b, &column);
+    llvm_loop_begin(b, &column, whole, t->columns, TILE_LANES);
+    move_lanes(b, t, phase, row.index, image.index, column.index,
+               llvm_mask_below(b, TILE_LANES, llvm_sub(b, t->columns, column.index)));
     llvm_loop_end(b, &column);
     llvm_loop_end(b, &image);
     llvm_loop_end(b, &row);
@@ -480,14 +475,14 @@ static void emit_phase(LlvmBuild *b, const Convolve *t, const ConvolvePhase *pha
 // dx of a convolution with strides falls apart: pixels of equal rest by the stride are reached by
 // the same taps, which are a convolution of stride 1.
 static void emit_image_tile(LlvmBuild *b, const Convolve *t) {
-    if (phase_count(t->k) == 1) {
-        const ConvolvePhase phase = phase_of(b, t->k, llvm_i64(b, 0));
+    if (convolve_phases(t->k) == 1) {
+        const ConvolvePhase phase = convolve_phase(b, t->k, llvm_i64(b, 0));
         emit_phase(b, t, &phase);
         return;
     }
     LlvmLoop number;
-    llvm_loop_begin(b, &number, llvm_i64(b, 0), llvm_i64(b, phase_count(t->k)), 1);
-    const ConvolvePhase phase = phase_of(b, t->k, number.index);
+    llvm_loop_begin(b, &number, llvm_i64(b, 0), llvm_i64(b, convolve_phases(t->k)), 1);
+    const ConvolvePhase phase = convolve_phase(b, t->k, number.index);
     Convolve part = *t;
     // Phases at the end may have fewer pixels, or none here.
     LLVMValueRef all = llvm_mul(b, phase.size[0], phase.size[1]);
