@@ -222,8 +222,9 @@ static void list_branches(Search *w) {
         w->branch[w->branch_count++] =
             (Branch){w->rule == RULE_LEAST ? s->growth[task] : task, task};
     }
-    qsort(w->branch + begin, (size_t)(w->branch_count - begin), sizeof *w->branch,
-          compare_branches);
+    if (w->branch_count > begin)
+        qsort(w->branch + begin, (size_t)(w->branch_count - begin), sizeof *w->branch,
+              compare_branches);
 }
 
 static void push_frame(Search *w, int begin) {

@@ -45,6 +45,7 @@ static MipLimits limits_of_effort(const PassCtx *cx) {
     MipLimits limits = mip_limits_or_default((MipLimits){0});
     limits.work *= cx->options->effort;
     limits.nodes *= cx->options->effort;
+    limits.guard_seconds *= cx->options->effort;
     return limits;
 }
 

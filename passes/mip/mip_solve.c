@@ -25,7 +25,7 @@ MipLimits mip_limits_or_default(MipLimits l) {
     l.nodes = l.nodes ? l.nodes : 20000;
     l.work = l.work ? l.work : 100000000;
     l.entries = l.entries ? l.entries : 200000;
-    l.guard_seconds = l.guard_seconds > 0 ? l.guard_seconds : 120;
+    l.guard_seconds = l.guard_seconds > 0 ? l.guard_seconds : 300;
     return l;
 }
 

@@ -40,7 +40,7 @@ typedef struct {
     int64_t nodes;        // of the search tree, 20,000
     int64_t work;         // simplex steps times entries of the program, 1e8: some seconds
     int entries;          // larger programs are not tried, 200,000
-    double guard_seconds; // 120
+    double guard_seconds; // 300
 } MipLimits;
 
 // With the defaults where it says 0.

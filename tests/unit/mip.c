@@ -11,7 +11,9 @@
 
 #include <glpk.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -335,6 +337,37 @@ Test(mip, faults_are_survived) {
     problem[FAULT_ABORT].start = NULL;
     mip_solve_all_with(broken_solver, &problem[FAULT_ABORT], 1, 1, a, answer);
     cr_assert(answer[0].status == MIP_NONE && !answer[0].value && answer[0].degraded);
+    arena_release(a);
+}
+
+static void *keep_allocating(void *user) {
+    atomic_bool *stop = user;
+    while (!atomic_load(stop))
+        for (size_t i = 1; i < 400; i++) {
+            void *volatile block = malloc(16 * i);
+            free(block);
+        }
+    return NULL;
+}
+
+// A child is made while other threads hold the allocator's locks.
+Test(mip, threads_of_the_parent_do_no_harm) {
+    enum { COUNT = SLOW ? 30 : 120 };
+    static atomic_bool stop;
+    Arena *a = arena_create();
+    pthread_t thread[3];
+    MipProblem problem[COUNT];
+    MipAnswer answer[COUNT];
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(pthread_create(&thread[i], NULL, keep_allocating, &stop), 0);
+    for (int i = 0; i < COUNT; i++)
+        problem[i] = (MipProblem){.program = small_program(a, 0), .limits = {.guard_seconds = 30}};
+    mip_solve_all(problem, COUNT, 4, a, answer);
+    atomic_store(&stop, true);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < COUNT; i++)
+        cr_assert(!answer[i].degraded && answer[i].objective == 63, "%s", answer[i].degraded);
     arena_release(a);
 }
 
