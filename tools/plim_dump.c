@@ -5,6 +5,7 @@
 // holds.
 #include "runtime/flags.h"
 #include "runtime/plan_report.h"
+#include "tools/plan_csv.h"
 #include "tools/tool_io.h"
 
 #include <stdlib.h>
@@ -19,6 +20,7 @@ static const Flag flag_table[] = {
     {"--json", NULL, "What to print", "one JSON object with everything scripts need"},
     {"--plan", NULL, "What to print", "the plan as text, which plimc reads back"},
     {"--remarks", NULL, "What to print", "what the passes chose, and why"},
+    {"--csv", "OUT.csv", "What to print", "buffers with their lives, sizes and offsets, to a file"},
     {"--verify", NULL, "What to print", "nothing, but check the plan: exit 1 where it is unsafe"},
     {"--help", NULL, "Other", "this text"},
 };
@@ -76,6 +78,21 @@ static PlimStatus read_plan(const char *file, const char *bytes, size_t size, Pl
     return find_plan((const uint8_t *)bytes, size, memory, out, error);
 }
 
+// Into memory first, so that the file is whole or not there.
+static bool write_csv(const Plan *p, const char *out) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory) {
+        fprintf(stderr, "plim-dump: error: out of memory\n");
+        return false;
+    }
+    plan_csv_print(p, memory);
+    const bool good = fclose(memory) == 0 && tool_write("plim-dump", out, text, size);
+    free(text);
+    return good;
+}
+
 // what is the name of the flag; --verify is the one left over.
 static PlimStatus print_plan(const Plan *p, const char *what, PlimError *error) {
     if (strcmp(what, "--summary") == 0)
@@ -93,7 +110,8 @@ static PlimStatus print_plan(const Plan *p, const char *what, PlimError *error) 
     return PLIM_OK;
 }
 
-static int dump(const char *file, const char *what) {
+// csv: where its rows go.
+static int dump(const char *file, const char *what, const char *csv) {
     size_t size = 0;
     // No program or plan comes near 1 TiB.
     char *bytes = tool_read("plim-dump", file, (size_t)1 << 40, &size);
@@ -104,8 +122,11 @@ static int dump(const char *file, const char *what) {
     // For plan_memory_new, which says nothing.
     PlimError error = {"out of memory"};
     int status = 0;
-    if (!memory || read_plan(file, bytes, size, memory, &plan, &error) != PLIM_OK ||
-        print_plan(plan, what, &error) != PLIM_OK)
+    if (!memory || read_plan(file, bytes, size, memory, &plan, &error) != PLIM_OK)
+        status = refuse(file, error.text);
+    else if (strcmp(what, "--csv") == 0)
+        status = write_csv(plan, csv) ? 0 : EXIT_INPUT;
+    else if (print_plan(plan, what, &error) != PLIM_OK)
         status = refuse(file, error.text);
     plan_memory_release(memory);
     free(bytes);
@@ -116,7 +137,7 @@ static int dump(const char *file, const char *what) {
 int main(int argc, char **argv) {
     FlagCursor cursor = {
         .table = flag_table, .table_count = FLAG_COUNT, .argc = argc, .argv = argv};
-    const char *file = NULL, *what = "--summary", *value;
+    const char *file = NULL, *what = "--summary", *csv = NULL, *value;
     const Flag *flag;
     for (FlagResult got; (got = flags_next(&cursor, &flag, &value)) != FLAGS_END;) {
         if (got == FLAGS_WRONG)
@@ -128,6 +149,8 @@ int main(int argc, char **argv) {
         else
             // The last one counts.
             what = flag->name;
+        if (got == FLAGS_OPTION && flag->value)
+            csv = value;
     }
     if (strcmp(what, "--help") == 0) {
         printf("usage: plim-dump PROGRAM|FILE.plan [options]\nShows the plan inside a compiled "
@@ -135,5 +158,6 @@ int main(int argc, char **argv) {
         flags_print(flag_table, FLAG_COUNT, stdout);
         return 0;
     }
-    return file ? dump(file, what) : usage("which file? a program that plimc made, or a .plan", "");
+    return file ? dump(file, what, csv)
+                : usage("which file? a program that plimc made, or a .plan", "");
 }

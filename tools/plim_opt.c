@@ -7,6 +7,7 @@
 #include "ir/module.h"
 #include "passes/pipeline.h"
 #include "runtime/flags.h"
+#include "tools/pack_command.h"
 #include "tools/tool_io.h"
 
 #include <stdlib.h>
@@ -27,14 +28,17 @@ static const Flag flag_table[] = {
     {"--order", "NAME", "Options", "least (default), program, depth-first, list or eager"},
     {"--arrange", "NAME", "Options", "naive: buffers share no bytes"},
     {"--chunk", "SIZE", "Options", "logits held at once by the pass chunk (default 16MiB)"},
+    {"--csv", "IN.csv", "Packing", "pack the buffers of a CSV file, and print one JSON line"},
+    {"--capacity", "SIZE", "Packing", "stop once they fit in this; exit 1 where they don't"},
     {"--help", NULL, "Other", "print this and stop"},
 };
 enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0], INPUT_MAX = 64 << 20 };
 
 typedef struct {
-    const char *file, *out, *passes;
+    const char *file, *out, *passes, *csv;
     bool all, list, help, remarks;
-    int print_flags; // of module_print
+    int print_flags;   // of module_print
+    uint64_t capacity; // of --csv
     PassOptions options;
 } Request;
 
@@ -49,7 +53,9 @@ static int usage(const char *text, const char *what) {
 static bool set_number(Request *r, const char *name, const char *value) {
     if (strcmp(name, "--pass-limit") == 0)
         return tool_count(value, 1, &r->options.rewrite_limit);
-    uint64_t *at = strcmp(name, "--budget") == 0 ? &r->options.budget : &r->options.chunk_bytes;
+    uint64_t *at = strcmp(name, "--budget") == 0     ? &r->options.budget
+                   : strcmp(name, "--capacity") == 0 ? &r->capacity
+                                                     : &r->options.chunk_bytes;
     return flags_size(value, at);
 }
 
@@ -58,9 +64,13 @@ static const char **text_option(Request *r, const char *name) {
     const struct {
         const char *name;
         const char **at;
-    } known[] = {{"--passes", &r->passes},         {"-o", &r->out},
-                 {"--target", &r->options.target}, {"--precision", &r->options.precision},
-                 {"--order", &r->options.order},   {"--arrange", &r->options.arrange}};
+    } known[] = {{"--csv", &r->csv},
+                 {"--passes", &r->passes},
+                 {"-o", &r->out},
+                 {"--target", &r->options.target},
+                 {"--precision", &r->options.precision},
+                 {"--order", &r->options.order},
+                 {"--arrange", &r->options.arrange}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(known[i].name, name) == 0)
             return known[i].at;
@@ -103,7 +113,13 @@ static int read_flags(int argc, char **argv, Request *r) {
         else if (flag->value ? !set_number(r, flag->name, value) : !set_switch(r, flag->name))
             return usage("this is not a number or size: ", value);
     }
-    if (!r->file && !r->list && !r->help)
+    if (r->csv && (r->file || r->passes || r->all))
+        return usage("--csv packs one file, and runs no passes", "");
+    if (r->csv && r->out && strcmp(r->out, "-") == 0)
+        return usage("-o is a file with --csv: standard output has the JSON line", "");
+    if (r->capacity && !r->csv)
+        return usage("--capacity goes with --csv", "");
+    if (!r->file && !r->list && !r->help && !r->csv)
         return usage("which file? a .graph, a .plan, or - for standard input", "");
     // The other names (target, order, arrange) are checked where they are used.
     const char *precision = r->options.precision;
@@ -223,13 +239,16 @@ int main(int argc, char **argv) {
     // Neither needs an input.
     if (r.help || r.list) {
         if (r.help)
-            printf("plim-opt [--passes A,B,...] [-o OUT] FILE.graph|FILE.plan|-\n");
+            printf("plim-opt [--passes A,B,...] [-o OUT] FILE.graph|FILE.plan|-\n"
+                   "plim-opt --csv IN.csv [--capacity SIZE] [-o OUT.csv]\n");
         if (r.help)
             flags_print(flag_table, FLAG_COUNT, stdout);
         else
             print_passes();
         return fflush(stdout) == 0 ? 0 : 1;
     }
+    if (r.csv)
+        return pack_command(r.csv, r.out, r.capacity);
     PassCtx cx = {.arena = arena_create(), .scratch = arena_create(), .options = &r.options};
     cx.diag = diag_create(cx.arena);
     cx.plan_memory = plan_memory_new();

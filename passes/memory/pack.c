@@ -21,6 +21,25 @@ uint64_t pack_load(const PackItem *item, int count, Arena *scratch, uint32_t *at
     return p->section_count ? p->load[p->peak] * p->grid : 0;
 }
 
+// What lives always lies at the bottom, side by side: whatever lies below it in some packing can
+// change places with it. Not so with alignments, or where offsets are given. Returns the items
+// left, their numbers in index, and the bytes taken.
+static int put_aside(const PackProblem *p, PackItem *item, uint32_t *index, uint64_t *bytes) {
+    int left = 0;
+    *bytes = 0;
+    const bool may = !p->has_alignment && !p->has_fixed;
+    for (int32_t i = 0; i < p->count; i++) {
+        const PackPart *part = &p->part[i];
+        if (may && part->lo == 0 && part->hi == p->section_count && part->run_count == 1) {
+            item[part->index].offset = *bytes;
+            *bytes += part->size * p->grid;
+        } else {
+            index[left++] = part->index;
+        }
+    }
+    return left;
+}
+
 // Items that live from section lo to before hi; none crosses its borders.
 typedef struct {
     int32_t lo, hi;
@@ -102,31 +121,52 @@ static void pack_group(const Group *group, uint64_t enough, int64_t work, PackAn
         answer->tried[k] = (PackTry){packing.tried[k].name, packing.tried[k].height * p->grid};
 }
 
+// One problem: at least one item, and none of them lives always where that can be told apart.
+static void pack_groups(PackItem *item, int count, const PackProblem *p, uint64_t capacity,
+                        int64_t work, PackAnswer *answer, Arena *a) {
+    Group *group;
+    const int groups = split_groups(p, item, a, &group);
+    CHECK(count > 0);
+    for (int k = 0; k < groups; k++) {
+        uint64_t enough = answer->height > capacity ? answer->height : capacity;
+        enough = answer->bound > enough ? answer->bound : enough;
+        const int64_t left = work - answer->work;
+        pack_group(&group[k], enough, left > 0 ? left : 0, answer, a);
+        for (int i = 0; i < group[k].count; i++)
+            item[group[k].index[i]].offset = group[k].item[i].offset;
+    }
+}
+
 PackAnswer pack_solve(PackItem *item, int count, const PackOptions *options, Arena *scratch) {
-    PackAnswer answer = {.how = "nothing"};
+    PackAnswer answer = {.how = "side by side", .optimal = true};
     const int64_t work = options && options->work ? options->work : PACK_WORK;
-    const uint64_t capacity = options ? options->capacity : 0;
+    uint64_t capacity = options ? options->capacity : 0;
     for (int i = 0; i < count; i++)
         if (!item[i].fixed)
             item[i].offset = 0;
     const PackProblem *p = pack_problem_create(item, count, scratch);
-    if (p->count == 0) {
-        answer.optimal = true;
+    if (p->count == 0)
         return answer;
+    uint32_t *index = arena_array(scratch, uint32_t, p->count);
+    uint64_t base;
+    const int left = put_aside(p, item, index, &base);
+    capacity = capacity > base ? capacity - base : 0;
+    if (left > 0) {
+        PackItem *rest = arena_array(scratch, PackItem, left);
+        for (int i = 0; i < left; i++)
+            rest[i] = item[index[i]];
+        const PackProblem *inner = left < p->count ? pack_problem_create(rest, left, scratch) : p;
+        answer.bound = inner->bound * inner->grid;
+        pack_groups(left < p->count ? rest : item, left, inner, capacity, work, &answer, scratch);
+        for (int i = 0; i < left && left < p->count; i++)
+            item[index[i]].offset = base + rest[i].offset;
     }
+    answer.height += base;
+    answer.bound += base;
+    for (int k = 0; k < answer.try_count; k++)
+        answer.tried[k].height += base;
     answer.load = p->load[p->peak] * p->grid;
-    answer.bound = p->bound * p->grid;
     answer.peak = p->time[p->peak];
-    Group *group;
-    const int groups = split_groups(p, item, scratch, &group);
-    for (int k = 0; k < groups; k++) {
-        uint64_t enough = answer.height > capacity ? answer.height : capacity;
-        enough = answer.bound > enough ? answer.bound : enough;
-        const int64_t left = work - answer.work;
-        pack_group(&group[k], enough, left > 0 ? left : 0, &answer, scratch);
-        for (int i = 0; i < group[k].count; i++)
-            item[group[k].index[i]].offset = group[k].item[i].offset;
-    }
     answer.optimal = answer.height == answer.bound;
     return answer;
 }

@@ -6,8 +6,8 @@
 #include <string.h>
 
 enum {
-    DEPTH_MAX = 20000, // of recursion
-    MEMO_SLOTS = 1 << 16
+    DEPTH_MAX = 20000,       // of recursion
+    MEMO_SLOTS_MAX = 1 << 16 // dead ends remembered
 };
 
 typedef enum { TRAIL_LEAST, TRAIL_FLOOR, TRAIL_TOP } TrailKind;
@@ -49,7 +49,8 @@ struct PackSearch {
     size_t trail_count, trail_capacity;
     int32_t *stack; // candidates of all open nodes
     size_t stack_count, stack_capacity;
-    uint64_t *memo;
+    uint64_t *memo; // keys of states that are dead ends
+    uint64_t memo_slots;
 };
 
 static uint64_t mix(uint64_t x) {
@@ -396,7 +397,7 @@ static bool search(PackSearch *s, PackRun range) {
     }
     s->work += range.hi - range.lo;
     const uint64_t key = state_key(s, range);
-    uint64_t *slot = &s->memo[key % MEMO_SLOTS];
+    uint64_t *slot = &s->memo[key % s->memo_slots];
     if (*slot == key)
         return false;
     const size_t candidates = s->stack_count;
@@ -528,7 +529,8 @@ PackSearch *pack_search_create(const PackProblem *p, Arena *a) {
     s->trail_capacity = s->stack_capacity = 4 * (parts + sections);
     s->trail = arena_array(a, TrailEntry, s->trail_capacity);
     s->stack = arena_array(a, int32_t, s->stack_capacity);
-    s->memo = arena_array(a, uint64_t, MEMO_SLOTS);
+    s->memo_slots = 256 * parts < MEMO_SLOTS_MAX ? 256 * parts : MEMO_SLOTS_MAX;
+    s->memo = arena_array(a, uint64_t, s->memo_slots);
     return s;
 }
 
