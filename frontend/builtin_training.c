@@ -176,12 +176,13 @@ static Datum run_sgd(Elab *e, const BuiltinCall *call) {
     return o->rate ? optimizer_datum(o) : datum_error();
 }
 
+// 0 clips nothing, so that a size can say so.
 static Datum run_global_norm(Elab *e, const BuiltinCall *call) {
     double norm;
     if (!builtin_number(e, call, 0, 0, &norm))
         return datum_error();
-    if (!(norm > 0))
-        return elab_fail(e, call->arg_loc[0], CODE_VALUE, NULL, "a norm must be above 0, got %g",
+    if (!(norm >= 0))
+        return elab_fail(e, call->arg_loc[0], CODE_VALUE, NULL, "a norm is not below 0, got %g",
                          norm);
     return (Datum){.kind = DATUM_CLIP, .as.real = norm};
 }

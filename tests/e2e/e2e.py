@@ -151,6 +151,19 @@ def saved(folder):
     return pathlib.Path(folder) / f"step-{max(steps)}" / "model.safetensors"
 
 
+def count_parameters(plan):
+    """Elements of all parameters in a plan's text."""
+    total = 0
+    for line in plan.read_text().splitlines():
+        words = line.split(" ")
+        if words[0] == "state" and words[3] == "param":
+            size = 1
+            for dim in line.split("[", 1)[1].split("]", 1)[0].split(","):
+                size *= int(dim)
+            total += size
+    return total
+
+
 def losses(lines):
     return [line["loss"] for line in lines]
 

@@ -131,19 +131,8 @@ class Models(e2e.TestCase):
                       "-o", "big.plan")
             info = json.loads(self.good(e2e.PLIM_DUMP, "big.plan", "--json").stdout)
             if parameters:
-                self.assertEqual(self.count_parameters(), parameters, (model, config))
+                self.assertEqual(e2e.count_parameters(self.folder / "big.plan"), parameters, (model, config))
             self.assertGreaterEqual(info["spaces"]["device"]["bytes"], info["spaces"]["device"]["load"])
-
-    def count_parameters(self):
-        total = 0
-        for line in (self.folder / "big.plan").read_text().splitlines():
-            words = line.split(" ")
-            if words[0] == "state" and words[3] == "param":
-                size = 1
-                for dim in line.split("[", 1)[1].split("]", 1)[0].split(","):
-                    size *= int(dim)
-                total += size
-        return total
 
 
 if __name__ == "__main__":
