@@ -66,7 +66,7 @@ PackItem *order_items(const OrderGraph *og, const int *order, Arena *a, int *cou
 // Candidates: each fills order[position] = task.
 void order_program(const OrderGraph *og, int *order);
 void order_depth_first(const OrderGraph *og, Arena *a, int *order);
-// Always the ready task that adds least to what is live; eager: only tasks that make memory smaller
+// Always the ready task that adds least to what is live; eager: only tasks that add next to nothing
 // jump the queue, all others keep program order.
 typedef enum { LIST_LEAST, LIST_EAGER } ListRule;
 void order_list(const OrderGraph *og, ListRule rule, Arena *a, int *order);

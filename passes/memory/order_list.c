@@ -95,10 +95,13 @@ typedef struct {
     bool *done;
 } ListWork;
 
-// Eager: all tasks that don't free memory are equal, and so keep program order.
+// Eager: less than this is no growth. So scalars that updates wait for come early, and updates can.
+enum { SMALL_BYTES = 4096 };
+
+// Eager: all tasks that add memory worth speaking of are equal, and so keep program order.
 static int64_t list_key(const ListWork *w, int task) {
-    if (w->rule == LIST_EAGER && w->growth[task] >= 0)
-        return 0;
+    if (w->rule == LIST_EAGER && w->growth[task] >= SMALL_BYTES)
+        return SMALL_BYTES;
     return w->growth[task];
 }
 

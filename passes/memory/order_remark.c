@@ -102,9 +102,10 @@ static void explain_figures(PassCtx *cx, const Graph *g, const MemoryAnswer *m) 
                100.0 * (double)gap / (double)(o->bound > 0 ? o->bound : 1));
     if (o->searched > 0 || m->packed > 1)
         remark_add(cx, "order", g->name,
-                   "%d independent segments, %d searched, %d like another, %lld steps; %d orders "
-                   "were packed",
-                   o->segments, o->searched, o->repeated, (long long)o->work, m->packed);
+                   "%d independent segments, %d searched, %d like another, %d windows, %lld steps; "
+                   "%d orders were packed",
+                   o->segments, o->searched, o->repeated, o->windows, (long long)o->work,
+                   m->packed);
 }
 
 void order_explain(PassCtx *cx, const Graph *g, const Tasks *tasks, const OrderProblem *p,

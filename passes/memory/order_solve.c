@@ -5,8 +5,10 @@
 // (passes/memory/order_part.c). In every segment the best list schedule is kept, whichever won in
 // others: segments are independent. The largest bound of any segment bounds the whole, so only
 // segments that lie above it are searched (passes/memory/order_search.c), the highest first, and
-// those that look like one searched before (repeated layers) take over its order. Cost: n log n,
-// the bounds' n^2 / 64, and the search's stated work.
+// those that look like one searched before (repeated layers) take over its order. Where a gap is
+// left, windows around the peak are searched, beginning with what was found and with each list
+// (passes/memory/order_window.c). Cost: n log n, the bounds' n^2 / 64, and the searches' stated
+// work.
 #include "passes/memory/order_solve.h"
 
 #include "ir/check.h"
@@ -14,6 +16,7 @@
 #include "passes/memory/order_flow.h"
 #include "passes/memory/order_part.h"
 #include "passes/memory/order_search.h"
+#include "passes/memory/order_window.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +46,9 @@ void order_list_make(const OrderGraph *og, OrderList which, Arena *scratch, int 
     }
     UNREACHABLE();
 }
+
+// Steps of searching windows of one order.
+#define WINDOWS_WORK 20000000LL
 
 // One segment being solved. Loads are those of its own problem: without what it carries along.
 typedef struct {
@@ -206,6 +212,36 @@ static void join_leaves(const SolveWork *w, const int *of, int *order) {
     }
 }
 
+// Windows of the order, kept in best where that becomes lower.
+static void try_windows(SolveWork *w, const OrderGraph *og, int *order, int *best) {
+    const OrderWindowOptions options = {.bound = w->out.bound, .work = WINDOWS_WORK};
+    const OrderWindows better = order_improve(og, options, w->a, order);
+    w->out.work += better.work;
+    w->out.windows += better.windows;
+    if (better.load >= w->out.load)
+        return;
+    w->out.load = better.load;
+    w->out.how = "searched";
+    memmove(best, order, (size_t)og->task_count * sizeof *order);
+}
+
+// From the best order, and from others near it: they may lead further down.
+static void improve(SolveWork *w, const OrderGraph *og, int *joined, int *best) {
+    int *list = arena_array(w->a, int, og->task_count + 1);
+    if (w->out.load > w->out.bound) {
+        memcpy(list, best, (size_t)og->task_count * sizeof *list);
+        try_windows(w, og, list, best);
+    }
+    if (w->out.load > w->out.bound)
+        try_windows(w, og, joined, best);
+    for (OrderList i = 0; i < ORDER_LIST_COUNT && w->out.load > w->out.bound; i++) {
+        if (w->out.list_load[i] / 2 > w->out.load)
+            continue;
+        order_list_make(og, i, w->a, list);
+        try_windows(w, og, list, best);
+    }
+}
+
 OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena *scratch,
                         int *order) {
     int *of, *of_delayed;
@@ -222,11 +258,13 @@ OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena
     join_leaves(&w, of_delayed, joined);
     w.out.load = order_load(small, joined, scratch, NULL);
     // Of equals the plain one stays.
-    const bool searched = w.out.load < best_load;
-    if (searched)
+    if (w.out.load < best_load) {
         w.out.how = "searched";
-    w.out.load = searched ? w.out.load : best_load;
-    order_expand(og, of, searched ? joined : best, small->task_count, scratch, order);
+        memcpy(best, joined, (size_t)small->task_count * sizeof *best);
+    }
+    w.out.load = w.out.load < best_load ? w.out.load : best_load;
+    improve(&w, small, joined, best);
+    order_expand(og, of, best, small->task_count, scratch, order);
     // Where no task uses memory, what is carried along is all there is.
     if (small->task_count == 0)
         w.out.load = w.out.bound = order_load(og, order, scratch, NULL);

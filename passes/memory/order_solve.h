@@ -30,6 +30,7 @@ typedef struct {
     int segments; // independent parts
     int searched; // of them: those that no list schedule was good enough for
     int repeated; // of them: those solved by looking like another
+    int windows;  // stretches of orders that were searched
     int64_t work; // steps of search spent
 } OrderAnswer;
 

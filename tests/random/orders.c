@@ -8,12 +8,14 @@
 //  - the solver's load, the load of the order it gives, and the load of that order's buffers agree;
 //  - the load equals the least over all sets of executed tasks, found by a table over all sets with
 //    nothing in common with the solver but the definition; the bound says so too;
-//  - asking again gives the same order.
+//  - asking again gives the same order;
+//  - windows make no list schedule higher, and reach the least load once they hold all tasks.
 // One of up to 8 tasks: the least arena is that of all orders, each packed in all ways.
 // A random module, whose abstract loads must be those of its storage plans under every list
 // schedule and the solver's order.
 #include "passes/memory/memory_solve.h"
 #include "passes/memory/order_problem.h"
+#include "passes/memory/order_window.h"
 #include "passes/pipeline.h"
 #include "passes/storage_work.h"
 #include "tests/random/random_graph.h"
@@ -151,6 +153,24 @@ static bool wrong(uint64_t seed, const char *what, int64_t got, int64_t want) {
     return false;
 }
 
+static bool check_windows(uint64_t seed, const OrderGraph *og, int64_t least, Arena *a) {
+    for (OrderList which = 0; which < ORDER_LIST_COUNT; which++)
+        for (int size = 2; size <= TASKS_MAX; size += TASKS_MAX - 2) {
+            int order[TASKS_MAX];
+            order_list_make(og, which, a, order);
+            const int64_t before = order_load(og, order, a, NULL);
+            // Enough for the first windows, or for all.
+            const int64_t work = size == 2 ? 20 : 10000000;
+            const OrderWindows w =
+                order_improve(og, (OrderWindowOptions){.size = size, .work = work}, a, order);
+            if (!order_is_allowed(og, order, a) || order_load(og, order, a, NULL) != w.load)
+                return wrong(seed, "load of the order of windows", w.load, before);
+            if (w.load < least || w.load > before || (size > 2 && w.load != least))
+                return wrong(seed, "load of windows", w.load, least);
+        }
+    return true;
+}
+
 static bool check_problem(uint64_t seed, Arena *a) {
     const Problem p = random_problem(seed, TASKS_MAX, 2);
     const OrderGraph *og = build(&p, a);
@@ -172,7 +192,7 @@ static bool check_problem(uint64_t seed, Arena *a) {
         return wrong(seed, "least load", load, least);
     if (answer.bound != least || !answer.exact)
         return wrong(seed, "bound", answer.bound, least);
-    return true;
+    return check_windows(seed, og, least, a);
 }
 
 // Bytes of commits that program order makes copies of, for a later task reads the old version:
