@@ -156,6 +156,49 @@ Test(lower, products) {
                 1e-5);
 }
 
+// Parts of images (channels of a split, of a concat) need no copies, transposed ones do.
+Test(lower, convolutions) {
+#define SETTINGS(STRIDE, GROUPS)                                                                   \
+    "stride = [" STRIDE ",1], before = [1,0], after = [1,2], dilation = [1,2], groups = " GROUPS
+    check_model(
+        "graph @f(%x: f32[2,6,5,4], %t: f32[2,5,4,3], %w: f32[4,3,3,2], %v: f32[3,3,2,4], "
+        "%d: f32[3,1,3,2]) -> (f32[2,4,5,4], f32[2,7,5,4], f32[2,3,5,4], f32[4,3,3,2], "
+        "f32[3,1,3,2], f32[2,4,3,4]) {\n"
+        "  %a: f32[2,3,5,4], %b: f32[2,3,5,4] = split %x {axis = 1, sizes = [3,3]}\n"
+        "  %y: f32[2,4,5,4] = conv2d %b, %w {" SETTINGS(
+            "1",
+            "1") "}\n"
+                 "  %i: f32[2,3,5,4] = transpose %t {perm = [0,3,1,2]}\n"
+                 "  %u: f32[4,3,3,2] = transpose %v {perm = [3,0,1,2]}\n"
+                 "  %z: f32[2,4,5,4] = conv2d %i, %u {" SETTINGS(
+                     "1",
+                     "1") "}\n"
+                          "  %p: f32[2,3,5,4] = conv2d %a, %d {" SETTINGS(
+                              "1",
+                              "3") "}\n"
+                                   "  %c: f32[2,7,5,4] = concat %y, %p {axis = 1}\n"
+                                   "  %gx: f32[2,3,5,4] = conv2d_input_grad %z, %w {size = "
+                                   "[5,4], " SETTINGS(
+                                       "1",
+                                       "1") "}\n"
+                                            "  %gw: f32[4,3,3,2] = conv2d_weight_grad %a, %z {size "
+                                            "= [3,2], " SETTINGS(
+                                                "1",
+                                                "1") "}\n"
+                                                     "  %gd: f32[3,1,3,2] = conv2d_weight_grad %b, "
+                                                     "%p {size = [3,2], " SETTINGS(
+                                                         "1", "3") "}\n"
+                                                                   "  %s: f32[2,4,3,4] = conv2d "
+                                                                   "%a, %w {" SETTINGS(
+                                                                       "2",
+                                                                       "1") "}\n"
+                                                                            "  return %z, %c, %gx, "
+                                                                            "%gw, %gd, %s\n"
+                                                                            "}\n",
+        1e-4);
+#undef SETTINGS
+}
+
 Test(lower, attention_and_rotary) {
     check_model("graph @f(%x: f32[2,6,32], %c: f32[6,4], %s: f32[6,4], %d: f32[2,6,16]) -> "
                 "(f32[2,6,16], f32[2,6,32]) "
