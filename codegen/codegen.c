@@ -1,7 +1,9 @@
-// A plan's kernels into one object. Kernels are dealt to parts by index, a number of parts that
-// depends on the number of kernels only; each part has an LLVM context of its own, and threads take
-// parts as they come. Parts are put together in order, so the bytes do not depend on the threads.
-// The last part holds the plan's bytes and the table of kernels.
+// A plan's kernels into one object. Kernels are dealt to parts in order, numbers of parts that
+// depend on the numbers of kernels only: templates to few, since each part has helpers of its own
+// for them (llvm_tile.h), which are as long as the templates; other kernels to many. Each part has
+// an LLVM context of its own, and threads take parts as they come. Parts are put together in order,
+// so the bytes do not depend on the threads. The last part holds the plan's bytes and the table of
+// kernels.
 #include "codegen/codegen.h"
 
 #include "codegen/llvm_module.h"
@@ -15,13 +17,16 @@
 enum { P_KERNEL = 855, P_MEMORY = 856 };
 // Large parts would leave threads idle at the end, small ones repeat the shared helpers.
 enum { KERNELS_A_PART = 4, PARTS_MAX = 32, THREADS_MAX = 64 };
+enum { TEMPLATES_A_PART = 8, TEMPLATE_PARTS_MAX = 4 };
 
 // The work of one part and what became of it.
 // Parts share nothing that is written: arena, context and result are each one's own.
 typedef struct {
     Arena *arena;
-    Kernel *const *kernel;  // of the whole plan
-    int first, step, count; // this part's: first, first + step, ... below count
+    Kernel *const *kernel; // of the whole plan
+    int count;             // of the whole plan
+    int *mine;             // numbers of this part's kernels
+    int mine_count;
     const CpuTarget *target;
     const Plan *plan; // with bytes: the part that holds the data; else NULL
     const uint8_t *bytes;
@@ -76,10 +81,11 @@ static void add_data(LlvmBuild *b, const Part *p) {
 
 // False with b->error set, which then names the kernel.
 static bool add_kernels(LlvmBuild *b, const Part *p) {
-    for (int i = p->first; i < p->count; i += p->step) {
-        if (!has_code(p->kernel[i]) || llvm_module_add(b, p->kernel[i]))
+    for (int i = 0; i < p->mine_count; i++) {
+        const Kernel *k = p->kernel[p->mine[i]];
+        if (!has_code(k) || llvm_module_add(b, k))
             continue;
-        b->error = arena_format(b->arena, "kernel %s: %s", p->kernel[i]->name, b->error);
+        b->error = arena_format(b->arena, "kernel %s: %s", k->name, b->error);
         return false;
     }
     return true;
@@ -179,28 +185,64 @@ static bool join_parts(Diag *d, Arena *a, const Part *part, int count, char **by
     return *bytes || no_memory(d);
 }
 
+typedef enum { SORT_TEMPLATE, SORT_SCALAR } KernelSort;
+
+static KernelSort sort_of(const Kernel *k) {
+    return k->kind == KERNEL_SCALAR ? SORT_SCALAR : SORT_TEMPLATE;
+}
+
+// Parts that the kernels of one sort are dealt to.
+static int parts_for(const Part *whole, KernelSort sort) {
+    int count = 0;
+    for (int i = 0; i < whole->count; i++)
+        count += sort_of(whole->kernel[i]) == sort;
+    const int each = sort == SORT_TEMPLATE ? TEMPLATES_A_PART : KERNELS_A_PART;
+    const int most = sort == SORT_TEMPLATE ? TEMPLATE_PARTS_MAX : PARTS_MAX - TEMPLATE_PARTS_MAX;
+    const int parts = (count + each - 1) / each;
+    return parts < most ? parts : most;
+}
+
+// To each in turn: large neighbours fall to different parts.
+static void deal(const Part *whole, KernelSort sort, Part *part, int parts) {
+    int next = 0;
+    for (int i = 0; i < whole->count; i++) {
+        if (sort_of(whole->kernel[i]) != sort)
+            continue;
+        Part *p = &part[next++ % parts];
+        p->mine[p->mine_count++] = i;
+    }
+}
+
+// The parts of the kernels, templates first as they take longest, and last the data's, which has
+// none.
+static Part *make_parts(const Part *whole, int *count) {
+    const int templates = parts_for(whole, SORT_TEMPLATE), others = parts_for(whole, SORT_SCALAR);
+    *count = templates + others + 1;
+    Part *part = arena_array(whole->arena, Part, *count);
+    for (int i = 0; i < *count; i++) {
+        part[i] = *whole;
+        part[i].arena = arena_create();
+        part[i].mine = arena_array(whole->arena, int, whole->count);
+        part[i].mine_count = 0;
+    }
+    deal(whole, SORT_TEMPLATE, part, templates);
+    deal(whole, SORT_SCALAR, part + templates, others);
+    return part;
+}
+
 static bool emit_object(Diag *d, const Part *whole, int threads, char **bytes, size_t *size) {
     uint8_t *plan_bytes = NULL;
     size_t plan_size = 0;
     if (plan_encode(whole->plan, &plan_bytes, &plan_size) != PLIM_OK)
         return no_memory(d);
-    int parts = (whole->count + KERNELS_A_PART - 1) / KERNELS_A_PART;
-    parts = parts > PARTS_MAX ? PARTS_MAX : parts;
-    Part *part = arena_array(whole->arena, Part, parts + 1);
-    // Part i has the kernels i, i + parts, ...: large neighbours fall to different parts.
-    for (int i = 0; i <= parts; i++) {
-        part[i] = *whole;
-        part[i].arena = arena_create();
-        part[i].first = i;
-        part[i].step = parts;
-    }
-    // The last part's kernels are never walked: it has data only.
-    part[parts].bytes = plan_bytes;
-    part[parts].size = plan_size;
-    compile_all(part, parts + 1, threads);
+    int parts;
+    Part *part = make_parts(whole, &parts);
+    part[parts - 1].bytes = plan_bytes;
+    part[parts - 1].size = plan_size;
+    compile_all(part, parts, threads);
     // The result is a copy: the parts' buffers and arenas can go.
-    const bool good = join_parts(d, whole->arena, part, parts + 1, bytes, size);
-    for (int i = 0; i <= parts; i++) {
+    const bool good = join_parts(d, whole->arena, part, parts, bytes, size);
+    for (int i = 0; i < parts; i++) {
         if (part[i].object)
             LLVMDisposeMemoryBuffer(part[i].object);
         arena_release(part[i].arena);
@@ -215,12 +257,13 @@ bool codegen_emit(Arena *a, Diag *d, const Plan *p, const CpuTarget *target, Emi
     if (!kernel)
         return false;
     llvm_build_start();
-    const Part whole = {.arena = a,
-                        .kernel = kernel,
-                        .step = 1,
-                        .count = (int)p->kernel_count,
-                        .target = target,
-                        .plan = p};
+    Part whole = {
+        .arena = a, .kernel = kernel, .count = (int)p->kernel_count, .target = target, .plan = p};
+    whole.mine = arena_array(a, int, whole.count);
+    while (whole.mine_count < whole.count) {
+        whole.mine[whole.mine_count] = whole.mine_count;
+        whole.mine_count++;
+    }
     if (kind != EMIT_OBJECT)
         return emit_text(d, &whole, kind, bytes, size);
     return emit_object(d, &whole, threads, bytes, size);
