@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What PyTorch itself says a training step in eager mode holds at most: to hold the bench's model of it against.
 
-  peer_memory.py [--batch N] MODEL      gpt2 or bert, of transformers, at the bench's sizes
+  peer_memory.py [--batch N] MODEL      gpt2 or bert of transformers, or vgg16 as torchvision has it, at the bench's sizes
 
 Runs on fake tensors, so it needs neither a GPU nor the memory: torch's own tracker counts storages as they come and go.
 Prints bytes above parameters (AdamW's state is made after the first step's peak). Needs torch and transformers.
@@ -31,10 +31,25 @@ def bert(batch):
     return model, text, lambda: (model(text).logits, text)
 
 
+def vgg16(batch):
+    layers, channels = [], 3
+    for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            layers += [torch.nn.Conv2d(channels, width, 3, padding=1), torch.nn.ReLU(inplace=True)]
+            channels = width
+        layers.append(torch.nn.MaxPool2d(2))
+    layers.append(torch.nn.Flatten())
+    for inputs in (512 * 49, 4096):
+        layers += [torch.nn.Linear(inputs, 4096), torch.nn.ReLU(inplace=True), torch.nn.Dropout()]
+    model = torch.nn.Sequential(*layers, torch.nn.Linear(4096, 1000))
+    images, labels = torch.zeros(batch, 3, 224, 224), torch.zeros(batch, dtype=torch.int64)
+    return model, images, lambda: (model(images), labels)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("model", choices=("gpt2", "bert"))
+    parser.add_argument("model", choices=("gpt2", "bert", "vgg16"))
     options = parser.parse_args()
     with FakeTensorMode():
         model, data, forward = globals()[options.model](options.batch)
