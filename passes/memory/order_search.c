@@ -353,9 +353,9 @@ static void improve(SearchRun *r, int64_t work) {
     }
 }
 
-// Long enough for a few ways down; what is small is decided by it.
+// Decides what is small. A way down with a few rows tried at each set takes some ten times as long.
 static int64_t least_try(const OrderGraph *og) {
-    return 20000 + 100 * (int64_t)og->task_count;
+    return 20000 + 200 * (int64_t)og->task_count;
 }
 
 bool order_within(const OrderGraph *og, int rule, int64_t limit, int *order) {
@@ -377,8 +377,9 @@ OrderSearch order_search(const OrderGraph *og, int64_t low, int64_t high, int64_
                    .order = order};
     if (!prove(&r, first) && r.s->work < r.end) {
         improve(&r, first);
+        improve(&r, 10 * first);
         // Budgets grow: a limit that was given up is tried again with all that is left in the end.
-        for (int64_t t = 4 * first; !prove(&r, t) && r.s->work < r.end; t *= 4)
+        for (int64_t t = 40 * first; !prove(&r, t) && r.s->work < r.end; t *= 4)
             ;
     }
     r.out.work = r.s->work;

@@ -21,6 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Steps of one cut at most.
+#define CUT_WORK 100000000LL
+
 static const char *const list_name[ORDER_LIST_COUNT] = {"program", "depth-first", "list", "eager"};
 
 const char *order_list_name(OrderList which) {
@@ -111,10 +114,10 @@ static void bound_peak(SolveWork *w, Leaf *l) {
     Arena *scratch = arena_create();
     int peak;
     order_load(og, l->order, scratch, &peak);
-    const int64_t before = w->work;
-    const int64_t bound = order_cut_bound(og, l->order[peak], &w->work, scratch);
+    int64_t work = CUT_WORK;
+    const int64_t bound = order_cut_bound(og, l->order[peak], &work, scratch);
     l->bound = bound > l->bound ? bound : l->bound;
-    w->out.work += before - w->work;
+    w->out.work += CUT_WORK - work;
     arena_release(scratch);
 }
 
