@@ -50,9 +50,6 @@ void order_list_make(const OrderGraph *og, OrderList which, Arena *scratch, int 
     UNREACHABLE();
 }
 
-// Steps of searching windows of one order.
-#define WINDOWS_WORK 20000000LL
-
 // One segment being solved. Loads are those of its own problem: without what it carries along.
 typedef struct {
     const OrderSegment *segment;
@@ -66,7 +63,8 @@ typedef struct {
     Arena *a;
     Leaf *leaf;
     int leaf_count;
-    int64_t work; // left
+    int64_t work;                  // left
+    int64_t work_max, window_work; // for one search; left for all windows
     OrderAnswer out;
 } SolveWork;
 
@@ -217,10 +215,14 @@ static void join_leaves(const SolveWork *w, const int *of, int *order) {
 
 // Windows of the order, kept in best where that becomes lower.
 static void try_windows(SolveWork *w, const OrderGraph *og, int *order, int *best) {
-    const OrderWindowOptions options = {.bound = w->out.bound, .work = WINDOWS_WORK};
+    const int64_t most = w->window_work < w->work_max ? w->window_work : w->work_max;
+    const OrderWindowOptions options = {.bound = w->out.bound, .work = most};
+    if (most <= 0)
+        return;
     const OrderWindows better = order_improve(og, options, w->a, order);
     w->out.work += better.work;
     w->out.windows += better.windows;
+    w->window_work -= better.work;
     if (better.load >= w->out.load)
         return;
     w->out.load = better.load;
@@ -251,7 +253,9 @@ OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena
     const OrderGraph *small = order_contract(og, scratch, &of);
     SolveWork w = {.og = order_delay(small, scratch, &of_delayed),
                    .a = scratch,
-                   .work = options && options->work ? options->work : ORDER_WORK};
+                   .work_max = options && options->work ? options->work : ORDER_WORK};
+    w.work = w.work_max;
+    w.window_work = 3 * w.work_max;
     int *best = arena_array(scratch, int, small->task_count + 1);
     int *joined = arena_array(scratch, int, small->task_count + 1);
     const int64_t best_load = try_lists(small, scratch, best, &w.out);

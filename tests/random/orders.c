@@ -346,7 +346,7 @@ int main(int argc, char **argv) {
         // Packing all orders is dearer, and so are modules.
         if (seed % 3 == 0)
             failures += !check_arena(seed, a);
-        if (seed % 5 == 0)
+        if (seed % 9 == 0)
             failures += !check_module(seed, a);
         arena_release(a);
     }
