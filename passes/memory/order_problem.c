@@ -10,9 +10,10 @@
 // between the body and the update, and uses what must outlast the body; the copies that end an
 // entry are one more task.
 //
-// The load of an order is that of its storage plan, but for two things: copies that only one task
-// uses are counted for all of the task, and a commit whose state is read late in program order is
-// counted as a copy though another order may spare it. Cost: linear.
+// The load of an order is that of its storage plan, but for three things: copies that only one task
+// uses are counted for all of the task; a commit whose state is read late in program order is counted
+// as a copy though another order may spare it; and a value that is a part of two concats is computed
+// into the last of them in program order. Cost: linear.
 #include "passes/memory/order_problem.h"
 
 #include "ir/op_lower.h"

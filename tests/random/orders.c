@@ -279,6 +279,27 @@ static bool check_arena(uint64_t seed, Arena *a) {
     return true;
 }
 
+// Bytes of concats that share a part with another one: it is computed into the last of them,
+// whichever that is in an order.
+static int64_t shared_parts(const Graph *g, Arena *a) {
+    int *concats = arena_array(a, int, g->value_limit + 1);
+    int64_t bytes = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < g->node_count; i++) {
+            const Node *n = g->node[i];
+            for (int k = 0; k < n->input_count && n->op == OP_CONCAT; k++) {
+                const Value *root = n->input[k];
+                while (node_is_view(root->def))
+                    root = root->def->input[0];
+                if (pass == 0)
+                    concats[root->id]++;
+                else if (concats[root->id] > 1)
+                    bytes += (int64_t)storage_padded(type_bytes(&n->result[0].type));
+            }
+        }
+    return bytes;
+}
+
 // The graph's tasks in that order: its storage plan has the load the problem says.
 static bool check_order(uint64_t seed, const Module *m, Graph *g, const OrderProblem *p,
                         const int *order, Arena *a) {
@@ -303,7 +324,9 @@ static bool check_order(uint64_t seed, const Module *m, Graph *g, const OrderPro
     // A task's copies count all through it, though its operands may be gone when one is made.
     for (int i = 0; i < p->og->task_count; i++)
         transient = p->og->transient[i] > transient ? p->og->transient[i] : transient;
-    return (stored <= load + unread && load <= stored + transient + late_commits(m, g)) ||
+    const int64_t shared = shared_parts(g, a);
+    return (stored <= load + unread + shared &&
+            load <= stored + transient + late_commits(m, g) + shared) ||
            wrong(seed, "load of a module's order", load, stored);
 }
 
