@@ -63,7 +63,23 @@ static PackAnswer pack_naive(PackItem *item, int count, Arena *scratch) {
         item[i].offset = answer.height;
         answer.height += item[i].size;
     }
+    answer.bound = answer.load;
+    answer.optimal = answer.height == answer.load;
     return answer;
+}
+
+// Whether it can be lower, and what other ways of packing had come to.
+static const char *judge_packing(const PackAnswer *packed, Arena *a) {
+    const char *text = packed->optimal ? "none is lower"
+                                       : arena_format(a, "none is lower than %llu",
+                                                      (unsigned long long)packed->bound);
+    for (int i = 0; i < packed->try_count; i++)
+        // The winner's own height was said.
+        if (packed->tried[i].height != packed->height)
+            text = arena_format(a, "%s%s%s %llu", text,
+                                strstr(text, "; ") ? ", " : "; others: ", packed->tried[i].name,
+                                (unsigned long long)packed->tried[i].height);
+    return text;
 }
 
 // False after a diagnostic.
@@ -91,10 +107,11 @@ static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, 
         return true;
     remark_add(cx, "layout", name,
                "%d buffers in %llu bytes above %llu of state; their load is %llu, fragmentation "
-               "%.2f %%; packed by %s",
+               "%.2f %%; packed by %s; %s",
                e->count, (unsigned long long)e->height, (unsigned long long)base,
                (unsigned long long)e->load,
-               100.0 * (double)(e->height - e->load) / (double)(e->load ? e->load : 1), packed.how);
+               100.0 * (double)(e->height - e->load) / (double)(e->load ? e->load : 1), packed.how,
+               judge_packing(&packed, cx->scratch));
     return true;
 }
 

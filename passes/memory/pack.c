@@ -138,7 +138,7 @@ static void pack_groups(PackItem *item, int count, const PackProblem *p, uint64_
 }
 
 PackAnswer pack_solve(PackItem *item, int count, const PackOptions *options, Arena *scratch) {
-    PackAnswer answer = {.how = "side by side", .optimal = true};
+    PackAnswer answer = {.how = "stacking", .optimal = true};
     const int64_t work = options && options->work ? options->work : PACK_WORK;
     uint64_t capacity = options ? options->capacity : 0;
     for (int i = 0; i < count; i++)

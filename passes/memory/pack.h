@@ -29,7 +29,7 @@ typedef struct {
     uint64_t
         capacity; // enough: the search ends once the height is no larger; 0: the lowest is wanted
 } PackOptions;
-#define PACK_WORK 400000000LL
+#define PACK_WORK 500000000LL
 
 // One way of packing that was tried, for remarks.
 typedef struct {
