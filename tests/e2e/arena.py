@@ -18,16 +18,16 @@ class Arena(e2e.TestCase):
         self.assertGreater(used, 0.95 * planned)
 
     def test_plans_are_the_same_everywhere(self):
-        """Again, on one processor, and with the machine's other processors busy."""
+        """Again on one processor, with the machine's other processors busy."""
         one = ("taskset", "-c", str(min(os.sched_getaffinity(0))))
         load = subprocess.Popen(["sh", "-c", "while :; do :; done"])
         try:
-            for model in sorted((e2e.SOURCE / "models").glob("*.plim")):
+            for model in sorted((e2e.SOURCE / "models").glob("*.plim"))[::2 if e2e.SCALE > 1 else 1]:
                 plans = []
-                for prefix in ((), (), one):
+                for prefix in ((), one):
                     self.good(*prefix, e2e.PLIMC, model, "--config", "tiny", "--emit", "plan", "-o", "plan")
                     plans.append((self.folder / "plan").read_bytes())
-                self.assertEqual([p == plans[0] for p in plans], [True] * 3, model)
+                self.assertEqual([p == plans[0] for p in plans], [True] * 2, model)
         finally:
             load.kill()
             load.wait()
