@@ -1,13 +1,15 @@
 // How fast convolutions are, on a pool of threads as a program has it. Not a test. Lines of
-//     NAME PART FLOPS WALL CPU
-// with the best seconds a call by the clock and by the time the process was given, which says more
-// on a machine that others use. tests/bench/convolutions runs it beside PyTorch.
+//     NAME PART FLOPS WALL CPU IMAGES CHANNELS CHANNELS SIZE KERNEL STRIDE GROUPS
+// with the best seconds a call by the clock, and by the time the process was given, which says more
+// on a machine that others use; and `peak - FLOPS WALL CPU` of fused multiply-adds in registers,
+// one thread, vectors of AVX2. tests/bench/convolutions_peer.py runs it beside PyTorch.
 //     bench_convolutions [TARGET] [THREADS] [NAME]      cpu:native and 2 unless said
 #include "codegen/codegen.h"
 #include "ir/convolution.h"
 #include "ir/kernel.h"
 #include "runtime/pool.h"
 
+#include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,13 +109,39 @@ static void time_kernel(PlimPool *pool, const CpuTarget *target, const Layer *l,
         wall = spent < wall ? spent : wall;
         cpu = used < cpu ? used : cpu;
     }
-    printf("%s %s %lld %.9f %.9f\n", l->name, name[part], (long long)kernel_flops(k), wall, cpu);
+    printf("%s %s %lld %.9f %.9f %lld %lld %lld %lld %lld %lld %lld\n", l->name, name[part],
+           (long long)kernel_flops(k), wall, cpu, (long long)l->batch, (long long)l->in,
+           (long long)l->out, (long long)l->size, (long long)l->kernel, (long long)l->stride,
+           (long long)l->groups);
     fflush(stdout);
     for (int o = 0; o < 3; o++)
         free(task.operand[o]);
     free(task.workspace);
     jit_release(jit);
     arena_release(a);
+}
+
+// Twelve sums are more than the latency of an addition needs.
+__attribute__((target("avx2,fma"))) static void time_peak(void) {
+    enum { SUMS = 12, TIMES = 2000000 };
+    double wall = 1e9, cpu = 1e9;
+    volatile float seen = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        __m256 sum[SUMS], x = _mm256_set1_ps(0.5F), y = _mm256_set1_ps(0.25F);
+        for (int i = 0; i < SUMS; i++)
+            sum[i] = _mm256_set1_ps((float)(i + round));
+        const double start = seconds(CLOCK_MONOTONIC), given = seconds(CLOCK_PROCESS_CPUTIME_ID);
+        for (int t = 0; t < TIMES; t++)
+            for (int i = 0; i < SUMS; i++)
+                sum[i] = _mm256_fmadd_ps(sum[i], x, y);
+        const double spent = seconds(CLOCK_MONOTONIC) - start;
+        const double used = seconds(CLOCK_PROCESS_CPUTIME_ID) - given;
+        wall = spent < wall ? spent : wall;
+        cpu = used < cpu ? used : cpu;
+        for (int i = 0; i < SUMS; i++)
+            seen = seen + _mm256_cvtss_f32(sum[i]);
+    }
+    printf("peak - %lld %.9f %.9f\n", (long long)SUMS * TIMES * 16, wall, cpu);
 }
 
 int main(int argc, char **argv) {
@@ -126,6 +154,7 @@ int main(int argc, char **argv) {
         diag_print(d, stderr, false);
         return 1;
     }
+    time_peak();
     PlimPool *pool = pool_new(threads);
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         if (argc > 3 && strncmp(argv[3], layers[i].name, strlen(argv[3])) != 0)
