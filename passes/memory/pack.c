@@ -102,9 +102,10 @@ static void pack_group(const Group *group, uint64_t enough, int64_t work, PackAn
     Packing packing = {.offset = arena_array(a, uint64_t, p->count + 1)};
     uint64_t bound = p->bound;
     const uint64_t goal = enough / p->grid > bound ? enough / p->grid : bound;
-    // Orders take at most half of the work, so that search has its share.
-    pack_portfolio(p, goal, work / 2, &packing, a);
-    if (packing.height > goal && pack_lower_fits(p))
+    // Where search has its share, orders take at most half of the work.
+    const bool fits = pack_lower_fits(p);
+    pack_portfolio(p, goal, fits ? work / 2 : work, &packing, a);
+    if (packing.height > goal && fits)
         bound = pack_lower(p, bound, goal, work, &packing, a);
     for (int32_t i = 0; i < p->count; i++)
         group->item[p->part[i].index].offset = packing.offset[i] * p->grid;
@@ -139,7 +140,9 @@ static void pack_groups(PackItem *item, int count, const PackProblem *p, uint64_
 
 PackAnswer pack_solve(PackItem *item, int count, const PackOptions *options, Arena *scratch) {
     PackAnswer answer = {.how = "stacking", .optimal = true};
-    const int64_t work = options && options->work ? options->work : PACK_WORK;
+    // An order of many items takes steps by their square.
+    const int64_t many = (int64_t)count * (count < 30000 ? count : 30000) * 3 / 4;
+    const int64_t work = options && options->work ? options->work : PACK_WORK + many;
     uint64_t capacity = options ? options->capacity : 0;
     for (int i = 0; i < count; i++)
         if (!item[i].fixed)

@@ -25,7 +25,8 @@ typedef struct {
 
 // Zero is the default of each.
 typedef struct {
-    int64_t work; // elementary steps at most (about a nanosecond each); 0: PACK_WORK
+    int64_t work; // elementary steps at most (about a nanosecond each); 0: PACK_WORK, and the
+                  // square of the count
     uint64_t
         capacity; // enough: the search ends once the height is no larger; 0: the lowest is wanted
 } PackOptions;

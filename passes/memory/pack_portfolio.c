@@ -26,19 +26,19 @@
 
 typedef enum {
     RANK_NESTED,
-    RANK_DURATION,
-    RANK_SIZE_DURATION,
     RANK_SIZE,
     RANK_SIZE_ROOT,
+    RANK_SIZE_DURATION,
+    RANK_DURATION,
     RANK_PEAK,
     RANK_FIRST,
     RANK_LAST,
     RANK_COUNT
 } Rank;
 
-static const char *const rank_name[RANK_COUNT] = {"nested",    "duration",    "size x duration",
-                                                  "size",      "size x root", "peak",
-                                                  "first use", "last use"};
+static const char *const rank_name[RANK_COUNT] = {"nested",          "size",     "size x root",
+                                                  "size x duration", "duration", "peak",
+                                                  "first use",       "last use"};
 
 enum { BEND_ROUNDS = 8 };
 

@@ -94,7 +94,7 @@ Test(layout, nested_lives_pack_without_holes) {
 }
 
 Test(layout, many_items_are_fast) {
-    enum { COUNT = 20000 };
+    enum { COUNT = 6000 };
     Arena *a = arena_create();
     PackItem *item = arena_array(a, PackItem, COUNT);
     uint64_t state = 3;
