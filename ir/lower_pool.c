@@ -10,7 +10,7 @@
 
 #include "ir/check.h"
 #include "ir/lower_math.h"
-#include "ir/pool.h"
+#include "ir/pooling.h"
 
 #include <math.h>
 

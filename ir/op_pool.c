@@ -12,7 +12,7 @@
 
 #include "ir/build.h"
 #include "ir/check.h"
-#include "ir/pool.h"
+#include "ir/pooling.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // The window of a pooling operator, as its attributes say it.
-#ifndef PLIM_IR_POOL_H
-#define PLIM_IR_POOL_H
+#ifndef PLIM_IR_POOLING_H
+#define PLIM_IR_POOLING_H
 
 #include "ir/graph.h"
 
