@@ -6,7 +6,7 @@
 
 #include "codegen/llvm_build.h"
 
-// At most 2 units in the last place; results below the smallest normal number are 0.
+// At most 2 units in the last place; results below 1.7e-38 are 0.
 LLVMValueRef llvm_math_exp(LlvmBuild *b, LLVMValueRef x);
 // Relative error at most 1e-6, near 0 too.
 LLVMValueRef llvm_math_expm1(LlvmBuild *b, LLVMValueRef x);

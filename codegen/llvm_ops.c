@@ -187,14 +187,14 @@ LLVMValueRef llvm_op(LlvmBuild *b, const KInstr *in, DType from, LLVMValueRef co
 int llvm_op_weight(KOp op) {
     switch (op) {
     case KOP_EXP:
-        return 16;
+        return 14;
     case KOP_EXPM1:
     case KOP_LOG:
     case KOP_SIN:
     case KOP_COS:
         return 24;
     case KOP_TANH:
-        return 28;
+        return 18;
     case KOP_ERF:
         return 36;
     case KOP_RANDOM:

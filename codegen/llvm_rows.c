@@ -15,10 +15,14 @@
 #include "ir/check.h"
 
 #include <math.h>
+#include <string.h>
 
 // WEIGHT_*: weights of a body (llvm_op_weight) above which two vectors, or one, are computed a
 // trip.
+// WEIGHT_KEPT: of an operation whose values are kept for later walks, ROWS_KEPT_MAX rows of at most
+// ROW_MAX columns.
 enum { ROW_ACCUMULATORS = 4, WEIGHT_TWO = 48, WEIGHT_ONE = 160 };
+enum { WEIGHT_KEPT = 12, ROWS_KEPT_MAX = 2, ROW_MAX = 4096, LINE = 64 };
 
 // The columns of one tile; first and end are i64, constant where a tile is whole rows.
 typedef struct {
@@ -78,6 +82,12 @@ static void reduce_block(ScalarEmit *se, const ScalarBlock *block, const void *u
     }
 }
 
+// The walks that compute what is in todo have been made: from the next on it is loaded.
+static void note_kept(ScalarEmit *se) {
+    for (KRef i = 0; i < se->k->instr_count; i++)
+        se->kept[i] = se->kept[i] || (se->todo[i] && se->row[i]);
+}
+
 // From here on the reduction is a value like any other, uniform along the row.
 static void finish_reduction(ScalarEmit *se, KRef i, LLVMValueRef const *sum) {
     LlvmBuild *b = se->b;
@@ -100,6 +110,26 @@ static ScalarBlock rest_block(const ScalarEmit *se, int64_t wide) {
     };
 }
 
+// Asks for the block's place in the next row, of every operand that goes by in both.
+static void ask_ahead(ScalarEmit *se, const ScalarBlock *block) {
+    LlvmBuild *b = se->b;
+    const Kernel *k = se->k;
+    const int last = k->rank - 1;
+    if (se->walk != 1 || k->rank < 2 || k->dim[last] > ROW_MAX)
+        return;
+    for (int o = 0; o < k->operand_count; o++) {
+        const KOperand *operand = &k->operand[o];
+        if (operand->stride[last] != 1 || operand->stride[last - 1] == 0)
+            continue;
+        const int64_t bytes = (int64_t)dtype_bytes(operand->dtype);
+        const Prefetch what = operand->access == ACCESS_READ ? PREFETCH_READ : PREFETCH_WRITE;
+        LLVMValueRef from =
+            llvm_at(b, llvm_memory_type(b, operand->dtype), se->row_base[o], block->column);
+        for (int64_t at = 0; at < block->vectors * KERNEL_LANES * bytes; at += LINE)
+            llvm_prefetch(b, from, llvm_i64(b, operand->stride[last - 1] * bytes + at), what);
+    }
+}
+
 void scalar_walk_row(ScalarEmit *se, const RowWalk *w, LLVMValueRef *carried) {
     LlvmBuild *b = se->b;
     const int64_t wide = (int64_t)w->vectors * KERNEL_LANES;
@@ -111,6 +141,7 @@ void scalar_walk_row(ScalarEmit *se, const RowWalk *w, LLVMValueRef *carried) {
         for (int i = 0; i < w->count; i++)
             carried[i] = llvm_loop_carry(b, &loop, carried[i]);
         const ScalarBlock block = {w->vectors, KERNEL_LANES, loop.index};
+        ask_ahead(se, &block);
         w->block(se, &block, w->user, carried);
         for (int i = 0; i < w->count; i++)
             llvm_loop_next(&loop, i, carried[i]);
@@ -134,6 +165,7 @@ static void reduce_pass(ScalarEmit *se, const ScalarReductions *red) {
     for (int i = 0; i < count; i++)
         sum[i] = lanes_start(se, red->ref[i / ROW_ACCUMULATORS]);
     scalar_walk_row(se, &walk, sum);
+    note_kept(se);
     for (int r = 0; r < red->count; r++)
         finish_reduction(se, red->ref[r], &sum[r * ROW_ACCUMULATORS]);
 }
@@ -169,11 +201,15 @@ static void reduce_group(ScalarEmit *se, const ScalarReductions *red) {
 static void reduce_guarded(ScalarEmit *se, const ScalarReductions *red, KRef guard) {
     LlvmBuild *b = se->b;
     LlvmLoop once;
+    bool *kept = arena_array(b->arena, bool, se->k->instr_count);
+    memcpy(kept, se->kept, (size_t)se->k->instr_count * sizeof *kept);
     llvm_loop_begin(b, &once, llvm_i64(b, 0),
                     LLVMBuildZExt(b->builder, se->uniform[guard], b->i64, ""), 1);
     for (int r = 0; r < red->count; r++)
         llvm_loop_carry(b, &once, guarded_start(se, red->ref[r]));
     reduce_group(se, red);
+    // Kept perhaps is not kept.
+    memcpy(se->kept, kept, (size_t)se->k->instr_count * sizeof *kept);
     for (int r = 0; r < red->count; r++)
         llvm_loop_next(&once, r, se->uniform[red->ref[r]]);
     llvm_loop_end(b, &once);
@@ -238,6 +274,7 @@ static void store_pass(ScalarEmit *se, const Columns *columns) {
         LlvmLoop loop;
         llvm_loop_begin(b, &loop, columns->first, end, wide);
         const ScalarBlock block = {vectors, KERNEL_LANES, loop.index};
+        ask_ahead(se, &block);
         store_block(se, &block);
         llvm_loop_end(b, &loop);
     }
@@ -254,8 +291,40 @@ static void store_pass(ScalarEmit *se, const Columns *columns) {
     llvm_if_end(b, last);
 }
 
+// How many walks of a row need value i.
+static int walks_reading(ScalarEmit *se, KRef i) {
+    int count = 0;
+    for (int stage = 0; stage <= se->stages; stage++) {
+        ScalarReductions red; // none of the last: the stores
+        if (!scalar_reductions(se, stage, &red))
+            return 0;
+        choose_block_values(se, &red);
+        count += se->todo[i];
+    }
+    return count;
+}
+
+// Room for rows of what is dear and read by several walks: softmax's exponentials. Few rows, short
+// enough to stay in the nearest cache.
+static void choose_rows(ScalarEmit *se) {
+    const Kernel *k = se->k;
+    const int64_t columns = k->dim[k->rank - 1];
+    if (se->stages == 0 || columns > ROW_MAX)
+        return;
+    int count = 0;
+    for (KRef i = 0; i < k->instr_count && count < ROWS_KEPT_MAX; i++) {
+        if (!scalar_is_vector(se, i) || k->instr[i].dtype != DT_F32 ||
+            llvm_op_weight(k->instr[i].op) < WEIGHT_KEPT || walks_reading(se, i) < 2)
+            continue;
+        const int64_t room = (columns + KERNEL_LANES - 1) / KERNEL_LANES * KERNEL_LANES;
+        se->row[i] = llvm_stack(se->b, se->b->f32, room, KERNEL_LANES * 4);
+        count++;
+    }
+}
+
 // A pass or more a depth of reductions, since they read each other's results; the last pass stores.
 static void emit_row(ScalarEmit *se, const Columns *columns) {
+    memset(se->kept, 0, (size_t)se->k->instr_count * sizeof *se->kept);
     compute_row_values(se, 0);
     for (int stage = 0; stage < se->stages; stage++) {
         ScalarReductions red;
@@ -263,9 +332,11 @@ static void emit_row(ScalarEmit *se, const Columns *columns) {
             return;
         // A row of a kernel with reductions is never divided among tiles.
         CHECK(columns->whole);
+        se->walk = stage;
         reduce_stage(se, &red);
         compute_row_values(se, stage + 1);
     }
+    se->walk = se->stages;
     store_pass(se, columns);
     // One store a row, made by the tile with the first column.
     const ScalarBlock block = {1, KERNEL_LANES,
@@ -283,6 +354,7 @@ void llvm_emit_rows(ScalarEmit *se) {
     kernel_tile_shape(k, &tile_rows, &tile_columns);
     const int64_t across = (all_columns + tile_columns - 1) / tile_columns;
 
+    choose_rows(se);
     LlvmLoop tiles, rows;
     llvm_loop_begin(b, &tiles, llvm_tile_begin(b), llvm_tile_end(b), 1);
     LLVMValueRef down = tiles.index;

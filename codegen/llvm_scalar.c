@@ -204,6 +204,19 @@ static LLVMValueRef compute_one(const ScalarEmit *se, const ScalarBlock *block, 
     return llvm_op(se->b, in, arity > 0 ? se->k->instr[in->arg[0]].dtype : in->dtype, arg);
 }
 
+// Vector v of a value that later walks of the row need again: computed and kept by the first,
+// loaded by the others. The row has room for whole vectors.
+static LLVMValueRef kept_lanes(const ScalarEmit *se, const ScalarBlock *block, KRef i, int v) {
+    LlvmBuild *b = se->b;
+    LLVMValueRef column = llvm_add(b, block->column, llvm_i64(b, (int64_t)v * KERNEL_LANES));
+    LLVMValueRef at = llvm_at(b, b->f32, se->row[i], column);
+    if (se->kept[i])
+        return llvm_load(b, llvm_vector(b->f32, KERNEL_LANES), at, KERNEL_LANES * 4);
+    LLVMValueRef value = compute_one(se, block, i, v);
+    llvm_store(b, value, at, KERNEL_LANES * 4);
+    return value;
+}
+
 // block may be NULL where no chosen operation is a vector. Operands come before users in k->instr.
 void scalar_compute(ScalarEmit *se, const ScalarBlock *block) {
     for (KRef i = 0; i < se->k->instr_count; i++) {
@@ -214,7 +227,8 @@ void scalar_compute(ScalarEmit *se, const ScalarBlock *block) {
             continue;
         }
         for (int v = 0; v < block->vectors; v++)
-            se->lanes[v][i] = compute_one(se, block, i, v);
+            se->lanes[v][i] =
+                se->row[i] ? kept_lanes(se, block, i, v) : compute_one(se, block, i, v);
     }
 }
 
@@ -222,7 +236,8 @@ void scalar_close_todo(ScalarEmit *se, uint32_t local) {
     // Backwards, so that what an operand needs is seen after the operand was chosen.
     for (KRef i = se->k->instr_count - 1; i >= 0; i--) {
         const KInstr *in = &se->k->instr[i];
-        if (!se->todo[i])
+        // What is kept needs nothing again.
+        if (!se->todo[i] || se->kept[i])
             continue;
         for (int j = 0; j < kop_arity(in->op); j++) {
             const KRef arg = in->arg[j];
@@ -356,6 +371,8 @@ void llvm_emit_scalar(LlvmBuild *b, const Kernel *k) {
     se.depth = arena_array(a, int, k->instr_count);
     se.uniform = arena_array(a, LLVMValueRef, k->instr_count);
     se.todo = arena_array(a, bool, k->instr_count);
+    se.row = arena_array(a, LLVMValueRef, k->instr_count);
+    se.kept = arena_array(a, bool, k->instr_count);
     for (int v = 0; v < SCALAR_VECTORS_MAX; v++)
         se.lanes[v] = arena_array(a, LLVMValueRef, k->instr_count);
     kernel_variation(k, se.varies);

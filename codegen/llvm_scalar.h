@@ -24,6 +24,7 @@ typedef struct {
     int *depth;          // by operation: reductions on the longest path to and including it
     int stages;          // greatest depth: passes over the data before the last
     uint32_t column_bit; // of the column dim
+    int walk;            // number of the walk along a row that is being printed
     LLVMValueRef *uniform;
     LLVMValueRef *lanes[SCALAR_VECTORS_MAX];
     LLVMValueRef base[KERNEL_OPERANDS_MAX]; // operands, from the table
@@ -31,6 +32,8 @@ typedef struct {
         row_base[KERNEL_OPERANDS_MAX];   // moved to the current row (base outside the row loop)
     LLVMValueRef index[KERNEL_DIMS_MAX]; // i64, of the current row; NULL outside
     bool *todo;                          // scratch: what the current phase computes
+    LLVMValueRef *row;                   // by operation: where a row of its values is kept, or NULL
+    bool *kept; // by operation: a walk of the current row has filled row[i]
 } ScalarEmit;
 
 // The reductions of one depth, made in one walk; each has SCALAR_VECTORS_MAX accumulators.

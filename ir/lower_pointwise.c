@@ -140,29 +140,30 @@ void lower_silu_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out
 static const double gelu_scale = 0.7978845608028654; // sqrt(2 / pi)
 static const double gelu_cubic = 0.044715;
 
-// t = tanh(sqrt(2/pi) (x + 0.044715 x^3))
-static KRef gelu_tanh(KernelBuilder *kb, KRef x) {
-    const KRef cubic = mul(kb, kb_float(kb, gelu_cubic), mul(kb, x, x));
-    return kb_op1(kb, KOP_TANH, mul(kb, kb_float(kb, gelu_scale), fused(kb, cubic, x, x)));
+// 1 + e^(-2 u), u = sqrt(2/pi) (x + 0.044715 x^3). (1 + tanh u) / 2 is one over it, and nothing
+// cancels where x is negative.
+static KRef gelu_divisor(KernelBuilder *kb, KRef x) {
+    const KRef linear = kb_float(kb, -2 * gelu_scale);
+    const KRef cubic = kb_float(kb, -2 * gelu_scale * gelu_cubic);
+    const KRef inner = mul(kb, x, fused(kb, mul(kb, x, x), cubic, linear));
+    return add(kb, kb_float(kb, 1), kb_op1(kb, KOP_EXP, inner));
 }
 
-// x (1 + t) / 2
+// x (1 + tanh u) / 2
 void lower_gelu(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)n;
-    const KRef half = mul(kb, kb_float(kb, 0.5), in[0]);
-    out[0] = fused(kb, half, gelu_tanh(kb, in[0]), half);
+    out[0] = divide(kb, in[0], gelu_divisor(kb, in[0]));
 }
 
-// (1 + t) / 2 + x (1 - t^2) sqrt(2/pi) (1 + 3 0.044715 x^2) / 2
+// s (1 + 2 x (1 - s) u'), s = (1 + tanh u) / 2, u' = sqrt(2/pi) (1 + 3 0.044715 x^2)
 void lower_gelu_grad(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     (void)n;
     const KRef one = kb_float(kb, 1), x = in[0];
-    const KRef t = gelu_tanh(kb, x);
-    const KRef scale = kb_float(kb, gelu_scale), cubic = kb_float(kb, 3 * gelu_scale * gelu_cubic);
-    // inner = sqrt(2/pi) (1 + 3 0.044715 x^2), bend = x inner (1 - t^2).
-    const KRef inner = fused(kb, mul(kb, cubic, x), x, scale);
-    const KRef bend = mul(kb, mul(kb, x, inner), fused(kb, kb_op1(kb, KOP_NEG, t), t, one));
-    const KRef slope = mul(kb, kb_float(kb, 0.5), add(kb, add(kb, one, t), bend));
+    const KRef s = divide(kb, one, gelu_divisor(kb, x));
+    const KRef twice = kb_float(kb, 2 * gelu_scale);
+    const KRef cubic = kb_float(kb, 6 * gelu_scale * gelu_cubic);
+    const KRef inner = mul(kb, x, fused(kb, mul(kb, x, x), cubic, twice));
+    const KRef slope = mul(kb, s, fused(kb, inner, sub(kb, one, s), one));
     out[0] = mul(kb, in[1], slope);
 }
 

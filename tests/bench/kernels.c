@@ -1,9 +1,14 @@
-// How fast compiled scalar kernels are: nanoseconds an element and GB/s on one thread, beside
-// memcpy in the same run. Not a test. Prints one line a kernel and size; `cache` sizes fit the
-// second level cache, `memory` ones don't.
+// How fast compiled scalar kernels are: nanoseconds of processor time an element and GB/s on one
+// thread, beside memcpy in the same run (which stores past the caches: a kernel whose result is
+// read next stores through them, and so reads each line it writes: axpb is what that allows). Not a
+// test. Prints one line a kernel and size; `cache` sizes fit the second level cache, `memory` ones
+// don't. For those in memory also the floor: the greater of the bytes' time at memcpy's speed and
+// of the arithmetic's, at two multiplications (or comparisons) of eight lanes a cycle, the division
+// five.
 //     kernels [TARGET]      cpu:native unless said
 #include "codegen/codegen.h"
 #include "ir/kernel.h"
+#include "ir/op_lower.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +18,7 @@
 
 static double seconds(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -43,15 +48,15 @@ static Kernel *make_axpb(Arena *a, DType t, int64_t rows, int64_t columns) {
     return kernel_finish(kb);
 }
 
-// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), as ir/lower_pointwise.c has it
 static Kernel *make_gelu(Arena *a, DType t, int64_t rows, int64_t columns) {
     KernelBuilder *kb = rows_of(a, rows, columns);
     KRef x = kb_load(kb, operand_of(kb, t, ACCESS_READ, columns, 1));
-    KRef inner =
-        kb_op3(kb, KOP_FMA, mul(kb, x, x), kb_float(kb, 0.0356774081), kb_float(kb, 0.7978845608));
-    KRef y = kb_op1(kb, KOP_TANH, mul(kb, x, inner));
-    KRef half = mul(kb, x, kb_float(kb, 0.5));
-    kb_store(kb, operand_of(kb, t, ACCESS_WRITE, columns, 1), kb_op3(kb, KOP_FMA, half, y, half));
+    KRef inner = kb_op3(kb, KOP_FMA, mul(kb, x, x), kb_float(kb, -0.0713548162),
+                        kb_float(kb, -1.5957691216));
+    KRef e = kb_op1(kb, KOP_EXP, mul(kb, x, inner));
+    KRef y = kb_op2(kb, KOP_DIV, x, add(kb, kb_float(kb, 1), e));
+    kb_store(kb, operand_of(kb, t, ACCESS_WRITE, columns, 1), y);
     return kernel_finish(kb);
 }
 
@@ -118,18 +123,26 @@ static Kernel *make_column_sum(Arena *a, DType t, int64_t rows, int64_t columns)
     return kernel_finish(kb);
 }
 
+// work: multiplications, comparisons and five a division, for each element, of what a kernel can't
+// do without: exp 12.
 static const struct {
     const char *name;
     Kernel *(*make)(Arena *a, DType t, int64_t rows, int64_t columns);
+    int work;
 } kernels[] = {
-    {"axpb", make_axpb},
-    {"gelu", make_gelu},
-    {"layernorm", make_layernorm},
-    {"softmax", make_softmax},
-    {"cross_entropy", make_cross_entropy},
-    {"adamw", make_adamw},
-    {"column_sum", make_column_sum},
+    {"axpb", make_axpb, 1},
+    {"gelu", make_gelu, 20},
+    {"layernorm", make_layernorm, 3},
+    {"softmax", make_softmax, 14},
+    {"cross_entropy", make_cross_entropy, 13},
+    {"adamw", make_adamw, 16},
+    {"column_sum", make_column_sum, 0},
 };
+
+typedef struct {
+    double copy;  // bytes a second, read and written, of large copies
+    double cycle; // seconds
+} Machine;
 
 static void fill(const Kernel *k, void **operand) {
     for (int o = 0; o < k->operand_count; o++) {
@@ -166,7 +179,7 @@ static double best_time(KernelFn fn, void *const *operand, int64_t tiles) {
     return best;
 }
 
-static void bench_memcpy(int64_t bytes) {
+static double bench_memcpy(int64_t bytes) {
     char *from = aligned_alloc(64, (size_t)bytes), *to = aligned_alloc(64, (size_t)bytes);
     memset(from, 1, (size_t)bytes);
     memset(to, 2, (size_t)bytes);
@@ -185,9 +198,68 @@ static void bench_memcpy(int64_t bytes) {
            (long long)bytes, 2 * (double)bytes / best * 1e-9);
     free(from);
     free(to);
+    return 2 * (double)bytes / best;
 }
 
-static int bench(const CpuTarget *target, int which, DType t, int64_t rows, int64_t columns) {
+// Of a chain of additions, one a cycle.
+static double time_cycle(void) {
+    enum { ADDITIONS = 1 << 22 };
+    double best = 1e9;
+    for (int run = 0; run < 8; run++) {
+        uint64_t sum = 1;
+        const double start = seconds();
+        for (int i = 0; i < ADDITIONS; i++) {
+            sum += 3;
+            __asm__ volatile("" : "+r"(sum)); // Each waits for the last
+        }
+        const double spent = (seconds() - start) / ADDITIONS;
+        best = spent < best ? spent : best;
+    }
+    return best;
+}
+
+// One row of 50,257 classes: seconds of a draw.
+static int bench_sample(const CpuTarget *target, float temperature, float top_p) {
+    enum { CLASSES = 50257 };
+    Arena *a = arena_create();
+    Diag *d = diag_create(a);
+    const int64_t dim[] = {1, CLASSES};
+    const int64_t whole[] = {CLASSES, 1}, scalar[] = {0, 0};
+    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+    KRef in[5], out;
+    for (int i = 0; i < 5; i++)
+        in[i] = kb_load(kb, kernel_add_operand(kb, i < 3 ? DT_F32 : DT_I32, ACCESS_READ,
+                                               i == 0 ? whole : scalar));
+    lower_sample(kb, NULL, in, &out);
+    kb_store(kb, kernel_add_operand(kb, DT_I32, ACCESS_WRITE, scalar), out);
+    const char *text = kernel_text(kernel_finish(kb), a);
+    double start = seconds();
+    Jit *jit = jit_create(d, target, &text, 1);
+    const double compiled = seconds() - start;
+    if (!jit) {
+        diag_print(d, stderr, false);
+        arena_release(a);
+        return 1;
+    }
+    float *logit = arena_array(a, float, CLASSES);
+    for (int64_t i = 0; i < CLASSES; i++)
+        logit[i] = -1.5f * logf(1 + (float)(i * 7919 % CLASSES)); // As words are: few of weight
+    int32_t seed = 1, step = 0, drawn;
+    const int64_t key = 7;
+    void *const operand[] = {logit, &temperature, &top_p, &seed, &step, &drawn};
+    enum { DRAWS = 200 };
+    start = seconds();
+    for (step = 0; step < DRAWS; step++)
+        jit_function(jit, 0)(operand, &key, 0, 1, NULL);
+    printf("sample         temperature %.1f, top_p %.2f: %7.1f us a row   compiled in %.1f ms\n",
+           (double)temperature, (double)top_p, (seconds() - start) / DRAWS * 1e6, compiled * 1e3);
+    jit_release(jit);
+    arena_release(a);
+    return 0;
+}
+
+static int bench(const CpuTarget *target, int which, DType t, int64_t rows, int64_t columns,
+                 const Machine *machine) {
     Arena *a = arena_create();
     Diag *d = diag_create(a);
     const Kernel *k = kernels[which].make(a, t, rows, columns);
@@ -203,10 +275,17 @@ static int bench(const CpuTarget *target, int which, DType t, int64_t rows, int6
     void *operand[KERNEL_OPERANDS_MAX];
     fill(k, operand);
     const double spent = best_time(jit_function(jit, 0), operand, kernel_tiles(k));
-    printf("%-14s %-4s %5lld x %-6lld %8.4f ns/element %7.1f GB/s   compiled in %.1f ms\n",
+    printf("%-14s %-4s %5lld x %-6lld %8.4f ns/element %7.1f GB/s   compiled in %.1f ms",
            kernels[which].name, dtype_name(t), (long long)rows, (long long)columns,
            spent * 1e9 / (double)(rows * columns), (double)kernel_bytes(k) / spent * 1e-9,
            compiled * 1e3);
+    if (machine) {
+        const double moved = (double)kernel_bytes(k) / machine->copy;
+        const double worked = kernels[which].work * (double)(rows * columns) / 16 * machine->cycle;
+        printf("   %.2f of memcpy, %.2f of the floor (%s)", moved / spent,
+               (moved > worked ? moved : worked) / spent, moved > worked ? "bytes" : "work");
+    }
+    printf("\n");
     for (int o = 0; o < k->operand_count; o++)
         free(operand[o]);
     jit_release(jit);
@@ -225,12 +304,17 @@ int main(int argc, char **argv) {
         return 1;
     }
     bench_memcpy(262144);
-    bench_memcpy((int64_t)1 << 28);
+    const Machine machine = {bench_memcpy((int64_t)1 << 28), time_cycle()};
+    printf("a cycle %.3f ns\n", machine.cycle * 1e9);
     for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
-        failed |= bench(&target, (int)i, DT_F32, 64, 768);
-        failed |= bench(&target, (int)i, DT_F32, 16384, 768);
-        failed |= bench(&target, (int)i, DT_BF16, 64, 768);
+        failed |= bench(&target, (int)i, DT_F32, 64, 768, NULL);
+        failed |= bench(&target, (int)i, DT_F32, 16384, 768, &machine);
+        failed |= bench(&target, (int)i, DT_BF16, 64, 768, NULL);
     }
+    failed |= bench_sample(&target, 0, 1);
+    failed |= bench_sample(&target, 1, 1);
+    failed |= bench_sample(&target, 1, 0.9F);
+    failed |= bench_sample(&target, 1, 0.1F);
     arena_release(a);
     return failed;
 }
