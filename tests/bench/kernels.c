@@ -212,7 +212,7 @@ static double time_cycle(void) {
             sum += 3;
             __asm__ volatile("" : "+r"(sum)); // Each waits for the last
         }
-        const double spent = (seconds() - start) / ADDITIONS;
+        const double spent = (seconds() - start) / (double)ADDITIONS;
         best = spent < best ? spent : best;
     }
     return best;
@@ -252,7 +252,8 @@ static int bench_sample(const CpuTarget *target, float temperature, float top_p)
     for (step = 0; step < DRAWS; step++)
         jit_function(jit, 0)(operand, &key, 0, 1, NULL);
     printf("sample         temperature %.1f, top_p %.2f: %7.1f us a row   compiled in %.1f ms\n",
-           (double)temperature, (double)top_p, (seconds() - start) / DRAWS * 1e6, compiled * 1e3);
+           (double)temperature, (double)top_p, (seconds() - start) / (double)DRAWS * 1e6,
+           compiled * 1e3);
     jit_release(jit);
     arena_release(a);
     return 0;
