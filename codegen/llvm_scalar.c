@@ -4,9 +4,9 @@
 // those that don't vary along the column once a row (ROWS) or once a tile of columns (COLUMNS:
 // those that don't vary along the rows), the rest in vectors of KERNEL_LANES columns. A kernel with
 // reductions makes one pass over its data for each depth of them and one more for the stores; each
-// pass loads and computes again what it needs, which is cheaper than keeping a row. All stores
-// stand in the last pass, after every load of their block: so a result may lie where its operand
-// lies, element for element.
+// pass loads and computes again what it needs, which is cheaper than keeping a row, but for dear
+// functions (llvm_rows.c). All stores stand in the last pass, after every load of their block: so a
+// result may lie where its operand lies, element for element.
 #include "codegen/llvm_scalar.h"
 
 #include "codegen/llvm_ops.h"

@@ -200,6 +200,7 @@ static const BadText bad_text[] = {
     {"kernel k columns [4, 8] {\noperand 0: f32 update [0, 0]\n%0 = const 1\n%1 = index 0\n"
      "add_at 0 %0 %1 limit 4 step 8\n}",
      715, 1},
+    {COLUMNS "%0 = load 0\n%1 = pick %0 %0 %0 %0\n%2 = to_f32 %1\nstore 1 %2\n}", 714, 1},
     {COLUMNS "%0 = load 0\n%1 = sum %0\n%2 = add %0 %1\nstore 1 %2\n}", 714, 1},
     {COLUMNS "%0 = load 0\n%1 = sum %0\n%2 = sum %1\nstore 1 %2\n}", 714, 1},
     {COLUMNS "%0 = load 0\nstore 1 %0\n}", 715, 1},
