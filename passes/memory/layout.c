@@ -1,9 +1,10 @@
 // Giving every buffer an offset: the arena's size is what the plan promises and the run takes.
 //
-// Persistent buffers (state) lie at the bottom, side by side, shared by nobody. Above them every
-// entry packs its own buffers (passes/memory/pack.h); entries never run at the same time,
-// so they lie over each other, and the arena is as tall as the tallest. The load (the largest sum
-// of live bytes) bounds it from below; both are in the plan. Over budget is an error that names
+// Each memory space has an arena of its own, and buffers say which is theirs. In each, persistent
+// buffers (state) lie at the bottom, side by side, shared by nobody. Above them every entry packs
+// its own buffers (passes/memory/pack.h); entries never run at the same time, so they lie over each
+// other, and the arena is as tall as the tallest. The load (the largest sum of live bytes) bounds
+// it from below; both are in the plan. Over budget (which is the device's) is an error that names
 // what is live at the peak.
 #include "passes/pass.h"
 
@@ -15,21 +16,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-// One entry's buffers, packed.
+// One entry's buffers in one space, packed.
 typedef struct {
+    uint32_t entry, space;
     int count;
-    uint32_t *buffer; // index of item i's
+    const uint32_t *buffer; // index of item i's
     PackItem *item;
     uint64_t height, load; // above the persistent ones
     uint32_t peak;         // a position where the load is reached
 } EntryLayout;
 
 // In the module's order, so that a state has the same address in plans that differ only above.
-static uint64_t place_persistent(Plan *p) {
+static uint64_t place_persistent(Plan *p, uint32_t space) {
     uint64_t at = 0;
     for (uint32_t i = 0; i < p->buffer_count; i++) {
         PlanBuffer *b = &p->buffer[i];
-        if (b->entry != UINT32_MAX)
+        if (b->entry != UINT32_MAX || b->space != space)
             continue;
         // Empty buffers take no room and lie at 0.
         b->offset = b->bytes ? at : 0;
@@ -38,21 +40,37 @@ static uint64_t place_persistent(Plan *p) {
     return at;
 }
 
-// Buffer numbers grouped by entry: begin[e] .. begin[e + 1].
-static uint32_t *group_by_entry(const Plan *p, Arena *a, uint32_t *begin) {
-    uint32_t *buffer = arena_array(a, uint32_t, p->buffer_count + 1);
-    for (uint32_t i = 0; i < p->buffer_count; i++)
-        if (p->buffer[i].entry != UINT32_MAX && p->buffer[i].bytes)
-            begin[p->buffer[i].entry + 1]++;
-    for (uint32_t e = 0; e < p->entry_count; e++)
-        begin[e + 1] += begin[e];
-    uint32_t *filled = arena_array(a, uint32_t, p->entry_count + 1);
-    for (uint32_t i = 0; i < p->buffer_count; i++) {
-        const uint32_t e = p->buffer[i].entry;
-        if (e != UINT32_MAX && p->buffer[i].bytes)
-            buffer[begin[e] + filled[e]++] = i;
+// Buffers of an entry in a space are one group: buffer[begin[g]] .. buffer[begin[g + 1] - 1].
+typedef struct {
+    uint32_t *begin, *buffer;
+} BufferGroups;
+
+static uint32_t group_of(const Plan *p, uint32_t space, uint32_t entry) {
+    return space * p->entry_count + entry;
+}
+
+// Numbers rise in each group; empty and persistent buffers are in none.
+static BufferGroups group_buffers(const Plan *p, Arena *a) {
+    const uint32_t count = p->space_count * p->entry_count;
+    const BufferGroups out = {.begin = arena_array(a, uint32_t, count + 1),
+                              .buffer = arena_array(a, uint32_t, p->buffer_count + 1)};
+    uint32_t *filled = arena_array(a, uint32_t, count + 1);
+    // Counted first, then filled in.
+    for (int fill = 0; fill < 2; fill++) {
+        for (uint32_t i = 0; i < p->buffer_count; i++) {
+            const PlanBuffer *b = &p->buffer[i];
+            if (b->entry == UINT32_MAX || !b->bytes)
+                continue;
+            const uint32_t group = group_of(p, b->space, b->entry);
+            if (fill)
+                out.buffer[out.begin[group] + filled[group]++] = i;
+            else
+                out.begin[group + 1]++;
+        }
+        for (uint32_t g = 0; !fill && g < count; g++)
+            out.begin[g + 1] += out.begin[g];
     }
-    return buffer;
+    return out;
 }
 
 // Every buffer has bytes of its own: what optimised layouts are compared with.
@@ -83,7 +101,8 @@ static const char *judge_packing(const PackAnswer *packed, Arena *a) {
 }
 
 // False after a diagnostic.
-static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, uint64_t base) {
+static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, uint64_t base) {
+    const char *name = p->entry[e->entry].name;
     for (int i = 0; i < e->count; i++) {
         const PlanBuffer *b = &p->buffer[e->buffer[i]];
         // Padded to the alignment, so that every offset is aligned.
@@ -106,10 +125,10 @@ static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, const char *name, 
     if (e->count == 0)
         return true;
     remark_add(cx, "layout", name,
-               "%d buffers in %llu bytes above %llu of state; their load is %llu, fragmentation "
-               "%.2f %%; packed by %s; %s",
-               e->count, (unsigned long long)e->height, (unsigned long long)base,
-               (unsigned long long)e->load,
+               "%d buffers in %llu bytes of %s above %llu of state; their load is %llu, "
+               "fragmentation %.2f %%; packed by %s; %s",
+               e->count, (unsigned long long)e->height, plan_space_name(p->space[e->space].kind),
+               (unsigned long long)base, (unsigned long long)e->load,
                100.0 * (double)(e->height - e->load) / (double)(e->load ? e->load : 1), packed.how,
                judge_packing(&packed, cx->scratch));
     return true;
@@ -123,29 +142,30 @@ static int compare_size(const void *a, const void *b) {
 }
 
 // P0801: the five largest buffers live at the peak, and the budget that would do.
-static bool report_budget(const Plan *p, PassCtx *cx, uint32_t entry, const EntryLayout *e) {
+static bool report_budget(const Plan *p, PassCtx *cx, const EntryLayout *e) {
     enum { NAMED = 5 };
     const PlanBuffer **live = arena_array(cx->scratch, const PlanBuffer *, p->buffer_count + 1);
     size_t count = 0;
     for (uint32_t i = 0; i < p->buffer_count; i++) {
         const PlanBuffer *b = &p->buffer[i];
         // State is live always; of the entry, what is live at the position of its peak.
-        if (b->entry == UINT32_MAX ||
-            (b->entry == entry && b->first <= e->peak && e->peak <= b->last))
+        if (b->space == e->space &&
+            (b->entry == UINT32_MAX ||
+             (b->entry == e->entry && b->first <= e->peak && e->peak <= b->last)))
             live[count++] = b;
     }
     qsort(live, count, sizeof *live, compare_size);
     diag_error(cx->diag, (Loc){0}, 801,
                "entry %s needs %llu bytes, but the budget is %llu; the largest buffers at its peak "
                "follow",
-               p->entry[entry].name, (unsigned long long)p->space[0].bytes,
+               p->entry[e->entry].name, (unsigned long long)p->space[e->space].bytes,
                (unsigned long long)cx->options->budget);
     for (size_t i = 0; i < count && i < NAMED; i++)
         diag_note(cx->diag, (Loc){0}, "%s: %llu bytes of %s%s%s", live[i]->name,
                   (unsigned long long)live[i]->bytes, plan_buffer_kind_name(live[i]->kind),
                   *live[i]->where ? ", from " : "", live[i]->where);
     diag_help(cx->diag, "the smallest budget that fits is %llu bytes",
-              (unsigned long long)p->space[0].bytes);
+              (unsigned long long)p->space[e->space].bytes);
     return false;
 }
 
@@ -159,6 +179,31 @@ static void take_remarks(Plan *p, PassCtx *cx) {
                                     .text = cx->remarks.item[i].text};
 }
 
+// All entries in one space. *tallest is the entry that decides its height; false after a
+// diagnostic.
+static bool place_space(Plan *p, PassCtx *cx, uint32_t space, const BufferGroups *groups,
+                        EntryLayout *tallest) {
+    const uint64_t base = place_persistent(p, space);
+    uint64_t load = 0;
+    *tallest = (EntryLayout){.space = space};
+    for (uint32_t i = 0; i < p->entry_count; i++) {
+        const uint32_t group = group_of(p, space, i);
+        EntryLayout e = {.entry = i,
+                         .space = space,
+                         .buffer = groups->buffer + groups->begin[group],
+                         .count = (int)(groups->begin[group + 1] - groups->begin[group])};
+        e.item = arena_array(cx->scratch, PackItem, e.count + 1);
+        if (!place_entry(p, cx, &e, base))
+            return false;
+        load = e.load > load ? e.load : load;
+        if (e.height > tallest->height)
+            *tallest = e;
+    }
+    p->space[space].bytes = base + tallest->height;
+    p->space[space].load = base + load;
+    return true;
+}
+
 PassResult pass_layout(Module *m, PassCtx *cx) {
     (void)m;
     Plan *p = cx->plan;
@@ -169,32 +214,18 @@ PassResult pass_layout(Module *m, PassCtx *cx) {
         diag_help(cx->diag, "the only one to ask for is naive");
         return PASS_FAILED;
     }
-    const uint64_t base = place_persistent(p);
-    uint32_t *begin = arena_array(cx->scratch, uint32_t, p->entry_count + 2);
-    uint32_t *buffer = group_by_entry(p, cx->scratch, begin);
-    EntryLayout *layout = arena_array(cx->scratch, EntryLayout, p->entry_count + 1);
-    uint64_t height = 0, load = 0;
-    uint32_t tallest = 0;
-    for (uint32_t i = 0; i < p->entry_count; i++) {
-        EntryLayout *e = &layout[i];
-        e->buffer = buffer + begin[i];
-        e->count = (int)(begin[i + 1] - begin[i]);
-        e->item = arena_array(cx->scratch, PackItem, e->count + 1);
-        if (!place_entry(p, cx, e, p->entry[i].name, base))
+    const BufferGroups groups = group_buffers(p, cx->scratch);
+    for (uint32_t i = 0; i < p->space_count; i++) {
+        EntryLayout tallest;
+        if (!place_space(p, cx, i, &groups, &tallest))
             return PASS_FAILED;
-        load = e->load > load ? e->load : load;
-        if (e->height > height) {
-            height = e->height;
-            tallest = i;
+        const uint64_t budget = p->space[i].kind == SPACE_DEVICE ? cx->options->budget : 0;
+        if (budget > 0 && p->space[i].bytes > budget && p->entry_count > 0) {
+            report_budget(p, cx, &tallest);
+            return PASS_FAILED;
         }
     }
-    p->space[0].bytes = base + height;
-    p->space[0].load = base + load;
     p->degraded = cx->degraded > 0;
     take_remarks(p, cx);
-    if (cx->options->budget > 0 && p->space[0].bytes > cx->options->budget && p->entry_count > 0) {
-        report_budget(p, cx, tallest, &layout[tallest]);
-        return PASS_FAILED;
-    }
     return PASS_CHANGED;
 }

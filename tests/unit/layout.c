@@ -148,6 +148,31 @@ Test(layout, budget_is_kept_or_refused) {
     arena_release(a);
 }
 
+// What lies in another space takes no room in this one, and each space is as tall as its own load.
+Test(layout, spaces_are_packed_apart) {
+    Arena *a = arena_create();
+    PassCtx cx;
+    cr_assert(compile(chain, (PassOptions){0}, a, &cx));
+    Plan *p = cx.plan;
+    const uint64_t whole = p->space[0].bytes;
+    PlanSpace space[2] = {{.kind = SPACE_DEVICE}, {.kind = SPACE_HOST}};
+    p->space = space;
+    p->space_count = 2;
+    uint32_t moved = 0;
+    for (uint32_t i = 0; i < p->buffer_count; i++)
+        if (p->buffer[i].entry != UINT32_MAX && p->buffer[i].kind == BUFFER_ACTIVATIONS && i % 2)
+            p->buffer[i].space = (moved++, 1);
+    cr_assert(moved > 0);
+    cx.scratch = arena_create();
+    cr_assert_eq(pass_layout(NULL, &cx), PASS_CHANGED);
+    PlimError error;
+    // Rule 12: bytes and loads of both spaces, counted anew.
+    cr_assert_eq(plan_verify(p, &error), PLIM_OK, "%s", error.text);
+    cr_assert(space[1].bytes > 0 && space[1].bytes == space[1].load && space[0].bytes < whole);
+    arena_release(cx.scratch);
+    arena_release(a);
+}
+
 Test(layout, naive_shares_nothing) {
     Arena *a = arena_create();
     PassCtx cx;
