@@ -4,13 +4,16 @@
 // between them) are packed by themselves, the group with the largest load first: a later group
 // needs no less than the highest so far. In a group a portfolio of greedy orders comes first
 // (passes/memory/pack_portfolio.c); real graphs mostly end there, at their load. Otherwise exact
-// search lowers the height (passes/memory/pack_lower.c), or proves that it can't be lower.
+// search lowers the height (passes/memory/pack_lower.c), or proves that it can't be lower, unless
+// there are too many; and what still sticks out is packed again among the rest
+// (passes/memory/pack_mend.c).
 //
 // All of it stops by counted work, so that the same items give the same answer everywhere.
 #include "passes/memory/pack.h"
 
 #include "ir/check.h"
 #include "passes/memory/pack_lower.h"
+#include "passes/memory/pack_mend.h"
 #include "passes/memory/pack_portfolio.h"
 
 #include <stdlib.h>
@@ -102,11 +105,14 @@ static void pack_group(const Group *group, uint64_t enough, int64_t work, PackAn
     Packing packing = {.offset = arena_array(a, uint64_t, p->count + 1)};
     uint64_t bound = p->bound;
     const uint64_t goal = enough / p->grid > bound ? enough / p->grid : bound;
-    // Where search has its share, orders take at most half of the work.
+    // Search leaves a fifth of the work to mending, orders half of the rest to search.
     const bool fits = pack_lower_fits(p);
-    pack_portfolio(p, goal, fits ? work / 2 : work, &packing, a);
+    pack_portfolio(p, goal, fits ? work / 5 * 2 : work / 3, &packing, a);
     if (packing.height > goal && fits)
-        bound = pack_lower(p, bound, goal, work, &packing, a);
+        bound = pack_lower(p, bound, goal, work / 5 * 4, &packing, a);
+    const uint64_t lowest = goal > bound ? goal : bound;
+    if (packing.height > lowest)
+        pack_mend(p, lowest, work - packing.work, &packing, a);
     for (int32_t i = 0; i < p->count; i++)
         group->item[p->part[i].index].offset = packing.offset[i] * p->grid;
     answer->work += packing.work;
@@ -141,7 +147,7 @@ static void pack_groups(PackItem *item, int count, const PackProblem *p, uint64_
 PackAnswer pack_solve(PackItem *item, int count, const PackOptions *options, Arena *scratch) {
     PackAnswer answer = {.how = "stacking", .optimal = true};
     // An order of many items takes steps by their square.
-    const int64_t many = (int64_t)count * (count < 30000 ? count : 30000) * 3 / 4;
+    const int64_t many = (int64_t)count * (count < 30000 ? count : 30000) / 2;
     const int64_t work = options && options->work ? options->work : PACK_WORK + many;
     uint64_t capacity = options ? options->capacity : 0;
     for (int i = 0; i < count; i++)

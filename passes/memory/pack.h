@@ -25,12 +25,12 @@ typedef struct {
 
 // Zero is the default of each.
 typedef struct {
-    int64_t work; // elementary steps at most (about a nanosecond each); 0: PACK_WORK, and the
+    int64_t work; // elementary steps at most (about a nanosecond each); 0: PACK_WORK, and half the
                   // square of the count
     uint64_t
         capacity; // enough: the search ends once the height is no larger; 0: the lowest is wanted
 } PackOptions;
-#define PACK_WORK 500000000LL
+#define PACK_WORK 625000000LL
 
 // One way of packing that was tried, for remarks.
 typedef struct {

@@ -2,6 +2,7 @@
 // heights; what is promised of answers (no collisions, alignments, fixed offsets, gaps, the grid,
 // the same every time).
 #include "passes/memory/pack.h"
+#include "passes/memory/pack_mend.h"
 #include "tools/pack_csv.h"
 
 #include <criterion/criterion.h>
@@ -249,5 +250,61 @@ Test(pack, work_and_capacity_bound_the_search) {
     cr_assert(y.work < 3000000 && y.height <= x.height);
     const PackAnswer z = pack_solve(csv->item, csv->count, &enough, a);
     cr_assert(z.height <= 2000000 && z.try_count == 1);
+    arena_release(a);
+}
+
+// Lives and sizes of all magnitudes; a third each: plain, with alignments, with gaps.
+static void random_magnitudes(uint64_t seed, PackItem *item, PackSpan *gap, int count) {
+    uint64_t state = seed;
+    for (int i = 0; i < count; i++) {
+        const uint32_t first = draw(&state, 4 * (uint32_t)count);
+        item[i] = (PackItem){.size = UNIT * (uint64_t)(1 + draw(&state, 2u << draw(&state, 16))),
+                             .first = first,
+                             .last = first + draw(&state, 2u << draw(&state, 11))};
+        if (seed % 3 == 1)
+            item[i].alignment = (uint64_t)UNIT << draw(&state, 3);
+        if (seed % 3 == 2 && item[i].last - first > 10) {
+            gap[i] = (PackSpan){first + 3, item[i].last - 3};
+            item[i].gap = &gap[i];
+            item[i].gap_count = 1;
+        }
+    }
+}
+
+// What sticks out finds room among the rest: lower than every order, and still a packing.
+Test(pack, mending_lowers_what_orders_leave) {
+    enum { COUNT = SLOW ? 600 : 2000, WORK = SLOW ? 20000000 : 100000000 };
+    for (uint64_t seed = 0; seed < 6; seed++) {
+        Arena *a = arena_create();
+        PackItem *item = arena_array(a, PackItem, COUNT);
+        random_magnitudes(seed, item, arena_array(a, PackSpan, COUNT), COUNT);
+        const PackProblem *p = pack_problem_create(item, COUNT, a);
+        Packing packing = {.offset = arena_array(a, uint64_t, p->count + 1)};
+        pack_portfolio(p, p->bound, WORK, &packing, a);
+        const uint64_t before = packing.height;
+        pack_mend(p, p->bound, WORK, &packing, a);
+        cr_assert(packing.height < before || before == p->bound, "seed %llu: %llu",
+                  (unsigned long long)seed, (unsigned long long)before);
+        for (int32_t i = 0; i < p->count; i++)
+            item[p->part[i].index].offset = packing.offset[i] * p->grid;
+        const PackAnswer answer = {.height = packing.height * p->grid,
+                                   .bound = p->bound * p->grid,
+                                   .optimal = packing.height == p->bound};
+        check_answer(item, COUNT, &answer);
+        arena_release(a);
+    }
+}
+
+// Fixed parts can't make room: the packing stays as it is, and no work is spent.
+Test(pack, mending_leaves_fixed_parts_alone) {
+    Arena *a = arena_create();
+    PackItem item[] = {{.size = 8, .first = 0, .last = 9, .fixed = true, .offset = 8},
+                       {.size = 16, .first = 5, .last = 15}};
+    const PackProblem *p = pack_problem_create(item, 2, a);
+    Packing packing = {.offset = arena_array(a, uint64_t, p->count + 1)};
+    pack_portfolio(p, p->bound, 1000, &packing, a);
+    const Packing before = packing;
+    pack_mend(p, p->bound, 1000, &packing, a);
+    cr_assert(packing.height == before.height && packing.work == before.work);
     arena_release(a);
 }
