@@ -9,8 +9,9 @@ f64 by the norm of the difference over the norm (what torchvision itself has in 
   - loss, gradients and running statistics of one training step.
 A deep network makes more of roundings than a shallow one: each may be as far off as 4 times torchvision's own, and 1e-5 in any
 case. A bias before another batch norm has a gradient of 0 but for padding: gradients below a millionth of the largest are left
-out. With larger images some element lies so close to a bend of relu or relu6 that a rounding puts it on the other side; its share
-of one channel's gradient then differs (of MobileNetV2 at 96 x 96, one element of 35,000 in one layer: 3e-3 of a bias' gradient).
+out. The larger the images, the likelier an element lies so close to a bend of relu or relu6 that a rounding puts it on the other
+side; its share of one channel's gradient then differs. (MobileNetV2 at 96 x 96 differs by 3e-3 in one bias' gradient, about
+the share of one element of 35,000 in that layer; that it is one was not shown.)
 Gradients are read off one step of plain gradient descent with the rate 2^20: w - rate g has g in its leading bits.
 Not run by CI: it needs torch, torchvision and safetensors, and takes minutes. Exit status 1 where anything differs by more.
 """
