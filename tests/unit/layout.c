@@ -3,14 +3,10 @@
 #include "tests/unit/plan_machine.h"
 
 #include "passes/memory/pack.h"
+#include "tests/unit/random_draw.h"
 
 #include <stdio.h>
 #include <time.h>
-
-static uint32_t draw(uint64_t *state, uint32_t below) {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33) % below;
-}
 
 static void check_packing(const PackItem *item, int count, uint64_t height) {
     uint64_t top = 0;

@@ -8,6 +8,7 @@
 #include "passes/mip/mip_lp.h"
 #include "passes/mip/mip_report.h"
 #include "passes/mip/mip_solve.h"
+#include "tests/unit/random_draw.h"
 
 #include <glpk.h>
 #include <math.h>
@@ -19,22 +20,6 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifdef __SANITIZE_ADDRESS__
-#define SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLOW 1
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 0
-#endif
-
-static uint32_t draw(uint64_t *state, uint32_t below) {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33) % below;
-}
 
 // Whole columns of 0 .. 2 under a few rows; sometimes nothing satisfies them.
 static Mip *random_program(Arena *a, uint64_t seed) {

@@ -4,25 +4,10 @@
 
 #include "passes/memory/order_mip.h"
 #include "passes/memory/programs.h"
+#include "tests/unit/random_draw.h"
 
 #include <math.h>
 #include <string.h>
-
-#ifdef __SANITIZE_ADDRESS__
-#define SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLOW 1
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 0
-#endif
-
-static uint32_t draw(uint64_t *state, uint32_t below) {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33) % below;
-}
 
 // Objects with one maker and a few readers mostly; some there from the start or to the end, some
 // without a maker that comes first; takeovers that exclude each other.

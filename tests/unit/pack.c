@@ -3,28 +3,13 @@
 // the same every time).
 #include "passes/memory/pack.h"
 #include "passes/memory/pack_mend.h"
+#include "tests/unit/random_draw.h"
 #include "tools/pack_csv.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLOW 1
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 0
-#endif
-
-static uint32_t draw(uint64_t *state, uint32_t below) {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33) % below;
-}
 
 static bool is_live(const PackItem *item, uint32_t time) {
     if (time < item->first || time > item->last)

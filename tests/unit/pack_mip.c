@@ -4,26 +4,11 @@
 
 #include "passes/memory/pack_mip.h"
 #include "passes/memory/programs.h"
+#include "tests/unit/random_draw.h"
 
 #include <string.h>
 
-#ifdef __SANITIZE_ADDRESS__
-#define SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLOW 1
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 0
-#endif
-
 enum { ITEMS_MAX = 7 };
-
-static uint32_t draw(uint64_t *state, uint32_t below) {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33) % below;
-}
 
 typedef struct {
     PackItem item[ITEMS_MAX];

@@ -1,0 +1,25 @@
+// Random problems of tests: the same ones on every machine, and fewer under sanitizers.
+#ifndef PLIM_TESTS_UNIT_RANDOM_DRAW_H
+#define PLIM_TESTS_UNIT_RANDOM_DRAW_H
+
+#include <stdint.h>
+
+// 1 where a sanitizer makes everything several times slower.
+#ifdef __SANITIZE_ADDRESS__
+#define SLOW 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLOW 1
+#endif
+#endif
+#ifndef SLOW
+#define SLOW 0
+#endif
+
+// 0 .. below - 1; the multiplier is Knuth's MMIX's.
+static inline uint32_t draw(uint64_t *state, uint32_t below) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*state >> 33) % below;
+}
+
+#endif
