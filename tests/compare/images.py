@@ -28,10 +28,11 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
+from closeness import check, failed, relative
+
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 RATE = 2.0**20
 CLASSES = 10
-failed = []
 
 # Our name: torchvision's, with what turns its dropout off; the least image where weights depend on it.
 CASES = {
@@ -43,18 +44,6 @@ CASES = {
     "efficientnet_b0": ("efficientnet_b0", dict(dropout=0.0, stochastic_depth_prob=0.0), 0),
     "densenet121": ("densenet121", {}, 0),
 }
-
-
-def check(what, value, limit, note=""):
-    good = value <= limit
-    print(f"  {what:44s} {value:9.2e}  (at most {limit:.0e}{note}){'' if good else '   DIFFERS'}", flush=True)
-    if not good:
-        failed.append(what)
-
-
-def relative(ours, theirs):
-    ours, theirs = torch.as_tensor(ours).double(), torch.as_tensor(theirs).double()
-    return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-30))
 
 
 def tensors(net):

@@ -29,10 +29,11 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from closeness import check, failed, relative
+
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 RATE = 2.0**20
 STEPS = 50
-failed = []
 
 
 class Case:
@@ -65,19 +66,6 @@ CASES = [
          dict(num_hidden_layers=2, num_attention_heads=2, hidden_size=64, intermediate_size=128, image_size=32, patch_size=8), 2,
          {}, lambda name, p: p.dim() <= 1 or name.startswith("vit.embeddings.")),
 ]
-
-
-def check(what, value, limit, note=""):
-    good = value <= limit
-    print(f"  {what:44s} {value:9.2e}  (at most {limit:.0e}{note}){'' if good else '   DIFFERS'}", flush=True)
-    if not good:
-        failed.append(what)
-
-
-def relative(ours, theirs):
-    """Norm of the difference over the norm, in f64."""
-    ours, theirs = torch.as_tensor(ours).double(), torch.as_tensor(theirs).double()
-    return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-30))
 
 
 def make_batch(case, net, sizes):
