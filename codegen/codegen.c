@@ -6,6 +6,7 @@
 // kernels.
 #include "codegen/codegen.h"
 
+#include "codegen/image.h"
 #include "codegen/llvm_module.h"
 #include "codegen/object_merge.h"
 #include "codegen/plan_kernels.h"
@@ -47,36 +48,14 @@ static bool has_code(const Kernel *k) {
     return k->kind != KERNEL_PRODUCT || k->product.library == PRODUCT_OWN;
 }
 
-// Read-only data of that name, seen by the runtime it is linked with and by nobody outside.
-static LLVMValueRef add_constant(LlvmBuild *b, const char *name, LLVMValueRef value,
-                                 unsigned align) {
-    LLVMValueRef global = LLVMAddGlobal(b->module, LLVMTypeOf(value), name);
-    LLVMSetInitializer(global, value);
-    LLVMSetGlobalConstant(global, 1);
-    LLVMSetVisibility(global, LLVMHiddenVisibility);
-    LLVMSetAlignment(global, align);
-    return global;
-}
-
-// plim_plan, plim_plan_size, plim_kernels.
+// What the runtime looks for; of kernels those that have code.
 static void add_data(LlvmBuild *b, const Part *p) {
-    LLVMValueRef bytes = LLVMConstStringInContext2(b->context, (const char *)p->bytes, p->size, 1);
-    add_constant(b, "plim_plan", bytes, 64);
-    add_constant(b, "plim_plan_size", llvm_i64(b, (int64_t)p->size), 8);
-    LLVMTypeRef parameter[] = {b->ptr, b->ptr, b->i64, b->i64, b->ptr};
-    LLVMTypeRef type = LLVMFunctionType(b->void_type, parameter, 5, 0);
-    // One entry more than kernels, so that the table of none is still an object.
-    LLVMValueRef *entry = arena_array(b->arena, LLVMValueRef, p->count + 1);
-    for (int i = 0; i < p->count; i++) {
-        entry[i] = LLVMConstNull(b->ptr);
-        if (!has_code(p->kernel[i]))
-            continue;
-        entry[i] = LLVMAddFunction(b->module, p->kernel[i]->name, type);
-        // Defined in another part: object_merge brings them together.
-        LLVMSetVisibility(entry[i], LLVMHiddenVisibility);
-    }
-    entry[p->count] = LLVMConstNull(b->ptr);
-    add_constant(b, "plim_kernels", LLVMConstArray2(b->ptr, entry, (uint64_t)p->count + 1), 8);
+    const char **symbol = arena_array(b->arena, const char *, p->count + 1);
+    for (int i = 0; i < p->count; i++)
+        symbol[i] = has_code(p->kernel[i]) ? p->kernel[i]->name : NULL;
+    image_add(
+        b, &(ImageData){
+               .plan = p->bytes, .plan_size = p->size, .kernel = symbol, .kernel_count = p->count});
 }
 
 // False with b->error set, which then names the kernel.

@@ -21,10 +21,10 @@ bool cpu_target(Arena *a, Diag *d, const char *target, CpuTarget *out);
 // follow from its target. False after a diagnostic where that is too little.
 bool cpu_target_of_plan(Arena *a, Diag *d, const Plan *p, CpuTarget *out);
 
-typedef enum { EMIT_LLVM, EMIT_ASM, EMIT_OBJECT } EmitKind;
+// LLVM and ASM are a CPU's, CUDA, PTX and CUBIN a GPU's (cuda_emit.h).
+typedef enum { EMIT_LLVM, EMIT_ASM, EMIT_OBJECT, EMIT_CUDA, EMIT_PTX, EMIT_CUBIN } EmitKind;
 
-// All kernels of the plan (which has passed plan_verify) and the symbols the runtime looks for (plim_plan, plim_plan_size,
-// plim_kernels: an array of function pointers by kernel index). The text or object bytes are put
+// All kernels of the plan (which has passed plan_verify) and the symbols the runtime looks for (image.h). The text or object bytes are put
 // into *bytes (malloc'ed). threads: LLVM contexts run in parallel; the result does not depend on
 // it.
 bool codegen_emit(Arena *a, Diag *d, const Plan *p, const CpuTarget *target, EmitKind kind,

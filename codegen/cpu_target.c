@@ -176,7 +176,9 @@ static bool unknown_target(Diag *d, const char *target, const char *name) {
     if (near)
         diag_help(d, "did you mean 'cpu:%s'?", near);
     else
-        diag_help(d, "say cpu, cpu:x86-64-v4, cpu:native, or cpu: and a name such as znver4");
+        diag_help(
+            d,
+            "say cpu, cpu:x86-64-v4, cpu:native, cpu: and a name such as znver4, or cuda:sm_90a");
     return false;
 }
 

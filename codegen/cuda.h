@@ -1,32 +1,37 @@
 // The CUDA target: kernels as header-free CUDA C, compiled by NVRTC to cubins.
 //
-// Every printed function has the parameters (all launches of a kernel the same): a pointer for each operand, const
-// where it is only read; a `long long` for each immediate; and `unsigned char *workspace` where
-// KernelLaunches.workspace is not 0. It is called NAME and the launch's suffix, extern "C".
+// Every printed function has the parameters (all launches of a kernel the same): a pointer for each
+// operand, const where it is only read; a `long long` for each immediate; and `unsigned char
+// *workspace` where KernelLaunches.workspace is not 0. It is called NAME and the launch's suffix,
+// extern "C".
 #ifndef PLIM_CODEGEN_CUDA_H
 #define PLIM_CODEGEN_CUDA_H
 
 #include "ir/launch.h"
 #include "runtime/plan.h"
 
-// "cuda:sm_90a", "cuda:sm_80,sm_90a". False after a diagnostic: an unknown architecture, none, one given twice, too many.
+// "cuda:sm_90a", "cuda:sm_80,sm_90a". False after a diagnostic: an unknown architecture, none, one
+// given twice, too many.
 bool cuda_target(Arena *a, Diag *d, const char *target, GpuArchs *out);
-// Whether the target is one of CUDA's at all, well written or not: "cuda" or "cuda:...".
+// Whether the target is one of CUDA's, well written or not: "cuda" or "cuda:...". cuda_target takes
+// no other.
 bool cuda_is_target(const char *target);
 
-// CUDA C of the kernel's functions for that architecture, without the prelude. NULL after a diagnostic.
+// CUDA C of the kernel's functions for that architecture, without the prelude. NULL after a
+// diagnostic.
 const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch);
 
-// What a kernel calls beyond the plain language: bits of CudaParts. The math and the conversions are always there.
+// What a kernel calls beyond the plain language: bits of CudaParts. The math and the conversions
+// are always there.
 typedef enum {
     CUDA_MMA = 1,    // mma.sync, ldmatrix, cp.async: sm_80
     CUDA_HOPPER = 2, // wgmma, bulk and tensor copies, mbarriers: sm_90a
 } CudaPart;
 typedef unsigned CudaParts;
 CudaParts cuda_parts(const Kernel *k, GpuArch arch);
-// What precedes the kernels of a translation unit: types, conversions to and from bf16, math, warp helpers, and the
-// parts asked for. Kernels use instructions that C lacks through functions of the prelude only, so that another prelude
-// can run them on a CPU.
+// What precedes the kernels of a translation unit: types, conversions to and from bf16, math, warp
+// helpers, and the parts asked for. Kernels use instructions that C lacks through functions of the
+// prelude only, so that another prelude can run them on a CPU.
 const char *cuda_prelude(Arena *a, CudaParts parts, GpuArch arch);
 
 #endif

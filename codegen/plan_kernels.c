@@ -7,6 +7,8 @@
 // the arena.
 #include "codegen/plan_kernels.h"
 
+#include "codegen/cuda.h"
+
 #include <string.h>
 
 enum { P_KERNEL = 855, P_FIT = 857 };
@@ -16,6 +18,39 @@ static const PlanAccess plan_access[] = {
 
 static bool unfit(Diag *d, const PlanKernel *k, const char *what) {
     return diag_error(d, (Loc){0}, P_FIT, "kernel %s does not fit the plan: %s", k->name, what);
+}
+
+// How a GPU starts it, row by row.
+static bool check_launches(Diag *d, const Plan *p, const GpuArchs *archs, Kernel *const *kernel) {
+    Arena *a = arena_create();
+    uint32_t next = 0;
+    const PlanKernel *bad = NULL;
+    for (int i = 0; i < archs->count && !bad; i++)
+        for (uint32_t k = 0; k < p->kernel_count && !bad; k++) {
+            KernelLaunches launches;
+            kernel_launches(kernel[k], archs->arch[i], &launches);
+            for (int l = 0; l < launches.count && !bad; l++, next++) {
+                const KernelLaunch *needed = &launches.launch[l];
+                const PlanLaunch *stated = &p->launch[next];
+                const char *name = arena_format(a, "%s%s", kernel[k]->name, needed->suffix);
+                if (next >= p->launch_count || stated->kernel != k ||
+                    strcmp(stated->name, name) != 0 ||
+                    memcmp(stated->grid, needed->grid, sizeof stated->grid) != 0 ||
+                    stated->block != (uint32_t)needed->block ||
+                    stated->shared != (uint64_t)needed->shared)
+                    bad = &p->kernel[k];
+            }
+        }
+    arena_release(a);
+    return !bad || unfit(d, bad, "it is launched in another way");
+}
+
+static bool check_gpu_kernel(Diag *d, const PlanKernel *stated, const Kernel *k,
+                             const GpuArchs *archs) {
+    if (stated->tiles != 1)
+        return unfit(d, stated, "on a GPU a call is one tile");
+    return gpu_workspace(k, archs) <= stated->workspace ||
+           unfit(d, stated, "it needs more workspace");
 }
 
 static bool check_kernel(Diag *d, const PlanKernel *stated, const Kernel *k) {
@@ -58,6 +93,9 @@ static bool check_calls(Diag *d, const Plan *p, Kernel *const *kernel) {
 
 Kernel **plan_kernels(Arena *a, Diag *d, const Plan *p) {
     Kernel **kernel = arena_array(a, Kernel *, p->kernel_count + 1);
+    GpuArchs archs = {0};
+    if (plan_is_cuda(p) && !cuda_target(a, d, p->target, &archs))
+        return NULL;
     for (uint32_t i = 0; i < p->kernel_count; i++) {
         const char *text = p->kernel[i].text;
         size_t at = 0;
@@ -67,10 +105,11 @@ Kernel **plan_kernels(Arena *a, Diag *d, const Plan *p) {
                 diag_error(d, (Loc){0}, P_KERNEL, "kernel %u of the plan has no text", i);
             return NULL;
         }
-        if (!check_kernel(d, &p->kernel[i], kernel[i]))
+        if (!(archs.count > 0 ? check_gpu_kernel(d, &p->kernel[i], kernel[i], &archs)
+                              : check_kernel(d, &p->kernel[i], kernel[i])))
             return NULL;
         // A name in a plan's text could be any symbol.
         kernel[i]->name = arena_format(a, "k%u", i);
     }
-    return check_calls(d, p, kernel) ? kernel : NULL;
+    return check_calls(d, p, kernel) && check_launches(d, p, &archs, kernel) ? kernel : NULL;
 }

@@ -92,7 +92,7 @@ typedef struct {
 } KOperand;
 
 // Which library computes a product, decided at compile time.
-typedef enum { PRODUCT_OWN, PRODUCT_ONEDNN, PRODUCT_OPENBLAS } ProductLibrary;
+typedef enum { PRODUCT_OWN, PRODUCT_ONEDNN, PRODUCT_OPENBLAS, PRODUCT_CUBLASLT } ProductLibrary;
 
 // operand 0: a, 1: b, 2: c (ACCESS_UPDATE where accumulate)
 typedef struct {

@@ -381,7 +381,7 @@ static bool read_product(Reader *r, ProductKernel *p) {
     int64_t tile[2], workspace;
     if (!expect(r, "{") || !expect(r, "library"))
         return false;
-    const int library = read_word(r, kernel_library_words, 3, "own, onednn or openblas");
+    const int library = read_word(r, kernel_library_words, 4, "own, onednn, openblas or cublaslt");
     if (library < 0)
         return false;
     p->library = (ProductLibrary)library;

@@ -9,7 +9,7 @@ static const char *const kernel_kind_words[] = {"rows", "columns", "product", "a
 enum { WORD_ROWS, WORD_COLUMNS, WORD_PRODUCT, WORD_ATTENTION, WORD_ATTENTION_GRAD, WORD_CONVOLUTION, WORD_KINDS };
 static const char *const kernel_access_words[] = {"read", "write", "update"};
 static const char *const kernel_part_words[] = {"x", "w", "y"}; // by ConvolutionPart
-static const char *const kernel_library_words[] = {"own", "onednn", "openblas"};
+static const char *const kernel_library_words[] = {"own", "onednn", "openblas", "cublaslt"};
 
 // Fields of AttentionKernel that are plain numbers, and those that are three strides.
 #define ATTENTION_NUMBERS(N)                                                                       \

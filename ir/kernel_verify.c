@@ -272,7 +272,7 @@ static bool block_good(int64_t rows, int64_t width) {
 static bool product_good(Verifier *v) {
     const ProductKernel *p = &v->k->product;
     const int64_t sizes[7] = {p->batch[0], p->batch[1], p->m, p->n, p->k, p->tile_m, p->tile_n};
-    if ((unsigned)p->library > PRODUCT_OPENBLAS || !dtype_is_float(p->a) || !dtype_is_float(p->b) ||
+    if ((unsigned)p->library > PRODUCT_CUBLASLT || !dtype_is_float(p->a) || !dtype_is_float(p->b) ||
         !dtype_is_float(p->c))
         return diag_error(v->d, v->loc, P_TEMPLATE, "product %s: operands are f32 or bf16",
                           v->k->name);

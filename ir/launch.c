@@ -153,3 +153,15 @@ void kernel_launches(const Kernel *k, GpuArch arch, KernelLaunches *out) {
     }
     UNREACHABLE();
 }
+
+size_t gpu_workspace(const Kernel *k, const GpuArchs *archs) {
+    size_t most = 0;
+    if (k->kind == KERNEL_PRODUCT && k->product.library != PRODUCT_OWN)
+        return k->product.workspace;
+    for (int i = 0; i < archs->count; i++) {
+        KernelLaunches launches;
+        kernel_launches(k, archs->arch[i], &launches);
+        most = launches.workspace > most ? launches.workspace : most;
+    }
+    return most;
+}

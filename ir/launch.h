@@ -1,15 +1,17 @@
-// How kernels are launched on a GPU: grids, blocks, shared memory, workspace. Kept here because three rooms
-// need the same answer: passes for workspaces and the plan's table, codegen for what it prints.
+// How kernels are launched on a GPU: grids, blocks, shared memory, workspace. Kept here because
+// three rooms need the same answer: passes for workspaces and the plan's table, codegen for what it
+// prints.
 //
-// A kernel is one launch, or up to four one after another on its stream, all with the same parameters.
-// Everything follows from the kernel and the architecture, never from the machine that compiles.
+// A kernel is one launch, or up to four one after another on its stream, all with the same
+// parameters. Everything follows from the kernel and the architecture, never from the machine that
+// compiles.
 #ifndef PLIM_IR_LAUNCH_H
 #define PLIM_IR_LAUNCH_H
 
 #include "ir/kernel.h"
 
-// An instruction set: {90, true} is sm_90a, whose code runs on that one generation only; {80, false} is sm_80,
-// whose code runs on 8.0 and later 8.x.
+// An instruction set: {90, true} is sm_90a, whose code runs on that one generation only; {80,
+// false} is sm_80, whose code runs on 8.0 and later 8.x.
 typedef struct {
     int sm;        // ten times the compute capability
     bool specific; // the "a": instructions that later generations need not have
@@ -45,10 +47,13 @@ typedef struct {
 } KernelLaunches;
 
 void kernel_launches(const Kernel *k, GpuArch arch, KernelLaunches *out);
+// The most workspace of one call on any of them, a library's product included.
+size_t gpu_workspace(const Kernel *k, const GpuArchs *archs);
 // Its part for KERNEL_ATTENTION and KERNEL_ATTENTION_GRAD; kernel_launches calls it.
 void kernel_launches_attention(const Kernel *k, GpuArch arch, KernelLaunches *out);
 
-// How a SCALAR kernel's points are dealt to threads. What kernel_launches counts by and the printer prints.
+// How a SCALAR kernel's points are dealt to threads. What kernel_launches counts by and the printer
+// prints.
 typedef enum {
     SCALAR_POINTS, // ROWS without reductions: a thread takes `points` neighbouring columns of a row
     SCALAR_WARP,   // ROWS with them: a warp a row
@@ -58,12 +63,12 @@ typedef enum {
 
 typedef struct {
     ScalarShape shape;
-    int block;            // threads
-    int points;           // columns a thread takes at a time: SCALAR_POINTS
-    int64_t rows;         // all of them
-    int64_t columns;      // of a row
-    int64_t blocks;       // of the grid, x
-    int64_t row_blocks;   // SCALAR_COLUMNS: blocks of COLUMN_BLOCK rows; 1: no second launch
+    int block;          // threads
+    int points;         // columns a thread takes at a time: SCALAR_POINTS
+    int64_t rows;       // all of them
+    int64_t columns;    // of a row
+    int64_t blocks;     // of the grid, x
+    int64_t row_blocks; // SCALAR_COLUMNS: blocks of COLUMN_BLOCK rows; 1: no second launch
 } ScalarLaunch;
 enum { COLUMN_BLOCK = 128 }; // rows that a column's sum adds one after another
 ScalarLaunch scalar_launch(const Kernel *k, GpuArch arch);

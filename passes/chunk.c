@@ -20,7 +20,14 @@
 
 #include "ir/check.h"
 
-enum { CHUNK_ROWS_MIN = 256, CHUNKS_MAX = 256, CHUNK_BYTES = 16 << 20 };
+// A chunk's logits stay in a CPU's cache. A GPU has none that large: there a chunk is long enough
+// that reading and adding to dw, once a chunk, is little beside its products.
+enum {
+    CHUNK_ROWS_MIN = 256,
+    CHUNKS_MAX = 256,
+    CHUNK_BYTES = 16 << 20,
+    GPU_CHUNK_BYTES = 512 << 20
+};
 
 typedef struct {
     PassCtx *cx;
@@ -30,9 +37,15 @@ typedef struct {
     const int *uses;
 } Chunker;
 
+static uint64_t chunk_bytes(const PassOptions *options) {
+    if (options && options->chunk_bytes)
+        return options->chunk_bytes;
+    return options && options->gpu.count > 0 ? GPU_CHUNK_BYTES : CHUNK_BYTES;
+}
+
 // Rows of a chunk: a divisor of rows near the wanted number where there is one. rows: don't chunk.
 static int64_t chunk_rows(int64_t rows, int64_t classes, uint64_t bytes) {
-    int64_t wanted = (int64_t)(bytes ? bytes : CHUNK_BYTES) / (4 * classes);
+    int64_t wanted = (int64_t)bytes / (4 * classes);
     wanted = wanted < CHUNK_ROWS_MIN ? CHUNK_ROWS_MIN : wanted;
     const int64_t fewest = (rows + CHUNKS_MAX - 1) / CHUNKS_MAX;
     wanted = wanted < fewest ? fewest : wanted;
@@ -205,8 +218,7 @@ static PassResult chunk_graph(Graph *g, PassCtx *cx) {
         rewrite_keep(&c.rw, n);
         if (n->op != OP_CROSS_ENTROPY || !head_find(&finder, n, &head))
             continue;
-        const uint64_t bytes = cx->options ? cx->options->chunk_bytes : 0;
-        const int64_t size = chunk_rows(head.rows, head.classes, bytes);
+        const int64_t size = chunk_rows(head.rows, head.classes, chunk_bytes(cx->options));
         if (size == head.rows || !rewrite_allowed(cx))
             continue;
         chunk_head(&c, &head, size);

@@ -13,6 +13,21 @@
 
 #include <string.h>
 
+uint32_t lower_workers(const PassOptions *options) {
+    if (options->gpu.count > 0)
+        return 1;
+    return options->workers > 0 ? (uint32_t)options->workers : WORKERS;
+}
+
+size_t lower_workspace(const PassOptions *options, const Kernel *k) {
+    return options->gpu.count > 0 ? gpu_workspace(k, &options->gpu) : kernel_workspace(k);
+}
+
+uint32_t lower_alignment(const PassOptions *options) {
+    enum { GPU_ALIGNMENT = 256 };
+    return options->gpu.count > 0 ? GPU_ALIGNMENT : STORAGE_ALIGNMENT;
+}
+
 // Buffers grow by doubling: their number is known only when the last workspace is.
 uint32_t lower_add_buffer(Lower *lw, PlanBuffer b) {
     Plan *p = lw->plan;
@@ -63,7 +78,7 @@ static void lower_states(Lower *lw) {
                                 : s->kind == STATE_OPTIMIZER ? BUFFER_OPTIMIZER
                                                              : BUFFER_STATE,
                         .bytes = type_bytes(&s->type),
-                        .alignment = STORAGE_ALIGNMENT,
+                        .alignment = lower_alignment(lw->cx->options),
                         // Of no entry, live at all times.
                         .entry = UINT32_MAX,
                         .last = UINT32_MAX,
@@ -112,7 +127,7 @@ static void lower_buffers(Lower *lw) {
         PlanBuffer b = {.name = storage_name(lw, s),
                         .kind = s->kind,
                         .bytes = s->bytes,
-                        .alignment = STORAGE_ALIGNMENT,
+                        .alignment = lower_alignment(lw->cx->options),
                         .entry = lw->entry,
                         .first = (uint32_t)s->first,
                         .last = (uint32_t)s->last,
@@ -243,27 +258,67 @@ static void lower_entry(Lower *lw, const Graph *g) {
                g->node_count, lw->sp->step_count, lw->sp->storage_count);
 }
 
+static uint32_t plan_library(ProductLibrary library) {
+    switch (library) {
+    case PRODUCT_OWN:
+        break;
+    case PRODUCT_ONEDNN:
+        return PLAN_ONEDNN;
+    case PRODUCT_OPENBLAS:
+        return PLAN_OPENBLAS;
+    case PRODUCT_CUBLASLT:
+        return PLAN_CUBLASLT;
+    }
+    UNREACHABLE();
+}
+
+// How a GPU is to start each kernel, for each architecture: products of a library have no launch.
+static void lower_launches(Lower *lw) {
+    Plan *p = lw->plan;
+    Arena *a = lw->cx->arena;
+    const GpuArchs *gpu = &lw->cx->options->gpu;
+    const int most = gpu->count * lw->kernels.count * KERNEL_LAUNCHES_MAX;
+    p->launch = arena_array(a, PlanLaunch, most + 1);
+    for (int i = 0; i < gpu->count; i++)
+        for (int k = 0; k < lw->kernels.count; k++) {
+            const Kernel *kernel = lw->kernels.kernel[k];
+            KernelLaunches launches;
+            kernel_launches(kernel, gpu->arch[i], &launches);
+            for (int l = 0; l < launches.count; l++) {
+                const KernelLaunch *from = &launches.launch[l];
+                p->launch[p->launch_count++] =
+                    (PlanLaunch){.kernel = (uint32_t)k,
+                                 .arch = gpu_arch_name(a, gpu->arch[i]),
+                                 .name = arena_format(a, "%s%s", kernel->name, from->suffix),
+                                 .grid = {from->grid[0], from->grid[1], from->grid[2]},
+                                 .block = (uint32_t)from->block,
+                                 .shared = (uint64_t)from->shared};
+            }
+        }
+}
+
 // Once all entries are lowered: kernels are shared between them.
 static void lower_kernels(Lower *lw) {
     Plan *p = lw->plan;
     Arena *a = lw->cx->arena;
     const KernelTable *t = &lw->kernels;
+    const PassOptions *options = lw->cx->options;
+    const bool gpu = options->gpu.count > 0;
     p->kernel = arena_array(a, PlanKernel, t->count + 1);
     p->product = arena_array(a, PlanProduct, t->count + 1);
     for (int i = 0; i < t->count; i++) {
         const Kernel *k = t->kernel[i];
         p->kernel[p->kernel_count++] = (PlanKernel){.name = k->name,
                                                     .text = kernel_text(k, a),
-                                                    .tiles = (uint64_t)kernel_tiles(k),
-                                                    .workspace = kernel_workspace(k)};
+                                                    .tiles = gpu ? 1 : (uint64_t)kernel_tiles(k),
+                                                    .workspace = lower_workspace(options, k)};
         // Products of a library have their shape in the plan too: the runtime calls it by numbers.
         const ProductKernel *from = &k->product;
         if (k->kind != KERNEL_PRODUCT || from->library == PRODUCT_OWN)
             continue;
         PlanProduct *out = &p->product[p->product_count++];
         *out = (PlanProduct){.kernel = (uint32_t)i,
-                             // 1 oneDNN, 2 OpenBLAS, as runtime/plan.h has them.
-                             .library = from->library == PRODUCT_ONEDNN ? 1 : 2,
+                             .library = plan_library(from->library),
                              .a = plan_dtype(from->a),
                              .b = plan_dtype(from->b),
                              .c = plan_dtype(from->c),
@@ -295,8 +350,8 @@ static Plan *plan_begin(const Module *m, PassCtx *cx) {
     p->tool = or_empty(o->tool);
     p->flags = or_empty(o->flags);
     p->tokenizer = m->tokenizer ? m->tokenizer : "bytes";
-    p->workers = o->workers > 0 ? (uint32_t)o->workers : WORKERS;
-    // One stream and one memory: the CPU's.
+    p->workers = lower_workers(o);
+    // One stream and one memory: the device's.
     p->stream_count = 1;
     p->space_count = 1;
     p->space = arena_array(cx->arena, PlanSpace, 1);
@@ -314,6 +369,7 @@ PassResult pass_lower(Module *m, PassCtx *cx) {
     for (int i = 0; i < m->entry_count; i++)
         lower_entry(&lw, m->entry[i]);
     lower_kernels(&lw);
+    lower_launches(&lw);
     // Signatures of the dataflow, from what the plan says now: the verifier compares later.
     CHECK(plan_sign(lw.plan) == PLIM_OK);
     cx->plan = lw.plan;

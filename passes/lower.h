@@ -47,6 +47,11 @@ typedef struct {
     uint32_t *buffer_of; // by storage
 } Lower;
 
+// Workers of the plan, and bytes of workspace each needs for a call of the kernel.
+uint32_t lower_workers(const PassOptions *options);
+size_t lower_workspace(const PassOptions *options, const Kernel *k);
+// Of buffers: what cuBLASLt expects on a GPU, a cache line on a CPU.
+uint32_t lower_alignment(const PassOptions *options);
 uint32_t lower_add_buffer(Lower *lw, PlanBuffer b);
 // The instruction of step number `position` of the entry.
 PlanInstr lower_step(Lower *lw, int position);

@@ -378,6 +378,25 @@ static size_t onednn_workspace(const ProductKernel *p) {
     return bytes < ONEDNN_WORKSPACE_MAX ? (bytes + 4095) / 4096 * 4096 : ONEDNN_WORKSPACE_MAX;
 }
 
+// cuBLASLt's matrices have one stride of 1 and lie one batch stride apart; either way up will do.
+enum { CUBLASLT_WORKSPACE = 32 << 20, CUBLASLT_SMALL = 1 << 21 };
+
+static void choose_cublaslt(ProductKernel *p) {
+    const bool plain = stride_is_plain(p->m, p->k, p->a_stride + 2) &&
+                       stride_is_plain(p->k, p->n, p->b_stride + 2) &&
+                       stride_is_plain(p->m, p->n, p->c_stride + 2);
+    // A tile is what one call computes: everything, or for our own a block's (ir/launch.h).
+    p->tile_m = p->m;
+    p->tile_n = p->n;
+    // Sums along k are split over blocks, with partial sums in the workspace, where m and n are
+    // small.
+    const double work = (double)p->m * (double)p->n * (double)p->k, small = CUBLASLT_SMALL;
+    if (plain && p->batch[0] == 1 && p->a == p->b && (p->a == DT_BF16 || p->c == DT_F32)) {
+        p->library = PRODUCT_CUBLASLT;
+        p->workspace = work < small ? 0 : CUBLASLT_WORKSPACE;
+    }
+}
+
 // A library only where it can read the strides: never a silent copy.
 void product_choose(ProductKernel *p, ProductLibraries have) {
     const bool plain = stride_is_plain(p->m, p->k, p->a_stride + 2) &&
@@ -386,6 +405,10 @@ void product_choose(ProductKernel *p, ProductLibraries have) {
     const bool f32 = p->a == DT_F32 && p->b == DT_F32 && p->c == DT_F32;
     p->library = PRODUCT_OWN;
     p->workspace = 0;
+    if (have.cublaslt) {
+        choose_cublaslt(p);
+        return;
+    }
     // Bound by reading b, which needs no library.
     const bool thin = p->m <= PRODUCT_THIN && (p->b_stride[2] == 1 || p->b_stride[3] == 1);
     if (!thin && plain && have.onednn && (f32 || (have.bf16 && p->a == p->b)))

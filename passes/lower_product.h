@@ -22,6 +22,7 @@ void product_copy_order(const Node *n, int operand, int *order);
 // What products may be computed by.
 typedef struct {
     bool onednn, openblas, bf16;
+    bool cublaslt; // then no other
 } ProductLibraries;
 // Chooses library, tiles and workspace.
 void product_choose(ProductKernel *p, ProductLibraries have);

@@ -103,7 +103,7 @@ static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DT
 
 // A buffer for one instruction: layout puts others over it before and after.
 static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *k, PlanInstr *out) {
-    const size_t bytes = kernel_workspace(k);
+    const size_t bytes = lower_workspace(lw->cx->options, k);
     if (bytes == 0)
         return;
     // One part a worker.
@@ -111,7 +111,7 @@ static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *
     const PlanBuffer b = {.name = arena_format(lw->cx->arena, "%s workspace", out->name),
                           .kind = BUFFER_WORKSPACE,
                           .bytes = (uint64_t)bytes * workers,
-                          .alignment = STORAGE_ALIGNMENT,
+                          .alignment = lower_alignment(lw->cx->options),
                           .entry = lw->entry,
                           .first = (uint32_t)position,
                           .last = (uint32_t)position,

@@ -19,7 +19,8 @@ void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *opti
     form.kernel.accumulate = s->accumulate;
     product_choose(&form.kernel, (ProductLibraries){.onednn = options->onednn,
                                                     .openblas = options->openblas,
-                                                    .bf16 = options->bf16_products});
+                                                    .bf16 = options->bf16_products,
+                                                    .cublaslt = options->gpu.count > 0});
     out->kernel = kernel_product(a, &form.kernel);
     // Where the form computes the transpose, a and b have changed sides.
     out->operand[0] = place[form.swapped ? 1 : 0];

@@ -2,6 +2,7 @@
 #ifndef PLIM_PASSES_PASS_H
 #define PLIM_PASSES_PASS_H
 
+#include "ir/launch.h"
 #include "ir/module.h"
 #include "ir/op.h"
 #include "runtime/plan.h"
@@ -25,15 +26,18 @@ enum { WORKERS = 8 };
 // What the user asked for; zero is the default of each.
 typedef struct {
     const char
-        *target; // "cpu", "cpu:native", "cpu:x86-64-v4"; the driver resolves native to a CPU name
+        *target; // "cpu", "cpu:x86-64-v4", "cuda:sm_90a"; the driver resolves native to a CPU name
     const char *isa; // instruction sets the target needs, for the plan: "avx2,fma"; NULL: none
+    GpuArchs gpu;    // what a CUDA target names; none: a CPU
     const char *precision; // "f32", "bf16" or NULL: what the text says
     const char *order;     // --order: a list schedule, or "least" as NULL: the least arena found
     const char *arrange;   // --arrange: "naive" (no sharing) or NULL: the best greedy
-    uint64_t chunk_bytes;  // logits a chunk of pass_chunk holds at once, 0: 16 MiB
+    uint64_t chunk_bytes;  // logits a chunk of pass_chunk holds at once, 0: 16 MiB on a CPU,
+                           // 512 MiB on a GPU
     uint64_t budget;       // bytes a device, 0: no limit
-    int workers;           // most worker threads, 0: WORKERS
-    bool onednn, openblas; // which product library to plan for; both false: our own kernels
+    int workers;           // most worker threads, 0: WORKERS; a GPU has one
+    bool onednn, openblas; // which product library to plan for on a CPU; both false: our own
+                           // kernels. A GPU has cuBLASLt
     bool bf16_products;    // the product library takes bf16 on this target
     bool strict;           // a degraded plan is an error
     int effort;            // --effort: searches take this times the usual work, 0: 1; from 2 on

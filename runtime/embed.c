@@ -16,6 +16,7 @@
 extern const uint8_t plim_plan[];
 extern const uint64_t plim_plan_size;
 extern PlimKernelFn *const plim_kernels[];
+extern const PlimCubin plim_cubins[];
 
 struct PlimModel {
     PlimSession session;
@@ -31,8 +32,10 @@ PlimStatus plim_model_open(void *arena, size_t arena_bytes, int threads, PlimMod
     PlimModel *m = calloc(1, sizeof *m);
     if (!m)
         return error_set(error, PLIM_NO_MEMORY, "out of memory opening the model");
-    const PlimImage image = {
-        .plan = plim_plan, .plan_size = plim_plan_size, .kernel = plim_kernels};
+    const PlimImage image = {.plan = plim_plan,
+                             .plan_size = plim_plan_size,
+                             .kernel = plim_kernels,
+                             .cubin = plim_cubins};
     PlimStatus status = session_open(&image, &m->session, error);
     if (status == PLIM_OK) {
         const RunOptions options = {.threads = threads, .arena = arena, .arena_bytes = arena_bytes};

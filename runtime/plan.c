@@ -133,6 +133,10 @@ size_t plan_utf8_prefix(const char *text, size_t size) {
     return at;
 }
 
+bool plan_is_cuda(const Plan *p) {
+    return p->target && strncmp(p->target, "cuda:", 5) == 0;
+}
+
 bool plan_input_allows(const PlanInput *input, int64_t x) {
     // A negative bound allows negative values, which mean "ignore". (No bound is INT64_MIN: rule 1.)
     const int64_t limit = input->bound < 0 ? -input->bound : input->bound;

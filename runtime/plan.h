@@ -161,30 +161,44 @@ typedef struct {
     uint64_t workspace;    // bytes a worker
 } PlanKernel;
 
+// One start of a kernel on a GPU. A kernel is up to PLAN_LAUNCHES_MAX of them, one after another on its stream,
+// with the same parameters: an address an operand, a 64-bit number an immediate, and the workspace's address where the
+// kernel has one.
+enum { PLAN_LAUNCHES_MAX = 4 };
+typedef struct {
+    uint32_t kernel;       // index
+    const char *arch;      // for which architecture of the target: "sm_90a"
+    const char *name;      // symbol of the code: the kernel's, then NAME_1, NAME_2, ...
+    int64_t grid[3];       // blocks
+    uint32_t block;        // threads
+    uint64_t shared;       // bytes of dynamic shared memory
+} PlanLaunch;
+
 typedef struct {
     const char *pass, *subject, *text; // subject: a value, operator or buffer name
 } PlanRemark;
 
+enum { PLAN_ONEDNN = 1, PLAN_OPENBLAS, PLAN_CUBLASLT };
 // What a product needs at run time, so that runtime/ need not parse kernels. See ir/kernel.h ProductKernel.
 typedef struct {
     uint32_t kernel;       // index
-    uint32_t library;      // 1 oneDNN, 2 OpenBLAS
+    uint32_t library;      // PLAN_ONEDNN ..
     PlanDType a, b, c;
     int64_t batch[2], m, n, k;
     int64_t a_stride[4], b_stride[4], c_stride[4];
     uint32_t accumulate;
-    int64_t tile_m, tile_n;
+    int64_t tile_m, tile_n; // cuBLASLt: one call computes all, whatever these say
 } PlanProduct;
 
 typedef struct {
     uint32_t version;
     const char *model;
-    const char *target;    // "cpu:x86-64-v3"; the features it needs in `isa`
+    const char *target;    // "cpu:x86-64-v3"; the features it needs in `isa`. "cuda:sm_80,sm_90a": the GPUs it has code for
     const char *isa;       // "avx2,fma,f16c,bmi2"; checked at start
     const char *tool;      // "plimc 0.1.0"
     const char *flags;     // those that changed the plan
     const char *tokenizer; // "bytes" or a file name
-    uint32_t workers;      // most worker threads the workspaces allow
+    uint32_t workers;      // most worker threads the workspaces allow; 1 for a GPU
     uint32_t stream_count;
     uint32_t degraded;     // a solver was killed by the hang guard
     uint32_t space_count;   PlanSpace *space;
@@ -194,6 +208,7 @@ typedef struct {
     uint32_t entry_count;   PlanEntry *entry;
     uint32_t kernel_count;  PlanKernel *kernel;
     uint32_t product_count; PlanProduct *product;
+    uint32_t launch_count;  PlanLaunch *launch; // by architecture, then kernel, then in order; none on the CPU
     uint32_t remark_count;  PlanRemark *remark;
     uint64_t digest;       // of everything else, set by plan_encode
 } Plan;
@@ -216,6 +231,7 @@ PlimStatus plan_parse(const char *text, size_t size, PlanMemory *pm, Plan **out,
 // The verifier: see plan_verify.c for the rules. error names the first rule broken and the instruction.
 PlimStatus plan_verify(const Plan *p, PlimError *error);
 
+bool plan_is_cuda(const Plan *p); // made for a GPU: by its target
 size_t plan_dtype_bytes(PlanDType t);
 const char *plan_dtype_name(PlanDType t);
 const char *plan_buffer_kind_name(PlanBufferKind k);

@@ -19,7 +19,7 @@ static const char *const access_names[] = {"read", "write", "update"};
 static const char *const instr_names[] = {"kernel", "product", "fill", "copy"};
 static const char *const source_names[] = {"data", "knob", "step", "steps", "seed", "caller", "slot"};
 static const char *const state_names[] = {"param", "saved", "transient", "optimizer"};
-static const char *const library_names[] = {"own", "onednn", "openblas"};
+static const char *const library_names[] = {"own", "onednn", "openblas", "cublaslt"};
 
 _Static_assert(sizeof dtype_names / sizeof *dtype_names == PLAN_DTYPE_COUNT, "a name each");
 _Static_assert(sizeof space_names / sizeof *space_names == SPACE_COUNT, "a name each");
@@ -201,6 +201,17 @@ static const Field product_fields[] = {
 };
 STRUCT(product, "product", NULL, PlanProduct, false);
 
+// launch k3 for sm_90a as k3_1 grid [12, 1, 1] block 256
+static const Field launch_fields[] = {
+    REF(PlanLaunch, kernel, "", OMIT_NEVER, KERNEL),
+    PLAIN(NAME, PlanLaunch, arch, "for", OMIT_NEVER),
+    PLAIN(NAME, PlanLaunch, name, "as", OMIT_NEVER),
+    FIXED(PlanLaunch, grid, "grid", 3),
+    PLAIN(U32, PlanLaunch, block, "block", OMIT_NEVER),
+    PLAIN(U64, PlanLaunch, shared, "shared", OMIT_ZERO),
+};
+STRUCT(launch, "launch", NULL, PlanLaunch, false);
+
 // remark PASS on "subject": "text"
 static const Field remark_fields[] = {
     PLAIN(NAME, PlanRemark, pass, "", OMIT_NEVER),
@@ -227,6 +238,7 @@ static const Field whole_fields[] = {
     LIST(LINES, Plan, entry, "", &entry_struct),
     LIST(LINES, Plan, kernel, "", &kernel_struct),
     LIST(LINES, Plan, product, "", &product_struct),
+    LIST(LINES, Plan, launch, "", &launch_struct),
     LIST(LINES, Plan, remark, "", &remark_struct),
 };
 STRUCT(whole, "plan", NULL, Plan, false);

@@ -42,6 +42,12 @@
 // 17  Results and committed states hold the content signed for them when the entry ends.
 // 18  States that are not committed still hold their own content then.
 //
+// GPUs
+// 19  A plan for a GPU has launches of every kernel that no library computes, for every
+// architecture
+//     of its target: by architecture, then kernel, one to four each, of sizes CUDA allows; its
+//     products are cuBLASLt's, and it has one worker. No other plan has launches or such products.
+//
 // A repeated segment is executed twice, which proves all its calls: the contents a call leaves
 // behind, but for the bytes it does not write, depend on nothing but its instructions, so the
 // second call begins as every later one; where it reads by slot, the other slots' bytes are checked
@@ -391,7 +397,7 @@ PlimStatus plan_verify(const Plan *p, PlimError *error) {
     Verifier v = {.plan = p, .error = error, .memory = plan_memory_new()};
     if (!v.memory || !take_tables(&v))
         verify_no_memory(&v);
-    else if (verify_structure(&v) && verify_calls(&v) && verify_buffers(&v))
+    else if (verify_structure(&v) && verify_calls(&v) && verify_launches(&v) && verify_buffers(&v))
         verify_run(&v);
     plan_memory_release(v.memory);
     return v.status;

@@ -219,6 +219,19 @@ static bool check_product(Verifier *v, const Site *s) {
     return true;
 }
 
+// Batch x rows x columns of tiles, edges rounded up; one where a single call computes all. False on
+// overflow.
+static bool product_tiles(const PlanProduct *row, uint64_t *out) {
+    if (row->library == PLAN_CUBLASLT) {
+        *out = 1;
+        return true;
+    }
+    *out = (uint64_t)((row->m - 1) / row->tile_m + 1);
+    return !__builtin_mul_overflow(*out, (uint64_t)((row->n - 1) / row->tile_n + 1), out) &&
+           !__builtin_mul_overflow(*out, (uint64_t)row->batch[0], out) &&
+           !__builtin_mul_overflow(*out, (uint64_t)row->batch[1], out);
+}
+
 // Rule 7 for the rows: one a kernel, as many tiles as the kernel.
 static bool check_rows(Verifier *v) {
     const Plan *p = v->plan;
@@ -226,7 +239,7 @@ static bool check_rows(Verifier *v) {
         const PlanProduct *row = &p->product[i];
         if (row->kernel >= p->kernel_count || (uint32_t)row->a >= PLAN_DTYPE_COUNT ||
             (uint32_t)row->b >= PLAN_DTYPE_COUNT || (uint32_t)row->c >= PLAN_DTYPE_COUNT ||
-            row->library < 1 || row->library > 2 || row->accumulate > 1)
+            row->library < PLAN_ONEDNN || row->library > PLAN_CUBLASLT || row->accumulate > 1)
             return verify_refuse(v, 1, "product %u has a field out of range", i);
         if (v->product_of[row->kernel] != UINT32_MAX)
             return verify_refuse(v, 7, "kernel %u has two product rows", row->kernel);
@@ -234,12 +247,8 @@ static bool check_rows(Verifier *v) {
         if (row->tile_m < 1 || row->tile_n < 1 || row->m < 1 || row->n < 1 || row->k < 1 ||
             row->batch[0] < 1 || row->batch[1] < 1)
             return verify_refuse(v, 7, "product %u has a size below 1", i);
-        // batch x rows x columns of tiles, edges rounded up.
-        uint64_t tiles = (uint64_t)((row->m - 1) / row->tile_m + 1);
-        if (__builtin_mul_overflow(tiles, (uint64_t)((row->n - 1) / row->tile_n + 1), &tiles) ||
-            __builtin_mul_overflow(tiles, (uint64_t)row->batch[0], &tiles) ||
-            __builtin_mul_overflow(tiles, (uint64_t)row->batch[1], &tiles) ||
-            tiles != p->kernel[row->kernel].tiles)
+        uint64_t tiles;
+        if (!product_tiles(row, &tiles) || tiles != p->kernel[row->kernel].tiles)
             return verify_refuse(v, 7, "product %u has not the tiles of kernel %u", i, row->kernel);
     }
     return true;

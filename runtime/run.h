@@ -8,6 +8,14 @@
 typedef void PlimKernelFn(void *const *operand, const int64_t *imm, int64_t begin, int64_t end,
                           void *workspace);
 
+// Code generated for one architecture of GPUs, "sm_90a"; several may be for the same. A table of
+// them ends with an arch of NULL.
+typedef struct {
+    const char *arch;
+    const uint8_t *bytes;
+    uint64_t size;
+} PlimCubin;
+
 typedef struct PlimRun PlimRun;
 
 typedef struct {

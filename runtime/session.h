@@ -17,7 +17,8 @@ typedef struct {
 typedef struct {
     const uint8_t *plan;
     size_t plan_size;
-    PlimKernelFn *const *kernel;
+    PlimKernelFn *const *kernel; // by plan kernel; NULL for those that have no code for the CPU
+    const PlimCubin *cubin;      // several an architecture, each with some of the plan's launches
 } PlimImage;
 
 // Decodes the plan and checks that this machine can run it. Allocates no arena yet: enough for

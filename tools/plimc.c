@@ -5,6 +5,8 @@
 // whole or not at all. Exit status: 0 done; 1 the input or the machine is at fault and a sentence
 // said so; 2 usage; 70 our bug.
 #include "codegen/codegen.h"
+#include "codegen/cuda.h"
+#include "codegen/cuda_emit.h"
 #include "frontend/frontend.h"
 #include "passes/pipeline.h"
 #include "runtime/plan_report.h"
@@ -20,7 +22,14 @@
 #include <unistd.h>
 
 // Error codes, without their P0.
-enum { P_TARGET = 852, P_PASS = 891, P_PLAN_TEXT = 901, P_PLAN_UNSAFE = 902, P_RUNTIME = 952 };
+enum {
+    P_TARGET = 852,
+    P_EMIT = 864,
+    P_PASS = 891,
+    P_PLAN_TEXT = 901,
+    P_PLAN_UNSAFE = 902,
+    P_RUNTIME = 952
+};
 enum { EXIT_INPUT = 1, INPUT_MAX = 64 << 20, PATH_ROOM = 4096 };
 
 // One compilation under way.
@@ -28,7 +37,7 @@ typedef struct {
     const PlimcRequest *request; // as the command line has it
     PassOptions options;         // the request's, with the target resolved
     PassCtx cx;
-    CpuTarget cpu;
+    CpuTarget cpu; // of a CPU target; a GPU's is options.gpu
     FrontendFiles files;
     PublishedConfig published;     // of --config FILE.json
     Module *module;                // NULL for .plan input
@@ -207,32 +216,42 @@ static bool link_program(Compilation *c, const char *object, size_t size) {
     return codegen_link(a, c->cx.diag, object, size, library, out ? out : base);
 }
 
+// The plan's kernels as --emit wants them: text, or an object.
+static bool emit(Compilation *c, char **bytes, size_t *size) {
+    static const EmitKind kind[] = {
+        [OUT_LLVM] = EMIT_LLVM,      [OUT_ASM] = EMIT_ASM,          [OUT_CUDA] = EMIT_CUDA,
+        [OUT_PTX] = EMIT_PTX,        [OUT_CUBIN] = EMIT_CUBIN,      [OUT_OBJECT] = EMIT_OBJECT,
+        [OUT_LIBRARY] = EMIT_OBJECT, [OUT_EXECUTABLE] = EMIT_OBJECT};
+    // Kernels are compiled in parallel, in at most 8 threads.
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    const int threads = processors > 8 ? 8 : (int)processors;
+    const EmitKind wanted = kind[c->request->emit];
+    if (plan_is_cuda(c->cx.plan))
+        return cuda_emit(c->cx.arena, c->cx.diag, c->cx.plan, wanted, threads, bytes, size);
+    return codegen_emit(c->cx.arena, c->cx.diag, c->cx.plan, &c->cpu, wanted, threads, bytes, size);
+}
+
+// The file that --emit writes where -o names none: NULL is standard output.
+static const char *default_output(const Compilation *c) {
+    const char *base = base_name(c->cx.arena, c->request->file);
+    if (c->request->emit == OUT_OBJECT)
+        return arena_format(c->cx.arena, "%s.o", base);
+    if (c->request->emit == OUT_CUBIN)
+        return arena_format(c->cx.arena, "%s.cubin", base);
+    return NULL;
+}
+
 // Machine code for the plan's kernels, and what --emit makes of it.
 static bool generate(Compilation *c) {
-    static const EmitKind kind[] = {[OUT_LLVM] = EMIT_LLVM,
-                                    [OUT_ASM] = EMIT_ASM,
-                                    [OUT_OBJECT] = EMIT_OBJECT,
-                                    [OUT_LIBRARY] = EMIT_OBJECT,
-                                    [OUT_EXECUTABLE] = EMIT_OBJECT};
     const PlimcRequest *r = c->request;
     char *bytes = NULL;
     size_t size = 0;
     enter_phase(c, "codegen");
-    // Kernels are compiled in parallel, in at most 8 threads.
-    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    if (!codegen_emit(c->cx.arena, c->cx.diag, c->cx.plan, &c->cpu, kind[r->emit],
-                      processors > 8 ? 8 : (int)processors, &bytes, &size))
+    if (!emit(c, &bytes, &size))
         return false;
-    bool good;
-    if (r->emit >= OUT_LIBRARY)
-        good = link_program(c, bytes, size);
-    else if (r->emit == OUT_OBJECT)
-        good = tool_write(
-            "plimc",
-            r->out ? r->out : arena_format(c->cx.arena, "%s.o", base_name(c->cx.arena, r->file)),
-            bytes, size);
-    else
-        good = tool_write("plimc", r->out, bytes, size);
+    const bool good = r->emit >= OUT_LIBRARY
+                          ? link_program(c, bytes, size)
+                          : tool_write("plimc", r->out ? r->out : default_output(c), bytes, size);
     free(bytes);
     return good;
 }
@@ -273,6 +292,10 @@ static void print_done(const Compilation *c) {
 // plimc was built.
 static bool choose_target(Compilation *c) {
     const char *name = c->request->options.target ? c->request->options.target : "cpu";
+    if (cuda_is_target(name)) {
+        c->options.target = name;
+        return cuda_target(c->cx.arena, c->cx.diag, name, &c->options.gpu);
+    }
     if (!cpu_target(c->cx.arena, c->cx.diag, name, &c->cpu))
         return false;
     const bool native = strcmp(name, "cpu:native") == 0;
@@ -288,12 +311,20 @@ static bool choose_target(Compilation *c) {
     return true;
 }
 
+static bool other_target(const Compilation *c, const char *name) {
+    return diag_error(c->cx.diag, (Loc){.file = c->request->file}, P_TARGET,
+                      "the plan was made for %s, which is not %s", c->cx.plan->target, name);
+}
+
 // A plan's code may use what the plan says it needs, which the program checks at start: any other
 // target would compile to instructions that nobody checks for.
 static bool choose_plan_target(Compilation *c) {
     const Plan *p = c->cx.plan;
     CpuTarget asked;
     const char *name = c->request->options.target;
+    // A GPU's plan has launches for its architectures and no others.
+    if (plan_is_cuda(p) || (name && cuda_is_target(name)))
+        return !name || strcmp(name, p->target) == 0 || other_target(c, name);
     if (!cpu_target_of_plan(c->cx.arena, c->cx.diag, p, &c->cpu))
         return false;
     if (!name || strcmp(name, p->target) == 0)
@@ -301,9 +332,30 @@ static bool choose_plan_target(Compilation *c) {
     if (!cpu_target(c->cx.arena, c->cx.diag, name, &asked))
         return false;
     // Another name with the same instructions is fine.
-    return strcmp(asked.isa, p->isa) == 0 ||
-           diag_error(c->cx.diag, (Loc){.file = c->request->file}, P_TARGET,
-                      "the plan was made for %s, which is not %s", p->target, name);
+    return strcmp(asked.isa, p->isa) == 0 || other_target(c, name);
+}
+
+// Before anything is computed: LLVM's texts are a CPU's, the others a GPU's.
+static bool check_emit(Compilation *c) {
+    const char *target = c->cx.plan ? c->cx.plan->target : c->options.target;
+    const PlimcEmit wanted = c->request->emit;
+    const bool gpu = cuda_is_target(target);
+    const bool cpu_only = wanted == OUT_LLVM || wanted == OUT_ASM;
+    const bool gpu_only = wanted == OUT_CUDA || wanted == OUT_PTX || wanted == OUT_CUBIN;
+    if (gpu && wanted == OUT_LIBRARY) {
+        diag_error(c->cx.diag, (Loc){0}, P_EMIT,
+                   "a library works in its caller's memory, which a GPU does not");
+        diag_help(c->cx.diag, "for target %s make a program", target);
+        return false;
+    }
+    if (gpu ? !cpu_only : !gpu_only)
+        return true;
+    diag_error(c->cx.diag, (Loc){0}, P_EMIT, "--emit %s makes no sense for target %s",
+               plimc_emit_name(wanted), target);
+    diag_help(c->cx.diag,
+              gpu ? "a GPU's kernels are cuda, ptx or cubin"
+                  : "a CPU's kernels are llvm or asm; for a GPU's say --target cuda:...");
+    return false;
 }
 
 // Everything after the input's text is at hand.
@@ -317,6 +369,8 @@ static bool compile(Compilation *c, const char *text, size_t bytes) {
     } else if (!choose_target(c) || !read_module(c, text, bytes)) {
         return false;
     }
+    if (!check_emit(c))
+        return false;
     // From here on in the order of the pipeline, with a way out after each station.
     if (r->check)
         return true;

@@ -14,7 +14,8 @@ enum { EXIT_USAGE = 2, EFFORT_MAX = 1000 };
 // also decide what is_recorded keeps.
 static const Flag flag_table[] = {
     {"-o", "OUT", "Output", "where to; - is standard output (default: the model's base name)"},
-    {"--emit", "KIND", "Output", "graph, plan, llvm, asm, obj, lib or exe (default)"},
+    {"--emit", "KIND", "Output",
+     "graph, plan, llvm, asm, cuda, ptx, cubin, obj, lib or exe (default)"},
     {"--check", NULL, "Output", "stop after checking the input"},
     {"--dump-after", "PASS", "Output", "print what a pass made, and stop there"},
     {"--remarks", NULL, "Output", "tell what the passes chose, and why"},
@@ -28,7 +29,8 @@ static const Flag flag_table[] = {
     {"--model", "NAME", "Model", "which model, where the file has several"},
     {"--entry", "NAME,...", "Model", "only these entries"},
     {"-I", "DIR", "Model", "where `use` looks"},
-    {"--target", "cpu[:NAME]", "Target", "cpu (x86-64-v3), cpu:x86-64-v4, cpu:native, ..."},
+    {"--target", "NAME", "Target",
+     "cpu (x86-64-v3), cpu:x86-64-v4, cpu:native, ..., cuda:sm_90a, ..."},
     {"--precision", "f32|bf16", "Target", "compute in this type, whatever the text says"},
     {"--budget", "SIZE", "Target",
      "bytes of memory, such as 2GiB: an error where the plan needs more"},
@@ -61,11 +63,18 @@ static int wrong(const char *what, const char *value) {
     return EXIT_USAGE;
 }
 
-// Names in the order of PlimcEmit.
+// In the order of PlimcEmit.
+static const char *const emit_name[] = {"graph", "plan",  "llvm", "asm", "cuda",
+                                        "ptx",   "cubin", "obj",  "lib", "exe"};
+enum { EMIT_COUNT = sizeof emit_name / sizeof emit_name[0] };
+
+const char *plimc_emit_name(PlimcEmit emit) {
+    return emit_name[emit];
+}
+
 static bool read_emit(const char *value, PlimcEmit *out) {
-    static const char *const name[] = {"graph", "plan", "llvm", "asm", "obj", "lib", "exe"};
-    for (int i = 0; i < 7; i++)
-        if (strcmp(name[i], value) == 0) {
+    for (int i = 0; i < EMIT_COUNT; i++)
+        if (strcmp(emit_name[i], value) == 0) {
             *out = (PlimcEmit)i;
             return true;
         }

@@ -7,7 +7,9 @@
 
 enum { PLIMC_LIST_MAX = 64 };
 
-typedef enum { OUT_GRAPH, OUT_PLAN, OUT_LLVM, OUT_ASM, OUT_OBJECT, OUT_LIBRARY, OUT_EXECUTABLE } PlimcEmit;
+typedef enum { OUT_GRAPH, OUT_PLAN, OUT_LLVM, OUT_ASM, OUT_CUDA, OUT_PTX, OUT_CUBIN, OUT_OBJECT, OUT_LIBRARY,
+               OUT_EXECUTABLE } PlimcEmit;
+const char *plimc_emit_name(PlimcEmit emit); // "cuda", as --emit takes it
 
 typedef struct {
     const char *file; // input; "-" for standard input

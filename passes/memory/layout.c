@@ -11,7 +11,6 @@
 #include "ir/check.h"
 #include "passes/memory/pack.h"
 #include "passes/memory/programs.h"
-#include "passes/storage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,12 @@ typedef struct {
     uint32_t peak;         // a position where the load is reached
 } EntryLayout;
 
+// Rounded up to the alignment, so that what lies above it is aligned too.
+static uint64_t padded(const PlanBuffer *b) {
+    const uint64_t unit = b->alignment ? b->alignment : 1; // the verifier refuses 0 later
+    return (b->bytes + unit - 1) / unit * unit;
+}
+
 // In the module's order, so that a state has the same address in plans that differ only above.
 static uint64_t place_persistent(Plan *p, uint32_t space) {
     uint64_t at = 0;
@@ -35,7 +40,7 @@ static uint64_t place_persistent(Plan *p, uint32_t space) {
             continue;
         // Empty buffers take no room and lie at 0.
         b->offset = b->bytes ? at : 0;
-        at += storage_padded(b->bytes);
+        at += padded(b);
     }
     return at;
 }
@@ -105,9 +110,7 @@ static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, uint64_t base) {
     const char *name = p->entry[e->entry].name;
     for (int i = 0; i < e->count; i++) {
         const PlanBuffer *b = &p->buffer[e->buffer[i]];
-        // Padded to the alignment, so that every offset is aligned.
-        e->item[i] =
-            (PackItem){.size = storage_padded(b->bytes), .first = b->first, .last = b->last};
+        e->item[i] = (PackItem){.size = padded(b), .first = b->first, .last = b->last};
     }
     const bool naive = cx->options->arrange && strcmp(cx->options->arrange, "naive") == 0;
     const PackOptions options = {.work =

@@ -11,9 +11,9 @@
 // entry are one more task.
 //
 // The load of an order is that of its storage plan, but for three things: copies that only one task
-// uses are counted for all of the task; a commit whose state is read late in program order is counted
-// as a copy though another order may spare it; and a value that is a part of two concats is computed
-// into the last of them in program order. Cost: linear.
+// uses are counted for all of the task; a commit whose state is read late in program order is
+// counted as a copy though another order may spare it; and a value that is a part of two concats is
+// computed into the last of them in program order. Cost: linear.
 #include "passes/memory/order_problem.h"
 
 #include "ir/op_lower.h"
@@ -171,10 +171,10 @@ static int64_t workspace_of(const ProblemWork *w, const StoragePlan *sp, const S
     case LOWER_SCATTER:
     case LOWER_PART:
     case LOWER_EXPANDED:
-        break; // scalar programs need none
+        break; // scalar programs need none on a CPU, and little on a GPU
     }
-    const int workers = w->options->workers > 0 ? w->options->workers : WORKERS;
-    const size_t bytes = call.kernel ? kernel_workspace(call.kernel) * (size_t)workers : 0;
+    const size_t bytes =
+        call.kernel ? lower_workspace(w->options, call.kernel) * lower_workers(w->options) : 0;
     arena_release(scratch);
     return (int64_t)storage_padded(bytes);
 }

@@ -1,0 +1,186 @@
+// Every kernel of some plans and kernel texts through the CUDA printer and NVRTC, equal ones once:
+//   compile_kernels --target cuda:sm_80,... [--threads N] [--again N] FILE...
+// FILE is a plan's text, or kernels' texts where it ends in .kernel. Prints a line for each
+// function that spills registers, and counts. Exit status 1 where a kernel does not compile, where
+// one spills that must not (scalar kernels, products, and attention with head dims up to 128), or
+// where compiling --again on so many threads gives other bytes. Needs a cache folder of its own:
+// what is found there has no log to look for spills in.
+#include "codegen/cuda_programs.h"
+#include "codegen/plan_kernels.h"
+#include "tools/tool_io.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { INPUT_MAX = 64 << 20, DIM_WITHOUT_SPILLS = 128, KERNELS_MAX = 8192 };
+
+typedef struct {
+    Arena *a;
+    Diag *d;
+    PlanMemory *plans;
+    Kernel *kernel[KERNELS_MAX];
+    int count, seen;
+} Kernels;
+
+// Products of libraries have no code; equal kernels are compiled once, whoever has them.
+static void add_kernel(Kernels *ks, Kernel *k) {
+    ks->seen++;
+    for (int i = 0; i < ks->count; i++)
+        if (kernel_equal(ks->kernel[i], k))
+            return;
+    if (ks->count == KERNELS_MAX) {
+        fprintf(stderr, "compile_kernels: more than %d kernels\n", KERNELS_MAX);
+        exit(1);
+    }
+    k->name = arena_format(ks->a, "k%d", ks->count);
+    ks->kernel[ks->count++] = k;
+}
+
+static bool read_plan(Kernels *ks, const char *file, const char *text, size_t bytes) {
+    Plan *p;
+    PlimError error;
+    if (plan_parse(text, bytes, ks->plans, &p, &error) != PLIM_OK ||
+        plan_verify(p, &error) != PLIM_OK) {
+        fprintf(stderr, "%s: %s\n", file, error.text);
+        return false;
+    }
+    Kernel **kernel = plan_kernels(ks->a, ks->d, p);
+    for (uint32_t i = 0; kernel && i < p->kernel_count; i++)
+        add_kernel(ks, kernel[i]);
+    return kernel != NULL;
+}
+
+static bool read_kernels(Kernels *ks, const char *file, const char *text, size_t bytes) {
+    size_t at = 0;
+    for (Kernel *k; (k = kernel_parse(ks->a, ks->d, file, text, bytes, &at)) != NULL;)
+        add_kernel(ks, k);
+    return diag_error_count(ks->d) == 0;
+}
+
+static bool read_file(Kernels *ks, const char *file) {
+    size_t bytes;
+    char *text = tool_read("compile_kernels", file, INPUT_MAX, &bytes);
+    if (!text)
+        return false;
+    const size_t length = strlen(file);
+    const bool kernels = length > 7 && strcmp(file + length - 7, ".kernel") == 0;
+    const bool good = (kernels ? read_kernels : read_plan)(ks, file, text, bytes);
+    free(text);
+    return good;
+}
+
+// Whether the kernel may spill: attention whose tiles don't fit the registers.
+static bool may_spill(const Kernel *k) {
+    const AttentionKernel *t = &k->attention;
+    return (k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD) &&
+           (t->dim_qk > DIM_WITHOUT_SPILLS || t->dim_v > DIM_WITHOUT_SPILLS);
+}
+
+static const char *kind_name(const Kernel *k) {
+    static const char *const name[] = {"scalar", "product", "convolution", "attention",
+                                       "attention_grad"};
+    return name[k->kind];
+}
+
+// The log's "Function properties for k3_1" is followed by "N bytes stack frame, N bytes spill
+// stores, N bytes spill loads". Returns how many functions spill that must not; *functions: of all.
+static int count_spills(const Kernels *ks, const CudaProgram *program, const char *arch,
+                        int *functions) {
+    int bad = 0;
+    const char *at = program->nvrtc.log;
+    while ((at = strstr(at, "Function properties for k")) != NULL) {
+        int kernel, launch = 0, stack, stores, loads;
+        if (sscanf(at, "Function properties for k%d_%d", &kernel, &launch) < 1 ||
+            kernel >= ks->count)
+            break;
+        const char *line = strchr(at, '\n');
+        if (!line || sscanf(line, " %d bytes stack frame, %d bytes spill stores, %d", &stack,
+                            &stores, &loads) != 3)
+            break;
+        (*functions)++;
+        at = line;
+        if (stores + loads == 0)
+            continue;
+        const Kernel *k = ks->kernel[kernel];
+        const bool allowed = may_spill(k);
+        printf("%s %s: %s (head dim %d, launch %d): %d bytes stored, %d loaded\n",
+               allowed ? "spills" : "SPILLS", arch, kind_name(k), (int)k->attention.dim_qk, launch,
+               stores, loads);
+        if (!allowed)
+            kernel_print(k, stdout);
+        bad += !allowed;
+    }
+    return bad;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Compiles all once more, on another number of threads, and compares cubins.
+static bool compile_again(Kernels *ks, const GpuArchs *archs, int threads,
+                          const CudaPrograms *first) {
+    CudaPrograms again;
+    if (!cuda_programs_print(ks->a, ks->d, ks->kernel, ks->count, archs, PROGRAMS_SPLIT, &again) ||
+        !cuda_programs_compile(ks->a, ks->d, NULL, NVRTC_CUBIN, threads, &again))
+        return false;
+    bool same = again.count == first->count;
+    for (int i = 0; i < again.count && same; i++) {
+        const NvrtcProgram *x = &first->program[i].nvrtc, *y = &again.program[i].nvrtc;
+        same = x->size == y->size && memcmp(x->bytes, y->bytes, x->size) == 0;
+    }
+    printf("again on %d threads: %s\n", threads, same ? "the same bytes" : "OTHER BYTES");
+    return same;
+}
+
+// again: threads of a second time, 0 for none.
+static bool compile(Kernels *ks, const GpuArchs *archs, int threads, int again) {
+    CudaPrograms programs;
+    const double start = now();
+    if (!cuda_programs_print(ks->a, ks->d, ks->kernel, ks->count, archs, PROGRAMS_SPLIT, &programs))
+        return false;
+    const double printed = now();
+    if (!cuda_programs_compile(ks->a, ks->d, NULL, NVRTC_CUBIN, threads, &programs))
+        return false;
+    int bad = 0, functions = 0;
+    size_t bytes = 0;
+    for (int i = 0; i < programs.count; i++) {
+        const NvrtcProgram *p = &programs.program[i].nvrtc;
+        bytes += p->size;
+        bad += count_spills(ks, &programs.program[i], gpu_arch_name(ks->a, p->arch), &functions);
+    }
+    printf("%d kernels, %d of them different, %d architectures: %d functions in %d programs, %zu "
+           "bytes; printed in %.1f s, compiled in %.1f s; %d spill that must not\n",
+           ks->seen, ks->count, archs->count, functions, programs.count, bytes, printed - start,
+           now() - printed, bad);
+    // A log that tells nothing would pass for one without spills.
+    return bad == 0 && functions > 0 && (again == 0 || compile_again(ks, archs, again, &programs));
+}
+
+int main(int argc, char **argv) {
+    Arena *a = arena_create();
+    Kernels *ks = arena_new(a, Kernels);
+    *ks = (Kernels){.a = a, .d = diag_create(a), .plans = plan_memory_new()};
+    GpuArchs archs = {0};
+    int threads = 1, again = 0;
+    bool good = ks->plans != NULL;
+    for (int i = 1; i < argc && good; i++) {
+        if (strcmp(argv[i], "--target") == 0 && i + 1 < argc)
+            good = cuda_target(a, ks->d, argv[++i], &archs);
+        else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
+            threads = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--again") == 0 && i + 1 < argc)
+            again = atoi(argv[++i]);
+        else
+            good = read_file(ks, argv[i]);
+    }
+    good = good && compile(ks, &archs, threads, again);
+    diag_print(ks->d, stderr, false);
+    plan_memory_release(ks->plans);
+    arena_release(a);
+    return good ? 0 : 1;
+}

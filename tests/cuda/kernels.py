@@ -1,0 +1,75 @@
+"""Every kernel of every shipped model compiles for a GPU of each generation, and does not spill registers.
+
+Models are planned at tiny sizes, and GPT-2 and Llama at published ones; attention is also compiled on its own with
+the head dims of published models. No GPU is needed; NVRTC is, and nothing is skipped without it.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+import e2e  # noqa: E402
+
+TARGET = "cuda:sm_80,sm_90a,sm_100"
+# Compiling is as slow in sanitized builds as elsewhere, but everything around it is not.
+SANITIZED = e2e.SCALE > 1
+PUBLISHED = [("gpt2", ("--config", "124m")), ("llama", ("--config", "1b"))]
+HEAD_DIMS = (64, 96, 128, 192, 256)
+
+
+def attention(grad, dim, heads, groups, causal, window, queries=256, keys=256, batch=2):
+    """The text of a kernel as the planner makes it: heads side by side in [batch, position, head, dim]."""
+
+    def strides(count, positions):
+        return f"[{count * dim * positions}, {dim}, {count * dim}]"
+
+    q, k = strides(heads, queries), strides(groups, keys)
+    lines = [f"kernel a {'attention_grad' if grad else 'attention'} {{", "  dtype bf16",
+             f"  batch {batch} heads {heads} groups {groups} queries {queries} keys {keys} dim_qk {dim} dim_v {dim}",
+             f"  window {window} causal {int(causal)} scale 0.125", f"  q {q} k {k} v {k} out {q}"]
+    if grad:
+        lines.append(f"  dout {q} dq {q} dk {k} dv {k}")
+    return "\n".join(lines + ["}"]) + "\n"
+
+
+class Kernels(e2e.TestCase):
+    def plan(self, model, *flags):
+        out = self.folder / f"{model}-{len(list(self.folder.iterdir()))}.plan"
+        self.good(e2e.PLIMC, e2e.SOURCE / "models" / f"{model}.plim", *flags, "--target", TARGET, "--emit", "plan",
+                  "--quiet", "-o", out)
+        return out
+
+    def compile_all(self, files, *flags):
+        # No cache: /dev/null holds no folder.
+        done = e2e.run(e2e.BUILD / "tests" / "cuda" / "compile_kernels", "--target", TARGET, "--threads",
+                       os.cpu_count() or 1, *flags, *files, timeout=600,
+                       env={**os.environ, "XDG_CACHE_HOME": "/dev/null"})
+        print(done.stdout)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_models(self):
+        models = sorted(path.stem for path in (e2e.SOURCE / "models").glob("*.plim"))
+        self.assertGreater(len(models), 10)
+        if SANITIZED:
+            models = ["gpt2", "resnet50"]
+        files = [self.plan(model, "--config", "tiny") for model in models]
+        files += [self.plan(model, *flags) for model, flags in PUBLISHED if not SANITIZED]
+        self.compile_all(files)
+
+    def test_attention(self):
+        texts = []
+        for dim in HEAD_DIMS[:1] if SANITIZED else HEAD_DIMS:
+            for grad in (False, True):
+                texts.append(attention(grad, dim, 8, 8, causal=True, window=0))
+                if dim == 128:
+                    texts.append(attention(grad, dim, 8, 2, causal=True, window=100))
+                    texts.append(attention(grad, dim, 8, 8, causal=False, window=0))
+        path = self.folder / "attention.kernel"
+        path.write_text("".join(texts))
+        self.compile_all([path])
+
+    def test_same_bytes(self):
+        self.compile_all([self.plan("mlp", "--config", "tiny")], "--again", 1)
+
+
+if __name__ == "__main__":
+    e2e.unittest.main()
