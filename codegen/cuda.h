@@ -26,6 +26,7 @@ const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch);
 typedef enum {
     CUDA_MMA = 1,    // mma.sync, ldmatrix, cp.async: sm_80
     CUDA_HOPPER = 2, // wgmma, bulk and tensor copies, mbarriers: sm_90a
+    CUDA_ATTENTION = 4, // the templates of attention, with CUDA_MMA; exp2 and log2
 } CudaPart;
 typedef unsigned CudaParts;
 CudaParts cuda_parts(const Kernel *k, GpuArch arch);

@@ -1,16 +1,131 @@
-// Geometry of attention on a GPU: a block a tile of queries, or of keys, of one head.
-#include "ir/launch.h"
+// Geometry of attention on a GPU: a block owns tiles of queries, or of keys, of one head and walks
+// over the other operand.
+//
+// Tiles are as large as registers allow without spilling (255 a thread; looked up with ptxas -v): a
+// warp's accumulators are 16 fragments x width floats, its scores 16 fragments x tile. Forward, two
+// fragments a warp halve what is read of shared memory for each multiplication, up to width 128.
+// Gradients of keys and values share a launch up to width 128. What does not fit a smaller GPU's
+// shared memory takes smaller tiles.
+#include "ir/launch_attention.h"
 
 #include "ir/check.h"
 
-enum { TILE = 64, THREADS = 128 };
+enum { WIDTH_MAX = 256, PLAIN_THREADS = 128, PLAIN_DEPTH = 32 };
+
+static int64_t ceil_divide(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static int64_t width_of(int64_t dim) {
+    return ceil_divide(dim, 16) * 16;
+}
+
+bool attention_uses_tensors(const AttentionKernel *t, GpuArch arch) {
+    return arch.sm >= 80 && t->dtype == DT_BF16 && t->dim_qk <= WIDTH_MAX && t->dim_v <= WIDTH_MAX;
+}
+
+// Bytes of shared memory: the rows a block owns, then its stages.
+static int64_t tensor_shared(const AttentionKernel *t, const AttentionLaunch *l) {
+    const int64_t qk = width_of(t->dim_qk), v = width_of(t->dim_v);
+    const int64_t rows = (int64_t)l->warps * 16 * l->fragments, both = 2 * (qk + v);
+    if (l->part == ATTENTION_FORWARD)
+        return rows * 2 * (qk > v ? qk : v) + l->stages * l->tile * both;
+    // Where keys stay, the log-sum-exp and delta of a tile of queries come with it.
+    const int64_t values = l->part == ATTENTION_DQ ? 0 : 8;
+    return rows * both + l->stages * l->tile * (both + values);
+}
+
+// The tiles for an ample shared memory.
+static AttentionLaunch tensor_tiles(const AttentionKernel *t, AttentionPart part) {
+    const int64_t qk = width_of(t->dim_qk), v = width_of(t->dim_v), width = qk > v ? qk : v;
+    AttentionLaunch l = {.part = part, .tensor = true, .warps = 8, .fragments = 1, .tile = 32};
+    l.stages = 2;
+    l.resident = 1;
+    if (part == ATTENTION_FORWARD && width <= 128) {
+        l.warps = 4;
+        l.fragments = 2;
+        l.resident = 2;
+        l.tile = width <= 64 ? 64 : 32;
+    } else if (part == ATTENTION_FORWARD) {
+        l.tile = width <= 192 ? 64 : 32;
+    } else {
+        l.warps = width <= 192 ? 8 : 4;
+        l.tile = width <= 96 || (width <= 128 && part == ATTENTION_DQ) ? 64 : 32;
+    }
+    return l;
+}
+
+static void tensor_launch(const AttentionKernel *t, GpuArch arch, AttentionLaunch *l) {
+    while ((l->shared = tensor_shared(t, l)) > gpu_shared_max(arch)) {
+        CHECK(l->tile > 16 || l->warps > 1);
+        if (l->tile > 32 || l->warps == 4)
+            l->tile /= 2;
+        else
+            l->warps /= 2;
+    }
+    l->threads = l->warps * GPU_WARP;
+}
+
+// Heads, and rows of a head, whose results a launch makes.
+static void owned_by(const AttentionKernel *t, AttentionPart part, int64_t *heads, int64_t *rows) {
+    const bool keys = part == ATTENTION_DK || part == ATTENTION_DV || part == ATTENTION_DKV;
+    *heads = t->batch * (keys ? t->groups : t->heads);
+    *rows = keys ? t->keys : t->queries;
+}
+
+static void add_part(const AttentionKernel *t, GpuArch arch, AttentionPart part,
+                     AttentionLaunches *out) {
+    AttentionLaunch l = {.part = part, .threads = PLAIN_THREADS};
+    int64_t heads, rows;
+    owned_by(t, part, &heads, &rows);
+    if (part == ATTENTION_DELTA) {
+        l.blocks = ceil_divide(heads * rows, ATTENTION_DELTA_ROWS);
+    } else if (attention_uses_tensors(t, arch)) {
+        l = tensor_tiles(t, part);
+        tensor_launch(t, arch, &l);
+        l.blocks = heads * ceil_divide(rows, (int64_t)l.warps * 16 * l.fragments);
+    } else {
+        // Scores that threads exchange, and one operand of all columns (larger than two by depth).
+        const int64_t floats = ATTENTION_PLAIN_ROWS * (PLAIN_DEPTH + 1) +
+                               ATTENTION_PLAIN_ROWS * ATTENTION_PLAIN_COLUMNS;
+        const bool values = part == ATTENTION_FORWARD || part == ATTENTION_DV;
+        l.shared = floats * (int64_t)sizeof(float);
+        l.blocks = heads * ceil_divide(rows, ATTENTION_PLAIN_ROWS) *
+                   ceil_divide(values ? t->dim_v : t->dim_qk, ATTENTION_PLAIN_COLUMNS);
+    }
+    out->launch[out->count++] = l;
+}
+
+void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out) {
+    const AttentionKernel *t = &k->attention;
+    *out = (AttentionLaunches){0};
+    if (k->kind == KERNEL_ATTENTION) {
+        add_part(t, arch, ATTENTION_FORWARD, out);
+        return;
+    }
+    out->workspace = (size_t)(t->batch * t->heads * t->queries) * sizeof(float);
+    add_part(t, arch, ATTENTION_DELTA, out);
+    add_part(t, arch, ATTENTION_DQ, out);
+    const bool together = t->dim_qk <= 128 && t->dim_v <= 128 && attention_uses_tensors(t, arch);
+    if (together) {
+        add_part(t, arch, ATTENTION_DKV, out);
+        return;
+    }
+    add_part(t, arch, ATTENTION_DK, out);
+    add_part(t, arch, ATTENTION_DV, out);
+}
 
 void kernel_launches_attention(const Kernel *k, GpuArch arch, KernelLaunches *out) {
-    (void)arch;
-    const AttentionKernel *t = &k->attention;
-    const int64_t tiles = (t->queries + TILE - 1) / TILE;
-    CHECK(out->count == 0);
-    out->count = 1;
-    out->launch[0] =
-        (KernelLaunch){.suffix = "", .grid = {t->batch * t->heads * tiles, 1, 1}, .block = THREADS};
+    static const char *const suffix[KERNEL_LAUNCHES_MAX] = {"", "_1", "_2", "_3"};
+    AttentionLaunches all;
+    attention_launches(k, arch, &all);
+    out->count = all.count;
+    out->workspace = all.workspace;
+    for (int i = 0; i < all.count; i++) {
+        const AttentionLaunch *l = &all.launch[i];
+        out->launch[i] = (KernelLaunch){.suffix = suffix[i],
+                                        .grid = {l->blocks, 1, 1},
+                                        .block = l->threads,
+                                        .shared = l->shared};
+    }
 }

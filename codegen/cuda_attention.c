@@ -1,0 +1,159 @@
+// Prints attention kernels as CUDA C: the shape as constants of a struct, and for each launch a
+// function that calls the template for it with the tiles of ir/launch_attention.h.
+//
+// Counts of positions are C ints there; strides are long long. Rows are read and written 16 bytes
+// at a time where the head dim and all strides are whole vectors of 8 bf16 (base addresses are
+// multiples of 16); else element by element, which is slow but right.
+#include "codegen/cuda_attention.h"
+
+#include "codegen/cuda_attention_text.h"
+#include "ir/kernel_size.h"
+#include "ir/launch_attention.h"
+
+#include <math.h>
+
+enum { P_NOT_COMPILED = 855, POSITIONS_MAX = 1 << 30, VECTOR = 8 };
+// Operands, as in ir/kernel.h.
+static const char *const operand_name[] = {"q", "k", "v", "out", "lse", "dout", "dq", "dk", "dv"};
+enum { LSE = 4, OPERANDS = 9 };
+
+static int64_t round_up(int64_t x, int64_t to) {
+    return (x + to - 1) / to * to;
+}
+
+static bool is_wide(const AttentionOperand *o) {
+    bool wide = o->width % VECTOR == 0;
+    for (int i = 0; i < 3; i++)
+        wide = wide && o->stride[i] % VECTOR == 0;
+    return wide;
+}
+
+static const char *print_strides(Arena *a, const char *text, const Kernel *k) {
+    const int count = k->kind == KERNEL_ATTENTION ? LSE : OPERANDS;
+    for (int i = 0; i < count; i++) {
+        const AttentionOperand o = kernel_attention_operand(&k->attention, i);
+        if (!o.stride)
+            continue;
+        const char *name = operand_name[i];
+        text = arena_format(a,
+                            "%s    static constexpr long long %s_batch = %lld, %s_head = %lld, "
+                            "%s_position = %lld;\n"
+                            "    static constexpr bool wide_%s = %d;\n",
+                            text, name, (long long)o.stride[0], name, (long long)o.stride[1], name,
+                            (long long)o.stride[2], name, is_wide(&o));
+    }
+    return text;
+}
+
+static const char *print_shape(Arena *a, const Kernel *k) {
+    const AttentionKernel *t = &k->attention;
+    // A window of all keys is none.
+    const int64_t window = t->window < t->keys ? t->window : 0;
+    const char *text = arena_format(
+        a,
+        "struct %s_shape {\n"
+        "    static constexpr int batch = %lld, heads = %lld, groups = %lld;\n"
+        "    static constexpr int queries = %lld, keys = %lld, window = %lld;\n"
+        "    static constexpr int dim_qk = %lld, dim_v = %lld, width_qk = %lld, width_v = %lld;\n"
+        "    static constexpr bool causal = %d, offset = %d;\n"
+        "    static constexpr int sign = %d;\n"
+        "    static constexpr float scale = %.9ef;\n",
+        k->name, (long long)t->batch, (long long)t->heads, (long long)t->groups,
+        (long long)t->queries, (long long)t->keys, (long long)window, (long long)t->dim_qk,
+        (long long)t->dim_v, (long long)round_up(t->dim_qk, 16), (long long)round_up(t->dim_v, 16),
+        t->causal, t->offset, (t->scale > 0) - (t->scale < 0), (double)(float)fabs(t->scale));
+    return arena_format(a, "%s};\n", print_strides(a, text, k));
+}
+
+// "const float *q, ..., unsigned char *workspace": the same for every launch.
+static const char *print_parameters(Arena *a, const Kernel *k) {
+    const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float", *text = "";
+    for (int i = 0; i < kernel_operand_count(k); i++) {
+        const bool offset = k->kind == KERNEL_ATTENTION && i == LSE + 1;
+        text = arena_format(a, "%s%s%s%s *%s", text, i > 0 ? ", " : "",
+                            kernel_access(k, i) == ACCESS_READ ? "const " : "",
+                            offset     ? "int"
+                            : i == LSE ? "float"
+                                       : element,
+                            offset ? "offset" : operand_name[i]);
+    }
+    return k->kind == KERNEL_ATTENTION_GRAD ? arena_format(a, "%s, unsigned char *workspace", text)
+                                            : text;
+}
+
+static const char *part_name(AttentionPart part) {
+    switch (part) {
+    case ATTENTION_DQ:
+        return "DQ";
+    case ATTENTION_DK:
+        return "DK";
+    case ATTENTION_DV:
+        return "DV";
+    case ATTENTION_DKV:
+        return "DKV";
+    case ATTENTION_FORWARD:
+    case ATTENTION_DELTA:
+        break;
+    }
+    return NULL;
+}
+
+// The call that is the function's body.
+static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *l) {
+    const char *offset = k->attention.offset ? "offset" : "nullptr";
+    const char *delta = "(float *)workspace";
+    if (l->part == ATTENTION_DELTA)
+        return arena_format(a, "delta<%s_shape>(out, dout, %s)", k->name, delta);
+    if (l->part == ATTENTION_FORWARD && l->tensor)
+        return arena_format(a, "forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)", k->name,
+                            l->warps, l->fragments, l->tile, offset);
+    if (l->part == ATTENTION_FORWARD)
+        return arena_format(a, "plain_forward<%s_shape>(q, k, v, out, lse, %s)", k->name, offset);
+    const char *part = part_name(l->part);
+    if (l->tensor)
+        return arena_format(a,
+                            "gradient<%s_shape, attention::PART_%s, %d, %d, %d>"
+                            "({q, k, v, dout, lse, %s, dq, dk, dv})",
+                            k->name, part, l->warps, l->tile, l->stages, delta);
+    const char *to = l->part == ATTENTION_DQ ? "dq" : l->part == ATTENTION_DK ? "dk" : "dv";
+    const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float";
+    return arena_format(
+        a,
+        "plain_gradient<%s_shape, attention::PART_%s, %s>({q, k, v, dout, lse, %s}, "
+        "%s, %s_shape::%s_batch, %s_shape::%s_head, %s_shape::%s_position)",
+        k->name, part, element, delta, to, k->name, to, k->name, to, k->name, to);
+}
+
+const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
+    const AttentionKernel *t = &k->attention;
+    if (t->queries > POSITIONS_MAX || t->keys > POSITIONS_MAX || t->dim_qk > POSITIONS_MAX ||
+        t->dim_v > POSITIONS_MAX || t->batch * t->heads > POSITIONS_MAX) {
+        diag_error(d, (Loc){0}, P_NOT_COMPILED,
+                   "attention %s: more than 2^30 queries, keys or heads don't fit a CUDA kernel",
+                   k->name);
+        return NULL;
+    }
+    AttentionLaunches launches;
+    attention_launches(k, arch, &launches);
+    KernelLaunches names;
+    kernel_launches(k, arch, &names);
+    const char *text = print_shape(a, k), *parameters = print_parameters(a, k);
+    for (int i = 0; i < launches.count; i++) {
+        const AttentionLaunch *l = &launches.launch[i];
+        // Plain kernels: four blocks a multiprocessor, so that one's loads hide behind others'
+        // work.
+        const int resident = l->tensor ? l->resident : 4;
+        text = arena_format(a,
+                            "%sextern \"C\" __global__ void __launch_bounds__(%d, %d) %s%s(%s) {\n"
+                            "    attention::%s;\n}\n",
+                            text, l->threads, resident, k->name, names.launch[i].suffix, parameters,
+                            print_call(a, k, l));
+    }
+    return text;
+}
+
+const char *cuda_attention_prelude(Arena *a) {
+    return arena_format(a, "%s%s%s%s", (const char *)cuda_tensor_text,
+                        (const char *)cuda_attention_text, (const char *)cuda_attention_grad_text,
+                        (const char *)cuda_attention_plain_text);
+}

@@ -1,0 +1,407 @@
+// Attention on tensor cores by mma.sync: what its kernels share, and the forward kernel.
+//
+// A block owns tiles of 16 FRAGMENTS queries a warp of one head and walks over the keys they see in
+// tiles of TILE, the next tile on its way while this one is used. Scores and probabilities stay in
+// registers: the accumulators of q k^T are, two bf16 to a register, the left operand of p v.
+// Softmax is running: sums and result are rescaled where the largest score grows (Milakov and
+// Gimelshein 2018; Dao et al., FlashAttention, 2022 and 2023). Exponents are to base 2, scale and
+// log2(e) in one factor. Every sum has a fixed order.
+//
+// Tiles in shared memory are rows of WIDTH bf16 in chunks of 16 bytes; which chunk stands where is
+// twisted by the row, so that the eight rows a matrix load touches at once lie in different banks.
+//
+// S, printed for each kernel, tells the shape: queries, keys, heads, groups, dim_qk, dim_v and
+// those rounded up to 16 (width_qk, width_v); window (0: none), causal, offset; scale (its amount)
+// and sign (-1, 0, 1); wide_X: rows of X can be read 16 bytes at a time; strides as X_batch,
+// X_head, X_position.
+namespace attention {
+
+typedef unsigned short Bf16;
+
+constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
+
+PLIM_DEVICE float minus_infinity() {
+    return plim_float(0xff800000u);
+}
+
+PLIM_DEVICE int smaller(int a, int b) {
+    return a < b ? a : b;
+}
+
+PLIM_DEVICE int larger(int a, int b) {
+    return a > b ? a : b;
+}
+
+// Query i stands beside key i + shift.
+template <class S> PLIM_DEVICE int shift_of(const int *offset) {
+    constexpr int most = S::keys - S::queries;
+    if constexpr (S::offset)
+        return smaller(larger(*offset, 0), most);
+    return most;
+}
+
+// The keys that queries first .. last see lie in [from, to).
+template <class S> PLIM_DEVICE int keys_from(int first, int shift) {
+    return S::window > 0 ? larger(first + shift - S::window + 1, 0) : 0;
+}
+
+template <class S> PLIM_DEVICE int keys_to(int last, int shift) {
+    return S::causal ? smaller(last + shift + 1, S::keys) : S::keys;
+}
+
+// The queries that see keys first .. last lie in [from, to).
+template <class S> PLIM_DEVICE int queries_from(int first, int shift) {
+    return S::causal ? larger(first - shift, 0) : 0;
+}
+
+template <class S> PLIM_DEVICE int queries_to(int last, int shift) {
+    return S::window > 0 ? smaller(last - shift + S::window, S::queries) : S::queries;
+}
+
+template <class S> PLIM_DEVICE bool sees(int query, int key, int shift) {
+    return key < S::keys && (!S::causal || key <= query + shift) &&
+           (S::window == 0 || key > query + shift - S::window);
+}
+
+// Whether each of `queries` queries sees each of `keys` keys.
+template <class S> PLIM_DEVICE bool all_see(int query, int queries, int key, int keys, int shift) {
+    return key + keys <= S::keys && (!S::causal || key + keys - 1 <= query + shift) &&
+           (S::window == 0 || key > query + queries - 1 + shift - S::window);
+}
+
+// What a product of q and k is multiplied by before its exponential to base 2; its sign is applied
+// where scores are made. 1 where the scale is 0: the scores are then.
+template <class S> static __device__ constexpr float factor_of() {
+    return S::sign == 0 ? 1.0f : S::scale * LOG2_E;
+}
+
+template <int WIDTH> struct Tile {
+    static constexpr int CHUNKS = WIDTH / 8; // of a row; even
+    static constexpr int ROW = WIDTH * 2;    // bytes
+    // Chunks that trade places. 8 rows of as many chunks each fill the banks alike.
+    static constexpr int PERIOD = CHUNKS % 8 == 0 ? 8 : CHUNKS % 4 == 0 ? 4 : 2;
+
+    PLIM_DEVICE int twist(int row) {
+        return row / (8 / PERIOD) % PERIOD;
+    }
+
+    PLIM_DEVICE unsigned at(int row, int chunk) {
+        return (unsigned)(row * ROW + (chunk ^ twist(row)) * 16);
+    }
+
+    // From the start of a row on: chunk 2 pair + half, where twisted is half ^ twist(row).
+    PLIM_DEVICE unsigned pair_at(int twisted, int pair) {
+        const int even = 2 * pair;
+        return (unsigned)(((even & ~(PERIOD - 1)) + ((even & (PERIOD - 1)) ^ twisted)) * 16);
+    }
+};
+
+// Rows first .. first + ROWS - 1 of a head into a tile of layout T; 0 outside [from, to) and from
+// DIM on.
+template <class T, int ROWS, int DIM, bool WIDE, int THREADS>
+PLIM_DEVICE void load_rows(unsigned tile, const Bf16 *head, long long stride, int first, int from,
+                           int to) {
+#pragma unroll
+    for (int i = 0; i < ROWS * T::CHUNKS; i += THREADS) {
+        const int at = i + (int)threadIdx.x;
+        if (ROWS * T::CHUNKS % THREADS != 0 && at >= ROWS * T::CHUNKS)
+            break;
+        const int row = at / T::CHUNKS, chunk = at % T::CHUNKS, position = first + row;
+        const bool there = position >= from && position < to;
+        const Bf16 *source = head + position * stride + chunk * 8;
+        const unsigned target = tile + T::at(row, chunk);
+        if constexpr (WIDE) {
+            plim_copy_16(target, source, there && chunk * 8 < DIM);
+        } else {
+            for (int e = 0; e < 8; e++)
+                plim_shared_store_half(target + 2 * e,
+                                       there && chunk * 8 + e < DIM ? source[e] : (Bf16)0);
+        }
+    }
+}
+
+template <int ROWS, int WIDTH, int DIM, bool WIDE, int THREADS>
+PLIM_DEVICE void load_tile(unsigned tile, const Bf16 *head, long long stride, int first, int from,
+                           int to) {
+    load_rows<Tile<WIDTH>, ROWS, DIM, WIDE, THREADS>(tile, head, stride, first, from, to);
+}
+
+// sum += a b^T: 16 F rows from address a on, N rows from b on, WIDTH columns.
+template <int F, int N, int WIDTH>
+PLIM_DEVICE void multiply_rows(float (&sum)[F][N / 8][4], unsigned a, unsigned b) {
+    using T = Tile<WIDTH>;
+    const int lane = (int)threadIdx.x % 32;
+    const int a_row = lane % 16, b_row = lane % 8 + lane / 16 * 8;
+    const int a_twisted = lane / 16 ^ T::twist(a_row), b_twisted = lane / 8 % 2 ^ T::twist(b_row);
+    a += (unsigned)(a_row * T::ROW);
+    b += (unsigned)(b_row * T::ROW);
+#pragma unroll
+    for (int step = 0; step < WIDTH / 16; step++) {
+        unsigned left[F][4];
+#pragma unroll
+        for (int f = 0; f < F; f++)
+            plim_load_matrices(left[f], a + f * 16 * T::ROW + T::pair_at(a_twisted, step));
+#pragma unroll
+        for (int n = 0; n < N / 16; n++) {
+            unsigned right[4];
+            plim_load_matrices(right, b + n * 16 * T::ROW + T::pair_at(b_twisted, step));
+#pragma unroll
+            for (int f = 0; f < F; f++) {
+                plim_mma_bf16(sum[f][2 * n], left[f], right[0], right[1]);
+                plim_mma_bf16(sum[f][2 * n + 1], left[f], right[2], right[3]);
+            }
+        }
+    }
+}
+
+// sum += p b: p in registers, 16 F rows by N; b: N rows of WIDTH columns.
+template <int F, int N, int WIDTH>
+PLIM_DEVICE void multiply_across(float (&sum)[F][WIDTH / 8][4], const float (&p)[F][N / 8][4],
+                                 unsigned b) {
+    using T = Tile<WIDTH>;
+    const int lane = (int)threadIdx.x % 32, row = lane % 16;
+    const int twisted = lane / 16 ^ T::twist(row);
+    b += (unsigned)(row * T::ROW);
+#pragma unroll
+    for (int step = 0; step < N / 16; step++) {
+        // The accumulators of two neighbouring products are one left operand.
+        unsigned left[F][4];
+#pragma unroll
+        for (int f = 0; f < F; f++) {
+            const float(&low)[4] = p[f][2 * step], (&high)[4] = p[f][2 * step + 1];
+            left[f][0] = plim_narrow_pair(low[0], low[1]);
+            left[f][1] = plim_narrow_pair(low[2], low[3]);
+            left[f][2] = plim_narrow_pair(high[0], high[1]);
+            left[f][3] = plim_narrow_pair(high[2], high[3]);
+        }
+#pragma unroll
+        for (int n = 0; n < WIDTH / 16; n++) {
+            unsigned right[4];
+            plim_load_matrices_across(right, b + step * 16 * T::ROW + T::pair_at(twisted, n));
+#pragma unroll
+            for (int f = 0; f < F; f++) {
+                plim_mma_bf16(sum[f][2 * n], left[f], right[0], right[1]);
+                plim_mma_bf16(sum[f][2 * n + 1], left[f], right[2], right[3]);
+            }
+        }
+    }
+}
+
+template <int F, int N> PLIM_DEVICE void clear(float (&sum)[F][N][4]) {
+#pragma unroll
+    for (int f = 0; f < F; f++)
+#pragma unroll
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                sum[f][n][e] = 0;
+}
+
+// Writes a warp's sums [16 F, DIM], times a factor for each row, to positions first .. of a head,
+// those below `limit`. By way of the warp's own rows of a tile, so that it writes whole chunks.
+template <int F, int WIDTH, int DIM, bool WIDE>
+PLIM_DEVICE void store_rows(unsigned tile, const float (&sum)[F][WIDTH / 8][4],
+                            const float (&factor)[F][2], Bf16 *head, long long stride, int first,
+                            int limit) {
+    using T = Tile<WIDTH>;
+    const int lane = (int)threadIdx.x % 32;
+    plim_syncwarp();
+#pragma unroll
+    for (int f = 0; f < F; f++)
+#pragma unroll
+        for (int n = 0; n < WIDTH / 8; n++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                plim_shared_store(tile + T::at(f * 16 + half * 8 + lane / 4, n) +
+                                      (unsigned)(lane % 4 * 4),
+                                  plim_narrow_pair(sum[f][n][2 * half] * factor[f][half],
+                                                   sum[f][n][2 * half + 1] * factor[f][half]));
+    plim_syncwarp();
+    for (int i = lane; i < 16 * F * T::CHUNKS; i += 32) {
+        const int row = i / T::CHUNKS, chunk = i % T::CHUNKS;
+        if (first + row >= limit || chunk * 8 >= DIM)
+            continue;
+        Bf16 *target = head + (first + row) * stride + chunk * 8;
+        if constexpr (WIDE) {
+            *(uint4 *)target = plim_shared_load_16(tile + T::at(row, chunk));
+        } else {
+            for (int e = 0; e < 8 && chunk * 8 + e < DIM; e++)
+                target[e] = plim_shared_load_half(tile + T::at(row, chunk) + 2 * e);
+        }
+    }
+}
+
+// Signs the scores of 16 F queries with N keys; minus infinity where a key is not seen.
+template <class S, int F, int N>
+PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], int query, int key, int shift) {
+    const int lane = (int)threadIdx.x % 32;
+    if constexpr (S::sign != 1) {
+#pragma unroll
+        for (int f = 0; f < F; f++)
+#pragma unroll
+            for (int n = 0; n < N / 8; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+                    score[f][n][e] = S::sign == 0 ? 0 : -score[f][n][e];
+    }
+    if (all_see<S>(query, 16 * F, key, N, shift))
+        return;
+#pragma unroll
+    for (int f = 0; f < F; f++)
+#pragma unroll
+        for (int n = 0; n < N / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                if (!sees<S>(query + f * 16 + e / 2 * 8 + lane / 4,
+                             key + n * 8 + lane % 4 * 2 + e % 2, shift))
+                    score[f][n][e] = minus_infinity();
+}
+
+// Of the rows that a thread has a part of: the largest score so far, and the sum of this thread's
+// part.
+template <int F> struct Softmax {
+    float most[F][2], sum[F][2];
+};
+
+// Turns scores into numbers in proportion to probabilities. shrink: what was summed before is to be
+// multiplied by, where the largest score has grown.
+template <class S, int F, int N>
+PLIM_DEVICE void soften(float (&score)[F][N / 8][4], Softmax<F> &rows, float (&shrink)[F][2]) {
+    constexpr float c = factor_of<S>();
+#pragma unroll
+    for (int f = 0; f < F; f++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float most = rows.most[f][half];
+#pragma unroll
+            for (int n = 0; n < N / 8; n++)
+                most = plim_fmax(most, plim_fmax(score[f][n][2 * half], score[f][n][2 * half + 1]));
+            // The other columns of the row belong to the neighbouring three lanes.
+            most = plim_fmax(most, plim_shfl_xor(most, 1));
+            most = plim_fmax(most, plim_shfl_xor(most, 2));
+            // A row that has seen nothing yet: all its exponents are minus infinity.
+            const float base = most == minus_infinity() ? 0 : most * c;
+            shrink[f][half] = plim_exp2(plim_fma(rows.most[f][half], c, -base));
+            rows.most[f][half] = most;
+            float part = rows.sum[f][half] * shrink[f][half];
+#pragma unroll
+            for (int n = 0; n < N / 8; n++)
+#pragma unroll
+                for (int e = 2 * half; e < 2 * half + 2; e++) {
+                    score[f][n][e] = plim_exp2(plim_fma(score[f][n][e], c, -base));
+                    part += score[f][n][e];
+                }
+            rows.sum[f][half] = part;
+        }
+    }
+}
+
+template <int F, int N>
+PLIM_DEVICE void rescale(float (&sum)[F][N][4], const float (&shrink)[F][2]) {
+#pragma unroll
+    for (int f = 0; f < F; f++) {
+        // After the first tiles the largest score seldom grows.
+        if (plim_ballot(shrink[f][0] != 1 || shrink[f][1] != 1) == 0)
+            continue;
+#pragma unroll
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                sum[f][n][e] *= shrink[f][e / 2];
+    }
+}
+
+template <int F> PLIM_DEVICE void begin(Softmax<F> &rows) {
+#pragma unroll
+    for (int f = 0; f < F; f++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            rows.most[f][half] = minus_infinity();
+            rows.sum[f][half] = 0;
+        }
+}
+
+// What a row's sum is divided by, and its log-sum-exp, to lse[i] of queries i from `query` on.
+template <class S, int F>
+PLIM_DEVICE void finish(const Softmax<F> &rows, float (&inverse)[F][2], float *lse, int query) {
+    const int lane = (int)threadIdx.x % 32;
+#pragma unroll
+    for (int f = 0; f < F; f++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float total = rows.sum[f][half];
+            total += plim_shfl_xor(total, 1);
+            total += plim_shfl_xor(total, 2);
+            // A query without keys: out 0, log-sum-exp minus infinity.
+            inverse[f][half] = total == 0 ? 0 : 1 / total;
+            const int i = query + f * 16 + half * 8 + lane / 4;
+            if (lane % 4 == 0 && i < S::queries)
+                lse[i] =
+                    total == 0
+                        ? minus_infinity()
+                        : plim_fma(rows.most[f][half], factor_of<S>(), plim_log2(total)) * LN_2;
+        }
+}
+
+template <class S, int WARPS, int FRAGMENTS, int TILE>
+PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out, float *lse,
+                         const int *offset) {
+    constexpr int QK = S::width_qk, V = S::width_v, THREADS = WARPS * 32;
+    constexpr int WARP_ROWS = 16 * FRAGMENTS, ROWS = WARPS * WARP_ROWS;
+    constexpr int TILES = (S::queries + ROWS - 1) / ROWS;
+    constexpr unsigned K_BYTES = TILE * QK * 2, STAGE = K_BYTES + TILE * V * 2;
+    const unsigned q_tile = plim_shared_address(), stages = q_tile + ROWS * (QK > V ? QK : V) * 2;
+    const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
+    // Blocks of one head follow each other, to share its keys in cache; those with most keys begin.
+    const int row = (int)blockIdx.x / TILES, first = (TILES - 1 - (int)blockIdx.x % TILES) * ROWS;
+    const int b = row / S::heads, h = row % S::heads, g = h / (S::heads / S::groups);
+    const int shift = shift_of<S>(offset);
+    const int from = keys_from<S>(first, shift);
+    const int to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
+    q += b * S::q_batch + h * S::q_head;
+    k += b * S::k_batch + g * S::k_head;
+    v += b * S::v_batch + g * S::v_head;
+    const auto load = [&](int key, unsigned stage) {
+        load_tile<TILE, QK, S::dim_qk, S::wide_k, THREADS>(stage, k, S::k_position, key, from, to);
+        load_tile<TILE, V, S::dim_v, S::wide_v, THREADS>(stage + K_BYTES, v, S::v_position, key,
+                                                         from, to);
+        plim_copies_close();
+    };
+
+    load_tile<ROWS, QK, S::dim_qk, S::wide_q, THREADS>(q_tile, q, S::q_position, first, 0,
+                                                       S::queries);
+    load(from, stages);
+    float sum[FRAGMENTS][V / 8][4], shrink[FRAGMENTS][2];
+    clear(sum);
+    Softmax<FRAGMENTS> rows;
+    begin(rows);
+    const int query = first + warp * WARP_ROWS;
+    unsigned stage = stages;
+    for (int key = from; key < to; key += TILE) {
+        // This tile is there for all, and all are done with the one before, whose place the next
+        // takes.
+        plim_copies_wait<0>();
+        __syncthreads();
+        const unsigned next = stages + stages + STAGE - stage;
+        if (key + TILE < to)
+            load(key + TILE, next);
+        float score[FRAGMENTS][TILE / 8][4];
+        clear(score);
+        multiply_rows<FRAGMENTS, TILE, QK>(score, q_tile + warp * WARP_ROWS * QK * 2, stage);
+        mask_scores<S, FRAGMENTS, TILE>(score, query, key, shift);
+        soften<S, FRAGMENTS, TILE>(score, rows, shrink);
+        rescale(sum, shrink);
+        multiply_across<FRAGMENTS, TILE, V>(sum, score, stage + K_BYTES);
+        stage = next;
+    }
+
+    plim_copies_wait<0>();
+    __syncthreads();
+    float inverse[FRAGMENTS][2];
+    finish<S>(rows, inverse, lse + (long long)row * S::queries, query);
+    store_rows<FRAGMENTS, V, S::dim_v, S::wide_out>(q_tile + warp * WARP_ROWS * V * 2, sum, inverse,
+                                                    out + b * S::out_batch + h * S::out_head,
+                                                    S::out_position, query, S::queries);
+}
+
+} // namespace attention

@@ -1,0 +1,13 @@
+// CUDA C of the attention kernels: a shape that is printed, and the templates (cuda_attention*.cuh)
+// that it fills.
+#ifndef PLIM_CODEGEN_CUDA_ATTENTION_H
+#define PLIM_CODEGEN_CUDA_ATTENTION_H
+
+#include "codegen/cuda.h"
+
+// The functions of a KERNEL_ATTENTION or KERNEL_ATTENTION_GRAD. NULL after a diagnostic.
+const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arch);
+// The templates, and the instructions they are made of; they need the rest of the prelude.
+const char *cuda_attention_prelude(Arena *a);
+
+#endif

@@ -1,0 +1,255 @@
+// Gradients of attention on tensor cores by mma.sync. Needs cuda_attention.cuh.
+//
+// Nothing is added from several blocks, so results don't depend on their order: a block owns rows
+// of one operand and walks over the other. Each launch makes the scores again. With p the
+// probabilities, delta = sum over the row of dout * out (a launch of its own, `delta`),
+//     ds = p * (dout v^T - delta),  dq = scale ds k,  dk = scale ds^T q,  dv = p^T dout.
+// Where keys stay, all is computed transposed, so that p^T and ds^T are in registers as left
+// operands, as p is in the forward kernel; grouped queries are more tiles to walk over.
+// Products a pair of query and key, of 2 dim operations each: dq 3, dk and dv together 4; 7 where
+// sums shared between blocks would take 5.
+namespace attention {
+
+// Which gradients a launch makes: of queries, or of keys, of values, of both.
+enum Part { PART_DQ, PART_DK, PART_DV, PART_DKV };
+
+struct GradOperands {
+    const Bf16 *q, *k, *v, *dout;
+    const float *lse, *delta; // [b, h, s]
+    Bf16 *dq, *dk, *dv;
+};
+
+// The log-sum-exp to base 2 and delta of the query of each accumulator's row or column.
+struct QueryValues {
+    float lse[2], delta[2];
+};
+
+// Probabilities of scores; 0 where a key is not seen. Rows are queries where they stay, else keys.
+template <class S, bool QUERIES_STAY, int N>
+PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column, int shift,
+                               const QueryValues &own, unsigned lse_at) {
+    constexpr float c = S::sign < 0 ? -factor_of<S>() : factor_of<S>();
+    const int lane = (int)threadIdx.x % 32;
+#pragma unroll
+    for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const int at = n * 8 + lane % 4 * 2 + e % 2;
+            const float lse =
+                QUERIES_STAY ? own.lse[e / 2] : plim_shared_load(lse_at + at * 4) * LOG2_E;
+            score[0][n][e] = S::sign == 0 ? -lse : plim_fma(score[0][n][e], c, -lse);
+        }
+    if (!(QUERIES_STAY ? all_see<S>(row, 16, column, N, shift)
+                       : all_see<S>(column, N, row, 16, shift))) {
+#pragma unroll
+        for (int n = 0; n < N / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int i = row + e / 2 * 8 + lane / 4, j = column + n * 8 + lane % 4 * 2 + e % 2;
+                if (!(QUERIES_STAY ? sees<S>(i, j, shift) : sees<S>(j, i, shift)))
+                    score[0][n][e] = minus_infinity();
+            }
+    }
+#pragma unroll
+    for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            score[0][n][e] = plim_exp2(score[0][n][e]);
+}
+
+// One block of a launch: which rows it owns, and its walk over the other operand.
+template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
+    static constexpr bool QUERIES_STAY = PART == PART_DQ;
+    static constexpr bool WITH_V = PART == PART_DV || PART == PART_DKV, WITH_QK = PART != PART_DV;
+    static constexpr int QK = S::width_qk, V = S::width_v, THREADS = WARPS * 32, ROWS = WARPS * 16;
+    static constexpr int OWNED = QUERIES_STAY ? S::queries : S::keys;
+    static constexpr int SHARING = S::heads / S::groups,
+                         HEADS = QUERIES_STAY ? S::heads : S::groups;
+    // A stage: a tile of rows of q or k, of dout or v, and where keys stay log-sum-exp and delta of
+    // its queries.
+    static constexpr unsigned QK_BYTES = TILE * QK * 2, VALUES = QK_BYTES + TILE * V * 2;
+    static constexpr unsigned STAGE = VALUES + (QUERIES_STAY ? 0 : TILE * 8);
+
+    const GradOperands &o;
+    int b, head, g; // head: of the queries or of the keys it owns
+    int first, shift, from, to;
+    int steps, loaded, next,
+        next_head; // the tile to load next: one head's in order, then the next head's
+    unsigned own_qk, own_v, stages;
+
+    __device__ __forceinline__ Gradient(const GradOperands &operands) : o(operands) {
+        constexpr int TILES = (OWNED + ROWS - 1) / ROWS;
+        // The first keys have most queries, the last queries most keys: those begin.
+        const int tile = (int)blockIdx.x % TILES, owner = (int)blockIdx.x / TILES;
+        first = (QUERIES_STAY ? TILES - 1 - tile : tile) * ROWS;
+        b = owner / HEADS;
+        head = owner % HEADS;
+        g = QUERIES_STAY ? head / SHARING : head;
+        const int last = smaller(first + ROWS, OWNED) - 1;
+        shift = shift_of<S>(nullptr);
+        from = QUERIES_STAY ? keys_from<S>(first, shift) : queries_from<S>(first, shift);
+        to = QUERIES_STAY ? keys_to<S>(last, shift) : queries_to<S>(last, shift);
+        steps = to > from ? (to - from + TILE - 1) / TILE * (QUERIES_STAY ? 1 : SHARING) : 0;
+        loaded = 0;
+        next = from;
+        next_head = QUERIES_STAY ? head : g * SHARING;
+        own_qk = plim_shared_address();
+        own_v = own_qk + ROWS * QK * 2;
+        stages = own_v + ROWS * V * 2;
+    }
+
+    __device__ __forceinline__ unsigned stage(int step) const {
+        return stages + (STAGES == 2 ? step % 2 * STAGE : 0);
+    }
+
+    template <int N>
+    __device__ __forceinline__ void load_q(unsigned tile, int h, int at, int begin, int end) const {
+        load_tile<N, QK, S::dim_qk, S::wide_q, THREADS>(tile, o.q + b * S::q_batch + h * S::q_head,
+                                                        S::q_position, at, begin, end);
+    }
+
+    template <int N>
+    __device__ __forceinline__ void load_dout(unsigned tile, int h, int at, int begin,
+                                              int end) const {
+        load_tile<N, V, S::dim_v, S::wide_dout, THREADS>(
+            tile, o.dout + b * S::dout_batch + h * S::dout_head, S::dout_position, at, begin, end);
+    }
+
+    template <int N>
+    __device__ __forceinline__ void load_k(unsigned tile, int at, int begin, int end) const {
+        load_tile<N, QK, S::dim_qk, S::wide_k, THREADS>(tile, o.k + b * S::k_batch + g * S::k_head,
+                                                        S::k_position, at, begin, end);
+    }
+
+    template <int N>
+    __device__ __forceinline__ void load_v(unsigned tile, int at, int begin, int end) const {
+        load_tile<N, V, S::dim_v, S::wide_v, THREADS>(tile, o.v + b * S::v_batch + g * S::v_head,
+                                                      S::v_position, at, begin, end);
+    }
+
+    __device__ __forceinline__ void load_own() const {
+        if constexpr (QUERIES_STAY) {
+            load_q<ROWS>(own_qk, head, first, 0, OWNED);
+            load_dout<ROWS>(own_v, head, first, 0, OWNED);
+        } else {
+            load_k<ROWS>(own_qk, first, 0, OWNED);
+            if constexpr (WITH_QK)
+                load_v<ROWS>(own_v, first, 0, OWNED);
+        }
+    }
+
+    __device__ __forceinline__ QueryValues load_values(int row) const {
+        QueryValues own = {};
+        if constexpr (QUERIES_STAY) {
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const int i = row + half * 8 + (int)threadIdx.x % 32 / 4;
+                const long long at = (long long)(b * S::heads + head) * S::queries + i;
+                own.lse[half] = i < S::queries ? o.lse[at] * LOG2_E : 0;
+                own.delta[half] = i < S::queries ? o.delta[at] : 0;
+            }
+        }
+        return own;
+    }
+
+    __device__ __forceinline__ void load_next() {
+        if (loaded == steps)
+            return;
+        const unsigned tile = stage(loaded);
+        if constexpr (QUERIES_STAY) {
+            load_k<TILE>(tile, next, from, to);
+            load_v<TILE>(tile + QK_BYTES, next, from, to);
+        } else {
+            load_q<TILE>(tile, next_head, next, from, to);
+            load_dout<TILE>(tile + QK_BYTES, next_head, next, from, to);
+            const long long row = (long long)(b * S::heads + next_head) * S::queries + next;
+            for (int j = (int)threadIdx.x; j < TILE; j += THREADS) {
+                plim_copy_4(tile + VALUES + j * 4, o.lse + row + j, next + j < to);
+                plim_copy_4(tile + VALUES + (TILE + j) * 4, o.delta + row + j, next + j < to);
+            }
+        }
+        plim_copies_close();
+        loaded++;
+        next += TILE;
+        if (next >= to) {
+            next = from;
+            next_head++;
+        }
+    }
+
+    // p becomes ds but for the scale; tile: the stage at hand.
+    __device__ __forceinline__ void differentiate(float (&p)[1][TILE / 8][4], unsigned warp_v,
+                                                  unsigned tile, const QueryValues &own) const {
+        float dp[1][TILE / 8][4];
+        clear(dp);
+        multiply_rows<1, TILE, V>(dp, warp_v, tile + QK_BYTES);
+#pragma unroll
+        for (int n = 0; n < TILE / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int column = n * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
+                const float delta = QUERIES_STAY
+                                        ? own.delta[e / 2]
+                                        : plim_shared_load(tile + VALUES + (TILE + column) * 4);
+                p[0][n][e] *= dp[0][n][e] - delta;
+            }
+    }
+
+    __device__ __forceinline__ void run() {
+        const int warp = (int)threadIdx.x / 32, row = first + warp * 16;
+        const unsigned warp_qk = own_qk + warp * 16 * QK * 2, warp_v = own_v + warp * 16 * V * 2;
+        load_own();
+        plim_copies_close();
+        load_next();
+        const QueryValues own = load_values(row);
+        float sum_qk[1][WITH_QK ? QK / 8 : 1][4], sum_v[1][WITH_V ? V / 8 : 1][4];
+        clear(sum_qk);
+        clear(sum_v);
+        int column = from;
+        for (int i = 0; i < steps; i++) {
+            plim_copies_wait<0>();
+            __syncthreads();
+            if (STAGES == 2)
+                load_next();
+            const unsigned tile = stage(i);
+            float p[1][TILE / 8][4];
+            clear(p);
+            multiply_rows<1, TILE, QK>(p, warp_qk, tile);
+            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, tile + VALUES);
+            if constexpr (WITH_V)
+                multiply_across<1, TILE, V>(sum_v, p, tile + QK_BYTES);
+            if constexpr (WITH_QK) {
+                differentiate(p, warp_v, tile, own);
+                multiply_across<1, TILE, QK>(sum_qk, p, tile);
+            }
+            column = column + TILE < to ? column + TILE : from;
+            if (STAGES == 1) {
+                __syncthreads();
+                load_next();
+            }
+        }
+        plim_copies_wait<0>();
+        __syncthreads();
+        constexpr float scale = S::sign == 0 ? 0 : S::sign * S::scale;
+        const float scales[1][2] = {{scale, scale}}, ones[1][2] = {{1, 1}};
+        if constexpr (QUERIES_STAY)
+            store_rows<1, QK, S::dim_qk, S::wide_dq>(warp_qk, sum_qk, scales,
+                                                     o.dq + b * S::dq_batch + head * S::dq_head,
+                                                     S::dq_position, row, OWNED);
+        if constexpr (!QUERIES_STAY && WITH_QK)
+            store_rows<1, QK, S::dim_qk, S::wide_dk>(warp_qk, sum_qk, scales,
+                                                     o.dk + b * S::dk_batch + g * S::dk_head,
+                                                     S::dk_position, row, OWNED);
+        if constexpr (WITH_V)
+            store_rows<1, V, S::dim_v, S::wide_dv>(warp_v, sum_v, ones,
+                                                   o.dv + b * S::dv_batch + g * S::dv_head,
+                                                   S::dv_position, row, OWNED);
+    }
+};
+
+template <class S, int PART, int WARPS, int TILE, int STAGES>
+PLIM_DEVICE void gradient(const GradOperands &operands) {
+    Gradient<S, PART, WARPS, TILE, STAGES>(operands).run();
+}
+
+} // namespace attention

@@ -1,0 +1,13 @@
+// The templates of attention and the instructions they are made of, ended by a NUL: made from the
+// .cuh files of these names when the compiler is built.
+#ifndef PLIM_CODEGEN_CUDA_ATTENTION_TEXT_H
+#define PLIM_CODEGEN_CUDA_ATTENTION_TEXT_H
+
+#include <stddef.h>
+
+extern const size_t cuda_tensor_size, cuda_attention_size, cuda_attention_grad_size,
+    cuda_attention_plain_size;
+extern const unsigned char cuda_tensor_text[], cuda_attention_text[], cuda_attention_grad_text[],
+    cuda_attention_plain_text[];
+
+#endif

@@ -1,0 +1,46 @@
+// Geometry of attention's kernels on a GPU: what each launch makes, by which template, in tiles of
+// which sizes. Counted by here, printed by codegen/cuda_attention.c.
+#ifndef PLIM_IR_LAUNCH_ATTENTION_H
+#define PLIM_IR_LAUNCH_ATTENTION_H
+
+#include "ir/launch.h"
+
+typedef enum {
+    ATTENTION_FORWARD, // out and log-sum-exp
+    ATTENTION_DELTA,   // the sums of dout * out, to the workspace
+    ATTENTION_DQ,
+    ATTENTION_DK,
+    ATTENTION_DV,
+    ATTENTION_DKV // both
+} AttentionPart;
+
+enum {
+    ATTENTION_PLAIN_ROWS = 32,     // rows of a block without tensor cores
+    ATTENTION_PLAIN_COLUMNS = 128, // of its result
+    ATTENTION_DELTA_ROWS = 16      // queries of a block
+};
+
+typedef struct {
+    AttentionPart part;
+    bool tensor; // by tensor cores: the fields below but one
+    int warps;   // of a block, each with 16 x fragments rows
+    int fragments;
+    int tile;     // rows of the other operand at a time
+    int stages;   // such tiles in shared memory
+    int resident; // blocks of a multiprocessor that registers and shared memory are meant for
+    int threads;  // of a block
+    int64_t blocks;
+    int64_t shared; // bytes of a block
+} AttentionLaunch;
+
+typedef struct {
+    int count;
+    AttentionLaunch launch[KERNEL_LAUNCHES_MAX];
+    size_t workspace; // bytes; delta [batch, heads, queries]
+} AttentionLaunches;
+
+// Whether tensor cores compute it: bf16, head dims up to 256, sm_80 or later.
+bool attention_uses_tensors(const AttentionKernel *t, GpuArch arch);
+void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out);
+
+#endif
