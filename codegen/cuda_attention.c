@@ -104,13 +104,16 @@ static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *
     const char *delta = "(float *)workspace";
     if (l->part == ATTENTION_DELTA)
         return arena_format(a, "delta<%s_shape>(out, dout, %s)", k->name, delta);
-    if (l->part == ATTENTION_FORWARD && l->tensor)
+    if (l->unit == ATTENTION_GROUPS)
+        return arena_format(a, "groups_forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)",
+                            k->name, l->warps / 4, l->tile, l->stages, offset);
+    if (l->part == ATTENTION_FORWARD && l->unit == ATTENTION_WARPS)
         return arena_format(a, "forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)", k->name,
                             l->warps, l->fragments, l->tile, offset);
     if (l->part == ATTENTION_FORWARD)
         return arena_format(a, "plain_forward<%s_shape>(q, k, v, out, lse, %s)", k->name, offset);
     const char *part = part_name(l->part);
-    if (l->tensor)
+    if (l->unit == ATTENTION_WARPS)
         return arena_format(a,
                             "gradient<%s_shape, attention::PART_%s, %d, %d, %d>"
                             "({q, k, v, dout, lse, %s, dq, dk, dv})",
@@ -142,7 +145,7 @@ const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arc
         const AttentionLaunch *l = &launches.launch[i];
         // Plain kernels: four blocks a multiprocessor, so that one's loads hide behind others'
         // work.
-        const int resident = l->tensor ? l->resident : 4;
+        const int resident = l->unit != ATTENTION_PLAIN ? l->resident : 4;
         text = arena_format(a,
                             "%sextern \"C\" __global__ void __launch_bounds__(%d, %d) %s%s(%s) {\n"
                             "    attention::%s;\n}\n",
@@ -152,8 +155,21 @@ const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arc
     return text;
 }
 
-const char *cuda_attention_prelude(Arena *a) {
-    return arena_format(a, "%s%s%s%s", (const char *)cuda_tensor_text,
-                        (const char *)cuda_attention_text, (const char *)cuda_attention_grad_text,
-                        (const char *)cuda_attention_plain_text);
+CudaParts cuda_attention_parts(const Kernel *k, GpuArch arch) {
+    AttentionLaunches launches;
+    attention_launches(k, arch, &launches);
+    CudaParts parts = CUDA_MMA | CUDA_ATTENTION;
+    for (int i = 0; i < launches.count; i++)
+        parts |= launches.launch[i].unit == ATTENTION_GROUPS ? CUDA_HOPPER : 0;
+    return parts;
+}
+
+const char *cuda_attention_prelude(Arena *a, CudaParts parts) {
+    const char *text = arena_format(
+        a, "%s%s%s%s", (const char *)cuda_tensor_text, (const char *)cuda_attention_text,
+        (const char *)cuda_attention_grad_text, (const char *)cuda_attention_plain_text);
+    if ((parts & CUDA_HOPPER) == 0)
+        return text;
+    return arena_format(a, "%s%s%s%s", text, (const char *)cuda_hopper_text, cuda_wgmma_prelude(a),
+                        (const char *)cuda_attention_groups_text);
 }

@@ -10,35 +10,52 @@
 
 #include "ir/check.h"
 
-enum { WIDTH_MAX = 256, PLAIN_THREADS = 128, PLAIN_DEPTH = 32 };
+enum { WIDTH_MAX = 256, GROUP_ROWS = 64, PLAIN_THREADS = 128, PLAIN_DEPTH = 32 };
 
 static int64_t ceil_divide(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-static int64_t width_of(int64_t dim) {
-    return ceil_divide(dim, 16) * 16;
+static int64_t round_up(int64_t x, int64_t to) {
+    return ceil_divide(x, to) * to;
 }
 
-bool attention_uses_tensors(const AttentionKernel *t, GpuArch arch) {
-    return arch.sm >= 80 && t->dtype == DT_BF16 && t->dim_qk <= WIDTH_MAX && t->dim_v <= WIDTH_MAX;
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static AttentionUnit unit_of(const AttentionKernel *t, AttentionPart part, GpuArch arch) {
+    const int64_t dim = larger(t->dim_qk, t->dim_v);
+    if (part == ATTENTION_DELTA || arch.sm < 80 || t->dtype != DT_BF16 || dim > WIDTH_MAX)
+        return ATTENTION_PLAIN;
+    // Few queries, or narrow heads, would fill a small part of what groups multiply.
+    if (part == ATTENTION_FORWARD && arch.sm == 90 && arch.specific && dim > 32 &&
+        t->queries >= GROUP_ROWS)
+        return ATTENTION_GROUPS;
+    return ATTENTION_WARPS;
 }
 
 // Bytes of shared memory: the rows a block owns, then its stages.
 static int64_t tensor_shared(const AttentionKernel *t, const AttentionLaunch *l) {
-    const int64_t qk = width_of(t->dim_qk), v = width_of(t->dim_v);
+    // Groups take blocks of 64 columns, and a barrier for each of four events of a stage and for
+    // queries.
+    const bool groups = l->unit == ATTENTION_GROUPS;
+    const int64_t step = groups ? 64 : 16;
+    const int64_t qk = round_up(t->dim_qk, step), v = round_up(t->dim_v, step);
     const int64_t rows = (int64_t)l->warps * 16 * l->fragments, both = 2 * (qk + v);
+    const int64_t barriers = groups ? 8 * (1 + 4 * l->stages) : 0;
     if (l->part == ATTENTION_FORWARD)
-        return rows * 2 * (qk > v ? qk : v) + l->stages * l->tile * both;
+        return rows * 2 * larger(qk, v) + l->stages * l->tile * both + barriers;
     // Where keys stay, the log-sum-exp and delta of a tile of queries come with it.
     const int64_t values = l->part == ATTENTION_DQ ? 0 : 8;
     return rows * both + l->stages * l->tile * (both + values);
 }
 
 // The tiles for an ample shared memory.
-static AttentionLaunch tensor_tiles(const AttentionKernel *t, AttentionPart part) {
-    const int64_t qk = width_of(t->dim_qk), v = width_of(t->dim_v), width = qk > v ? qk : v;
-    AttentionLaunch l = {.part = part, .tensor = true, .warps = 8, .fragments = 1, .tile = 32};
+static AttentionLaunch warp_tiles(const AttentionKernel *t, AttentionPart part) {
+    const int64_t width = round_up(larger(t->dim_qk, t->dim_v), 16);
+    AttentionLaunch l = {.part = part, .unit = ATTENTION_WARPS, .warps = 8, .fragments = 1};
+    l.tile = 32;
     l.stages = 2;
     l.resident = 1;
     if (part == ATTENTION_FORWARD && width <= 128) {
@@ -55,15 +72,29 @@ static AttentionLaunch tensor_tiles(const AttentionKernel *t, AttentionPart part
     return l;
 }
 
-static void tensor_launch(const AttentionKernel *t, GpuArch arch, AttentionLaunch *l) {
-    while ((l->shared = tensor_shared(t, l)) > gpu_shared_max(arch)) {
-        CHECK(l->tile > 16 || l->warps > 1);
-        if (l->tile > 32 || l->warps == 4)
-            l->tile /= 2;
+// Narrow heads leave registers for a third group.
+static AttentionLaunch group_tiles(const AttentionKernel *t) {
+    const int64_t width = round_up(larger(t->dim_qk, t->dim_v), 64);
+    AttentionLaunch l = {.part = ATTENTION_FORWARD, .unit = ATTENTION_GROUPS, .fragments = 1};
+    l.warps = width <= 64 ? 12 : 8;
+    l.tile = width <= 128 ? 128 : width <= 192 ? 96 : 64;
+    l.stages = 2;
+    l.resident = 1;
+    return l;
+}
+
+static AttentionLaunch tensor_launch(const AttentionKernel *t, AttentionPart part, GpuArch arch,
+                                     AttentionUnit unit) {
+    AttentionLaunch l = unit == ATTENTION_GROUPS ? group_tiles(t) : warp_tiles(t, part);
+    while ((l.shared = tensor_shared(t, &l)) > gpu_shared_max(arch)) {
+        CHECK(unit == ATTENTION_WARPS && (l.tile > 16 || l.warps > 1));
+        if (l.tile > 32 || l.warps == 4)
+            l.tile /= 2;
         else
-            l->warps /= 2;
+            l.warps /= 2;
     }
-    l->threads = l->warps * GPU_WARP;
+    l.threads = (l.warps + (unit == ATTENTION_GROUPS ? 4 : 0)) * GPU_WARP;
+    return l;
 }
 
 // Heads, and rows of a head, whose results a launch makes.
@@ -76,13 +107,13 @@ static void owned_by(const AttentionKernel *t, AttentionPart part, int64_t *head
 static void add_part(const AttentionKernel *t, GpuArch arch, AttentionPart part,
                      AttentionLaunches *out) {
     AttentionLaunch l = {.part = part, .threads = PLAIN_THREADS};
+    const AttentionUnit unit = unit_of(t, part, arch);
     int64_t heads, rows;
     owned_by(t, part, &heads, &rows);
     if (part == ATTENTION_DELTA) {
         l.blocks = ceil_divide(heads * rows, ATTENTION_DELTA_ROWS);
-    } else if (attention_uses_tensors(t, arch)) {
-        l = tensor_tiles(t, part);
-        tensor_launch(t, arch, &l);
+    } else if (unit != ATTENTION_PLAIN) {
+        l = tensor_launch(t, part, arch, unit);
         l.blocks = heads * ceil_divide(rows, (int64_t)l.warps * 16 * l.fragments);
     } else {
         // Scores that threads exchange, and one operand of all columns (larger than two by depth).
@@ -106,7 +137,8 @@ void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out) {
     out->workspace = (size_t)(t->batch * t->heads * t->queries) * sizeof(float);
     add_part(t, arch, ATTENTION_DELTA, out);
     add_part(t, arch, ATTENTION_DQ, out);
-    const bool together = t->dim_qk <= 128 && t->dim_v <= 128 && attention_uses_tensors(t, arch);
+    const bool together =
+        larger(t->dim_qk, t->dim_v) <= 128 && unit_of(t, ATTENTION_DKV, arch) != ATTENTION_PLAIN;
     if (together) {
         add_part(t, arch, ATTENTION_DKV, out);
         return;

@@ -20,10 +20,17 @@ enum {
     ATTENTION_DELTA_ROWS = 16      // queries of a block
 };
 
+// What multiplies.
+typedef enum {
+    ATTENTION_PLAIN, // threads, f32: any dtype and dims
+    ATTENTION_WARPS, // tensor cores by warps: sm_80 and later
+    ATTENTION_GROUPS // tensor cores by groups of four warps: sm_90a, forward
+} AttentionUnit;
+
 typedef struct {
     AttentionPart part;
-    bool tensor; // by tensor cores: the fields below but one
-    int warps;   // of a block, each with 16 x fragments rows
+    AttentionUnit unit; // ATTENTION_PLAIN: the fields from warps to resident are 0
+    int warps;          // that multiply, 16 x fragments rows each; with groups four more copy
     int fragments;
     int tile;     // rows of the other operand at a time
     int stages;   // such tiles in shared memory
@@ -39,8 +46,6 @@ typedef struct {
     size_t workspace; // bytes; delta [batch, heads, queries]
 } AttentionLaunches;
 
-// Whether tensor cores compute it: bf16, head dims up to 256, sm_80 or later.
-bool attention_uses_tensors(const AttentionKernel *t, GpuArch arch);
 void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out);
 
 #endif

@@ -28,7 +28,7 @@ typedef struct {
     bool by_head; // [b, h, s, e] instead of [b, s, h, e]
     int64_t gap;  // elements between positions that belong to nobody
     double scale; // times 1 / sqrt(dim_qk); 0 means 1
-    int sm;       // 0: 80
+    int sm;       // 0: 80; 90: sm_90a
     bool forward_only;
 } Case;
 
@@ -53,6 +53,17 @@ static const Case cases[] = {
     {"head dim 256, less shared memory", DT_BF16, 1, 1, 1, 70, 70, 256, 256, .causal = true,
      .sm = 86},
     {"head dim 300, no tensor cores", DT_BF16, 1, 1, 1, 33, 40, 300, 140, .causal = true},
+    {"groups: whole tiles", DT_BF16, 1, 1, 1, 128, 384, 128, 128, .sm = 90},
+    {"groups: head dim 64", DT_BF16, 1, 1, 2, 250, 250, 64, 64, .causal = true, .sm = 90},
+    {"groups: a window, head dim 96", DT_BF16, 1, 1, 1, 130, 300, 96, 96, .causal = true,
+     .window = 150, .sm = 90},
+    {"groups: an offset", DT_BF16, 1, 2, 2, 70, 500, 128, 64, .causal = true, .offset = 311,
+     .sm = 90},
+    {"groups: more queries than keys", DT_BF16, 1, 1, 1, 300, 40, 64, 64, .causal = true, .sm = 90},
+    {"groups: no wide accesses", DT_BF16, 1, 1, 1, 70, 140, 84, 100, .gap = 1, .scale = -1,
+     .sm = 90},
+    {"groups: head dim 192", DT_BF16, 1, 1, 1, 64, 300, 192, 192, .sm = 90},
+    {"groups: head dim 256", DT_BF16, 1, 1, 1, 64, 200, 256, 256, .causal = true, .sm = 90},
     {"f32", DT_F32, 1, 1, 2, 70, 70, 64, 64, .causal = true},
     {"f32, all keys, odd dims", DT_F32, 2, 1, 1, 37, 70, 7, 5},
     {"f32, a window", DT_F32, 1, 1, 1, 90, 90, 16, 16, .causal = true, .window = 30},
@@ -104,7 +115,7 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
 }
 
 static GpuArch case_arch(const Case *c) {
-    return (GpuArch){c->sm ? c->sm : 80, false};
+    return (GpuArch){c->sm ? c->sm : 80, c->sm == 90};
 }
 
 static bool has_gradient(const Case *c) {
@@ -122,7 +133,7 @@ static bool write_kernels(Arena *a, const char *path) {
     FILE *out = fopen(path, "w");
     if (!out)
         return false;
-    fputs(cuda_prelude(a, CUDA_MMA | CUDA_ATTENTION, (GpuArch){80, false}), out);
+    fputs(cuda_prelude(a, CUDA_MMA | CUDA_ATTENTION | CUDA_HOPPER, (GpuArch){90, true}), out);
     for (int i = 0; i < CASES; i++) {
         fprintf(out, "// %s\n", cases[i].what);
         fputs(cuda_print_attention(a, d, case_kernel(a, i, KERNEL_ATTENTION), case_arch(&cases[i])),

@@ -28,6 +28,21 @@ static __attribute__((noinline)) unsigned char *shim_at(unsigned at, unsigned by
     return nowhere;
 }
 
+// Which thread last wrote each 16 bytes of shared memory, and how many times it had then shown its
+// writes to products of warpgroups (hopper.h).
+enum { SHIM_CHUNKS = 256 * 1024 / 16 };
+static struct {
+    unsigned short writer[SHIM_CHUNKS];
+    int then[SHIM_CHUNKS], shown[SHIM_THREADS];
+} shim_writes;
+
+static void shim_write(unsigned at, const void *from, unsigned bytes) {
+    memcpy(shim_at(at, bytes), from, bytes);
+    const unsigned chunk = (at - SHIM_SHARED_FIRST) / 16 % SHIM_CHUNKS;
+    shim_writes.writer[chunk] = (unsigned short)shim.current;
+    shim_writes.then[chunk] = shim_writes.shown[shim.current];
+}
+
 template <class T> static T shim_load(unsigned at) {
     T x;
     memcpy(&x, shim_at(at, sizeof x), sizeof x);
@@ -35,10 +50,10 @@ template <class T> static T shim_load(unsigned at) {
 }
 
 PLIM_DEVICE void plim_shared_store(unsigned at, unsigned value) {
-    memcpy(shim_at(at, sizeof value), &value, sizeof value);
+    shim_write(at, &value, sizeof value);
 }
 PLIM_DEVICE void plim_shared_store_half(unsigned at, unsigned short value) {
-    memcpy(shim_at(at, sizeof value), &value, sizeof value);
+    shim_write(at, &value, sizeof value);
 }
 PLIM_DEVICE float plim_shared_load(unsigned at) {
     return shim_load<float>(at);
@@ -84,7 +99,7 @@ static __attribute__((noinline)) void shim_copy(unsigned to, const void *from, b
         memcpy(c->value, from, bytes);
     memset(target, 0xff, bytes);
     if (shim_backward())
-        memcpy(target, c->value, bytes);
+        shim_write(to, c->value, bytes);
     else
         all->count++;
 }
@@ -104,7 +119,7 @@ static __attribute__((noinline)) void shim_copies_wait(int left) {
         const ShimCopy *c = &all->copy[i];
         // Groups below closed - left have to be there; the open one never.
         if (c->group < all->closed - left)
-            memcpy(shim_at(c->to, c->bytes), c->value, c->bytes);
+            shim_write(c->to, c->value, c->bytes);
         else
             all->copy[kept++] = *c;
     }

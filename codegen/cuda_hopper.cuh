@@ -1,0 +1,81 @@
+// Instructions of sm_90a that CUDA C has no words for: barriers in shared memory, registers that
+// warps hand to each other, and the parts of products by a warpgroup (128 threads) that don't
+// depend on a size; the products themselves are printed by codegen/cuda_wgmma.c.
+//
+// Operands in shared memory are told by descriptors (PTX ISA, "Matrix Descriptor"): rows of 64
+// bf16, 128 bytes, in which chunk c of 16 bytes stands at c ^ row % 8; eight rows, 1024 bytes, are
+// the unit.
+#ifndef PLIM_SHIM
+
+// A barrier of `count` arrivals, 8 bytes at an address. Its phases are counted from 0;
+// plim_barrier_wait returns when the phase of that parity is over.
+PLIM_DEVICE void plim_barrier_begin(unsigned at, int count) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory");
+}
+
+PLIM_DEVICE void plim_barrier_arrive(unsigned at) {
+    asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(at) : "memory");
+}
+
+PLIM_DEVICE void plim_barrier_wait(unsigned at, int parity) {
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n"
+                 "@done bra through;\n"
+                 "bra again;\n"
+                 "through:\n"
+                 "}" ::"r"(at),
+                 "r"(parity)
+                 : "memory");
+}
+
+// Of `threads` threads; number 0 is __syncthreads'.
+PLIM_DEVICE void plim_threads_meet(int number, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+
+// What this thread wrote to shared memory may be read by warpgroups' products.
+PLIM_DEVICE void plim_show_products() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+template <int REGISTERS> PLIM_DEVICE void plim_registers_give() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+
+template <int REGISTERS> PLIM_DEVICE void plim_registers_take() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+
+// Before the first product after registers that it reads were written.
+PLIM_DEVICE void plim_products_open() {
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+PLIM_DEVICE void plim_products_close() {
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+// Until all groups but the last LEFT are done.
+template <int LEFT> PLIM_DEVICE void plim_products_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
+}
+
+// Registers of a product under way: nothing that reads or writes them moves across.
+template <int N> PLIM_DEVICE void plim_products_hold(float (&c)[N][4]) {
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            asm volatile("" : "+f"(c[n][e])::"memory");
+}
+
+#endif
+
+// A descriptor of rows at an address, a multiple of 1024 plus steps within a row; `blocks` bytes
+// from 64 columns to the next 64, where an operand is read across.
+PLIM_DEVICE unsigned long long plim_rows_of(unsigned at, unsigned blocks) {
+    return (unsigned long long)((at & 0x3ffffu) >> 4) | (unsigned long long)(blocks >> 4) << 16 |
+           (unsigned long long)(1024 >> 4) << 32 | 1ull << 62;
+}
