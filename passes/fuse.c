@@ -285,6 +285,32 @@ static int set_groups(Fuse *f) {
     return (int)count;
 }
 
+// One remark a group: its operators, equal ones in a row once.
+static void explain_groups(const Graph *g, int groups, PassCtx *cx) {
+    enum { NAMED_MAX = 12 };
+    Arena *a = cx->scratch;
+    typedef struct {
+        const char *text, *last;
+        int members, named, same; // same: of the last name
+    } Explained;
+    Explained *all = arena_array(a, Explained, groups + 1);
+    for (int i = 0; i < g->node_count; i++) {
+        Explained *e = &all[g->node[i]->group];
+        const char *name = g->node[i]->group ? remark_value(a, &g->node[i]->result[0]) : NULL;
+        if (!name)
+            continue;
+        e->members++;
+        e->named += !e->last || strcmp(e->last, name) != 0;
+        e->same = e->last && strcmp(e->last, name) == 0 ? e->same + 1 : 1;
+        if (e->named <= NAMED_MAX && e->same == 1)
+            e->text = e->text ? arena_format(a, "%s, %s", e->text, name) : name;
+        e->last = name;
+    }
+    for (int i = 1; i <= groups; i++)
+        remark_add(cx, "fuse", all[i].last, "in %s one kernel computes %d operators: %s%s", g->name,
+                   all[i].members, all[i].text, all[i].named > NAMED_MAX ? ", ..." : "");
+}
+
 static void fuse_graph(Graph *g, PassCtx *cx) {
     Arena *a = cx->scratch;
     Fuse f = {.g = g,
@@ -301,6 +327,7 @@ static void fuse_graph(Graph *g, PassCtx *cx) {
         fused += g->node[i]->group != 0;
     remark_add(cx, "fuse", g->name, "%d of %d operators became %d kernels", fused, f.ordinal,
                groups);
+    explain_groups(g, groups, cx);
 }
 
 PassResult pass_fuse(Module *m, PassCtx *cx) {

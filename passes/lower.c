@@ -97,17 +97,12 @@ static void lower_states(Lower *lw) {
     }
 }
 
-// What people see: the value's own name, else where and by which operator it is made.
+// What people see. Signatures know accumulators by name, so the value's number tells those apart
+// that have no name of their own, in any order.
 static const char *storage_name(const Lower *lw, const Storage *s) {
-    const Value *v = s->owner;
-    if (v->name)
-        return v->name;
-    const char *op = op_info(v->def->op)->name;
-    const char *scope = v->def->scope;
-    // Signatures know accumulators by name; the value's number tells them apart in any order.
-    if (s->carried)
-        op = arena_format(lw->cx->arena, "%s.%u", op, v->id);
-    return scope && *scope ? arena_format(lw->cx->arena, "%s.%s", scope, op) : op;
+    const char *name = remark_value(lw->cx->arena, s->owner);
+    return s->carried && !s->owner->name ? arena_format(lw->cx->arena, "%s.%u", name, s->owner->id)
+                                         : name;
 }
 
 // Storages become buffers: states are there already, and what nothing touches is left out.

@@ -70,7 +70,19 @@ static const char *step_name(Arena *a, const Step *s) {
     return scope && *scope ? arena_format(a, "%s %s", ops, scope) : ops;
 }
 
-// The same list twice: runtime/ knows nothing of ir/.
+// The same lists twice: runtime/ knows nothing of ir/.
+static PlanPhase plan_phase(Phase p) {
+    switch (p) {
+    case PHASE_FORWARD:
+        return PLAN_PHASE_FORWARD;
+    case PHASE_BACKWARD:
+        return PLAN_PHASE_BACKWARD;
+    case PHASE_UPDATE:
+        return PLAN_PHASE_UPDATE;
+    }
+    UNREACHABLE();
+}
+
 static PlanAccess plan_access(Access a) {
     switch (a) {
     case ACCESS_READ:
@@ -195,6 +207,7 @@ PlanInstr lower_step(Lower *lw, int position) {
     Arena *a = lw->cx->arena;
     PlanInstr out = {.workspace = UINT32_MAX,
                      .signal = UINT32_MAX,
+                     .phase = plan_phase(s->for_node->phase),
                      .name = step_name(a, s),
                      .where = loc_text(a, s->for_node->loc)};
     KernelCall call = {0};

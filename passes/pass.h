@@ -63,6 +63,10 @@ typedef struct {
 void remark_add(PassCtx *cx, const char *pass, const char *subject, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+// What people call a value, also in plans: its own name, else its scope and the operator that makes
+// it, "h.0.mlp.gelu". In a.
+const char *remark_value(Arena *a, const Value *v);
+
 // Counts one rewrite of an optional pass. False once --pass-limit is used up: the pass then leaves
 // the operator as it is (bisecting a miscompile).
 bool rewrite_allowed(PassCtx *cx);

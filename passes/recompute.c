@@ -90,6 +90,40 @@ static Fate fate_of_operands(const Recompute *r, const Node *n, int *depth) {
     return *depth > DEPTH_MAX ? LOST : AGAIN;
 }
 
+// Why a value that the backward pass reads is kept; NULL where it is rather computed again.
+static const char *reason_to_keep(const Recompute *r, const Node *n, int *depth) {
+    const Value *v = &n->result[0];
+    if (!is_cheap(n))
+        return op_info(n->op)->flags & OPF_RANDOM ? "it was drawn" : "it is dear to compute again";
+    if (fate_of_operands(r, n, depth) == LOST)
+        return *depth > DEPTH_MAX ? "too many operators in a row would run again"
+                                  : "what it is made from is not kept";
+    // Still in use by the forward when the backward begins with it: nothing would be saved.
+    if (r->last_forward[v->id] >= r->first_backward[v->id])
+        return "the forward pass reads it until the backward pass does";
+    return type_bytes(&v->type) < BYTES_MIN ? "it is small" : NULL;
+}
+
+// Of values that are worth a thought.
+static void explain(const Recompute *r, const Node *n, const char *kept) {
+    const Value *v = &n->result[0];
+    const long long bytes = (long long)type_bytes(&v->type);
+    if (bytes < BYTES_MIN || n->phase != PHASE_FORWARD)
+        return;
+    const long long flops = (long long)node_flops(n), moved = (long long)node_bytes(n);
+    const char *name = remark_value(r->cx->scratch, v);
+    if (kept)
+        remark_add(r->cx, "recompute", name,
+                   "in %s %lld bytes are kept for the backward pass: %s (%lld operations, %lld "
+                   "bytes moved)",
+                   r->rw.g->name, bytes, kept, flops, moved);
+    else
+        remark_add(r->cx, "recompute", name,
+                   "in %s it is computed again for the backward pass, so that %lld bytes are not "
+                   "kept: %lld operations, %lld bytes moved once more",
+                   r->rw.g->name, bytes, flops, moved);
+}
+
 static void decide(Recompute *r, const Node *n) {
     for (int i = 0; i < n->result_count; i++) {
         const uint32_t v = n->result[i].id;
@@ -108,16 +142,24 @@ static void decide(Recompute *r, const Node *n) {
         return;
     }
     const Value *v = &n->result[0];
-    int depth;
-    if (n->phase != PHASE_FORWARD || !is_cheap(n) || fate_of_operands(r, n, &depth) == LOST)
-        return;
     const bool wanted = r->first_backward[v->id] < INT32_MAX;
-    // Still in use by the forward when the backward begins with it: nothing would be saved.
-    const bool apart = r->last_forward[v->id] < r->first_backward[v->id];
-    if (wanted && (!apart || type_bytes(&v->type) < BYTES_MIN || !rewrite_allowed(r->cx)))
+    int depth = 0;
+    if (n->phase != PHASE_FORWARD)
+        return;
+    const char *kept = reason_to_keep(r, n, &depth);
+    // Nobody wants it itself, but maybe what is made of it: whether it is worth it is asked there.
+    if (!wanted && (!is_cheap(n) || fate_of_operands(r, n, &depth) == LOST))
+        return;
+    if (wanted && kept) {
+        explain(r, n, kept);
+        return;
+    }
+    if (wanted && !rewrite_allowed(r->cx))
         return;
     r->fate[v->id] = AGAIN;
     r->depth[v->id] = depth;
+    if (wanted)
+        explain(r, n, NULL);
     // Other results of a norm are small, and kept where backward nodes read them.
 }
 

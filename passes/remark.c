@@ -19,6 +19,13 @@ void remark_add(PassCtx *cx, const char *pass, const char *subject, const char *
                                    .text = text};
 }
 
+const char *remark_value(Arena *a, const Value *v) {
+    if (v->name)
+        return v->name;
+    const char *op = op_info(v->def->op)->name, *scope = v->def->scope;
+    return scope && *scope ? arena_format(a, "%s.%s", scope, op) : op;
+}
+
 // Counts rewrites over all passes, so that a limit cuts the sequence at one point: the first wrong
 // rewrite is then found by bisection. A limit of 0 means none.
 bool rewrite_allowed(PassCtx *cx) {

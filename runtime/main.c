@@ -7,6 +7,7 @@
 #include "runtime/main.h"
 
 #include "runtime/call.h"
+#include "runtime/error.h"
 #include "runtime/eval.h"
 #include "runtime/export.h"
 #include "runtime/generate.h"
@@ -19,12 +20,12 @@
 enum { EXIT_DONE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 
 static PlimStatus info_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
-    (void)error;
-    if (o->json)
-        plan_print_json(s->plan, stdout);
-    else
-        plan_print_summary(s->plan, stdout);
-    return PLIM_OK;
+    PlanMemory *memory = plan_memory_new();
+    const PlanUses *uses = memory ? plan_uses_new(s->plan, memory) : NULL;
+    if (uses)
+        (o->json ? plan_print_info_json : plan_print_info)(uses, stdout);
+    plan_memory_release(memory);
+    return uses ? PLIM_OK : error_set(error, PLIM_NO_MEMORY, "out of memory");
 }
 
 #define WATCH_FLAGS "--trace --trace-steps --profile --digest --check-finite"

@@ -40,6 +40,8 @@ typedef enum {
     INSTR_FILL,   // operand 0 := byte pattern imm[0]
     INSTR_COPY    // operand 1 (read) -> operand 0 (write), equal bytes
 } PlanInstrKind;
+// Part of a training step, for people.
+typedef enum { PLAN_PHASE_FORWARD, PLAN_PHASE_BACKWARD, PLAN_PHASE_UPDATE, PLAN_PHASE_COUNT } PlanPhase;
 typedef enum { PLAN_FROM_DATA, PLAN_FROM_KNOB, PLAN_FROM_STEP, PLAN_FROM_STEPS, PLAN_FROM_SEED, PLAN_FROM_CALLER,
                PLAN_FROM_SLOT /* i32, the slot's own number in each */ } PlanSource;
 
@@ -98,7 +100,8 @@ typedef struct {
     uint32_t signal;             // event signalled after, or UINT32_MAX
     uint64_t flops, bytes;       // of one call
     uint64_t signature;          // what it must compute: see plan_sign.h
-    const char *name;            // for people: the operators, "layernorm h.0.ln_1"
+    PlanPhase phase;             // of the operators
+    const char *name;            // for people: the operators and their scope, "layernorm h.0.ln_1"
     const char *where;           // "gpt2.plim:12:3"
 } PlanInstr;
 
@@ -236,6 +239,11 @@ size_t plan_dtype_bytes(PlanDType t);
 const char *plan_dtype_name(PlanDType t);
 const char *plan_buffer_kind_name(PlanBufferKind k);
 const char *plan_space_name(PlanSpaceKind k);
+const char *plan_phase_name(PlanPhase phase);
+const char *plan_access_name(PlanAccess access);
+const char *plan_instr_kind_name(PlanInstrKind kind);
+const char *plan_source_name(PlanSource source);
+const char *plan_state_kind_name(uint32_t kind); // PLAN_STATE_PARAM ..
 const char *plan_state_file(const PlanState *s); // its name in weight files: file, or name where that is empty
 // Whether an i32 value may go into the input: see PlanInput.bound.
 bool plan_input_allows(const PlanInput *input, int64_t x);

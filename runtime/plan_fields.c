@@ -17,7 +17,9 @@ static const char *const buffer_kind_names[] = {"weights",     "gradients", "opt
                                                 "inputs",      "state"};
 static const char *const access_names[] = {"read", "write", "update"};
 static const char *const instr_names[] = {"kernel", "product", "fill", "copy"};
-static const char *const source_names[] = {"data", "knob", "step", "steps", "seed", "caller", "slot"};
+static const char *const source_names[] = {"data", "knob",   "step", "steps",
+                                           "seed", "caller", "slot"};
+static const char *const phase_names[] = {"forward", "backward", "update"};
 static const char *const state_names[] = {"param", "saved", "transient", "optimizer"};
 static const char *const library_names[] = {"own", "onednn", "openblas", "cublaslt"};
 
@@ -25,6 +27,7 @@ _Static_assert(sizeof dtype_names / sizeof *dtype_names == PLAN_DTYPE_COUNT, "a 
 _Static_assert(sizeof space_names / sizeof *space_names == SPACE_COUNT, "a name each");
 _Static_assert(sizeof buffer_kind_names / sizeof *buffer_kind_names == BUFFER_KIND_COUNT,
                "a name each");
+_Static_assert(sizeof phase_names / sizeof *phase_names == PLAN_PHASE_COUNT, "a name each");
 
 // clang-format off
 #define LENGTH(A) ((uint32_t)(sizeof(A) / sizeof *(A)))
@@ -34,6 +37,10 @@ _Static_assert(sizeof buffer_kind_names / sizeof *buffer_kind_names == BUFFER_KI
 // One of NAMES in text, its index in the binary form.
 #define ENUM(S, F, LEAD, NAMES) \
     {.type = FIELD_ENUM, .lead = LEAD, .offset = offsetof(S, F), .names = NAMES, .name_count = LENGTH(NAMES)}
+// The same, but the first of NAMES is left out of the text.
+#define ENUM_FIRST(S, F, LEAD, NAMES) \
+    {.type = FIELD_ENUM, .lead = LEAD, .omit = OMIT_ZERO, .offset = offsetof(S, F), .names = NAMES, \
+     .name_count = LENGTH(NAMES)}
 // An index into the plan's list of WHAT: "b12". OMIT_NONE: UINT32_MAX stands for none.
 #define REF(S, F, LEAD, OMIT, WHAT) \
     {.type = FIELD_REF, .lead = LEAD, .omit = OMIT, .offset = offsetof(S, F), .ref = REF_##WHAT}
@@ -114,6 +121,7 @@ static const Field instr_fields[] = {
     PLAIN(U64, PlanInstr, flops, "flops", OMIT_ZERO),
     PLAIN(U64, PlanInstr, bytes, "bytes", OMIT_ZERO),
     PLAIN(HEX, PlanInstr, signature, "signature", OMIT_NEVER),
+    ENUM_FIRST(PlanInstr, phase, "phase", phase_names),
     PLAIN(STRING, PlanInstr, name, "name", OMIT_ZERO),
     PLAIN(STRING, PlanInstr, where, "where", OMIT_ZERO),
 };
@@ -264,16 +272,40 @@ size_t plan_dtype_bytes(PlanDType t) {
 }
 
 // "?" for a value no plan should have: names are also wanted for messages about bad plans.
+static const char *name_at(const char *const *names, uint32_t count, uint32_t index) {
+    return index < count ? names[index] : "?";
+}
+
 const char *plan_dtype_name(PlanDType t) {
-    return (uint32_t)t < PLAN_DTYPE_COUNT ? dtype_names[t] : "?";
+    return name_at(dtype_names, PLAN_DTYPE_COUNT, t);
 }
 
 const char *plan_buffer_kind_name(PlanBufferKind k) {
-    return (uint32_t)k < BUFFER_KIND_COUNT ? buffer_kind_names[k] : "?";
+    return name_at(buffer_kind_names, BUFFER_KIND_COUNT, k);
 }
 
 const char *plan_space_name(PlanSpaceKind k) {
-    return (uint32_t)k < SPACE_COUNT ? space_names[k] : "?";
+    return name_at(space_names, SPACE_COUNT, k);
+}
+
+const char *plan_phase_name(PlanPhase phase) {
+    return name_at(phase_names, PLAN_PHASE_COUNT, phase);
+}
+
+const char *plan_access_name(PlanAccess access) {
+    return name_at(access_names, LENGTH(access_names), access);
+}
+
+const char *plan_instr_kind_name(PlanInstrKind kind) {
+    return name_at(instr_names, LENGTH(instr_names), kind);
+}
+
+const char *plan_source_name(PlanSource source) {
+    return name_at(source_names, LENGTH(source_names), source);
+}
+
+const char *plan_state_kind_name(uint32_t kind) {
+    return name_at(state_names, LENGTH(state_names), kind);
 }
 
 // Fewest bytes of the field in the binary form: what bounds the counts a decoder believes.
@@ -363,6 +395,7 @@ bool field_is_omitted(const void *object, const Field *f) {
     case FIELD_REF:
         return field_ref(object, f) == UINT32_MAX;
     case FIELD_U32:
+    case FIELD_ENUM:
         return field_u32(object, f->offset) == 0;
     case FIELD_U64:
     case FIELD_I64:
@@ -378,7 +411,6 @@ bool field_is_omitted(const void *object, const Field *f) {
         return field_u32(object, f->count_offset) == 0;
     // These are always written: their rows say OMIT_NEVER.
     case FIELD_HEX:
-    case FIELD_ENUM:
     case FIELD_NAME:
     case FIELD_BLOCK:
     case FIELD_SHAPE:

@@ -276,9 +276,7 @@ static bool write_dependencies(Compilation *c) {
 static void print_done(const Compilation *c) {
     if (c->request->quiet || c->request->emit < OUT_LIBRARY)
         return;
-    PlanReport report;
     char arena[32];
-    plan_report(c->cx.plan, &report);
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < c->cx.plan->space_count; i++)
         bytes += c->cx.plan->space[i].bytes;

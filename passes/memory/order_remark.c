@@ -46,16 +46,6 @@ static int compare_live(const void *a, const void *b) {
     return (x->number > y->number) - (x->number < y->number);
 }
 
-// As people know it: its own name, else where and by which operator it is made.
-static const char *value_name(Arena *a, const Value *v) {
-    if (!v)
-        return "zeros";
-    if (v->name)
-        return v->name;
-    const char *op = op_info(v->def->op)->name, *scope = v->def->scope;
-    return scope && *scope ? arena_format(a, "%s.%s", scope, op) : op;
-}
-
 static const char *at_place(Arena *a, Loc loc) {
     const char *where = loc_text(a, loc);
     return where && *where ? arena_format(a, " (%s)", where) : "";
@@ -72,8 +62,9 @@ static const char *name_largest(const OrderGraph *og, const bool *pick, Arena *a
     const char *text = count ? "" : "none";
     for (int i = 0; i < count && i < NAMED; i++) {
         const Value *v = live[i].object->owner;
-        text = arena_format(a, "%s%s%s %lld%s", text, i ? ", " : "", value_name(a, v),
-                            (long long)live[i].object->bytes, v ? at_place(a, v->def->loc) : "");
+        text =
+            arena_format(a, "%s%s%s %lld%s", text, i ? ", " : "", v ? remark_value(a, v) : "zeros",
+                         (long long)live[i].object->bytes, v ? at_place(a, v->def->loc) : "");
     }
     return count > NAMED ? arena_format(a, "%s and %d more", text, count - NAMED) : text;
 }

@@ -1,0 +1,29 @@
+// When each instruction of a step would run, and what it would wait for: a roofline.
+#ifndef PLIM_TOOLS_PREDICT_H
+#define PLIM_TOOLS_PREDICT_H
+
+#include "runtime/plan_uses.h"
+#include "tools/machine.h"
+
+// What an instruction's time is made of: the largest of the first three, and its start.
+typedef enum { LIMIT_COMPUTE, LIMIT_MEMORY, LIMIT_COPY, LIMIT_START, LIMIT_COUNT } Limit;
+
+typedef struct {
+    uint64_t begin, end; // picoseconds from the beginning of the call of its segment
+    Limit limit;         // LIMIT_START where starting it takes longer than doing it
+} PredictedStep;
+
+typedef struct {
+    PredictedStep *step;         // by position of the entry
+    uint64_t *call;              // by segment of the plan: picoseconds of one call
+    uint64_t total;              // picoseconds of a whole step: all calls
+    uint64_t limit[LIMIT_COUNT]; // picoseconds of all instructions, by what they are made of
+} Prediction;
+
+// Streams run their instructions in order and wait for events; a call begins when the one before
+// has ended on all streams. Everything lies in pm; false when there is no memory.
+bool predict_entry(const PlanUses *u, uint32_t entry, const Machine *m, PlanMemory *pm,
+                   Prediction *out);
+const char *limit_name(Limit limit);
+
+#endif
