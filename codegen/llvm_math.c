@@ -2,18 +2,12 @@
 // constant split in parts, subtracted by fused multiply-adds), evaluates a polynomial fitted to the
 // least largest error (Remez's criterion, by iteratively weighted least squares in 40 digits, then
 // rounded to f32), and undoes the reduction. No branches: special cases are selects at the end.
-// Coefficients stand lowest power first.
+// Coefficients are in math_coefficients.h, lowest power first.
 #include "codegen/llvm_math.h"
 
+#include "codegen/math_coefficients.h"
+
 #include <math.h>
-
-// 1.5 * 2^23: adding it rounds a float below 2^22 to the nearest integer, which then stands in the
-// low bits.
-#define ROUND_MAGIC 12582912.0
-
-#define LOG2_E 1.44269502162933349609375
-#define LN2_HIGH 0.693147182464599609375
-#define LN2_LOW (-1.90465421127442357828e-9)
 
 static LLVMValueRef constant(LLVMValueRef like, double value) {
     return llvm_float_like(LLVMTypeOf(like), value);
@@ -64,8 +58,6 @@ static LLVMValueRef clamped(LlvmBuild *b, LLVMValueRef x, double low, double hig
 // itself. Rounding to an integer adds 126 to n, which makes its low bits the scale's exponent.
 // 2 exp(r): error 3.2e-9 before rounding.
 LLVMValueRef llvm_math_exp(LlvmBuild *b, LLVMValueRef x) {
-    static const double c[] = {
-        2, 2, 1.000000019132, 0.333330365876, 0.0833324085956, 0.01673790929202, 0.00279011814108};
     LLVMValueRef inside = clamped(b, x, -87.4, 89.4), magic = constant(x, ROUND_MAGIC + 126);
     LLVMValueRef t = llvm_fma(b, inside, constant(x, LOG2_E), magic);
     LLVMValueRef n = llvm_fsub(b, t, magic);
@@ -73,17 +65,15 @@ LLVMValueRef llvm_math_exp(LlvmBuild *b, LLVMValueRef x) {
     r = llvm_fma(b, n, constant(x, -LN2_LOW), r);
     LLVMValueRef bits = llvm_cast_bits(b, t, b->i32);
     bits = LLVMBuildShl(b->builder, bits, llvm_int_like(LLVMTypeOf(bits), 23), "");
-    return llvm_fmul(b, polynomial(b, r, c, 7), llvm_cast_bits(b, bits, b->f32));
+    return llvm_fmul(b, polynomial(b, r, math_exp, 7), llvm_cast_bits(b, bits, b->f32));
 }
 
 // exp(x) - 1 for -87 < x < 88: 2^n (exp(r) - 1) + (2^n - 1), with 2^(n - 1) in place of 2^n so that
 // n = 128 fits.
 static LLVMValueRef expm1_inside(LlvmBuild *b, LLVMValueRef x) {
-    static const double c[] = {0.500000006204, 0.166665426681, 0.0416662812855, 0.008366632195,
-                               0.00139465148453};
     const ExpParts parts = reduce_exp(b, x);
     LLVMValueRef r = parts.r;
-    LLVMValueRef q = llvm_fma(b, llvm_fmul(b, r, r), polynomial(b, r, c, 5), r);
+    LLVMValueRef q = llvm_fma(b, llvm_fmul(b, r, r), polynomial(b, r, math_expm1, 5), r);
     LLVMValueRef bias = llvm_int_like(LLVMTypeOf(parts.exponent), (int64_t)126 << 23);
     LLVMValueRef half = llvm_cast_bits(b, llvm_add(b, parts.exponent, bias), b->f32);
     LLVMValueRef y = llvm_fma(b, q, half, llvm_fsub(b, half, constant(x, 0.5)));
@@ -105,23 +95,13 @@ LLVMValueRef llvm_math_expm1(LlvmBuild *b, LLVMValueRef x) {
 // to 9.02; from there on the result is 1 in f32. P and Q begin with 1, so that tiny numbers stay
 // themselves, and rounding up past 1 is undone.
 LLVMValueRef llvm_math_tanh(LlvmBuild *b, LLVMValueRef x) {
-    static const double p[] = {1,
-                               0.136815220014,
-                               0.00387031543723,
-                               2.80460001411e-05,
-                               3.06714481231e-08,
-                               -1.22619337457e-11};
-    static const double q[] = {1, 0.470148544874, 0.027253180161, 0.000394207992651,
-                               1.28997593062e-06};
     LLVMValueRef inside = clamped(b, x, -9.02, 9.02), square = llvm_fmul(b, inside, inside);
-    LLVMValueRef above = llvm_fmul(b, inside, polynomial(b, square, p, 6));
-    return clamped(b, llvm_fdiv(b, above, polynomial(b, square, q, 5)), -1, 1);
+    LLVMValueRef above = llvm_fmul(b, inside, polynomial(b, square, math_tanh_p, 6));
+    return clamped(b, llvm_fdiv(b, above, polynomial(b, square, math_tanh_q, 5)), -1, 1);
 }
 
 // x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)): log x = e ln 2 + f - f^2/2 + f^3 P(f).
 LLVMValueRef llvm_math_log(LlvmBuild *b, LLVMValueRef x) {
-    static const double c[] = {0.33333316736,  -0.250008105438, 0.200022851037, -0.166245485889,
-                               0.141812175386, -0.131288328909, 0.128814936133, -0.078592107601};
     LLVMTypeRef wide = llvm_vector(b->i32, llvm_width(LLVMTypeOf(x)));
     // Subnormal numbers are brought into range first.
     LLVMValueRef small = llvm_fcmp(b, LLVMRealOLT, x, constant(x, 1.17549435082228751e-38));
@@ -137,7 +117,7 @@ LLVMValueRef llvm_math_log(LlvmBuild *b, LLVMValueRef x) {
     count = llvm_fsub(b, count, llvm_select(b, small, constant(x, 23), constant(x, 0)));
 
     LLVMValueRef square = llvm_fmul(b, f, f);
-    LLVMValueRef y = llvm_fmul(b, llvm_fmul(b, square, f), polynomial(b, f, c, 8));
+    LLVMValueRef y = llvm_fmul(b, llvm_fmul(b, square, f), polynomial(b, f, math_log, 8));
     y = llvm_fma(b, count, constant(x, LN2_LOW), y);
     y = llvm_fma(b, square, constant(x, -0.5), y);
     y = llvm_fadd(b, f, y);
@@ -153,16 +133,10 @@ LLVMValueRef llvm_math_log(LlvmBuild *b, LLVMValueRef x) {
 // Below 1: x + x P(x^2). From 1 on: 1 - exp(Q(|x|)), Q fitted to log(erfc), weighted by erfc; from
 // 4 on the result is 1 in f32.
 LLVMValueRef llvm_math_erf(LlvmBuild *b, LLVMValueRef x) {
-    static const double inner[] = {0.128379165914,   -0.376126271354,  0.112836001695,
-                                   -0.0268544443012, 0.00518953477657, -0.000802083626248,
-                                   7.88910276702e-5};
-    static const double outer[] = {-0.000332633601912, -1.12712273287,  -0.638093163633,
-                                   -0.10314832967,     0.0218564901584, -0.00295192280619,
-                                   0.000186781835247};
     LLVMValueRef a = llvm_fabs(b, x), one = constant(x, 1), four = constant(x, 4);
-    LLVMValueRef near = llvm_fma(b, x, polynomial(b, llvm_fmul(b, x, x), inner, 7), x);
+    LLVMValueRef near = llvm_fma(b, x, polynomial(b, llvm_fmul(b, x, x), math_erf_near, 7), x);
     LLVMValueRef t = llvm_select(b, llvm_fcmp(b, LLVMRealOGT, a, four), four, a);
-    LLVMValueRef far = llvm_fsub(b, one, llvm_math_exp(b, polynomial(b, t, outer, 7)));
+    LLVMValueRef far = llvm_fsub(b, one, llvm_math_exp(b, polynomial(b, t, math_erf_far, 7)));
     LLVMValueRef is_near = llvm_fcmp(b, LLVMRealOLT, a, one);
     return llvm_select(b, is_near, near, with_sign_of(b, far, x));
 }
@@ -170,20 +144,17 @@ LLVMValueRef llvm_math_erf(LlvmBuild *b, LLVMValueRef x) {
 // x = n pi/2 + r, |r| <= pi/4: sin r or cos r by n's lowest bit, negated by the next. quarter: 1
 // for cos.
 static LLVMValueRef sine(LlvmBuild *b, LLVMValueRef x, int quarter) {
-    static const double sin_c[] = {-0.166666666396, 0.0083333291449, -0.000198392569658,
-                                   2.71756769614e-6};
-    static const double cos_c[] = {0.0416666456564, -0.00138873062426, 2.44312302389e-5};
     LLVMValueRef magic = constant(x, ROUND_MAGIC);
-    LLVMValueRef t = llvm_fma(b, x, constant(x, 0.63661977236758134), magic);
+    LLVMValueRef t = llvm_fma(b, x, constant(x, TWO_OVER_PI), magic);
     LLVMValueRef n = llvm_fsub(b, t, magic);
-    LLVMValueRef r = llvm_fma(b, n, constant(x, -0x1.921fb6p+0), x);
-    r = llvm_fma(b, n, constant(x, 0x1.777a5cp-25), r);
-    r = llvm_fma(b, n, constant(x, 0x1.ee59dap-50), r);
+    LLVMValueRef r = llvm_fma(b, n, constant(x, HALF_PI_HIGH), x);
+    r = llvm_fma(b, n, constant(x, HALF_PI_MIDDLE), r);
+    r = llvm_fma(b, n, constant(x, HALF_PI_LOW), r);
 
     LLVMValueRef z = llvm_fmul(b, r, r);
-    LLVMValueRef s = llvm_fma(b, llvm_fmul(b, z, r), polynomial(b, z, sin_c, 4), r);
+    LLVMValueRef s = llvm_fma(b, llvm_fmul(b, z, r), polynomial(b, z, math_sin, 4), r);
     LLVMValueRef c = llvm_fma(b, z, constant(x, -0.5), constant(x, 1));
-    c = llvm_fma(b, llvm_fmul(b, z, z), polynomial(b, z, cos_c, 3), c);
+    c = llvm_fma(b, llvm_fmul(b, z, z), polynomial(b, z, math_cos, 3), c);
 
     LLVMValueRef bits = llvm_cast_bits(b, t, b->i32);
     LLVMTypeRef wide = LLVMTypeOf(bits);

@@ -1,21 +1,15 @@
-// Geometry of scalar kernels, products and convolutions on a GPU.
-//
-// A row that is reduced belongs to a warp while a lane has at most 32 of its columns to hold, else
-// to a block, which is the larger the longer the row. Rows without reductions are cut into
-// neighbouring points, 8 to a thread, so that f32 and bf16 both move 16 bytes an access. Sums down
-// columns take two launches where there is more than one block of rows: block sums to the
-// workspace, then those in order, as on the CPU. What does not fit a grid's second and third dims
-// is folded into the first.
+// Architectures, and the geometry of products and convolutions on a GPU. Scalar kernels are in
+// launch_scalar.c, attention in launch_attention.c. Grids have one dim: what does not fit a grid's
+// second and third is folded into the first.
 #include "ir/launch.h"
 
 #include "ir/check.h"
 #include "ir/kernel_size.h"
 
 enum {
-    WARP_COLUMNS = 1024, // longest row of a warp
-    POINTS = 8,          // neighbouring columns of a thread
-    ROW_BLOCK = 256,     // threads
-    COLUMN_THREADS = 128
+    CONVOLVE_BLOCK = 256, // threads
+    CONVOLVE_TILE = 64,   // rows and columns
+    CONVOLVE_ROWS_FEW = 8
 };
 
 const char *gpu_arch_name(Arena *a, GpuArch arch) {
@@ -65,57 +59,11 @@ static int64_t ceil_divide(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-static void add_launch(KernelLaunches *out, int64_t x, int block) {
+void kernel_launch_add(KernelLaunches *out, int64_t blocks, int block) {
     static const char *const suffix[KERNEL_LAUNCHES_MAX] = {"", "_1", "_2", "_3"};
     out->launch[out->count] =
-        (KernelLaunch){.suffix = suffix[out->count], .grid = {x, 1, 1}, .block = block};
+        (KernelLaunch){.suffix = suffix[out->count], .grid = {blocks, 1, 1}, .block = block};
     out->count++;
-}
-
-ScalarLaunch scalar_launch(const Kernel *k, GpuArch arch) {
-    ScalarLaunch out = {.block = ROW_BLOCK, .points = POINTS, .rows = 1, .row_blocks = 1};
-    for (int d = 0; d + 1 < k->rank; d++)
-        out.rows *= k->dim[d];
-    out.columns = k->dim[k->rank - 1];
-    (void)arch;
-    if (k->axis == KERNEL_COLUMNS) {
-        out.shape = SCALAR_COLUMNS;
-        out.block = COLUMN_THREADS;
-        out.blocks = ceil_divide(out.columns, COLUMN_THREADS);
-        out.row_blocks = ceil_divide(out.rows, COLUMN_BLOCK);
-    } else if (!kernel_reduces(k, NULL)) {
-        out.shape = SCALAR_POINTS;
-        out.blocks = ceil_divide(out.rows * ceil_divide(out.columns, POINTS), ROW_BLOCK);
-    } else if (out.columns <= WARP_COLUMNS) {
-        out.shape = SCALAR_WARP;
-        out.blocks = ceil_divide(out.rows, ROW_BLOCK / GPU_WARP);
-    } else {
-        out.shape = SCALAR_BLOCK;
-        out.block = out.columns <= 8192 ? ROW_BLOCK : out.columns <= 16384 ? 512 : GPU_BLOCK_MAX;
-        out.blocks = out.rows;
-    }
-    return out;
-}
-
-// Values a column whose sums go through the workspace.
-static int64_t column_sums(const Kernel *k) {
-    int64_t sums = 0;
-    for (int i = 0; i < k->instr_count; i++)
-        sums += kop_is_reduction(k->instr[i].op);
-    return sums;
-}
-
-static void scalar_launches(const Kernel *k, GpuArch arch, KernelLaunches *out) {
-    const ScalarLaunch s = scalar_launch(k, arch);
-    // A kernel of columns that sums nothing scatters, rows in order: one launch.
-    const int64_t sums = column_sums(k);
-    if (s.shape != SCALAR_COLUMNS || s.row_blocks == 1 || sums == 0) {
-        add_launch(out, s.blocks, s.block);
-        return;
-    }
-    add_launch(out, s.blocks * s.row_blocks, s.block);
-    add_launch(out, s.blocks, s.block);
-    out->workspace = (size_t)(sums * s.row_blocks * s.columns) * sizeof(float);
 }
 
 ProductLaunch product_launch(const ProductKernel *p) {
@@ -127,24 +75,39 @@ static void product_launches(const ProductKernel *p, KernelLaunches *out) {
     if (p->library != PRODUCT_OWN)
         return;
     const ProductLaunch t = product_launch(p);
-    add_launch(
+    kernel_launch_add(
         out, p->batch[0] * p->batch[1] * ceil_divide(p->m, t.tile_m) * ceil_divide(p->n, t.tile_n),
         t.block);
+}
+
+ConvolutionLaunch convolution_launch(const ConvolutionKernel *k) {
+    const Convolution *c = &k->shape;
+    const bool weights = k->part == CONVOLVE_W;
+    const int64_t pixels =
+        k->part == CONVOLVE_X ? c->size[0] * c->size[1] : c->result[0] * c->result[1];
+    const int64_t rows = k->part == CONVOLVE_X ? c->in : c->out;
+    const int64_t columns = weights ? c->in * c->kernel[0] * c->kernel[1] : c->batch * pixels;
+    if (weights && rows < CONVOLVE_ROWS_FEW && columns < CONVOLVE_TILE)
+        return (ConvolutionLaunch){CONVOLVE_DEEP, rows * columns};
+    if (!weights && rows < CONVOLVE_ROWS_FEW)
+        return (ConvolutionLaunch){CONVOLVE_ELEMENTS, ceil_divide(rows * columns, CONVOLVE_BLOCK)};
+    return (ConvolutionLaunch){CONVOLVE_TILES, ceil_divide(rows, CONVOLVE_TILE) *
+                                                   ceil_divide(columns, CONVOLVE_TILE)};
 }
 
 void kernel_launches(const Kernel *k, GpuArch arch, KernelLaunches *out) {
     *out = (KernelLaunches){0};
     switch (k->kind) {
     case KERNEL_SCALAR:
-        scalar_launches(k, arch, out);
+        kernel_launches_scalar(k, out);
         return;
     case KERNEL_PRODUCT:
         product_launches(&k->product, out);
         return;
     case KERNEL_CONVOLUTION:
-        // A thread an element of the result.
-        add_launch(out, ceil_divide(convolution_elements(&k->convolution, 2), ROW_BLOCK),
-                   ROW_BLOCK);
+        kernel_launch_add(out,
+                          k->convolution.shape.groups * convolution_launch(&k->convolution).blocks,
+                          CONVOLVE_BLOCK);
         return;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:

@@ -49,29 +49,12 @@ typedef struct {
 void kernel_launches(const Kernel *k, GpuArch arch, KernelLaunches *out);
 // The most workspace of one call on any of them, a library's product included.
 size_t gpu_workspace(const Kernel *k, const GpuArchs *archs);
+// Adds one of so many blocks, in a row, of so many threads.
+void kernel_launch_add(KernelLaunches *out, int64_t blocks, int block);
 // Its part for KERNEL_ATTENTION and KERNEL_ATTENTION_GRAD; kernel_launches calls it.
 void kernel_launches_attention(const Kernel *k, GpuArch arch, KernelLaunches *out);
-
-// How a SCALAR kernel's points are dealt to threads. What kernel_launches counts by and the printer
-// prints.
-typedef enum {
-    SCALAR_POINTS, // ROWS without reductions: a thread takes `points` neighbouring columns of a row
-    SCALAR_WARP,   // ROWS with them: a warp a row
-    SCALAR_BLOCK,  // the same: a block a row
-    SCALAR_COLUMNS // COLUMNS: a thread a column and block of rows, then a thread a column
-} ScalarShape;
-
-typedef struct {
-    ScalarShape shape;
-    int block;          // threads
-    int points;         // columns a thread takes at a time: SCALAR_POINTS
-    int64_t rows;       // all of them
-    int64_t columns;    // of a row
-    int64_t blocks;     // of the grid, x
-    int64_t row_blocks; // SCALAR_COLUMNS: blocks of COLUMN_BLOCK rows; 1: no second launch
-} ScalarLaunch;
-enum { COLUMN_BLOCK = 128 }; // rows that a column's sum adds one after another
-ScalarLaunch scalar_launch(const Kernel *k, GpuArch arch);
+// Its part for KERNEL_SCALAR; ir/launch_scalar.h says more.
+void kernel_launches_scalar(const Kernel *k, KernelLaunches *out);
 
 // A product of our own: a block a tile of tile_m x tile_n, k in steps of tile_k.
 typedef struct {
@@ -79,5 +62,18 @@ typedef struct {
     int block;
 } ProductLaunch;
 ProductLaunch product_launch(const ProductKernel *p);
+
+// A convolution of our own: each group a product of channels by pixels, or by taps where w is the
+// result.
+typedef enum {
+    CONVOLVE_TILES,    // a block 64 x 64 elements
+    CONVOLVE_ELEMENTS, // a thread an element: few channels
+    CONVOLVE_DEEP      // a block an element: the weights of few channels
+} ConvolutionWay;
+typedef struct {
+    ConvolutionWay way;
+    int64_t blocks; // of one group
+} ConvolutionLaunch;
+ConvolutionLaunch convolution_launch(const ConvolutionKernel *k);
 
 #endif

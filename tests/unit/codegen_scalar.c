@@ -8,6 +8,7 @@
 // add n / 16 roundings; bf16 results half a unit of 2^-8.
 #include "codegen/codegen.h"
 #include "ir/kernel.h"
+#include "scalar_samples.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -18,51 +19,6 @@ enum { GUARD = 64, OPERANDS = 8 };
 
 static const int64_t column_counts[] = {1, 3, 15, 16, 17, 64, 100, 1000};
 enum { COLUMN_COUNTS = sizeof column_counts / sizeof column_counts[0] };
-
-// xorshift64*: the same numbers everywhere.
-static uint64_t next_random(uint64_t *state) {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 2685821657736338717u;
-}
-
-static double unit_random(uint64_t *state) {
-    return (double)(next_random(state) >> 40) / (double)(1 << 24);
-}
-
-static void fill(DType t, void *at, int64_t count, uint64_t *state) {
-    for (int64_t i = 0; i < count; i++) {
-        const float f = (float)(2 * unit_random(state) - 1) * 2;
-        uint32_t bits;
-        memcpy(&bits, &f, sizeof bits);
-        if (t == DT_F32)
-            ((float *)at)[i] = f;
-        else if (t == DT_BF16)
-            ((uint16_t *)at)[i] = (uint16_t)(bits >> 16);
-        else if (t == DT_I32)
-            ((int32_t *)at)[i] = (int32_t)(next_random(state) % 43) - 2;
-        else
-            ((uint8_t *)at)[i] = next_random(state) & 1;
-    }
-}
-
-static double element(DType t, const void *at, int64_t i) {
-    float f;
-    uint32_t bits;
-    switch (t) {
-    case DT_F32:
-        return (double)((const float *)at)[i];
-    case DT_BF16:
-        bits = (uint32_t)((const uint16_t *)at)[i] << 16;
-        memcpy(&f, &bits, sizeof f);
-        return (double)f;
-    case DT_I32:
-        return ((const int32_t *)at)[i];
-    default:
-        return ((const uint8_t *)at)[i];
-    }
-}
 
 // One copy of all operands, with guards behind them.
 typedef struct {
@@ -78,7 +34,7 @@ static Copy make_copy(Arena *a, const Kernel *k) {
         c.bytes[o] = (size_t)span * dtype_bytes(k->operand[o].dtype);
         c.at[o] = arena_alloc(a, 1, c.bytes[o] + GUARD);
         memset((char *)c.at[o] + c.bytes[o], 0x5a, GUARD);
-        fill(k->operand[o].dtype, c.at[o], span, &state);
+        sample_fill(k->operand[o].dtype, c.at[o], span, &state);
     }
     return c;
 }
@@ -111,7 +67,8 @@ static void compare(Arena *a, const Kernel *k, const Copy *got, const Copy *want
         const DType t = k->operand[o].dtype;
         const double relative = t == DT_BF16 ? 1.0 / 256 : t == DT_F32 ? tolerance : 0;
         for (int64_t i = 0; i < kernel_span(k, o); i++) {
-            const double x = element(t, got->at[o], i), y = element(t, want->at[o], i);
+            const double x = sample_element(t, got->at[o], i),
+                         y = sample_element(t, want->at[o], i);
             if (isnan(x) && isnan(y))
                 continue;
             cr_assert(x == y || fabs(x - y) <= relative * (fabs(y) + (t == DT_BF16 ? 0.01 : 1)),
@@ -145,65 +102,13 @@ static double tolerance_for(int64_t terms) {
     return 2e-6 * (1 + (double)terms / 16);
 }
 
-// Row-major strides over dims.
-static void dense(int rank, const int64_t *dim, int64_t *stride) {
-    int64_t step = 1;
-    for (int d = rank - 1; d >= 0; d--) {
-        stride[d] = step;
-        step *= dim[d];
-    }
-}
-
-static int dense_operand(KernelBuilder *kb, DType t, Access access) {
-    int64_t dim[KERNEL_DIMS_MAX], stride[KERNEL_DIMS_MAX];
-    for (int d = 0; d < kb_rank(kb); d++)
-        dim[d] = kb_dim(kb, d);
-    dense(kb_rank(kb), dim, stride);
-    return kernel_add_operand(kb, t, access, stride);
-}
-
-static KRef load_dense(KernelBuilder *kb, DType t) {
-    return kb_load(kb, dense_operand(kb, t, ACCESS_READ));
-}
-
-static void store_dense(KernelBuilder *kb, DType t, KRef value) {
-    kb_store(kb, dense_operand(kb, t, ACCESS_WRITE), value);
-}
-
-// Every operation on dense operands of a type it takes.
-static Kernel *one_operation(Arena *a, KOp op, DType type, const int64_t *dim) {
-    DType arg[4] = {type, type, type, type}, gives;
-    if (op == KOP_SELECT)
-        arg[0] = DT_BOOL;
-    if (kop_is_effect(op) || kop_is_reduction(op) || op <= KOP_LOAD_AT ||
-        !kop_infer(op, arg, &gives))
-        return NULL;
-    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
-    KRef x[4] = {0};
-    for (int j = 0; j < kop_arity(op); j++)
-        x[j] = load_dense(kb, arg[j]);
-    // Arguments where the function is defined and small integers where results are compared
-    // exactly.
-    if (op == KOP_SQRT || op == KOP_LOG)
-        x[0] = kb_op1(kb, KOP_ABS, x[0]);
-    KRef y;
-    if (op == KOP_RANDOM)
-        y = kb_random(kb, x[0], x[1], x[2], x[3]);
-    else
-        y = kop_arity(op) == 1   ? kb_op1(kb, op, x[0])
-            : kop_arity(op) == 2 ? kb_op2(kb, op, x[0], x[1])
-                                 : kb_op3(kb, op, x[0], x[1], x[2]);
-    store_dense(kb, gives, y);
-    return kernel_finish(kb);
-}
-
 Test(codegen_scalar, every_operation) {
     static const DType types[] = {DT_F32, DT_I32, DT_BOOL};
     for (int op = 0; op < KOP_COUNT; op++) {
         for (int t = 0; t < 3; t++) {
             Arena *a = arena_create();
             const int64_t dim[] = {3, column_counts[(op + t) % COLUMN_COUNTS]};
-            Kernel *k = one_operation(a, (KOp)op, types[t], dim);
+            Kernel *k = sample_operation(a, (KOp)op, types[t], dim);
             if (k)
                 check_kernel(a, k, 2e-6);
             arena_release(a);
@@ -269,7 +174,7 @@ Test(codegen_scalar, bf16_narrowing_is_the_same_everywhere) {
     float value[2][COUNT], in[COUNT];
     uint64_t state = 42;
     for (int i = 0; i < COUNT; i++) {
-        uint32_t bits = (uint32_t)next_random(&state);
+        uint32_t bits = (uint32_t)sample_next(&state);
         bits = i % 4 == 0 ? bits & 0x807fffffu : i % 4 == 1 ? bits | 0x7f800000u : bits;
         bits = i % 8 == 2 ? (bits & 0xffff0000u) | 0x8000u : bits; // Halfway
         memcpy(&in[i], &bits, sizeof bits);
@@ -337,36 +242,13 @@ Test(codegen_scalar, wide_rows_are_tiled) {
     }
 }
 
-// mean, variance, normalised; and the variance stored once a row.
-static Kernel *layer_norm(Arena *a, const int64_t *dim, DType t) {
-    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
-    const int64_t weight[] = {0, 1}, once[] = {1, 0};
-    KRef scale = kb_float(kb, 1.0 / (double)dim[1]), x = load_dense(kb, t);
-    KRef mean = kb_op2(kb, KOP_MUL, kb_op1(kb, KOP_SUM, x), scale);
-    KRef y = kb_op2(kb, KOP_SUB, x, mean);
-    KRef variance = kb_op2(kb, KOP_MUL, kb_op1(kb, KOP_SUM, kb_op2(kb, KOP_MUL, y, y)), scale);
-    KRef root = kb_op1(kb, KOP_SQRT, kb_op2(kb, KOP_ADD, variance, kb_float(kb, 1e-2)));
-    KRef g = kb_load(kb, kernel_add_operand(kb, DT_F32, ACCESS_READ, weight));
-    store_dense(kb, t, kb_op2(kb, KOP_MUL, kb_op2(kb, KOP_DIV, y, root), g));
-    kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, once), variance);
-    return kernel_finish(kb);
-}
-
-static Kernel *softmax(Arena *a, const int64_t *dim, DType t) {
-    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
-    KRef x = load_dense(kb, t);
-    KRef e = kb_op1(kb, KOP_EXP, kb_op2(kb, KOP_SUB, x, kb_op1(kb, KOP_MAXIMUM, x)));
-    store_dense(kb, t, kb_op2(kb, KOP_DIV, e, kb_op1(kb, KOP_SUM, e)));
-    return kernel_finish(kb);
-}
-
 Test(codegen_scalar, row_reductions) {
     for (int c = 0; c < COLUMN_COUNTS; c++) {
         Arena *a = arena_create();
         const int64_t dim[] = {21, column_counts[c]};
         const DType t = c % 3 == 2 ? DT_BF16 : DT_F32;
-        check_kernel(a, layer_norm(a, dim, t), tolerance_for(dim[1]));
-        check_kernel(a, softmax(a, dim, t), tolerance_for(dim[1]));
+        check_kernel(a, sample_layer_norm(a, dim, t), tolerance_for(dim[1]));
+        check_kernel(a, sample_softmax(a, dim, t), tolerance_for(dim[1]));
         arena_release(a);
     }
 }
@@ -441,7 +323,7 @@ Test(codegen_scalar, in_place) {
     Diag *d = diag_create(a);
     CpuTarget cpu;
     const int64_t dim[] = {4, 1000};
-    const Kernel *k = softmax(a, dim, DT_F32);
+    const Kernel *k = sample_softmax(a, dim, DT_F32);
     const char *text = kernel_text(k, a);
     cr_assert(cpu_target(a, d, "cpu", &cpu));
     Jit *jit = jit_create(d, &cpu, &text, 1);
@@ -455,57 +337,11 @@ Test(codegen_scalar, in_place) {
     arena_release(a);
 }
 
-// A chain of operations that keep values small, with up to two reductions on the way.
-static Kernel *random_kernel(Arena *a, uint64_t *state) {
-    static const KOp unary[] = {KOP_NEG, KOP_ABS, KOP_SIN, KOP_COS, KOP_TANH, KOP_ERF, KOP_EXPM1};
-    static const KOp binary[] = {KOP_ADD, KOP_SUB, KOP_MUL, KOP_MIN, KOP_MAX};
-    const int64_t dim[] = {1 + (int64_t)(next_random(state) % 3),
-                           1 + (int64_t)(next_random(state) % 9),
-                           column_counts[next_random(state) % COLUMN_COUNTS]};
-    const KernelAxis axis = next_random(state) % 4 == 0 ? KERNEL_COLUMNS : KERNEL_ROWS;
-    KernelBuilder *kb = kernel_builder(a, axis, 3, dim);
-    KRef known[64];
-    int count = 0, reductions = axis == KERNEL_ROWS ? 2 : 0;
-    for (int i = 0; i < 3; i++) {
-        int64_t stride[3];
-        dense(3, dim, stride);
-        for (int j = 0; j < 3 && i > 0; j++)
-            stride[j] = next_random(state) % 3 == 0 ? 0 : stride[j];
-        known[count++] =
-            kb_load(kb, kernel_add_operand(kb, i == 1 ? DT_BF16 : DT_F32, ACCESS_READ, stride));
-    }
-    for (int i = 0; i < 10; i++) {
-        KRef x = known[next_random(state) % (uint64_t)count],
-             y = known[next_random(state) % (uint64_t)count];
-        const int kind = (int)(next_random(state) % 8);
-        if (kind < 3)
-            x = kb_op1(kb, unary[next_random(state) % 7], x);
-        else if (kind < 6)
-            x = kb_op2(kb, binary[next_random(state) % 5], x, y);
-        else if (kind == 6 || reductions-- <= 0)
-            x = kb_op3(kb, KOP_FMA, x, kb_float(kb, 0.5), y);
-        else
-            x = kb_op2(kb, KOP_MUL, kb_op1(kb, i % 2 ? KOP_SUM : KOP_MAXIMUM, x),
-                       kb_float(kb, 1e-3));
-        // Bounded again, so that chains don't grow.
-        known[count++] =
-            kb_op2(kb, KOP_MAX, kb_float(kb, -2), kb_op2(kb, KOP_MIN, x, kb_float(kb, 2)));
-    }
-    if (axis == KERNEL_ROWS) {
-        store_dense(kb, DT_F32, known[count - 1]);
-    } else {
-        const int64_t once[] = {0, 0, 1};
-        kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, once),
-                 kb_op1(kb, KOP_SUM, known[count - 1]));
-    }
-    return kernel_finish(kb);
-}
-
 Test(codegen_scalar, random_programs) {
     uint64_t state = 20240229;
     for (int i = 0; i < 60; i++) {
         Arena *a = arena_create();
-        check_kernel(a, random_kernel(a, &state), 2e-4);
+        check_kernel(a, sample_random(a, column_counts, COLUMN_COUNTS, &state), 2e-4);
         arena_release(a);
     }
 }

@@ -1,0 +1,246 @@
+// Memory is what counts: a multiprocessor needs some 64 KiB of loads under way to draw its share of
+// an H200's bandwidth, so threads take 16 bytes an access and several accesses before they compute.
+//
+// A row that is reduced belongs to the fewest threads that hold its data in registers: parts of a
+// warp for short rows, a block for long ones; a row that no block can hold is read once for each
+// walk (the second time from the cache). Where there are few rows and long ones (the norm of all
+// gradients), a row is cut into parts, and their sums go through the workspace.
+//
+// Sums down columns: threads side by side take neighbouring columns, those behind each other take
+// turns on the rows, and the rows are cut into parts until there are blocks enough. Additions by
+// index keep the order of rows: one thread takes a column from the first row to the last.
+#include "ir/launch_scalar.h"
+
+#include "ir/check.h"
+#include "ir/launch.h"
+
+enum {
+    BLOCK = 256,
+    BYTES_UNDER_WAY = 64, // of a thread
+    BATCH_MAX = 4,
+    LANES_MAX = 8,
+    REGISTERS_KEPT = 48,       // values a thread keeps, in blocks of up to 256 threads
+    REGISTERS_KEPT_LARGE = 32, // in larger ones
+    TEAM_STREAM = 512,         // threads of a row that is not kept
+    BLOCKS_WANTED = 512,
+    SPLIT_ROWS = 64, // at most, for a row to be cut
+    SPLIT_COLUMNS = 32768,
+    SPLIT_PART = 8192, // columns at least
+    SPLIT_PARTS_MAX = 1024,
+    SPLIT_STAGES_MAX = 3, // and a launch for the effects
+    PART_ROWS = 64,       // rows at least of a part of them
+    ADD_BLOCK = 64
+};
+
+static int64_t ceil_divide(int64_t a, int64_t b) {
+    return a / b + (a % b != 0);
+}
+
+// The least power of two that is not below x, at most `most`.
+static int power_above(int64_t x, int most) {
+    int p = 1;
+    while (p < x && p < most)
+        p *= 2;
+    return p;
+}
+
+int scalar_access(const ScalarWalks *w, KRef i) {
+    const Kernel *k = w->k;
+    const KInstr *in = &k->instr[i];
+    const int last = k->rank - 1;
+    const KRef moving = scalar_moving_index(k, i);
+    if (in->operand < 0 || !scalar_along(w, i) || k->operand[in->operand].stride[last] != 1 ||
+        (moving >= 0 && scalar_along(w, moving)))
+        return 1;
+    // Base addresses are multiples of 16 bytes; so must be what leads to a row.
+    const KOperand *o = &k->operand[in->operand];
+    int access = 16 / (int)dtype_bytes(o->dtype);
+    access = access < LANES_MAX ? access : LANES_MAX;
+    for (int d = 0; d < last; d++)
+        while (k->dim[d] > 1 && o->stride[d] % access != 0)
+            access /= 2;
+    while (moving >= 0 && in->step % access != 0)
+        access /= 2;
+    return access;
+}
+
+static int lanes_of(const ScalarWalks *w) {
+    const int64_t columns = w->k->dim[w->k->rank - 1];
+    int lanes = 1;
+    for (KRef i = 0; i < w->k->instr_count; i++)
+        lanes = scalar_access(w, i) > lanes ? scalar_access(w, i) : lanes;
+    while (lanes > 1 && lanes / 2 >= columns)
+        lanes /= 2;
+    return lanes;
+}
+
+static bool is_load(KOp op) {
+    return op == KOP_LOAD || op == KOP_LOAD_AT;
+}
+
+// Vectors whose loads a thread has under way, by the bytes of one.
+static int batch_of(const ScalarWalks *w, int lanes) {
+    int64_t bytes = 0;
+    for (KRef i = 0; i < w->k->instr_count; i++)
+        if (is_load(w->k->instr[i].op) && scalar_along(w, i))
+            bytes += lanes * (int64_t)dtype_bytes(w->k->operand[w->k->instr[i].operand].dtype);
+    const int64_t batch = bytes > 0 ? BYTES_UNDER_WAY / bytes : 1;
+    return batch < 1 ? 1 : batch > BATCH_MAX ? BATCH_MAX : (int)batch;
+}
+
+bool scalar_keeps_load(const ScalarWalks *w, KRef i, int walks_needing) {
+    // What is the same in all rows comes from the cache.
+    return is_load(w->k->instr[i].op) && walks_needing > 0 &&
+           (walks_needing > 1 || (w->varies[i] & ~w->column_bit) != 0);
+}
+
+// Values along the column that a row in registers takes: loads, and what is dear and needed again.
+static int64_t kept_values(const ScalarWalks *w) {
+    Arena *a = arena_create();
+    int64_t kept = 0;
+    for (KRef i = 0; i < w->k->instr_count; i++) {
+        const KOp op = w->k->instr[i].op;
+        if (!scalar_along(w, i) || (!is_load(op) && !scalar_is_dear(op)))
+            continue;
+        const int walks = scalar_walks_needing(a, w, i);
+        kept += is_load(op) ? scalar_keeps_load(w, i, walks) : walks > 1;
+    }
+    arena_release(a);
+    return kept;
+}
+
+static bool has_op(const Kernel *k, KOp op) {
+    for (KRef i = 0; i < k->instr_count; i++)
+        if (k->instr[i].op == op)
+            return true;
+    return false;
+}
+
+// Vectors of a thread where `team` of them take a row.
+static int64_t vectors_of(const ScalarLaunch *s, int team) {
+    return ceil_divide(s->columns, (int64_t)team * s->lanes);
+}
+
+static void choose_team(const ScalarWalks *w, ScalarLaunch *s) {
+    const int64_t kept = kept_values(w);
+    const int64_t vectors = ceil_divide(s->columns, s->lanes);
+    s->kept = !has_op(w->k, KOP_PICK);
+    s->team = power_above(vectors, GPU_WARP);
+    // More threads while they hold too much, and where rows are too few to fill the machine.
+    for (; s->team < GPU_BLOCK_MAX; s->team *= 2) {
+        const int64_t held = kept * vectors_of(s, s->team) * s->lanes;
+        const bool fits = held <= (s->team <= BLOCK ? REGISTERS_KEPT : REGISTERS_KEPT_LARGE);
+        const bool few = s->rows * s->team < (int64_t)BLOCKS_WANTED * BLOCK && s->team < BLOCK &&
+                         vectors >= 2 * (int64_t)s->team;
+        if (fits && !few)
+            break;
+    }
+    const int64_t held = kept * vectors_of(s, s->team) * s->lanes;
+    if (s->kept && held <= REGISTERS_KEPT_LARGE + (s->team <= BLOCK ? 16 : 0)) {
+        s->batch = (int)vectors_of(s, s->team);
+    } else {
+        s->kept = false;
+        s->team = power_above(vectors, TEAM_STREAM);
+        s->batch = batch_of(w, s->lanes);
+    }
+    s->block = s->team > GPU_WARP ? s->team : BLOCK;
+}
+
+static void choose_rows(const ScalarWalks *w, ScalarLaunch *s) {
+    s->lanes = lanes_of(w);
+    s->batch = batch_of(w, s->lanes);
+    if (w->reductions == 0) {
+        s->shape = SCALAR_POINTS;
+        // Small ones spread over more threads.
+        if (s->rows * ceil_divide(s->columns, s->lanes) < 4 * (int64_t)BLOCKS_WANTED * BLOCK)
+            s->batch = 1;
+        return;
+    }
+    if (s->rows <= SPLIT_ROWS && s->columns >= SPLIT_COLUMNS && w->stages <= SPLIT_STAGES_MAX &&
+        !has_op(w->k, KOP_PICK)) {
+        s->shape = SCALAR_SPLIT;
+        s->team = BLOCK;
+        const int64_t step = (int64_t)BLOCK * s->lanes;
+        const int64_t part = ceil_divide(s->columns, SPLIT_PARTS_MAX);
+        s->part = ceil_divide(part > SPLIT_PART ? part : SPLIT_PART, step) * step;
+        s->parts = ceil_divide(s->columns, s->part);
+        return;
+    }
+    s->shape = SCALAR_TEAM;
+    choose_team(w, s);
+}
+
+static void choose_columns(const ScalarWalks *w, ScalarLaunch *s) {
+    s->shape = SCALAR_COLUMNS;
+    s->part = s->rows;
+    if (has_op(w->k, KOP_ADD_AT)) {
+        s->lanes = 1;
+        s->batch = BATCH_MAX;
+        s->block = s->team = ADD_BLOCK;
+        s->tiles = ceil_divide(s->columns, s->team);
+        return;
+    }
+    s->lanes = lanes_of(w);
+    s->batch = batch_of(w, s->lanes);
+    s->team = power_above(ceil_divide(s->columns, s->lanes), GPU_WARP);
+    s->tiles = ceil_divide(s->columns, (int64_t)s->team * s->lanes);
+    const int down = s->block / s->team;
+    int64_t parts = ceil_divide(BLOCKS_WANTED, s->tiles);
+    const int64_t most = ceil_divide(s->rows, PART_ROWS > 4 * down ? PART_ROWS : 4 * down);
+    parts = w->reductions == 0 ? 1 : parts < most ? parts : most;
+    s->part = ceil_divide(ceil_divide(s->rows, parts), down) * down;
+    s->parts = ceil_divide(s->rows, s->part);
+}
+
+ScalarLaunch scalar_launch(const ScalarWalks *w) {
+    const Kernel *k = w->k;
+    ScalarLaunch s = {.lanes = 1, .batch = 1, .team = 1, .block = BLOCK, .rows = 1, .parts = 1};
+    CHECK(k->kind == KERNEL_SCALAR);
+    for (int d = 0; d + 1 < k->rank; d++)
+        s.rows *= k->dim[d];
+    s.columns = k->dim[k->rank - 1];
+    if (k->axis == KERNEL_COLUMNS)
+        choose_columns(w, &s);
+    else
+        choose_rows(w, &s);
+    return s;
+}
+
+// Whether anything is stored along the columns.
+static bool stores_along(const ScalarWalks *w) {
+    for (KRef i = 0; i < w->k->instr_count; i++)
+        if (kop_is_effect(w->k->instr[i].op) && scalar_along(w, i))
+            return true;
+    return false;
+}
+
+void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
+    Arena *a = arena_create();
+    const ScalarWalks w = scalar_walks(a, k);
+    const ScalarLaunch s = scalar_launch(&w);
+    const size_t partial = (size_t)w.reductions * (size_t)s.parts * sizeof(float);
+    switch (s.shape) {
+    case SCALAR_POINTS:
+        kernel_launch_add(
+            out, ceil_divide(s.rows * ceil_divide(s.columns, s.lanes), (int64_t)s.block * s.batch),
+            s.block);
+        break;
+    case SCALAR_TEAM:
+        kernel_launch_add(out, ceil_divide(s.rows, s.block / s.team), s.block);
+        break;
+    case SCALAR_SPLIT:
+        for (int stage = 0; stage < w.stages; stage++)
+            kernel_launch_add(out, s.rows * s.parts, s.block);
+        kernel_launch_add(out, stores_along(&w) ? s.rows * s.parts : s.rows, s.block);
+        out->workspace = partial * (size_t)s.rows;
+        break;
+    case SCALAR_COLUMNS:
+        kernel_launch_add(out, s.tiles * s.parts, s.block);
+        if (s.parts > 1) {
+            kernel_launch_add(out, s.tiles, s.block);
+            out->workspace = partial * (size_t)s.columns;
+        }
+        break;
+    }
+    arena_release(a);
+}
