@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { P_MEMORY = 856 };
+enum { P_KERNEL = 855, P_MEMORY = 856 };
 
 // Each line of the text is indented; one for the preprocessor begins at the margin.
 static void put_lines(CudaText *t, char *text) {
@@ -21,7 +21,8 @@ static void put_lines(CudaText *t, char *text) {
     }
 }
 
-static void put_format(CudaText *t, const char *format, va_list args) {
+__attribute__((format(printf, 2, 0))) static void put_format(CudaText *t, const char *format,
+                                                             va_list args) {
     char text[4096];
     const int bytes = vsnprintf(text, sizeof text, format, args);
     CHECK(bytes >= 0 && (size_t)bytes < sizeof text);
@@ -88,6 +89,10 @@ void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches) {
         cuda_print_columns(cs, launches);
 }
 
+static bool no_memory(Diag *d, const Kernel *k) {
+    return diag_error(d, (Loc){0}, P_MEMORY, "no memory for kernel %s", k->name);
+}
+
 const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
     char *text = NULL;
     size_t bytes = 0;
@@ -95,9 +100,10 @@ const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
     kernel_launches(k, arch, &launches);
     CudaText t = {.out = open_memstream(&text, &bytes)};
     if (!t.out) {
-        diag_error(d, (Loc){0}, P_MEMORY, "no memory for kernel %s", k->name);
+        no_memory(d, k);
         return NULL;
     }
+    bool good = true;
     Arena *scratch = arena_create();
     switch (k->kind) {
     case KERNEL_SCALAR: {
@@ -113,14 +119,15 @@ const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
         break;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+        good = diag_error(d, (Loc){0}, P_KERNEL, "kernel %s: no attention for %s yet", k->name,
+                          gpu_arch_name(a, arch));
         break;
     }
     arena_release(scratch);
     CHECK(t.indent == 0);
-    const bool good = fclose(t.out) == 0;
+    if (fclose(t.out) != 0)
+        good = no_memory(d, k);
     const char *out = good ? arena_text_span(a, text, bytes) : NULL;
     free(text);
-    if (!good)
-        diag_error(d, (Loc){0}, P_MEMORY, "no memory for kernel %s", k->name);
     return out;
 }
