@@ -165,8 +165,9 @@ static void print_team_rows(CudaScalar *cs, const KernelLaunches *launches) {
              cs->count, rows, s->team);
     if (!whole)
         cuda_put(cs->t, "const bool live = wanted < %lldu;", (long long)s->rows);
-    cuda_put(cs->t, whole ? "const %s row = wanted;" : "const %s row = live ? wanted : %lldu;",
-             cs->count, (long long)s->rows - 1);
+    cuda_put(cs->t, "const %s row = %s;", cs->count,
+             whole ? "wanted"
+                   : arena_format(cs->a, "live ? wanted : %lldu", (long long)s->rows - 1));
     cuda_print_position(cs);
     print_slots(cs);
     cuda_print_scalars(cs, cs->w.column_bit, 0);
