@@ -7,6 +7,7 @@
 // A float is printed with 9 digits, which read back to the same bits.
 #include "codegen/cuda.h"
 
+#include "codegen/cuda_attention.h"
 #include "codegen/cuda_text.h"
 #include "codegen/math_coefficients.h"
 
@@ -68,15 +69,14 @@ static char *constants(Arena *a) {
 }
 
 CudaParts cuda_parts(const Kernel *k, GpuArch arch) {
-    (void)k;
-    (void)arch;
-    return 0;
+    const bool attention = k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD;
+    return attention ? cuda_attention_parts(k, arch) : 0;
 }
 
 const char *cuda_prelude(Arena *a, CudaParts parts, GpuArch arch) {
-    (void)parts;
-    (void)arch;
-    return arena_format(a, "%s%s%s%s%s%s", (const char *)cuda_device_text,
+    (void)arch; // what is said by parts
+    return arena_format(a, "%s%s%s%s%s%s%s", (const char *)cuda_device_text,
                         (const char *)cuda_base_text, constants(a), polynomials(a),
-                        (const char *)cuda_math_text, (const char *)cuda_product_text);
+                        (const char *)cuda_math_text, (const char *)cuda_product_text,
+                        parts ? cuda_attention_prelude(a, parts) : "");
 }

@@ -3,13 +3,14 @@
 // its kind.
 #include "codegen/cuda_print.h"
 
+#include "codegen/cuda_attention.h"
 #include "ir/check.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { P_KERNEL = 855, P_MEMORY = 856 };
+enum { P_MEMORY = 856 };
 
 // Each line of the text is indented; one for the preprocessor begins at the margin.
 static void put_lines(CudaText *t, char *text) {
@@ -94,6 +95,8 @@ static bool no_memory(Diag *d, const Kernel *k) {
 }
 
 const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
+    if (k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD)
+        return cuda_print_attention(a, d, k, arch);
     char *text = NULL;
     size_t bytes = 0;
     KernelLaunches launches;
@@ -103,7 +106,6 @@ const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
         no_memory(d, k);
         return NULL;
     }
-    bool good = true;
     Arena *scratch = arena_create();
     switch (k->kind) {
     case KERNEL_SCALAR: {
@@ -119,14 +121,11 @@ const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
         break;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
-        good = diag_error(d, (Loc){0}, P_KERNEL, "kernel %s: no attention for %s yet", k->name,
-                          gpu_arch_name(a, arch));
-        break;
+        UNREACHABLE();
     }
     arena_release(scratch);
     CHECK(t.indent == 0);
-    if (fclose(t.out) != 0)
-        good = no_memory(d, k);
+    const bool good = fclose(t.out) == 0 || no_memory(d, k);
     const char *out = good ? arena_text_span(a, text, bytes) : NULL;
     free(text);
     return out;
