@@ -66,7 +66,7 @@ static const char *print_shape(Arena *a, const Kernel *k) {
 }
 
 // "const float *q, ..., unsigned char *workspace": the same for every launch.
-static const char *print_parameters(Arena *a, const Kernel *k) {
+static const char *print_parameters(Arena *a, const Kernel *k, bool workspace) {
     const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float", *text = "";
     for (int i = 0; i < kernel_operand_count(k); i++) {
         const bool offset = k->kind == KERNEL_ATTENTION && i == LSE + 1;
@@ -93,6 +93,8 @@ static const char *part_name(AttentionPart part) {
         return "DKV";
     case ATTENTION_FORWARD:
     case ATTENTION_DELTA:
+    case ATTENTION_SPLIT:
+    case ATTENTION_JOIN:
         break;
     }
     return NULL;
@@ -101,9 +103,15 @@ static const char *part_name(AttentionPart part) {
 // The call that is the function's body.
 static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *l) {
     const char *offset = k->attention.offset ? "offset" : "nullptr";
-    const char *delta = "(float *)workspace";
+    const char *delta = "(float *)workspace"; // or the splits' results
     if (l->part == ATTENTION_DELTA)
         return arena_format(a, "delta<%s_shape>(out, dout, %s)", k->name, delta);
+    if (l->part == ATTENTION_SPLIT)
+        return arena_format(a, "single_split<%s_shape, %d, %d>(q, k, v, %s, %s)", k->name,
+                            l->splits, l->tile, delta, offset);
+    if (l->part == ATTENTION_JOIN)
+        return arena_format(a, "single_join<%s_shape, %d, %d>(%s, out, lse)", k->name, l->splits,
+                            l->threads, delta);
     if (l->unit == ATTENTION_GROUPS)
         return arena_format(a, "groups_forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)",
                             k->name, l->warps / 4, l->tile, l->stages, offset);
@@ -140,7 +148,8 @@ const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arc
     attention_launches(k, arch, &launches);
     KernelLaunches names;
     kernel_launches(k, arch, &names);
-    const char *text = print_shape(a, k), *parameters = print_parameters(a, k);
+    const char *text = print_shape(a, k),
+               *parameters = print_parameters(a, k, launches.workspace > 0);
     for (int i = 0; i < launches.count; i++) {
         const AttentionLaunch *l = &launches.launch[i];
         // Plain kernels: four blocks a multiprocessor, so that one's loads hide behind others'
@@ -166,8 +175,9 @@ CudaParts cuda_attention_parts(const Kernel *k, GpuArch arch) {
 
 const char *cuda_attention_prelude(Arena *a, CudaParts parts) {
     const char *text = arena_format(
-        a, "%s%s%s%s", (const char *)cuda_tensor_text, (const char *)cuda_attention_text,
-        (const char *)cuda_attention_grad_text, (const char *)cuda_attention_plain_text);
+        a, "%s%s%s%s%s", (const char *)cuda_tensor_text, (const char *)cuda_attention_text,
+        (const char *)cuda_attention_grad_text, (const char *)cuda_attention_plain_text,
+        (const char *)cuda_attention_single_text);
     if ((parts & CUDA_HOPPER) == 0)
         return text;
     return arena_format(a, "%s%s%s%s", text, (const char *)cuda_hopper_text, cuda_wgmma_prelude(a),

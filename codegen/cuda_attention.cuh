@@ -101,7 +101,7 @@ template <int WIDTH> struct Tile {
 template <class T, int ROWS, int DIM, bool WIDE, int THREADS>
 PLIM_DEVICE void load_rows(unsigned tile, const Bf16 *head, long long stride, int first, int from,
                            int to) {
-#pragma unroll
+#pragma unroll 8
     for (int i = 0; i < ROWS * T::CHUNKS; i += THREADS) {
         const int at = i + (int)threadIdx.x;
         if (ROWS * T::CHUNKS % THREADS != 0 && at >= ROWS * T::CHUNKS)

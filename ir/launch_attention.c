@@ -11,6 +11,7 @@
 #include "ir/check.h"
 
 enum { WIDTH_MAX = 256, GROUP_ROWS = 64, PLAIN_THREADS = 128, PLAIN_DEPTH = 32 };
+enum { SPLIT_WARPS = 8, SPLIT_KEYS = 64 }; // warps of a multiprocessor, at least so many keys each
 
 static int64_t ceil_divide(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -44,7 +45,7 @@ static int64_t tensor_shared(const AttentionKernel *t, const AttentionLaunch *l)
     const int64_t qk = round_up(t->dim_qk, step), v = round_up(t->dim_v, step);
     const int64_t rows = (int64_t)l->warps * 16 * l->fragments, both = 2 * (qk + v);
     const int64_t barriers = groups ? 8 * (1 + 4 * l->stages) : 0;
-    if (l->part == ATTENTION_FORWARD)
+    if (l->part == ATTENTION_FORWARD || l->part == ATTENTION_SPLIT)
         return rows * 2 * larger(qk, v) + l->stages * l->tile * both + barriers;
     // Where keys stay, the log-sum-exp and delta of a tile of queries come with it.
     const int64_t values = l->part == ATTENTION_DQ ? 0 : 8;
@@ -58,7 +59,10 @@ static AttentionLaunch warp_tiles(const AttentionKernel *t, AttentionPart part) 
     l.tile = 32;
     l.stages = 2;
     l.resident = 1;
-    if (part == ATTENTION_FORWARD && width <= 128) {
+    if (part == ATTENTION_SPLIT) {
+        l.warps = 1;
+        l.tile = width <= 64 ? 32 : 16;
+    } else if (part == ATTENTION_FORWARD && width <= 128) {
         l.warps = 4;
         l.fragments = 2;
         l.resident = 2;
@@ -127,9 +131,31 @@ static void add_part(const AttentionKernel *t, GpuArch arch, AttentionPart part,
     out->launch[out->count++] = l;
 }
 
+// One query a head: a warp has up to 16 heads of a group and a split of its keys, so many splits
+// that each multiprocessor gets some warps, but none of fewer than 64 keys.
+static void add_single(const AttentionKernel *t, GpuArch arch, AttentionLaunches *out) {
+    AttentionLaunch split = tensor_launch(t, ATTENTION_SPLIT, arch, ATTENTION_WARPS);
+    const int64_t owners = t->batch * t->groups * ceil_divide(t->heads / t->groups, 16);
+    const int64_t wanted = ceil_divide(gpu_multiprocessors(arch) * SPLIT_WARPS, owners);
+    const int64_t most = larger(t->keys / SPLIT_KEYS, 1);
+    split.splits = (int)(wanted < most ? wanted : most);
+    split.blocks = owners * split.splits;
+    AttentionLaunch join = {.part = ATTENTION_JOIN, .splits = split.splits};
+    join.threads = PLAIN_THREADS;
+    join.blocks = t->batch * t->heads;
+    out->launch[out->count++] = split;
+    out->launch[out->count++] = join;
+    out->workspace = (size_t)(join.blocks * split.splits * (t->dim_v + 2)) * sizeof(float);
+}
+
 void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out) {
     const AttentionKernel *t = &k->attention;
     *out = (AttentionLaunches){0};
+    if (k->kind == KERNEL_ATTENTION && t->queries == 1 &&
+        unit_of(t, ATTENTION_FORWARD, arch) == ATTENTION_WARPS) {
+        add_single(t, arch, out);
+        return;
+    }
     if (k->kind == KERNEL_ATTENTION) {
         add_part(t, arch, ATTENTION_FORWARD, out);
         return;

@@ -11,7 +11,9 @@ typedef enum {
     ATTENTION_DQ,
     ATTENTION_DK,
     ATTENTION_DV,
-    ATTENTION_DKV // both
+    ATTENTION_DKV,   // both
+    ATTENTION_SPLIT, // of one query: unfinished results of splits of the keys, to the workspace
+    ATTENTION_JOIN   // out and log-sum-exp of those
 } AttentionPart;
 
 enum {
@@ -29,12 +31,13 @@ typedef enum {
 
 typedef struct {
     AttentionPart part;
-    AttentionUnit unit; // ATTENTION_PLAIN: the fields from warps to resident are 0
+    AttentionUnit unit; // ATTENTION_PLAIN: the fields from warps to splits are 0
     int warps;          // that multiply, 16 x fragments rows each; with groups four more copy
     int fragments;
     int tile;     // rows of the other operand at a time
     int stages;   // such tiles in shared memory
     int resident; // blocks of a multiprocessor that registers and shared memory are meant for
+    int splits;   // of a group's keys: ATTENTION_SPLIT, ATTENTION_JOIN
     int threads;  // of a block
     int64_t blocks;
     int64_t shared; // bytes of a block
@@ -43,7 +46,7 @@ typedef struct {
 typedef struct {
     int count;
     AttentionLaunch launch[KERNEL_LAUNCHES_MAX];
-    size_t workspace; // bytes; delta [batch, heads, queries]
+    size_t workspace; // bytes; delta [batch, heads, queries], or the splits' results
 } AttentionLaunches;
 
 void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out);

@@ -1,0 +1,249 @@
+// Attention as printed for a GPU, run by the shim on this machine, against the kernel interpreter:
+// masks, windows, offsets, grouped queries, lengths that tiles don't divide, head dims of every
+// kind, strides that forbid wide accesses; bf16 on (emulated) tensor cores, by warps and by groups
+// of them, and f32. Each kernel runs with threads in both orders, with copies and products that
+// come late and early: the bits must be the same.
+#include "codegen/cuda.h"
+#include "cuda_run.h"
+#include "ir/kernel.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPERANDS_MAX = 9, CASES_MAX = 32 };
+enum { Q, K, V, OUT, LSE, OFFSET };
+
+typedef struct {
+    const char *what;
+    DType dtype;
+    int64_t batch, groups, sharing; // sharing: query heads a group
+    int64_t queries, keys, dim_qk, dim_v;
+    bool causal;
+    int64_t window;
+    int offset;        // the operand's value + 1; 0: none
+    bool by_head;      // [b, h, s, e] instead of [b, s, h, e]
+    int64_t gap;       // elements between positions that belong to nobody
+    bool negative;     // the scale
+    bool forward_only; // the gradient is another case's too
+} Case;
+
+// By threads and by warps.
+static const Case warp_cases[] = {
+    {"whole tiles", DT_BF16, 1, 1, 1, 128, 128, 64, 64, .causal = true},
+    {"a short sequence", DT_BF16, 2, 1, 1, 5, 5, 64, 64, .causal = true},
+    {"all keys, odd lengths", DT_BF16, 1, 2, 1, 77, 131, 64, 64, .causal = false},
+    {"more queries than keys", DT_BF16, 1, 1, 1, 90, 40, 32, 32, .causal = true},
+    {"a window", DT_BF16, 1, 1, 1, 150, 150, 64, 64, .causal = true, .window = 37},
+    {"a window, not causal", DT_BF16, 1, 1, 1, 70, 90, 32, 32, .window = 20, .negative = true},
+    {"grouped queries", DT_BF16, 1, 2, 3, 75, 75, 64, 64, .causal = true, .by_head = true},
+    {"an offset", DT_BF16, 1, 1, 2, 20, 150, 64, 64, .causal = true, .offset = 71},
+    {"no wide accesses", DT_BF16, 1, 1, 2, 50, 50, 20, 24, .causal = true, .gap = 1},
+    {"head dim 96", DT_BF16, 1, 1, 1, 70, 70, 96, 96, .causal = true},
+    {"head dim 128", DT_BF16, 1, 1, 1, 150, 150, 128, 128, .causal = true},
+    {"head dims 192 and 112", DT_BF16, 1, 1, 1, 70, 70, 192, 112, .causal = true},
+    {"head dim 256", DT_BF16, 1, 1, 1, 70, 70, 256, 256, .causal = true},
+    {"head dims 300 and 140", DT_BF16, 1, 1, 1, 33, 40, 300, 140, .causal = true},
+    {"one query", DT_BF16, 2, 2, 2, 1, 300, 64, 32, .causal = true, .forward_only = true},
+    {"one query, an offset, a window", DT_BF16, 1, 1, 20, 1, 700, 64, 64, .causal = true,
+     .window = 400, .offset = 551, .by_head = true},
+    {"f32", DT_F32, 1, 1, 2, 70, 70, 64, 64, .causal = true, .window = 45},
+    {"f32, all keys, odd dims", DT_F32, 2, 1, 1, 37, 70, 7, 5, .causal = false},
+    {"f32, an offset past the end", DT_F32, 1, 1, 2, 5, 80, 16, 16, .causal = true, .offset = 99},
+};
+
+// By groups of warps.
+static const Case group_cases[] = {
+    {"whole tiles", DT_BF16, 1, 1, 1, 128, 384, 128, 128, .causal = false, .forward_only = true},
+    {"head dim 64, grouped queries", DT_BF16, 1, 1, 2, 250, 250, 64, 64, .causal = true,
+     .forward_only = true},
+    {"a window, head dim 96", DT_BF16, 1, 1, 1, 130, 300, 96, 96, .causal = true, .window = 150,
+     .forward_only = true},
+    {"an offset", DT_BF16, 1, 2, 1, 70, 500, 128, 64, .causal = true, .offset = 311},
+    {"more queries than keys", DT_BF16, 1, 1, 1, 200, 40, 84, 100, .causal = true, .gap = 1,
+     .negative = true, .forward_only = true},
+    {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
+    {"head dim 256", DT_BF16, 1, 1, 1, 64, 150, 256, 256, .causal = true, .forward_only = true},
+};
+
+// Smaller tiles, for less shared memory.
+static const Case small_cases[] = {
+    {"head dim 256", DT_BF16, 1, 1, 1, 70, 70, 256, 256, .causal = true},
+};
+
+static uint64_t random_state;
+
+static float random_float(void) {
+    random_state = random_state * 6364136223846793005U + 1442695040888963407U;
+    return (float)((int64_t)(random_state >> 40) - (1 << 23)) / (float)(1 << 22);
+}
+
+// Strides of [batch, head, position].
+static void set_strides(int64_t stride[3], const Case *c, int64_t heads, int64_t positions,
+                        int64_t dim) {
+    const int64_t step = (c->by_head ? 1 : heads) * dim + c->gap;
+    stride[2] = step;
+    stride[1] = c->by_head ? positions * step : dim;
+    stride[0] = c->by_head ? heads * positions * step : positions * step;
+}
+
+static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char *name) {
+    AttentionKernel t = {.dtype = c->dtype, .batch = c->batch, .groups = c->groups};
+    t.heads = c->groups * c->sharing;
+    t.queries = c->queries;
+    t.keys = c->keys;
+    t.dim_qk = c->dim_qk;
+    t.dim_v = c->dim_v;
+    t.causal = c->causal;
+    t.window = c->window;
+    t.offset = c->offset > 0;
+    t.scale = (c->negative ? -1 : 1) / sqrt((double)c->dim_qk);
+    set_strides(t.q, c, t.heads, t.queries, t.dim_qk);
+    set_strides(t.k, c, t.groups, t.keys, t.dim_qk);
+    set_strides(t.v, c, t.groups, t.keys, t.dim_v);
+    set_strides(t.out, c, t.heads, t.queries, t.dim_v);
+    if (kind == KERNEL_ATTENTION_GRAD) {
+        memcpy(t.dq, t.q, sizeof t.q);
+        memcpy(t.dk, t.k, sizeof t.k);
+        memcpy(t.dv, t.v, sizeof t.v);
+        memcpy(t.dout, t.out, sizeof t.out);
+    }
+    Kernel *k = kernel_attention(a, kind, &t);
+    k->name = name;
+    return k;
+}
+
+static float element(DType dtype, const void *at, int64_t i) {
+    if (dtype == DT_F32)
+        return ((const float *)at)[i];
+    const uint32_t bits = (uint32_t)((const uint16_t *)at)[i] << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void fill(DType dtype, void *at, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        const float x = random_float();
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        if (dtype == DT_F32)
+            ((float *)at)[i] = x;
+        else
+            ((uint16_t *)at)[i] = (uint16_t)(bits >> 16);
+    }
+}
+
+// The largest difference of two tensors in units of 1 + the largest number of the right one.
+static double difference(DType dtype, const void *a, const void *b, int64_t count) {
+    double worst = 0, largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double x = (double)element(dtype, a, i), y = (double)element(dtype, b, i);
+        if (isinf(y) && x == y)
+            continue;
+        const double d = fabs(x - y);
+        worst = d > worst || isnan(d) ? d : worst;
+        largest = fabs(y) > largest ? fabs(y) : largest;
+    }
+    return worst / (1 + largest);
+}
+
+typedef struct {
+    void *at[OPERANDS_MAX];
+} Operands;
+
+static Operands copy_operands(const Kernel *k, const Operands *from) {
+    Operands out = {{0}};
+    for (int i = 0; i < kernel_operand_count(k); i++) {
+        // Sixteen bytes apart from anything else, as in a plan.
+        const size_t bytes = (size_t)kernel_span(k, i) * dtype_bytes(kernel_dtype(k, i));
+        out.at[i] = aligned_alloc(16, (bytes + 15) / 16 * 16);
+        if (from)
+            memcpy(out.at[i], from->at[i], bytes);
+    }
+    return out;
+}
+
+static void free_operands(Operands *o) {
+    for (int i = 0; i < OPERANDS_MAX; i++)
+        free(o->at[i]);
+}
+
+// Results against the interpreter's within the bound, and the same bits with threads the other way
+// round. bf16: p and ds are rounded to 8 bits before they are multiplied, and results once more.
+static void check(const CudaProgram *p, const Kernel *k, const Case *c, const Operands *start) {
+    Operands oracle = copy_operands(k, start), got = copy_operands(k, start);
+    Operands again = copy_operands(k, start);
+    kernel_interpret(k, oracle.at, NULL);
+    cuda_program_run(p, k, got.at, NULL, SHIM_FORWARD);
+    cuda_program_run(p, k, again.at, NULL, SHIM_BACKWARD);
+    for (int i = 0; i < kernel_operand_count(k); i++) {
+        const DType dtype = kernel_dtype(k, i);
+        const int64_t count = kernel_span(k, i);
+        const double bound = dtype == DT_F32 ? 4e-6 : 8e-3;
+        const double d = dtype == DT_I32 ? 0 : difference(dtype, got.at[i], oracle.at[i], count);
+        cr_assert(d <= bound, "%s: %s: operand %d differs by %g", c->what, k->name, i, d);
+        cr_assert_eq(memcmp(got.at[i], again.at[i], (size_t)count * dtype_bytes(dtype)), 0,
+                     "%s: %s: operand %d depends on the order of threads", c->what, k->name, i);
+    }
+    free_operands(&oracle);
+    free_operands(&got);
+    free_operands(&again);
+}
+
+static void check_case(const CudaProgram *p, const Case *c, const Kernel *forward,
+                       const Kernel *backward) {
+    Operands operands = copy_operands(forward, NULL);
+    for (int o = Q; o <= LSE; o++)
+        fill(kernel_dtype(forward, o), operands.at[o], kernel_span(forward, o));
+    if (c->offset > 0)
+        ((int32_t *)operands.at[OFFSET])[0] = c->offset - 1;
+    check(p, forward, c, &operands);
+    if (backward) {
+        Operands grad = copy_operands(backward, NULL);
+        for (int o = 0; o < kernel_operand_count(backward); o++)
+            fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));
+        kernel_interpret(forward, grad.at, NULL); // out and log-sum-exp that belong to q, k, v
+        check(p, backward, c, &grad);
+        free_operands(&grad);
+    }
+    free_operands(&operands);
+}
+
+// All cases in one program.
+static void check_cases(const Case *cases, int count, GpuArch arch) {
+    Arena *a = arena_create();
+    Kernel *forward[CASES_MAX], *backward[CASES_MAX], *all[2 * CASES_MAX];
+    int kernels = 0;
+    for (int i = 0; i < count; i++) {
+        const bool both = !cases[i].forward_only && cases[i].offset == 0;
+        forward[i] = make_kernel(a, &cases[i], KERNEL_ATTENTION, arena_format(a, "f%d", i));
+        backward[i] =
+            both ? make_kernel(a, &cases[i], KERNEL_ATTENTION_GRAD, arena_format(a, "g%d", i))
+                 : NULL;
+        all[kernels++] = forward[i];
+        if (both)
+            all[kernels++] = backward[i];
+    }
+    const CudaProgram p = cuda_program(a, all, kernels, arch);
+    for (int i = 0; i < count; i++) {
+        random_state = (uint64_t)i + 1;
+        check_case(&p, &cases[i], forward[i], backward[i]);
+    }
+    arena_release(a);
+}
+
+#define COUNT(cases) ((int)(sizeof(cases) / sizeof((cases)[0])))
+
+Test(cuda_attention, by_warps_agrees_with_the_interpreter) {
+    check_cases(warp_cases, COUNT(warp_cases), (GpuArch){80, false});
+}
+
+Test(cuda_attention, by_groups_agrees_with_the_interpreter) {
+    check_cases(group_cases, COUNT(group_cases), (GpuArch){90, true});
+}
+
+Test(cuda_attention, in_less_shared_memory_agrees_with_the_interpreter) {
+    check_cases(small_cases, COUNT(small_cases), (GpuArch){86, false});
+}
