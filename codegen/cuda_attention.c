@@ -77,8 +77,7 @@ static const char *print_parameters(Arena *a, const Kernel *k, bool workspace) {
                                        : element,
                             offset ? "offset" : operand_name[i]);
     }
-    return k->kind == KERNEL_ATTENTION_GRAD ? arena_format(a, "%s, unsigned char *workspace", text)
-                                            : text;
+    return workspace ? arena_format(a, "%s, unsigned char *workspace", text) : text;
 }
 
 static const char *part_name(AttentionPart part) {
