@@ -168,6 +168,24 @@ static PlimStatus check_values(const PlanInput *input, const char *path, const i
     return PLIM_OK;
 }
 
+// The whole tensor at once: it is checked before the entry may see any of it.
+static PlimStatus read_input(const Call *c, const PlanInput *input, const char *path,
+                             const SafeFile *f, const SafeTensor *t, PlimError *error) {
+    const uint64_t count = t->bytes / element_bytes(t->type);
+    const uint64_t bytes = count * plan_dtype_bytes(input->dtype);
+    // One more: malloc of nothing may give NULL.
+    void *at = malloc((size_t)bytes + 1);
+    if (!at)
+        return error_set(error, PLIM_NO_MEMORY, "out of memory reading %s", path);
+    PlimStatus status = safetensors_read(f, t, 0, count, input->dtype, at, error);
+    if (status == PLIM_OK && input->dtype == PLAN_I32)
+        status = check_values(input, path, at, count, error);
+    if (status == PLIM_OK)
+        status = run_write(c->s->run, input->buffer, 0, at, bytes, error);
+    free(at);
+    return status;
+}
+
 static PlimStatus fill_input(const Call *c, const PlanInput *input, PlimError *error) {
     const char *path = file_of_input(c, input);
     if (!path)
@@ -185,13 +203,32 @@ static PlimStatus fill_input(const Call *c, const PlanInput *input, PlimError *e
     else if (!shape_fits(input, t))
         status = wrong_shape(input, path, t, error);
     else {
-        const uint64_t count = t->bytes / element_bytes(t->type);
-        void *at = run_buffer(c->s->run, input->buffer);
-        status = safetensors_read(f, t, 0, count, input->dtype, at, error);
-        if (status == PLIM_OK && input->dtype == PLAN_I32)
-            status = check_values(input, path, at, count, error);
+        status = read_input(c, input, path, f, t, error);
     }
     safetensors_close(f);
+    return status;
+}
+
+static PlimStatus write_result(const Call *c, const PlanResult *r, const char *file,
+                               PlimError *error) {
+    uint64_t bytes = plan_dtype_bytes(r->dtype);
+    for (uint32_t i = 0; i < r->rank; i++)
+        bytes *= (uint64_t)r->dim[i];
+    void *at = malloc((size_t)bytes + 1);
+    if (!at)
+        return error_set(error, PLIM_NO_MEMORY, "out of memory writing %s", file);
+    PlimStatus status = run_read(c->s->run, r->buffer, r->offset, at, bytes, error);
+    if (status == PLIM_OK)
+        status = npy_write(file, r->dtype, r->rank, r->dim, at, error);
+    free(at);
+    return status;
+}
+
+static PlimStatus print_result(const Call *c, uint32_t index, PlimError *error) {
+    double x;
+    const PlimStatus status = session_result(c->s, c->entry, index, &x, error);
+    if (status == PLIM_OK)
+        printf("%s %.9g\n", c->entry->result[index].name, x);
     return status;
 }
 
@@ -202,16 +239,15 @@ static PlimStatus write_results(const Call *c, PlimError *error) {
         const PlanResult *r = result_of(c, c->o->out.item[i], &file);
         if (!r)
             continue; // check_result_names has found it
-        const PlimStatus status =
-            npy_write(file, r->dtype, r->rank, r->dim,
-                      (const char *)run_buffer(c->s->run, r->buffer) + r->offset, error);
+        const PlimStatus status = write_result(c, r, file, error);
         if (status != PLIM_OK)
             return status;
     }
+    PlimStatus status = PLIM_OK;
     for (uint32_t i = 0; c->o->out.count == 0 && i < c->entry->result_count; i++)
-        if (c->entry->result[i].rank == 0)
-            printf("%s %.9g\n", c->entry->result[i].name, session_result(c->s, c->entry, i));
-    return PLIM_OK;
+        if (c->entry->result[i].rank == 0 && status == PLIM_OK)
+            status = print_result(c, i, error);
+    return status;
 }
 
 PlimStatus call_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
@@ -229,7 +265,8 @@ PlimStatus call_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     if (status != PLIM_OK)
         return status;
     // Inputs may share bytes with each other's entries, never inside one: all are filled, then run.
-    session_set_scalars(s, c.entry, &(StepScalars){.step = 0, .steps = 1, .seed = o->seed});
+    status = session_set_scalars(s, c.entry, &(StepScalars){.step = 0, .steps = 1, .seed = o->seed},
+                                 error);
     for (uint32_t i = 0; i < c.entry->input_count && status == PLIM_OK; i++)
         if (is_given(&c.entry->input[i]))
             status = fill_input(&c, &c.entry->input[i], error);

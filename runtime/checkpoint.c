@@ -27,6 +27,7 @@ struct PlimCheckpoint {
     PlimRun *run;
     RunObserver observer;
     bool *saved_buffer;      // by buffer: holds state that is saved
+    bool *saved_state;       // by state: is saved
     GenerationFolder folder; // path is owned
     int lock_file;
     GenerationTensors file[GENERATION_FILES];
@@ -133,27 +134,45 @@ static bool writes_saved(const PlimCheckpoint *c, const PlanInstr *instr) {
     return false;
 }
 
-// The run's observer.
-static bool hold_back(void *context, const RunMoment *at, RunStage stage, PlimError *error) {
-    PlimCheckpoint *c = context;
-    (void)error;
-    if (stage != RUN_WAITS || !writes_saved(c, at->instr))
-        return true;
+static void await_reading(PlimCheckpoint *c) {
     pthread_mutex_lock(&c->lock);
     while (c->reading)
         pthread_cond_wait(&c->change, &c->lock);
     pthread_mutex_unlock(&c->lock);
+}
+
+// The run's observer.
+static bool hold_back(void *context, const RunMoment *at, RunStage stage, PlimError *error) {
+    PlimCheckpoint *c = context;
+    (void)error;
+    if (stage == RUN_WAITS && writes_saved(c, at->instr))
+        await_reading(c);
+    return true;
+}
+
+// Where entries are handed over whole, those that commit to saved state are held back as a whole.
+static bool hold_entry(void *context, const PlanEntry *entry, PlimError *error) {
+    PlimCheckpoint *c = context;
+    (void)error;
+    for (uint32_t i = 0; i < entry->commit_count; i++)
+        if (c->saved_state[entry->commit[i].state]) {
+            await_reading(c);
+            break;
+        }
     return true;
 }
 
 static PlimStatus observe(PlimCheckpoint *c, const Plan *p, PlimError *error) {
     c->saved_buffer = calloc((size_t)p->buffer_count + 1, sizeof *c->saved_buffer);
-    if (!c->saved_buffer)
+    c->saved_state = calloc((size_t)p->state_count + 1, sizeof *c->saved_state);
+    if (!c->saved_buffer || !c->saved_state)
         return error_set(error, PLIM_NO_MEMORY, "out of memory preparing to save");
-    for (uint32_t i = 0; i < p->state_count; i++)
-        if (p->state[i].kind != PLAN_STATE_TRANSIENT)
+    for (uint32_t i = 0; i < p->state_count; i++) {
+        c->saved_state[i] = p->state[i].kind != PLAN_STATE_TRANSIENT;
+        if (c->saved_state[i])
             c->saved_buffer[p->state[i].buffer] = true;
-    c->observer = (RunObserver){.context = c, .instruction = hold_back};
+    }
+    c->observer = (RunObserver){.context = c, .instruction = hold_back, .entry = hold_entry};
     run_observe(c->run, &c->observer);
     return PLIM_OK;
 }
@@ -212,6 +231,7 @@ void checkpoint_release(PlimCheckpoint *c) {
     }
     generation_tensors_release(c->file);
     free(c->saved_buffer);
+    free(c->saved_state);
     if (c->lock_file >= 0)
         close(c->lock_file);
     if (c->folder.fd >= 0)

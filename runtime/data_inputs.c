@@ -270,10 +270,13 @@ PlimStatus inputs_fill(const DataInputs *d, uint64_t step, char *prepared, PlimE
     return status;
 }
 
-void inputs_deliver(const DataInputs *d, const char *prepared, const PlimRun *run) {
-    for (int i = 0; i < d->bound_count; i++)
-        memcpy(run_buffer(run, d->bound[i].input->buffer), prepared + d->bound[i].prepared,
-               (size_t)feed_step_bytes(d->bound[i].feed));
+PlimStatus inputs_deliver(const DataInputs *d, const char *prepared, PlimRun *run,
+                          PlimError *error) {
+    PlimStatus status = PLIM_OK;
+    for (int i = 0; i < d->bound_count && status == PLIM_OK; i++)
+        status = run_write(run, d->bound[i].input->buffer, 0, prepared + d->bound[i].prepared,
+                           feed_step_bytes(d->bound[i].feed), error);
+    return status;
 }
 
 // Inputs and targets count the same tokens: the largest, not the sum.

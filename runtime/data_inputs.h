@@ -18,9 +18,11 @@ void inputs_close(DataInputs *d); // NULL is allowed
 
 // Bytes of one step of all inputs; 0 where the entry reads no data.
 uint64_t inputs_bytes(const DataInputs *d);
-// Prepares one step in inputs_bytes bytes, and puts what was prepared where the entry reads it.
+// Prepares one step in inputs_bytes bytes, and puts what was prepared where the entry reads it:
+// prepared is free to change afterwards.
 PlimStatus inputs_fill(const DataInputs *d, uint64_t step, char *prepared, PlimError *error);
-void inputs_deliver(const DataInputs *d, const char *prepared, const PlimRun *run);
+PlimStatus inputs_deliver(const DataInputs *d, const char *prepared, PlimRun *run,
+                          PlimError *error);
 
 // Tokens a step: those of the input that has most.
 uint64_t inputs_tokens(const DataInputs *d);

@@ -50,14 +50,18 @@ uint64_t digest_bytes(uint64_t seed, const void *bytes, size_t size) {
 
 static bool hash_results(void *context, const RunMoment *at, RunStage stage, PlimError *error) {
     Digest *d = context;
-    (void)error;
     // Results only: what an instruction reads was hashed where it was made.
     if (stage != RUN_ENDS || at->entry != d->program.entry)
         return true;
     uint64_t hash = 0;
-    for (uint32_t i = 0; i < at->instr->operand_count; i++)
-        if (at->instr->operand[i].access != PLAN_READ)
-            hash = digest_bytes(hash, at->operand[i], (size_t)at->instr->operand[i].bytes);
+    for (uint32_t i = 0; i < at->instr->operand_count; i++) {
+        if (at->instr->operand[i].access == PLAN_READ)
+            continue;
+        const void *bytes = run_operand(at, i, error);
+        if (!bytes)
+            return false;
+        hash = digest_bytes(hash, bytes, (size_t)at->instr->operand[i].bytes);
+    }
     d->hash[program_number(&d->program, at)] = hash;
     return true;
 }

@@ -106,14 +106,17 @@ PlimStatus plim_model_call(PlimModel *m, uint32_t entry, const void *const *inpu
             return status;
         // Copied at once, not when all are checked: a call that fails leaves nothing that the next
         // does not overwrite.
-        memcpy(run_buffer(s->run, e->input[i].buffer), input[i], input_bytes(&e->input[i]));
+        const PlimStatus written =
+            run_write(s->run, e->input[i].buffer, 0, input[i], input_bytes(&e->input[i]), error);
+        if (written != PLIM_OK)
+            return written;
     }
-    const PlimStatus status = run_entry(s->run, e, error);
+    PlimStatus status = run_entry(s->run, e, error);
     for (uint32_t i = 0; i < e->result_count && status == PLIM_OK; i++)
         // NULL: the caller does not want this one.
         if (result[i])
-            memcpy(result[i], (char *)run_buffer(s->run, e->result[i].buffer) + e->result[i].offset,
-                   result_bytes(&e->result[i]));
+            status = run_read(s->run, e->result[i].buffer, e->result[i].offset, result[i],
+                              result_bytes(&e->result[i]), error);
     return status;
 }
 
@@ -123,7 +126,7 @@ void *plim_model_state(PlimModel *m, const char *name, size_t *bytes) {
         if (strcmp(p->state[i].name, name) == 0) {
             if (bytes)
                 *bytes = p->buffer[p->state[i].buffer].bytes;
-            return run_buffer(m->session.run, p->state[i].buffer);
+            return run_address(m->session.run, p->state[i].buffer);
         }
     return NULL;
 }

@@ -32,6 +32,7 @@ typedef struct {
     bool convert;
     uint64_t shard_bytes;
     uint32_t count, capacity;
+    RunWindow window;
     SafeSource *tensor; // names are owned
     uint32_t *shard;    // by tensor
     uint32_t shard_count;
@@ -72,7 +73,7 @@ static bool is_exported(const PlanState *state) {
 
 // One tensor at the end of the list. False without memory.
 static bool add_tensor(Export *x, const PlanState *state, uint64_t slice, uint32_t first_axis,
-                       const char *at) {
+                       uint64_t offset) {
     char name[NAME_ROOM];
     if (x->count == x->capacity) {
         const uint32_t capacity = x->capacity ? x->capacity * 2 : 256;
@@ -91,7 +92,9 @@ static bool add_tensor(Export *x, const PlanState *state, uint64_t slice, uint32
                                          .dtype = state->dtype,
                                          .rank = state->rank - first_axis,
                                          .dim = state->dim + first_axis,
-                                         .at = at,
+                                         .window = &x->window,
+                                         .buffer = state->buffer,
+                                         .offset = offset,
                                          .as = x->convert && real ? &x->type : NULL};
     return true;
 }
@@ -106,9 +109,8 @@ static bool list_tensors(Export *x) {
         uint64_t bytes = plan_dtype_bytes(state->dtype);
         for (uint32_t d = first_axis; d < state->rank; d++)
             bytes *= (uint64_t)state->dim[d];
-        const char *at = run_buffer(x->s->run, state->buffer);
         for (uint64_t k = 0; k < weights_slices(state); k++)
-            if (!add_tensor(x, state, k, first_axis, at + k * bytes))
+            if (!add_tensor(x, state, k, first_axis, k * bytes))
                 return false;
     }
     return true;
@@ -309,10 +311,15 @@ PlimStatus export_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
         status = weights_begin(s, o->weights, o->allow_missing ? WEIGHTS_SOME : WEIGHTS_ALL,
                                o->seed, error);
     if (status == PLIM_OK)
+        status = window_open(s->run, &x.window, error);
+    if (status == PLIM_OK)
         status = write_all(&x, error);
+    // What the device says is the cause of what the file's writer says.
+    const PlimStatus device = window_status(&x.window, error);
+    window_close(&x.window);
     for (uint32_t i = 0; i < x.count; i++)
         free((void *)(uintptr_t)x.tensor[i].name); // Const for the writer, ours to free
     free(x.tensor);
     free(x.shard);
-    return status;
+    return device != PLIM_OK ? device : status;
 }

@@ -61,7 +61,9 @@ static bool check_operand(const FiniteCheck *c, const RunMoment *at, uint32_t op
     if (o->access == PLAN_READ || b->kind == BUFFER_WORKSPACE || (!half && b->dtype != PLAN_F32))
         return true;
     const uint64_t size = half ? 2 : 4, count = o->bytes / size;
-    const char *from = at->operand[operand];
+    const char *from = run_operand(at, operand, error);
+    if (!from)
+        return false;
     const uint64_t found = half ? find_bf16(from, count) : find_f32(from, count);
     if (found == count)
         return true;

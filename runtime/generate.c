@@ -231,12 +231,15 @@ static PlimStatus encode_prompt(Generation *g, PlimError *error) {
 // Runs an entry whose own inputs have been written. so_far: tokens that have been read after it.
 static PlimStatus draw(Generation *g, const PlanEntry *entry, int64_t so_far, int32_t *token,
                        PlimError *error) {
-    session_set_scalars(g->s, entry, &(StepScalars){.step = so_far, .seed = g->o->seed});
-    const PlimStatus status = run_entry(g->s->run, entry, error);
+    const PlanResult *r = &entry->result[0];
+    PlimStatus status =
+        session_set_scalars(g->s, entry, &(StepScalars){.step = so_far, .seed = g->o->seed}, error);
+    if (status == PLIM_OK)
+        status = run_entry(g->s->run, entry, error);
+    if (status == PLIM_OK)
+        status = run_read(g->s->run, r->buffer, r->offset, token, sizeof *token, error);
     if (status != PLIM_OK)
         return status;
-    const PlanResult *r = &entry->result[0];
-    memcpy(token, (const char *)run_buffer(g->s->run, r->buffer) + r->offset, sizeof *token);
     if (*token < 0 || (g->token->bound > 0 && *token >= g->token->bound))
         return error_set(error, PLIM_BAD_INPUT, "entry %s gave token %ld, which is none of %lld",
                          entry->name, (long)*token, (long long)g->token->bound);
@@ -245,10 +248,11 @@ static PlimStatus draw(Generation *g, const PlanEntry *entry, int64_t so_far, in
 
 // *token: in, the one at pos; out, the one drawn behind it.
 static PlimStatus decode_one(Generation *g, int64_t pos, int32_t *token, PlimError *error) {
-    memcpy(run_buffer(g->s->run, g->token->buffer), token, sizeof *token);
     const int32_t at = (int32_t)pos;
-    memcpy(run_buffer(g->s->run, g->pos->buffer), &at, sizeof at);
-    return draw(g, g->decode, pos + 1, token, error);
+    PlimStatus status = run_write(g->s->run, g->token->buffer, 0, token, sizeof *token, error);
+    if (status == PLIM_OK)
+        status = run_write(g->s->run, g->pos->buffer, 0, &at, sizeof at, error);
+    return status == PLIM_OK ? draw(g, g->decode, pos + 1, token, error) : status;
 }
 
 // The whole prompt; *token is the first one drawn.
@@ -259,12 +263,18 @@ static PlimStatus prefill(Generation *g, int32_t *token, PlimError *error) {
         return PLIM_BAD_PLAN; // find_entries has seen that there is one
     const int64_t room = x.tokens->dim[1];
     const int32_t length = (int32_t)(count < room ? count : room);
-    int32_t *at = run_buffer(g->s->run, x.tokens->buffer);
     // What stands behind the prompt must be inside the vocabulary, though nothing looks at it.
-    memset(at, 0, (size_t)room * sizeof *at);
-    memcpy(at, g->prompt.id, (size_t)length * sizeof *at);
-    memcpy(run_buffer(g->s->run, x.length->buffer), &length, sizeof length);
-    PlimStatus status = draw(g, x.entry, length, token, error);
+    int32_t *tokens = calloc((size_t)room, sizeof *tokens);
+    if (!tokens)
+        return error_set(error, PLIM_NO_MEMORY, "out of memory reading the prompt");
+    memcpy(tokens, g->prompt.id, (size_t)length * sizeof *tokens);
+    PlimStatus status =
+        run_write(g->s->run, x.tokens->buffer, 0, tokens, (uint64_t)room * sizeof *tokens, error);
+    free(tokens);
+    if (status == PLIM_OK)
+        status = run_write(g->s->run, x.length->buffer, 0, &length, sizeof length, error);
+    if (status == PLIM_OK)
+        status = draw(g, x.entry, length, token, error);
     // What the largest prefill does not hold, token by token.
     for (int64_t i = length; i < count && status == PLIM_OK; i++) {
         *token = g->prompt.id[i];

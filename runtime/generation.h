@@ -27,13 +27,16 @@ typedef struct {
     uint64_t bytes[GENERATION_FILES]; // of each file
 } Generation;
 
-// The tensors of one file.
+// The tensors of one file, and the window that they are seen through, by one thread: out stays
+// where it is.
 typedef struct {
     SafeSource *tensor;
     uint32_t count;
+    RunWindow window;
 } GenerationTensors;
 
-// Those that a generation of this program holds, with their places in the run. PLIM_NO_MEMORY.
+// Those that a generation of this program holds, with their places in the run. PLIM_NO_MEMORY,
+// PLIM_MACHINE.
 PlimStatus generation_tensors_new(const Plan *p, PlimRun *run,
                                   GenerationTensors out[GENERATION_FILES], PlimError *error);
 void generation_tensors_release(GenerationTensors tensors[GENERATION_FILES]);

@@ -17,7 +17,7 @@ static bool is_in(const PlanState *state, int file) {
 }
 
 // The state's tensors from out on. False without memory.
-static bool list_state(const PlanState *state, char *at, SafeSource *out) {
+static bool list_state(const PlanState *state, RunWindow *window, SafeSource *out) {
     // A stacked state is one tensor a slice, of one axis less, as published files have it.
     const uint32_t first_axis = weights_is_stacked(state) ? 1 : 0;
     uint64_t bytes = plan_dtype_bytes(state->dtype);
@@ -30,14 +30,16 @@ static bool list_state(const PlanState *state, char *at, SafeSource *out) {
                               .dtype = state->dtype,
                               .rank = state->rank - first_axis,
                               .dim = state->dim + first_axis,
-                              .at = at + k * bytes};
+                              .window = window,
+                              .buffer = state->buffer,
+                              .offset = k * bytes};
         if (!out[k].name)
             return false;
     }
     return true;
 }
 
-static bool list_file(const Plan *p, PlimRun *run, int file, GenerationTensors *out) {
+static bool list_file(const Plan *p, int file, GenerationTensors *out) {
     uint64_t count = 0;
     for (uint32_t i = 0; i < p->state_count; i++)
         count += is_in(&p->state[i], file) ? weights_slices(&p->state[i]) : 0;
@@ -51,7 +53,7 @@ static bool list_file(const Plan *p, PlimRun *run, int file, GenerationTensors *
         const PlanState *state = &p->state[i];
         if (!is_in(state, file))
             continue;
-        if (!list_state(state, run_buffer(run, state->buffer), next))
+        if (!list_state(state, &out->window, next))
             return false;
         next += weights_slices(state);
     }
@@ -62,12 +64,15 @@ PlimStatus generation_tensors_new(const Plan *p, PlimRun *run,
                                   GenerationTensors out[GENERATION_FILES], PlimError *error) {
     for (int file = 0; file < GENERATION_FILES; file++)
         out[file] = (GenerationTensors){0};
-    for (int file = 0; file < GENERATION_FILES; file++)
-        if (!list_file(p, run, file, &out[file])) {
-            generation_tensors_release(out);
-            return error_set(error, PLIM_NO_MEMORY, "out of memory listing the state");
-        }
-    return PLIM_OK;
+    PlimStatus status = PLIM_OK;
+    for (int file = 0; file < GENERATION_FILES && status == PLIM_OK; file++) {
+        status = list_file(p, file, &out[file])
+                     ? window_open(run, &out[file].window, error)
+                     : error_set(error, PLIM_NO_MEMORY, "out of memory listing the state");
+    }
+    if (status != PLIM_OK)
+        generation_tensors_release(out);
+    return status;
 }
 
 void generation_tensors_release(GenerationTensors tensors[GENERATION_FILES]) {
@@ -75,6 +80,7 @@ void generation_tensors_release(GenerationTensors tensors[GENERATION_FILES]) {
         for (uint32_t i = 0; i < tensors[file].count; i++)
             free((char *)(uintptr_t)tensors[file].tensor[i].name); // const for all but its owner
         free(tensors[file].tensor);
+        window_close(&tensors[file].window);
         tensors[file] = (GenerationTensors){0};
     }
 }

@@ -67,6 +67,9 @@ PlimStatus generation_store(const GenerationFolder *f, const Generation *what,
             !safetensors_write_to(out->file[i], tensors[i].tensor, tensors[i].count, metadata,
                                   &out->what.bytes[i]))
             status = write_error(out, name, error);
+        // The device's own sentence tells more.
+        if (window_status(&tensors[i].window, error) != PLIM_OK)
+            status = PLIM_MACHINE;
     }
     if (status != PLIM_OK)
         give_up(out);

@@ -115,7 +115,7 @@ void loader_begin(PlimLoader *l, uint64_t step) {
     pthread_mutex_unlock(&l->lock);
 }
 
-PlimStatus loader_take(PlimLoader *l, const PlimRun *run, PlimError *error) {
+PlimStatus loader_take(PlimLoader *l, PlimRun *run, PlimError *error) {
     if (!l->started)
         return PLIM_OK;
     pthread_mutex_lock(&l->lock);
@@ -126,9 +126,7 @@ PlimStatus loader_take(PlimLoader *l, const PlimRun *run, PlimError *error) {
         *error = l->error;
     l->state = LOADER_IDLE;
     pthread_mutex_unlock(&l->lock);
-    if (status == PLIM_OK)
-        inputs_deliver(l->inputs, l->prepared, run);
-    return status;
+    return status == PLIM_OK ? inputs_deliver(l->inputs, l->prepared, run, error) : status;
 }
 
 void loader_times(const PlimLoader *l, double *begins, double *ends) {

@@ -16,7 +16,7 @@ void loader_release(PlimLoader *l);
 void loader_begin(PlimLoader *l, uint64_t step);
 // Waits for the step begun last and copies it to where the entry reads it. A failure to prepare it
 // is told here.
-PlimStatus loader_take(PlimLoader *l, const PlimRun *run, PlimError *error);
+PlimStatus loader_take(PlimLoader *l, PlimRun *run, PlimError *error);
 
 // When the thread worked on the step taken last, in seconds of clock_seconds; 0 without a thread.
 void loader_times(const PlimLoader *l, double *begins, double *ends);

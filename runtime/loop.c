@@ -75,16 +75,20 @@ PlimStatus loop_step(Loop *l, double *loss, PlimError *error) {
         return status;
     l->times.data = clock_seconds();
     loader_times(l->loader, &l->times.loader_begins, &l->times.loader_ends);
-    session_set_scalars(l->s, l->entry,
-                        &(StepScalars){.step = l->step, .steps = l->end, .seed = l->o->seed});
+    status = session_set_scalars(
+        l->s, l->entry, &(StepScalars){.step = l->step, .steps = l->end, .seed = l->o->seed},
+        error);
+    if (status != PLIM_OK)
+        return status;
     // The next one's data are prepared while this one runs.
     if (++l->step < l->end)
         loader_begin(l->loader, (uint64_t)l->step);
     watch_begin(l->watch, l->step);
     status = run_entry(l->s->run, l->entry, error);
+    if (status == PLIM_OK)
+        status = session_result(l->s, l->entry, 0, loss, error);
     if (status != PLIM_OK)
         return status;
-    *loss = session_result(l->s, l->entry, 0);
     l->times.ends = clock_seconds();
     return watch_end(l->watch, &l->times, error);
 }

@@ -118,10 +118,14 @@ void profile_step(Profile *p, double seconds, double data_seconds) {
 
 static void print_sum(const Profile *p, const char *name, const Sum *s, FILE *out) {
     const double steps = (double)p->steps;
-    fprintf(out, "  %-10s %9.3f ms %5.1f %% %8.1f GFLOP/s %7.2f GB/s  workers busy %3.0f %%\n",
-            name, 1e3 * s->seconds / steps, 100 * s->seconds / p->seconds,
-            1e-9 * s->flops / s->seconds, 1e-9 * s->bytes / s->seconds,
-            100 * s->busy / (s->seconds * p->timeline->workers));
+    fprintf(out, "  %-10s %9.3f ms %5.1f %% %8.1f GFLOP/s %7.2f GB/s", name,
+            1e3 * s->seconds / steps, 100 * s->seconds / p->seconds, 1e-9 * s->flops / s->seconds,
+            1e-9 * s->bytes / s->seconds);
+    // A GPU's are not told.
+    if (p->timeline->workers > 0)
+        fprintf(out, "  workers busy %3.0f %%",
+                100 * s->busy / (s->seconds * p->timeline->workers));
+    fputc('\n', out);
 }
 
 static void print_waiting(const Profile *p, const char *name, double seconds, FILE *out) {
@@ -174,9 +178,11 @@ void profile_print(const Profile *p, FILE *out) {
         s->bytes += p->line[i].sum.bytes;
         inside += p->line[i].sum.seconds;
     }
-    fprintf(out, "one step takes %.3f ms (mean of %llu, %d workers)\n",
-            1e3 * p->seconds / (double)p->steps, (unsigned long long)p->steps,
-            p->timeline->workers);
+    fprintf(out, "one step takes %.3f ms (mean of %llu", 1e3 * p->seconds / (double)p->steps,
+            (unsigned long long)p->steps);
+    if (p->timeline->workers > 0)
+        fprintf(out, ", %d workers", p->timeline->workers);
+    fputs(")\n", out);
     for (int w = 0; w < WORK_COUNT; w++)
         if (sum[w].seconds > 0)
             print_sum(p, work_name[w], &sum[w], out);

@@ -110,10 +110,9 @@ static PlimStatus read_file(const Source *s, PlimError *error) {
     for (uint32_t i = 0; i < s->wanted->count && status == PLIM_OK; i++) {
         const SafeSource *wanted = &s->wanted->tensor[i];
         const SafeTensor *t = safetensors_find(s->file, wanted->name);
-        // The list is for writing files; here its places are the run's own to fill.
-        void *at = (void *)(uintptr_t)wanted->at;
-        status = safetensors_read(s->file, t, 0, t->bytes / element_bytes(t->type), wanted->dtype,
-                                  at, error);
+        // The list is for writing files; here its places are to be filled.
+        status = safetensors_read_buffer(s->file, t, wanted->dtype, wanted->window, wanted->buffer,
+                                         wanted->offset, error);
     }
     return status;
 }

@@ -351,3 +351,17 @@ PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t fir
     free(chunk);
     return status;
 }
+
+PlimStatus safetensors_read_buffer(const SafeFile *f, const SafeTensor *t, PlanDType to,
+                                   RunWindow *window, uint32_t buffer, uint64_t offset,
+                                   PlimError *error) {
+    const uint64_t size = plan_dtype_bytes(to), count = t->bytes / element_bytes(t->type);
+    PlimStatus status = PLIM_OK;
+    for (uint64_t done = 0, got; done < count && status == PLIM_OK; done += got / size) {
+        void *at = window_room(window, buffer, offset + done * size, (count - done) * size, &got);
+        status = safetensors_read(f, t, done, got / size, to, at, error);
+        if (status == PLIM_OK && !window_write(window))
+            status = window_status(window, error);
+    }
+    return status;
+}

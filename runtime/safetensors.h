@@ -4,6 +4,7 @@
 #define PLIM_RUNTIME_SAFETENSORS_H
 
 #include "runtime/element.h"
+#include "runtime/run_window.h"
 
 enum { SAFETENSORS_RANK_MAX = 8 };
 
@@ -35,12 +36,16 @@ const SafeTensor *safetensors_find(const SafeFile *f, const char *name); // NULL
 // partly written then.
 PlimStatus safetensors_read(const SafeFile *f, const SafeTensor *t, uint64_t first, uint64_t count,
                             PlanDType to, void *out, PlimError *error);
+// All of the tensor into a run's buffer, from offset on.
+PlimStatus safetensors_read_buffer(const SafeFile *f, const SafeTensor *t, PlanDType to,
+                                   RunWindow *window, uint32_t buffer, uint64_t offset,
+                                   PlimError *error);
 
 // The same without conversion: the elements' bytes, as they are in the file.
 PlimStatus safetensors_read_raw(const SafeFile *f, const SafeTensor *t, uint64_t first,
                                 uint64_t count, void *out, PlimError *error);
 
-// One tensor to write; at points to its bytes.
+// One tensor to write. Its bytes are at `at`, or where that is NULL in a buffer of a run.
 typedef struct {
     const char *name;
     PlanDType dtype;
@@ -48,6 +53,9 @@ typedef struct {
     const int64_t *dim;
     const void *at;
     const ElementType *as; // the type in the file, a float's for a float; NULL: as it is
+    RunWindow *window;     // of the run; what it says of the device tells more than errno
+    uint32_t buffer;
+    uint64_t offset; // in the buffer, bytes
 } SafeSource;
 
 // Writes header and tensors to an open file; syncing and closing it are the caller's. *bytes: all

@@ -117,22 +117,37 @@ static Text make_header(const SafeSource *tensor, uint32_t count, const char *me
     return t;
 }
 
-// Converted in chunks where the file's type is another. False with errno set.
-static bool write_tensor(int fd, const SafeSource *s) {
+// Elements of a tensor, converted in chunks where the file's type is another. False with errno set.
+static bool write_elements(int fd, const SafeSource *s, const char *at, uint64_t count) {
     const ElementType from = element_of_plan(s->dtype), to = stored_type(s);
     if (from == to)
-        return file_write(fd, s->at, tensor_bytes(s));
-    const uint64_t count = element_count(s), room = CONVERT_CHUNK / element_bytes(to);
+        return file_write(fd, at, count * element_bytes(to));
+    const uint64_t room = CONVERT_CHUNK / element_bytes(to);
     char *chunk = malloc(CONVERT_CHUNK);
     bool good = chunk != NULL;
     for (uint64_t done = 0; good && done < count;) {
         const size_t take = (size_t)(count - done < room ? count - done : room);
-        element_convert(from, (const char *)s->at + done * element_bytes(from), to, chunk, take);
+        element_convert(from, at + done * element_bytes(from), to, chunk, take);
         good = file_write(fd, chunk, take * element_bytes(to));
         done += take;
     }
     free(chunk);
     return good;
+}
+
+// False with errno set.
+static bool write_tensor(int fd, const SafeSource *s) {
+    const uint32_t size = element_bytes(element_of_plan(s->dtype));
+    const uint64_t bytes = element_count(s) * size;
+    if (s->at)
+        return write_elements(fd, s, s->at, bytes / size);
+    // A window shows whole elements: they are at most 64 bytes.
+    for (uint64_t done = 0, got; done < bytes; done += got) {
+        const void *at = window_read(s->window, s->buffer, s->offset + done, bytes - done, &got);
+        if (!at || !write_elements(fd, s, at, got / size))
+            return false;
+    }
+    return true;
 }
 
 bool safetensors_write_to(int fd, const SafeSource *tensor, uint32_t count, const char *metadata,

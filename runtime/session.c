@@ -65,52 +65,62 @@ void session_close(PlimSession *s) {
 
 // The verifier lets only f32[] and i32[] take these (rule 3). Counts and seeds beyond 32 bits keep
 // their low ones.
-static void store_count(const PlimSession *s, const PlanInput *input, int64_t x) {
-    void *at = run_buffer(s->run, input->buffer);
-    if (input->dtype == PLAN_F32)
-        *(float *)at = (float)x;
-    else
-        // Through unsigned: the low 32 bits, whatever the number.
-        *(int32_t *)at = (int32_t)(uint32_t)(uint64_t)x;
+static void count_bytes(const PlanInput *input, int64_t x, char out[4]) {
+    const float real = (float)x;
+    // Through unsigned: the low 32 bits, whatever the number.
+    const uint32_t low = (uint32_t)(uint64_t)x;
+    memcpy(out, input->dtype == PLAN_F32 ? (const void *)&real : &low, 4);
 }
 
 // An i32 knob truncates and saturates, as casts in the model do.
-static void store_knob(const PlimSession *s, const PlanInput *input) {
-    void *at = run_buffer(s->run, input->buffer);
+static void knob_bytes(const PlanInput *input, char out[4]) {
     // The plan's default, until --set replaces it.
     const double x = input->fallback;
-    if (input->dtype == PLAN_F32)
-        *(float *)at = (float)x;
-    else
-        *(int32_t *)at = x <= INT32_MIN ? INT32_MIN : x >= INT32_MAX ? INT32_MAX : (int32_t)x;
+    const float real = (float)x;
+    const int32_t whole = x <= INT32_MIN ? INT32_MIN : x >= INT32_MAX ? INT32_MAX : (int32_t)x;
+    memcpy(out, input->dtype == PLAN_F32 ? (const void *)&real : &whole, 4);
 }
 
-void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScalars *scalars) {
-    for (uint32_t i = 0; i < entry->input_count; i++) {
-        const PlanInput *input = &entry->input[i];
-        switch (input->source) {
-        case PLAN_FROM_STEP:
-            store_count(s, input, scalars->step);
-            break;
-        case PLAN_FROM_STEPS:
-            store_count(s, input, scalars->steps);
-            break;
-        case PLAN_FROM_SEED:
-            store_count(s, input, scalars->seed);
-            break;
-        case PLAN_FROM_SLOT:
-            for (uint32_t slot = 0; slot < input->slots; slot++)
-                ((int32_t *)run_buffer(s->run, input->buffer))[slot] = (int32_t)slot;
-            break;
-        case PLAN_FROM_KNOB:
-            store_knob(s, input);
-            break;
-        // Filled by the caller, and no scalars.
-        case PLAN_FROM_DATA:
-        case PLAN_FROM_CALLER:
-            break;
-        }
+// The slot's own number in each.
+static PlimStatus store_slots(const PlimSession *s, const PlanInput *input, PlimError *error) {
+    PlimStatus status = PLIM_OK;
+    for (uint32_t slot = 0; slot < input->slots && status == PLIM_OK; slot++)
+        status = run_write(s->run, input->buffer, slot * sizeof slot, &slot, sizeof slot, error);
+    return status;
+}
+
+static PlimStatus store_scalar(const PlimSession *s, const PlanInput *input,
+                               const StepScalars *scalars, PlimError *error) {
+    char bytes[4];
+    switch (input->source) {
+    case PLAN_FROM_STEP:
+        count_bytes(input, scalars->step, bytes);
+        break;
+    case PLAN_FROM_STEPS:
+        count_bytes(input, scalars->steps, bytes);
+        break;
+    case PLAN_FROM_SEED:
+        count_bytes(input, scalars->seed, bytes);
+        break;
+    case PLAN_FROM_KNOB:
+        knob_bytes(input, bytes);
+        break;
+    case PLAN_FROM_SLOT:
+        return store_slots(s, input, error);
+    // Filled by the caller, and no scalars.
+    case PLAN_FROM_DATA:
+    case PLAN_FROM_CALLER:
+        return PLIM_OK;
     }
+    return run_write(s->run, input->buffer, 0, bytes, sizeof bytes, error);
+}
+
+PlimStatus session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScalars *scalars,
+                               PlimError *error) {
+    PlimStatus status = PLIM_OK;
+    for (uint32_t i = 0; i < entry->input_count && status == PLIM_OK; i++)
+        status = store_scalar(s, &entry->input[i], scalars, error);
+    return status;
 }
 
 // Names what there is: knobs are the model's own, and --help can't know them.
@@ -154,9 +164,9 @@ PlimStatus session_init_states(PlimSession *s, int64_t seed, const bool *known, 
     if (!init)
         return PLIM_OK; // A model without state.
     // step and steps are 0: initial values depend on the seed alone.
-    session_set_scalars(s, init, &(StepScalars){.seed = seed});
-    if (!known)
-        return run_entry(s->run, init, error);
+    const PlimStatus set = session_set_scalars(s, init, &(StepScalars){.seed = seed}, error);
+    if (set != PLIM_OK || !known)
+        return set != PLIM_OK ? set : run_entry(s->run, init, error);
     // Drawing values that a file is about to replace takes several times as long as reading them.
     Program program;
     bool *unwanted = NULL;
@@ -172,13 +182,11 @@ PlimStatus session_init_states(PlimSession *s, int64_t seed, const bool *known, 
     return status;
 }
 
-double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index) {
-    const PlanResult *r = &entry->result[index];
-    // The first element, whatever the shape.
-    const char *at = (const char *)run_buffer(s->run, r->buffer) + r->offset;
-    uint32_t bits = 0; // memcpy: a result may stand at any offset
+// One element, wherever it stood.
+static double element_value(PlanDType dtype, const char at[4]) {
+    uint32_t bits = 0;
     float x;
-    switch (r->dtype) {
+    switch (dtype) {
     case PLAN_F32:
         memcpy(&x, at, sizeof x);
         return (double)x;
@@ -198,6 +206,17 @@ double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t ind
         break;
     }
     return (double)NAN;
+}
+
+PlimStatus session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index, double *out,
+                          PlimError *error) {
+    const PlanResult *r = &entry->result[index];
+    // The first element, whatever the shape.
+    char bytes[4] = {0};
+    const PlimStatus status =
+        run_read(s->run, r->buffer, r->offset, bytes, plan_dtype_bytes(r->dtype), error);
+    *out = element_value(r->dtype, bytes);
+    return status;
 }
 
 uint32_t session_knob_digest(const PlanEntry *entry) {

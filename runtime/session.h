@@ -34,13 +34,14 @@ void session_close(PlimSession *s);
 typedef struct {
     int64_t step, steps, seed;
 } StepScalars;
-// Stores them, and the knobs' values, into the entry's inputs.
-void session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScalars *scalars);
+// Stores them, and the knobs' values, into the entry's inputs. PLIM_MACHINE where the device fails.
+PlimStatus session_set_scalars(PlimSession *s, const PlanEntry *entry, const StepScalars *scalars,
+                               PlimError *error);
 // name=value for a knob of the entry; the error names the knobs there are.
 PlimStatus session_set_knob(PlimSession *s, const PlanEntry *entry, const char *assignment,
                             PlimError *error);
-// The values of the entry's knobs as a number, for comparing two runs: 32 bits, which every reader of
-// JSON keeps.
+// The values of the entry's knobs as a number, for comparing two runs: 32 bits, which every reader
+// of JSON keeps.
 uint32_t session_knob_digest(const PlanEntry *entry);
 
 // Fills states from their initialisers (entry "init"): all of them, or where known is not NULL
@@ -48,7 +49,9 @@ uint32_t session_knob_digest(const PlanEntry *entry);
 // afterwards.
 PlimStatus session_init_states(PlimSession *s, int64_t seed, const bool *known, PlimError *error);
 
-// The first element of a result (the loss), by index, as a double.
-double session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index);
+// The first element of a result (the loss), by index, as a double. PLIM_MACHINE where the device
+// fails.
+PlimStatus session_result(const PlimSession *s, const PlanEntry *entry, uint32_t index, double *out,
+                          PlimError *error);
 
 #endif

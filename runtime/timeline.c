@@ -14,7 +14,7 @@ static bool note_instruction(void *context, const RunMoment *at, RunStage stage,
     (void)error;
     if (at->entry != t->program.entry)
         return true;
-    InstrTimes *times = &t->instr[program_number(&t->program, at)];
+    RunTimes *times = &t->instr[program_number(&t->program, at)];
     const double now = clock_seconds();
     switch (stage) {
     case RUN_WAITS:
@@ -28,6 +28,13 @@ static bool note_instruction(void *context, const RunMoment *at, RunStage stage,
         break;
     }
     return true;
+}
+
+// Told by a device that keeps its own time.
+static void take_times(void *context, const RunMoment *at, const RunTimes *times) {
+    Timeline *t = context;
+    if (at->entry == t->program.entry)
+        t->instr[program_number(&t->program, at)] = *times;
 }
 
 // Told by the worker itself, at both ends of each share of an instruction's tiles.
@@ -54,12 +61,13 @@ Timeline *timeline_new(const Plan *plan, const PlanEntry *entry, int workers) {
     if (!t)
         return NULL;
     t->workers = workers;
-    t->observer = (RunObserver){.context = t, .instruction = note_instruction, .tiles = note_tiles};
+    t->observer = (RunObserver){
+        .context = t, .instruction = note_instruction, .tiles = note_tiles, .times = take_times};
     if (program_init(&t->program, plan, entry)) {
         // One more: calloc of nothing may give NULL.
         const size_t count = (size_t)t->program.count + 1;
         t->instr = calloc(count, sizeof *t->instr);
-        t->worker = calloc(count * (size_t)workers, sizeof *t->worker);
+        t->worker = calloc(count * (size_t)workers + 1, sizeof *t->worker);
     }
     if (t->instr && t->worker)
         return t;

@@ -4,11 +4,6 @@
 
 #include "runtime/program.h"
 
-// Seconds of clock_seconds.
-typedef struct {
-    double waits, begins, ends;
-} InstrTimes;
-
 // One worker's part in one instruction; ends is 0 where it had none. busy: of the time between,
 // what it spent on tiles.
 typedef struct {
@@ -18,7 +13,7 @@ typedef struct {
 typedef struct {
     Program program;
     int workers;
-    InstrTimes *instr;    // by number in the program, of the step that just ended
+    RunTimes *instr;      // by number in the program, of the step that just ended
     WorkerTimes *worker;  // by number x workers
     RunObserver observer; // to be told of the run
 } Timeline;

@@ -71,7 +71,7 @@ static void write_rate(FILE *f, const char *name, double amount, double seconds)
 // The stream's wait, where there is one to see, the instruction, and each worker's part in it.
 static void write_instruction(PlimTrace *t, uint32_t number) {
     const Program *p = &t->timeline->program;
-    const InstrTimes *times = &t->timeline->instr[number];
+    const RunTimes *times = &t->timeline->instr[number];
     uint32_t call, index;
     const PlanInstr *instr = program_instr(p, number, &call, &index);
     const int track = TRACK_STREAMS + (int)instr->stream;

@@ -39,11 +39,12 @@ typedef struct {
     WeightFiles *files;
     WeightsDemand demand;
     Renaming renaming;
-    bool *taken;    // by tensor of files
-    bool *found;    // by state: all of it is in the files
-    uint32_t wrong; // states that don't fit
-    uint32_t lines; // printed so far
-    uint32_t kept;  // states that keep their values
+    RunWindow window; // to the states
+    bool *taken;      // by tensor of files
+    bool *found;      // by state: all of it is in the files
+    uint32_t wrong;   // states that don't fit
+    uint32_t lines;   // printed so far
+    uint32_t kept;    // states that keep their values
 } Load;
 
 bool weights_is_stacked(const PlanState *state) {
@@ -285,9 +286,9 @@ static PlimStatus check_all(Load *l, PlimError *error) {
 }
 
 // Slice after slice into the state's buffer.
-static PlimStatus read_state(const Load *l, const PlanState *state, PlimError *error) {
+static PlimStatus read_state(Load *l, const PlanState *state, PlimError *error) {
     const uint64_t slices = weights_slices(state);
-    char *at = run_buffer(l->s->run, state->buffer);
+    uint64_t offset = 0;
     for (uint64_t i = 0; i < slices; i++) {
         char name[NAME_ROOM];
         const WeightTensor *t = weights_slice_name(state, i, name, sizeof name)
@@ -296,11 +297,11 @@ static PlimStatus read_state(const Load *l, const PlanState *state, PlimError *e
         if (!t)
             return PLIM_OK; // Allowed to be absent: check_all has seen it
         const uint64_t count = t->tensor->bytes / element_bytes(t->tensor->type);
-        const PlimStatus status =
-            safetensors_read(t->file, t->tensor, 0, count, state->dtype, at, error);
+        const PlimStatus status = safetensors_read_buffer(t->file, t->tensor, state->dtype,
+                                                          &l->window, state->buffer, offset, error);
         if (status != PLIM_OK)
             return status;
-        at += count * plan_dtype_bytes(state->dtype);
+        offset += count * plan_dtype_bytes(state->dtype);
     }
     return PLIM_OK;
 }
@@ -319,9 +320,9 @@ static PlimStatus begin_load(Load *l, const char *path, PlimError *error) {
     return status == PLIM_OK ? check_all(l, error) : status;
 }
 
-static PlimStatus read_states(const Load *l, PlimError *error) {
+static PlimStatus read_states(Load *l, PlimError *error) {
     const Plan *p = l->s->plan;
-    PlimStatus status = PLIM_OK;
+    PlimStatus status = window_open(l->s->run, &l->window, error);
     // Transient state belongs to the run, not to the model.
     for (uint32_t i = 0; i < p->state_count && status == PLIM_OK; i++)
         if (p->state[i].kind != PLAN_STATE_TRANSIENT)
@@ -330,6 +331,7 @@ static PlimStatus read_states(const Load *l, PlimError *error) {
 }
 
 static void end_load(Load *l) {
+    window_close(&l->window);
     free(l->taken);
     free(l->found);
     weight_files_close(l->files);

@@ -169,7 +169,7 @@ static bool fill_inputs(Trial *t, PlimRun *run, const PlanEntry *entry, const Gr
         for (uint32_t slot = 0; slot < in->slots; slot++) {
             const Tensor x = argument_tensor(t, source, step, (int)slot);
             const size_t bytes = type_bytes(&x.type);
-            store_tensor(&x, (char *)run_buffer(run, in->buffer) + slot * bytes);
+            store_tensor(&x, (char *)run_address(run, in->buffer) + slot * bytes);
         }
     }
     return true;
@@ -205,14 +205,14 @@ static bool run_plan(Trial *t, int v, PlimKernelFn *const *function, const Graph
         fill_inputs(t, run, entry, g, step);
         good = run_entry(run, entry, &error) == PLIM_OK;
         for (uint32_t i = 0; i < entry->result_count; i++)
-            fwrite((char *)run_buffer(run, entry->result[i].buffer) + entry->result[i].offset, 1,
+            fwrite((char *)run_address(run, entry->result[i].buffer) + entry->result[i].offset, 1,
                    result_bytes(&entry->result[i]), memory);
         for (uint32_t i = 0; i < t->plan[v]->state_count; i++) {
             const PlanState *s = &t->plan[v]->state[i];
             const PlanResult shape = {.dtype = s->dtype, .rank = s->rank};
             PlanResult whole = shape;
             memcpy(whole.dim, s->dim, sizeof whole.dim);
-            fwrite(run_buffer(run, s->buffer), 1, result_bytes(&whole), memory);
+            fwrite(run_address(run, s->buffer), 1, result_bytes(&whole), memory);
         }
     }
     fclose(memory);

@@ -21,7 +21,7 @@ static void write_rows(const char *path) {
     for (int i = 0; i < ROWS * LENGTH; i++)
         x[i] = (float)i;
     const int64_t dim[2] = {ROWS, LENGTH};
-    const SafeSource tensor = {"x", PLAN_F32, 2, dim, x, NULL};
+    const SafeSource tensor = {.name = "x", .dtype = PLAN_F32, .rank = 2, .dim = dim, .at = x};
     PlimError error;
     must(safetensors_write(path, &tensor, 1, NULL, &error) == PLIM_OK, "can't write the data");
 }
@@ -57,7 +57,7 @@ static void make_small(Small *s) {
                      .entry = &s->entry};
 }
 
-static void check_steps(const DataInputs *inputs, const PlimRun *run) {
+static void check_steps(const DataInputs *inputs, PlimRun *run) {
     PlimLoader *l;
     PlimError error;
     float wanted[LENGTH];
@@ -68,12 +68,12 @@ static void check_steps(const DataInputs *inputs, const PlimRun *run) {
         loader_begin(l, step + 1);
         must(inputs_fill(inputs, step, (char *)wanted, &error) == PLIM_OK, error.text);
         // What the loader does meanwhile leaves the step's own data alone.
-        must(memcmp(run_buffer(run, 0), wanted, sizeof wanted) == 0, "a step got other data");
+        must(memcmp(run_address(run, 0), wanted, sizeof wanted) == 0, "a step got other data");
     }
     loader_release(l); // With a step prepared that nobody takes
 }
 
-static void check_error(const DataInputs *inputs, const PlimRun *run, const char *path) {
+static void check_error(const DataInputs *inputs, PlimRun *run, const char *path) {
     PlimLoader *l;
     PlimError error = {""};
     must(loader_new(inputs, &l, &error) == PLIM_OK, error.text);

@@ -216,7 +216,7 @@ typedef struct {
 
 static void fill_inputs(PlimRun *run, const PlanEntry *entry, int step) {
     for (uint32_t i = 0; i < entry->input_count; i++) {
-        float *at = run_buffer(run, entry->input[i].buffer);
+        float *at = run_address(run, entry->input[i].buffer);
         if (entry->input[i].source == PLAN_FROM_KNOB)
             *at = 0.01f;
         else
@@ -237,10 +237,10 @@ static Outcome train(const Plan *p, int threads) {
         fill_inputs(run, entry, step);
         if (run_entry(run, entry, &error) != PLIM_OK)
             must(false, error.text);
-        memcpy(&out.loss[step], run_buffer(run, entry->result[0].buffer), sizeof(float));
+        memcpy(&out.loss[step], run_address(run, entry->result[0].buffer), sizeof(float));
     }
-    memcpy(out.w, run_buffer(run, p->state[0].buffer), sizeof out.w);
-    memcpy(&out.count, run_buffer(run, p->state[2].buffer), sizeof out.count);
+    memcpy(out.w, run_address(run, p->state[0].buffer), sizeof out.w);
+    memcpy(&out.count, run_address(run, p->state[2].buffer), sizeof out.count);
     run_release(run);
     return out;
 }
@@ -264,10 +264,10 @@ typedef struct {
 
 static States states_of(const Plan *p, const PlimRun *run) {
     States s;
-    memcpy(s.w, run_buffer(run, p->state[0].buffer), sizeof s.w);
-    memcpy(s.moment, run_buffer(run, p->state[1].buffer), sizeof s.moment);
-    memcpy(&s.count, run_buffer(run, p->state[2].buffer), sizeof s.count);
-    memcpy(s.frozen, run_buffer(run, p->state[3].buffer), sizeof s.frozen);
+    memcpy(s.w, run_address(run, p->state[0].buffer), sizeof s.w);
+    memcpy(s.moment, run_address(run, p->state[1].buffer), sizeof s.moment);
+    memcpy(&s.count, run_address(run, p->state[2].buffer), sizeof s.count);
+    memcpy(s.frozen, run_address(run, p->state[3].buffer), sizeof s.frozen);
     return s;
 }
 

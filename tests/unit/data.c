@@ -368,7 +368,7 @@ Test(data, too_little_or_unfit_data_is_refused) {
 Test(data, tables_come_from_safetensors_by_name) {
     const int64_t dim[2] = {3, 2};
     const float x[6] = {1, 2, 3, 4, 5, 6};
-    const SafeSource tensor = {"x", PLAN_F32, 2, dim, x, NULL};
+    const SafeSource tensor = {.name = "x", .dtype = PLAN_F32, .rank = 2, .dim = dim, .at = x};
     cr_assert_eq(safetensors_write(path[0], &tensor, 1, NULL, &error), PLIM_OK);
     PlanInput input = {
         .name = "x", .source = PLAN_FROM_DATA, .slots = 2, .dtype = PLAN_F32, .rank = 2, .dim = {1, 2}};

@@ -45,8 +45,9 @@ Test(safetensors, writes_and_reads_back) {
     const int64_t dim[2] = {2, 3}, one[1] = {4};
     const float weights[6] = {1, -2, 3.5F, 0, 1e-20F, 1e20F};
     const int32_t ids[4] = {-1, 0, 7, 2147483647};
-    const SafeSource tensor[] = {{"w.\"quoted\"", PLAN_F32, 2, dim, weights, NULL},
-                                 {"ids", PLAN_I32, 1, one, ids, NULL}};
+    const SafeSource tensor[] = {
+        {.name = "w.\"quoted\"", .dtype = PLAN_F32, .rank = 2, .dim = dim, .at = weights},
+        {.name = "ids", .dtype = PLAN_I32, .rank = 1, .dim = one, .at = ids}};
     PlimError error;
     cr_assert_eq(safetensors_write(path, tensor, 2, "{\"step\":\"3\"}", &error), PLIM_OK);
 
@@ -180,7 +181,7 @@ Test(safetensors, survives_every_truncation_and_byte_change) {
 Test(safetensors, a_failed_write_leaves_the_old_file) {
     const int64_t one[1] = {1};
     const float x = 1;
-    const SafeSource tensor = {"x", PLAN_F32, 1, one, &x, NULL};
+    const SafeSource tensor = {.name = "x", .dtype = PLAN_F32, .rank = 1, .dim = one, .at = &x};
     PlimError error;
     cr_assert_eq(safetensors_write("/nonexistent/folder/x.safetensors", &tensor, 1, NULL, &error),
                  PLIM_IO);
