@@ -1,4 +1,5 @@
-// What can execute a plan: the CPU (device_cpu.c). Nothing but run.c knows which one it is.
+// What can execute a plan: the CPU (device_cpu.c), or a GPU through CUDA's driver (device_cuda.c).
+// run.c gives each plan the device that its target names; nothing else knows which one it is.
 #ifndef PLIM_RUNTIME_DEVICE_H
 #define PLIM_RUNTIME_DEVICE_H
 
@@ -27,6 +28,8 @@ typedef struct {
     uint64_t (*arena_bytes)(const void *device);
     void *(*address)(const void *device, uint32_t buffer);
     PlimStatus (*run)(void *device, const DeviceCall *call, PlimError *error);
+    // As run_tune says; NULL where there is nothing to measure.
+    PlimStatus (*tune)(void *device, FILE *out, PlimError *error);
 
     // The rest is NULL where addresses are the program's own.
     // On the thread that runs entries, between them: from is free to change afterwards, and what
@@ -45,7 +48,7 @@ typedef struct {
                        PlimError *error);
 } DeviceOps;
 
-extern const DeviceOps device_cpu;
+extern const DeviceOps device_cpu, device_cuda;
 
 // The interface of a run to its windows.
 typedef struct {

@@ -14,6 +14,7 @@
 #include "runtime/options.h"
 #include "runtime/plan_report.h"
 #include "runtime/train.h"
+#include "runtime/tune.h"
 
 #include <stdlib.h>
 
@@ -33,23 +34,41 @@ static PlimStatus info_run(PlimSession *s, const PlimOptions *o, PlimError *erro
 static const PlimCommand command_table[] = {
     {"train", NULL, "train the model on data",
      "--data --holdout --weights --allow-missing --save --save-every --resume --steps --epochs "
-     "--eval-every --seed --set --threads --log --quiet " WATCH_FLAGS,
+     "--eval-every --seed --set --threads --tune --log --quiet " WATCH_FLAGS,
      NEEDS_STOP, train_run},
     {"eval", NULL, "print the mean loss over data",
-     "--data --holdout --weights --allow-missing --steps --seed --set --threads " WATCH_FLAGS,
+     "--data --holdout --weights --allow-missing --steps --seed --set --threads "
+     "--tune " WATCH_FLAGS,
      NEEDS_ARENA, eval_run},
     {"generate", NULL, "write text that goes on from a prompt",
      "--weights --allow-missing --prompt --prompt-tokens --tokens --temperature --top-p --stop "
-     "--tokenizer --seed --set --threads --log --quiet " WATCH_FLAGS,
+     "--tokenizer --seed --set --threads --tune --log --quiet " WATCH_FLAGS,
      NEEDS_ARENA, generate_run},
     {"run", "ENTRY", "run an entry once, with tensors from files",
-     "--in --out --weights --allow-missing --seed --set --threads", NEEDS_ARENA, call_run},
+     "--in --out --weights --allow-missing --seed --set --threads --tune", NEEDS_ARENA, call_run},
     {"export", NULL, "write weights for other programs",
      "-o --weights --allow-missing --dtype --shard-size --seed --threads", NEEDS_ARENA, export_run},
+    {"tune", NULL, "measure the GPU's products, for later runs to use the fastest algorithms", "-o",
+     NEEDS_ARENA, tune_run},
     {"info", NULL, "print what the program is: model, target, memory", "--json", NEEDS_PLAN,
      info_run},
     {0},
 };
+
+// The arenas and all that runs on them. tune measures anew, whatever an earlier one has left.
+static PlimStatus start(const PlimCommand *command, const PlimOptions *o, const PlimImage *image,
+                        PlimSession *s, PlimError *error) {
+    char room[TUNE_PATH_MAX];
+    RunOptions options = {.threads = (int)o->threads};
+    if (plan_is_cuda(s->plan) && command->run != tune_run)
+        options.tune = tune_path(o, room);
+    else if (o->tune)
+        return error_set(error, PLIM_BAD_INPUT,
+                         "--tune %s: this program was compiled for the CPU, which has no "
+                         "algorithms to choose from",
+                         o->tune);
+    return session_start(s, image, options, error);
+}
 
 static int run_command(const PlimCommand *command, const PlimOptions *o, const char *program,
                        const PlimImage *image) {
@@ -60,7 +79,7 @@ static int run_command(const PlimCommand *command, const PlimOptions *o, const c
     if (status == PLIM_OK && command->needs == NEEDS_STOP)
         status = stop_new(&s.stop, &error);
     if (status == PLIM_OK && command->needs != NEEDS_PLAN)
-        status = session_start(&s, image, (RunOptions){.threads = (int)o->threads}, &error);
+        status = start(command, o, image, &s, &error);
     if (status == PLIM_OK)
         status = command->run(&s, o, &error);
     const int signal = stop_signal(s.stop);

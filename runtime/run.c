@@ -20,7 +20,7 @@ PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, const RunOptions 
     if (!r)
         return error_set(error, PLIM_NO_MEMORY, "out of memory: the run needs %zu bytes",
                          sizeof *r);
-    r->ops = &device_cpu;
+    r->ops = plan_is_cuda(p) ? &device_cuda : &device_cpu;
     const PlimStatus status = r->ops->open(p, kernel, options, &r->device, error);
     if (status != PLIM_OK) {
         run_release(r);
@@ -64,6 +64,14 @@ PlimStatus run_read(PlimRun *r, uint32_t buffer, uint64_t offset, void *to, uint
         return r->ops->read(r->device, to, at, bytes, error);
     memcpy(to, at, (size_t)bytes);
     return PLIM_OK;
+}
+
+PlimStatus run_tune(PlimRun *r, FILE *out, PlimError *error) {
+    if (!r->ops->tune)
+        return error_set(error, PLIM_BAD_INPUT,
+                         "this program was compiled for the CPU, which has no algorithms to "
+                         "choose from");
+    return r->ops->tune(r->device, out, error);
 }
 
 const void *run_operand(const RunMoment *at, uint32_t operand, PlimError *error) {

@@ -23,7 +23,9 @@ typedef struct {
     // The caller's memory for the device space, at a multiple of PLAN_ARENA_ALIGNMENT, or NULL:
     // taken from the system. For a GPU it is the GPU's memory.
     void *arena;
-    uint64_t arena_bytes; // of the caller's
+    uint64_t arena_bytes;   // of the caller's
+    const PlimCubin *cubin; // for a GPU
+    const char *tune;       // file of measured algorithms for a GPU's products, or NULL
 } RunOptions;
 
 // Opens the plan's device and allocates the arenas and everything else; nothing is allocated
@@ -49,6 +51,11 @@ PlimStatus run_write(PlimRun *r, uint32_t buffer, uint64_t offset, const void *f
                      PlimError *error);
 PlimStatus run_read(PlimRun *r, uint32_t buffer, uint64_t offset, void *to, uint64_t bytes,
                     PlimError *error);
+
+// Measures which algorithm is fastest for each of the plan's products on this device, and writes
+// what RunOptions.tune reads. Contents of all buffers are lost. PLIM_BAD_INPUT where the device
+// leaves no choice.
+PlimStatus run_tune(PlimRun *r, FILE *out, PlimError *error);
 
 // One instruction of an entry's program, as observers see it.
 typedef struct RunMoment RunMoment;

@@ -42,6 +42,10 @@ PlimStatus session_start(PlimSession *s, const PlimImage *image, RunOptions opti
     if (status != PLIM_OK)
         return status;
     const int most = (int)s->plan->workers; // Each worker has its own workspace in the arena
+    if (options.threads > most && plan_is_cuda(s->plan))
+        return error_set(error, PLIM_BAD_INPUT,
+                         "--threads %d: this program runs on a GPU and has no worker threads",
+                         options.threads);
     if (options.threads > most) {
         return error_set(
             error, PLIM_BAD_INPUT,
@@ -53,6 +57,7 @@ PlimStatus session_start(PlimSession *s, const PlimImage *image, RunOptions opti
         const int usable = usable_processors();
         options.threads = usable < most ? usable : most;
     }
+    options.cubin = image->cubin;
     return run_new(s->plan, image->kernel, &options, &s->run, error);
 }
 

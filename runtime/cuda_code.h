@@ -1,0 +1,23 @@
+// The plan's kernels as the GPU has them: modules loaded, functions found by name.
+#ifndef PLIM_RUNTIME_CUDA_CODE_H
+#define PLIM_RUNTIME_CUDA_CODE_H
+
+#include "runtime/cuda_driver.h"
+#include "runtime/run.h"
+
+typedef struct CudaCode CudaCode;
+
+// Which of the architectures that the table has code for a GPU of that compute capability runs
+// best: the one that is only for it ("sm_90a"), else the newest of its generation that it
+// understands. NULL where there is none.
+const char *cuda_best_arch(const PlimCubin *cubin, int major, int minor);
+
+// Loads the code for the current context's device. PLIM_MACHINE, with a sentence that names what to
+// compile for, where the plan has none for it or the driver does not take it.
+PlimStatus cuda_code_new(const Plan *p, const PlimCubin *cubin, const CudaDriver *cu,
+                         CuDevice device, CudaCode **out, PlimError *error);
+void cuda_code_release(CudaCode *code); // NULL is allowed
+// Starts the kernel on the stream: parameter has the address of each parameter.
+CuResult cuda_code_launch(const CudaCode *code, uint32_t kernel, CuStream stream, void **parameter);
+
+#endif

@@ -1,0 +1,132 @@
+// tune: each product of the plan is computed with every algorithm that the library proposes for it,
+// at the addresses it will have, and the fastest is written down. Contents of the arena are of no
+// matter and are overwritten. The least of a few rounds counts: what disturbs a measurement only
+// adds to it.
+#include "runtime/cuda_tune.h"
+
+#include "runtime/error.h"
+
+#include <stdlib.h>
+
+enum { WARMING = 3, ROUNDS = 3, REPEATS = 20 };
+
+typedef struct {
+    CudaDevice *d;
+    CuEvent begin, end;
+    const PlanInstr *instr; // of the product at hand
+    void *operand[3];
+    void *workspace;
+} Measure;
+
+// The first instruction that computes the row's product; NULL where no segment has one.
+static const PlanInstr *find_instr(const Plan *p, uint32_t kernel) {
+    for (uint32_t s = 0; s < p->segment_count; s++)
+        for (uint32_t i = 0; i < p->segment[s].instr_count; i++) {
+            const PlanInstr *instr = &p->segment[s].instr[i];
+            if (instr->kind == INSTR_PRODUCT && instr->kernel == kernel)
+                return instr;
+        }
+    return NULL;
+}
+
+static CuResult repeat(const Measure *m, int times) {
+    CuResult result = CU_SUCCESS;
+    for (int i = 0; i < times && result == CU_SUCCESS; i++)
+        result = cublas_table_run(m->d->products, m->instr->kernel, m->operand, m->workspace,
+                                  m->d->stream[0]);
+    return result;
+}
+
+// Microseconds of one product with the algorithm that is chosen now.
+static CuResult measure(const Measure *m, double *least) {
+    const CudaDriver *cu = &m->d->cu;
+    const CuStream stream = m->d->stream[0];
+    CuResult result = repeat(m, WARMING);
+    for (int i = 0; i < ROUNDS && result == CU_SUCCESS; i++) {
+        float milliseconds = 0;
+        result = cu->event_record(m->begin, stream);
+        if (result == CU_SUCCESS)
+            result = repeat(m, REPEATS);
+        if (result == CU_SUCCESS)
+            result = cu->event_record(m->end, stream);
+        if (result == CU_SUCCESS)
+            result = cu->event_synchronize(m->end);
+        if (result == CU_SUCCESS)
+            result = cu->event_elapsed(&milliseconds, m->begin, m->end);
+        const double one = 1e3 * (double)milliseconds / REPEATS;
+        *least = i == 0 || one < *least ? one : *least;
+    }
+    return result;
+}
+
+// The best algorithm of a row becomes the row's. *first: the time of the library's own choice.
+static CuResult tune_row(Measure *m, uint32_t row, double *first, double *best) {
+    LtAlgorithm algorithm[CUBLAS_CANDIDATES_MAX];
+    const int count = cublas_candidates(m->d->products, row, algorithm);
+    int chosen = 0;
+    for (int i = 0; i < count; i++) {
+        double took;
+        cublas_choose(m->d->products, row, &algorithm[i]);
+        const CuResult result = measure(m, &took);
+        // One that the library proposes but does not run is none; the driver's errors stay.
+        if (result >= CUBLAS_ERROR)
+            continue;
+        if (result != CU_SUCCESS)
+            return result;
+        if (i == 0)
+            *first = *best = took;
+        if (took < *best) {
+            *best = took;
+            chosen = i;
+        }
+    }
+    cublas_choose(m->d->products, row, &algorithm[chosen]);
+    return count > 0 ? CU_SUCCESS : CUBLAS_ERROR;
+}
+
+static PlimStatus tune_all(Measure *m, FILE *out, PlimError *error) {
+    const Plan *p = m->d->plan;
+    for (uint32_t row = 0; row < p->product_count; row++) {
+        const PlanProduct *x = &p->product[row];
+        double first = 0, best = 0;
+        m->instr = find_instr(p, x->kernel);
+        if (x->library != PLAN_CUBLASLT || !m->instr)
+            continue;
+        for (int i = 0; i < 3; i++)
+            m->operand[i] = cuda_operand(m->d, &m->instr->operand[i], 0);
+        m->workspace = m->instr->workspace == UINT32_MAX
+                           ? NULL
+                           : device_cuda.address(m->d, m->instr->workspace);
+        const CuResult result = tune_row(m, row, &first, &best);
+        if (result != CU_SUCCESS)
+            return cuda_failed(m->d, result, m->instr->name, error);
+        cublas_write_row(m->d->products, row, best, out);
+        printf("%lld x %lld x %lld: %.1f us, was %.1f us\n", (long long)x->m, (long long)x->k,
+               (long long)x->n, best, first);
+    }
+    return PLIM_OK;
+}
+
+PlimStatus cuda_tune(void *device, FILE *out, PlimError *error) {
+    Measure m = {.d = device};
+    const CudaDriver *cu = &m.d->cu;
+    if (!m.d->products)
+        return error_set(error, PLIM_BAD_INPUT, "this program has no products to measure");
+    CuResult result = cu->context_set(m.d->context);
+    if (result == CU_SUCCESS)
+        result = cu->event_new(&m.begin, CU_EVENT_TIMED);
+    if (result == CU_SUCCESS)
+        result = cu->event_new(&m.end, CU_EVENT_TIMED);
+    PlimStatus status = PLIM_OK;
+    if (result != CU_SUCCESS)
+        status = cuda_failed(m.d, result, "preparing to measure", error);
+    else {
+        cublas_write_head(m.d->products, out);
+        status = tune_all(&m, out, error);
+    }
+    if (m.begin)
+        (void)cu->event_free(m.begin);
+    if (m.end)
+        (void)cu->event_free(m.end);
+    return status;
+}

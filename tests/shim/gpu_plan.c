@@ -1,0 +1,400 @@
+// The sample plan on the fake GPU beside the CPU: two streams, events, slots, a product by the fake
+// cuBLASLt. Results are equal to the bit whatever order the streams take; an event left out shows;
+// observers see the same bytes; every call of the driver and of the library that fails is one
+// sentence. Each case runs in a process of its own, as the fake counts calls from a process's
+// begin.
+#include "runtime/digest.h"
+#include "runtime/run_window.h"
+#include "runtime/timeline.h"
+#include "tests/shim/sample_kernels.h"
+#include "tests/unit/plan_sample.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { LENGTH = 16, STEPS = 4, SEEDS = 40 };
+
+typedef struct {
+    float loss[STEPS], w[LENGTH], moment[LENGTH];
+    int32_t count;
+} Outcome;
+
+static void must(bool holds, const char *what) {
+    if (holds)
+        return;
+    fprintf(stderr, "gpu_plan: %s\n", what);
+    exit(3);
+}
+
+// What the sample is for a GPU of either architecture; kernel 5 is two launches.
+static void make_launches(Plan *p, PlanMemory *pm) {
+    static const char *const arch[] = {"sm_80", "sm_90a"};
+    p->launch = plan_alloc(pm, 2 * (p->kernel_count + 1), sizeof *p->launch);
+    must(p->launch != NULL, "no memory");
+    for (int a = 0; a < 2; a++)
+        for (uint32_t k = 0; k < p->kernel_count; k++) {
+            if (k == p->product[0].kernel)
+                continue;
+            PlanLaunch l = {.kernel = k,
+                            .arch = arch[a],
+                            .name = p->kernel[k].name,
+                            .grid = {1, 1, 1},
+                            .block = 32};
+            p->launch[p->launch_count++] = l;
+            l.name = "k5_1";
+            l.shared = 64 << 10;
+            if (k == 5)
+                p->launch[p->launch_count++] = l;
+        }
+}
+
+static Plan *make_plan(PlanMemory *pm, bool gpu) {
+    Plan *p = plan_sample(pm);
+    PlimError error;
+    must(p != NULL, "no sample plan");
+    p->workers = 1;
+    p->kernel[0].tiles = 1;
+    if (gpu) {
+        p->target = "cuda:sm_80,sm_90a";
+        p->isa = "";
+        p->product[0].library = PLAN_CUBLASLT;
+        make_launches(p, pm);
+    } else {
+        p->product_count = 0;
+        for (uint32_t s = 0; s < p->segment_count; s++)
+            for (uint32_t i = 0; i < p->segment[s].instr_count; i++)
+                if (p->segment[s].instr[i].kind == INSTR_PRODUCT)
+                    p->segment[s].instr[i].kind = INSTR_KERNEL;
+    }
+    must(plan_complete(p), "the plan can't be completed");
+    if (plan_verify(p, &error) != PLIM_OK)
+        must(false, error.text);
+    return p;
+}
+
+static const uint8_t image[16];
+static const PlimCubin cubins[] = {{"sm_80", image, 16}, {"sm_90a", image, 16}, {0}};
+
+static PlimStatus start(const Plan *p, PlimRun **out, PlimError *error) {
+    const RunOptions options = {.threads = 1, .cubin = cubins, .tune = getenv("PLIM_TEST_TUNE")};
+    return run_new(p, sample_kernel_table, &options, out, error);
+}
+
+// States by a window, as weights come; inputs by run_write.
+static PlimStatus fill_states(const Plan *p, PlimRun *run, PlimError *error) {
+    RunWindow w;
+    PlimStatus status = window_open(run, &w, error);
+    for (uint32_t i = 0; i < p->state_count && status == PLIM_OK; i++) {
+        const PlanBuffer *b = &p->buffer[p->state[i].buffer];
+        uint64_t got;
+        float *at = window_room(&w, p->state[i].buffer, 0, b->bytes, &got);
+        must(got == b->bytes, "a window is too small");
+        memset(at, 0, got);
+        for (uint64_t k = 0; k < got / sizeof *at && p->state[i].dtype == PLAN_F32; k++)
+            at[k] = (float)(k % 5) * 0.5F - 1;
+        if (!window_write(&w))
+            status = window_status(&w, error);
+    }
+    window_close(&w);
+    return status;
+}
+
+static PlimStatus fill_inputs(PlimRun *run, const PlanEntry *entry, int step, PlimError *error) {
+    PlimStatus status = PLIM_OK;
+    for (uint32_t i = 0; i < entry->input_count && status == PLIM_OK; i++) {
+        float x[3 * LENGTH] = {0.01F};
+        const bool knob = entry->input[i].source == PLAN_FROM_KNOB;
+        for (int j = 0; j < 3 * LENGTH && !knob; j++)
+            x[j] = (float)((j * 7 + step * 3) % 11 - 5) * 0.1F;
+        const uint64_t bytes = knob ? sizeof *x : LENGTH * entry->input[i].slots * sizeof *x;
+        status = run_write(run, entry->input[i].buffer, 0, x, bytes, error);
+    }
+    return status;
+}
+
+static PlimStatus read_state(const Plan *p, PlimRun *run, uint32_t state, void *out,
+                             PlimError *error) {
+    const PlanBuffer *b = &p->buffer[p->state[state].buffer];
+    return run_read(run, p->state[state].buffer, 0, out, b->bytes, error);
+}
+
+static PlimStatus train(const Plan *p, PlimRun *run, Outcome *out, PlimError *error) {
+    const PlanEntry *entry = plan_find_entry(p, "train");
+    PlimStatus status = fill_states(p, run, error);
+    for (int step = 0; step < STEPS && status == PLIM_OK; step++) {
+        status = fill_inputs(run, entry, step, error);
+        if (status == PLIM_OK)
+            status = run_entry(run, entry, error);
+        if (status == PLIM_OK)
+            status =
+                run_read(run, entry->result[0].buffer, 0, &out->loss[step], sizeof(float), error);
+    }
+    if (status == PLIM_OK)
+        status = read_state(p, run, 0, out->w, error);
+    if (status == PLIM_OK)
+        status = read_state(p, run, 1, out->moment, error);
+    return status == PLIM_OK ? read_state(p, run, 2, &out->count, error) : status;
+}
+
+// Starts, trains, ends; the sentence of the first failure on stdout.
+static PlimStatus whole(const Plan *p, Outcome *out, PlimError *error) {
+    PlimRun *run = NULL;
+    memset(out, 0, sizeof *out);
+    PlimStatus status = start(p, &run, error);
+    if (status == PLIM_OK)
+        status = train(p, run, out, error);
+    run_release(run);
+    return status;
+}
+
+static Outcome on_cpu(void) {
+    PlanMemory *pm = plan_memory_new();
+    Outcome out;
+    PlimError error;
+    if (whole(make_plan(pm, false), &out, &error) != PLIM_OK)
+        must(false, error.text);
+    must(out.count == STEPS && out.loss[STEPS - 1] != out.loss[0], "nothing was computed");
+    plan_memory_release(pm);
+    return out;
+}
+
+// Runs the case in a child; its exit status.
+static int in_child(int (*body)(const void *), const void *argument) {
+    fflush(NULL);
+    const pid_t child = fork();
+    must(child >= 0, "no child");
+    if (child == 0)
+        exit(body(argument));
+    int status;
+    must(waitpid(child, &status, 0) == child, "a child is lost");
+    must(WIFEXITED(status), "a child crashed");
+    return WEXITSTATUS(status);
+}
+
+typedef struct {
+    const Outcome *wanted;
+    int seed;
+    bool forget; // an event that is needed
+} Seeded;
+
+// 0: as on the CPU; 1: another result.
+static int with_seed(const void *argument) {
+    const Seeded *s = argument;
+    char text[16];
+    snprintf(text, sizeof text, "%d", s->seed);
+    setenv("PLIM_FAKE_SEED", text, 1);
+    PlanMemory *pm = plan_memory_new();
+    Plan *p = make_plan(pm, true);
+    // The body's fourth instruction reads what the other stream has made.
+    if (s->forget)
+        p->segment[1].instr[3].wait_count = 0;
+    Outcome out;
+    PlimError error;
+    if (whole(p, &out, &error) != PLIM_OK)
+        must(false, error.text);
+    plan_memory_release(pm);
+    return memcmp(&out, s->wanted, sizeof out) != 0;
+}
+
+static void check_orders(const Outcome *wanted) {
+    int different = 0;
+    for (int seed = 0; seed < SEEDS; seed++) {
+        const Seeded right = {.wanted = wanted, .seed = seed};
+        const Seeded wrong = {.wanted = wanted, .seed = seed, .forget = true};
+        must(in_child(with_seed, &right) == 0, "the GPU's result differs from the CPU's");
+        different += in_child(with_seed, &wrong);
+    }
+    must(different > 0, "a missing event does not show");
+}
+
+// The digest of a step as text.
+static char *digest_of(bool gpu) {
+    PlanMemory *pm = plan_memory_new();
+    const Plan *p = make_plan(pm, gpu);
+    const PlanEntry *entry = plan_find_entry(p, "train");
+    PlimRun *run;
+    PlimError error;
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    Outcome outcome;
+    Digest *d = digest_new(p, entry);
+    must(d && out && start(p, &run, &error) == PLIM_OK, "no run");
+    run_observe(run, digest_observer(d));
+    if (train(p, run, &outcome, &error) != PLIM_OK || digest_write(d, 1, out, &error) != PLIM_OK)
+        must(false, error.text);
+    run_release(run);
+    digest_release(d);
+    fclose(out);
+    plan_memory_release(pm);
+    return text;
+}
+
+static int check_digest(const void *argument) {
+    (void)argument;
+    char *cpu = digest_of(false), *gpu = digest_of(true);
+    must(strcmp(cpu, gpu) == 0 && strlen(cpu) > 100, "instructions give other bytes on the GPU");
+    free(cpu);
+    free(gpu);
+    return 0;
+}
+
+// Times are told, in order, and the results are those of a replay.
+static int check_times(const void *argument) {
+    const Outcome *wanted = argument;
+    PlanMemory *pm = plan_memory_new();
+    const Plan *p = make_plan(pm, true);
+    PlimRun *run;
+    PlimError error;
+    Outcome out = {0};
+    Timeline *t = timeline_new(p, plan_find_entry(p, "train"), 0);
+    must(t && start(p, &run, &error) == PLIM_OK, "no run");
+    run_observe(run, &t->observer);
+    if (train(p, run, &out, &error) != PLIM_OK)
+        must(false, error.text);
+    must(memcmp(&out, wanted, sizeof out) == 0, "timing changes the result");
+    for (uint32_t i = 0; i < t->program.count; i++) {
+        const RunTimes *x = &t->instr[i];
+        must(x->waits > 0 && x->begins >= x->waits - 1e-3 && x->ends >= x->begins,
+             "an instruction has impossible times");
+    }
+    run_forget(run, &t->observer);
+    run_release(run);
+    timeline_release(t);
+    plan_memory_release(pm);
+    return 0;
+}
+
+typedef struct {
+    char *setting;
+    char *said; // the file for its sentence
+} Failing;
+
+// 0: succeeded all the same; 1: failed with a sentence.
+static int with_failure(const void *argument) {
+    const Failing *f = argument;
+    setenv("PLIM_FAKE_FAIL", f->setting, 1);
+    PlanMemory *pm = plan_memory_new();
+    Outcome out;
+    PlimError error = {""};
+    const PlimStatus status = whole(make_plan(pm, true), &out, &error);
+    plan_memory_release(pm);
+    must(status == PLIM_OK || (error.text[0] && !strchr(error.text, '\n')),
+         "a failure without a sentence");
+    FILE *said = fopen(f->said, "w");
+    must(said && fputs(error.text, said) >= 0 && fclose(said) == 0, "no file");
+    // What the fake could not give back after the failure is no leak of the runtime's.
+    _exit(status != PLIM_OK);
+}
+
+static int with_calls(const void *path) {
+    setenv("PLIM_FAKE_CALLS", path, 1);
+    PlanMemory *pm = plan_memory_new();
+    Outcome out;
+    PlimError error;
+    if (whole(make_plan(pm, true), &out, &error) != PLIM_OK)
+        must(false, error.text);
+    plan_memory_release(pm);
+    return 0;
+}
+
+static bool begins(const char *text, const char *with) {
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+// Calls that only give things back: the run has its results, and ends well.
+static bool gives_back(const char *name) {
+    return strstr(name, "Destroy") || strstr(name, "Free") || strstr(name, "Release") ||
+           strstr(name, "Unload");
+}
+
+// The call number n of a function fails, for good where sticky.
+static void check_failure(const char *name, long n, const char *sticky, const char *folder) {
+    char setting[128], said[256], text[600] = "";
+    snprintf(setting, sizeof setting, "%s:%ld:700%s", name, n, sticky);
+    snprintf(said, sizeof said, "%s/said", folder);
+    const int failed = in_child(with_failure, &(Failing){setting, said});
+    FILE *in = fopen(said, "r");
+    must(in != NULL, "no sentence");
+    if (!fgets(text, sizeof text, in))
+        text[0] = '\0';
+    fclose(in);
+    const bool allowed =
+        gives_back(name) || begins(name, "cuDeviceGetName") || begins(name, "cuCtxSetCurrent");
+    if (failed == 3 || (!failed && !allowed)) {
+        fprintf(stderr, "%s: %s\n", setting, text);
+        must(false, "a failed call was not noticed");
+    }
+    if (begins(name, "cuLaunchKernel") && !strstr(text, "instruction")) {
+        fprintf(stderr, "%s: %s\n", setting, text);
+        must(false, "the sentence names no instruction");
+    }
+}
+
+static void check_failures(const char *folder) {
+    char calls[256], name[64];
+    long count;
+    snprintf(calls, sizeof calls, "%s/calls", folder);
+    in_child(with_calls, calls);
+    FILE *in = fopen(calls, "r");
+    must(in != NULL, "no calls");
+    int functions = 0;
+    while (fscanf(in, "%63s %ld", name, &count) == 2) {
+        functions++;
+        // The first, the second, one in the middle, the last.
+        const long number[] = {1, 2, count / 2, count};
+        for (int i = 0; i < 4; i++)
+            if (number[i] >= 1 && number[i] <= count && (i == 0 || number[i] > number[i - 1])) {
+                check_failure(name, number[i], "", folder);
+                check_failure(name, number[i], "!", folder);
+            }
+    }
+    fclose(in);
+    must(functions > 30, "too few functions were called");
+}
+
+static int sentence_of(const void *argument) {
+    const char *const *words = argument;
+    setenv(words[0], words[1], 1);
+    PlanMemory *pm = plan_memory_new();
+    Outcome out;
+    PlimError error = {""};
+    const PlimStatus status = whole(make_plan(pm, true), &out, &error);
+    plan_memory_release(pm);
+    if (status == PLIM_OK || !strstr(error.text, words[2]))
+        fprintf(stderr, "%s=%s: %s\n", words[0], words[1], error.text);
+    return status == PLIM_OK || !strstr(error.text, words[2]);
+}
+
+// What a machine may lack.
+static void check_machines(void) {
+    static const char *const table[][3] = {
+        {"PLIM_FAKE_DEVICE", "0.0", "finds no GPU"},
+        {"PLIM_FAKE_DEVICE", "7.5", "compile it again with --target cuda:sm_75"},
+        {"PLIM_FAKE_DEVICE", "10.0", "compute capability 10.0"},
+        {"PLIM_FAKE_VERSION", "11040", "supports CUDA up to 11.4"},
+        {"PLIM_FAKE_MEMORY", "64", "the program needs"},
+        {"PLIM_FAKE_KERNELS", "", "has no kernel k0"},
+        {"PLIM_FAKE_FAIL", "cublasLtCreate:1:1", "cuBLASLt does not start"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        must(in_child(sentence_of, table[i]) == 0, "a machine's lack is told in other words");
+}
+
+int main(void) {
+    char folder[] = "/tmp/plim-gpu-XXXXXX", command[64];
+    must(mkdtemp(folder) != NULL, "no folder");
+    const Outcome wanted = on_cpu();
+    check_orders(&wanted);
+    must(in_child(check_digest, NULL) == 0, "digests");
+    must(in_child(check_times, &wanted) == 0, "times");
+    check_machines();
+    check_failures(folder);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    must(system(command) == 0, "the folder can't be removed");
+    puts("gpu_plan: all well");
+    return 0;
+}

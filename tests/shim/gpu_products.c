@@ -1,0 +1,247 @@
+// cuBLASLt's products, by the fake library, beside sums counted one by one: random shapes, strides,
+// batches and types, so that every way to count a matrix by columns is met. And files of measured
+// algorithms: written, read, damaged, of another GPU.
+#include "runtime/product_cublaslt.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CASES = 400, ELEMENTS = 4096, WORKSPACE = 8192 };
+
+static void must(bool holds, const char *what) {
+    if (holds)
+        return;
+    fprintf(stderr, "gpu_products: %s\n", what);
+    exit(1);
+}
+
+static uint64_t state = 1;
+
+static int64_t draw(int64_t limit) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)(state >> 33) % limit;
+}
+
+// Strides for [batch0, batch1, rows, columns]: either of the last two is 1, the others have gaps.
+static void draw_strides(const PlanProduct *p, int64_t rows, int64_t columns, int64_t out[4]) {
+    const bool by_rows = draw(2) == 0;
+    const int64_t gap = draw(3);
+    out[3] = by_rows ? 1 : rows + gap;
+    out[2] = by_rows ? columns + gap : 1;
+    out[1] = (by_rows ? rows : columns) * (by_rows ? out[2] : out[3]) + draw(3);
+    out[0] = p->batch[1] * out[1];
+}
+
+static PlanProduct draw_product(void) {
+    PlanProduct p = {.library = PLAN_CUBLASLT, .tile_m = 1, .tile_n = 1};
+    p.batch[0] = 1 + draw(2);
+    p.batch[1] = 1 + draw(3);
+    p.m = 1 + draw(6);
+    p.n = 1 + draw(6);
+    p.k = 1 + draw(6);
+    p.a = p.b = draw(2) ? PLAN_BF16 : PLAN_F32;
+    p.c = draw(2) ? PLAN_BF16 : PLAN_F32;
+    p.accumulate = (uint32_t)draw(2);
+    draw_strides(&p, p.m, p.k, p.a_stride);
+    draw_strides(&p, p.k, p.n, p.b_stride);
+    draw_strides(&p, p.m, p.n, p.c_stride);
+    return p;
+}
+
+// Small whole numbers, so that every sum is exact in either type.
+static void store(char *base, PlanDType t, int64_t at, float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    if (t == PLAN_F32)
+        memcpy(base + 4 * at, &bits, 4);
+    else
+        memcpy(base + 2 * at, (char *)&bits + 2, 2);
+}
+
+static float load(const char *base, PlanDType t, int64_t at) {
+    uint32_t bits = 0;
+    float x;
+    if (t == PLAN_F32)
+        memcpy(&bits, base + 4 * at, 4);
+    else
+        memcpy((char *)&bits + 2, base + 2 * at, 2);
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+static int64_t place(const int64_t stride[4], int64_t b0, int64_t b1, int64_t row, int64_t column) {
+    return b0 * stride[0] + b1 * stride[1] + row * stride[2] + column * stride[3];
+}
+
+// What c must be; expected has the elements before.
+static void multiply(const PlanProduct *p, const char *a, const char *b, char *expected) {
+    for (int64_t i = 0; i < p->batch[0] * p->batch[1] * p->m * p->n; i++) {
+        const int64_t column = i % p->n, row = i / p->n % p->m;
+        const int64_t b1 = i / p->n / p->m % p->batch[1], b0 = i / p->n / p->m / p->batch[1];
+        const int64_t at = place(p->c_stride, b0, b1, row, column);
+        float sum = p->accumulate ? load(expected, p->c, at) : 0;
+        for (int64_t k = 0; k < p->k; k++)
+            sum += load(a, p->a, place(p->a_stride, b0, b1, row, k)) *
+                   load(b, p->b, place(p->b_stride, b0, b1, k, column));
+        store(expected, p->c, at, sum);
+    }
+}
+
+// A plan of that product alone.
+typedef struct {
+    Plan plan;
+    PlanProduct product;
+    PlanKernel kernel;
+    PlanBuffer buffer[4];
+    PlanOperand operand[3];
+    PlanInstr instr;
+    PlanSegment segment;
+} Case;
+
+static void make_case(Case *c, const PlanProduct *p) {
+    *c = (Case){.product = *p, .kernel = {.name = "k0", .tiles = 1, .workspace = WORKSPACE}};
+    for (uint32_t i = 0; i < 3; i++)
+        c->operand[i] = (PlanOperand){.buffer = i, .bytes = 4};
+    c->instr = (PlanInstr){.kind = INSTR_PRODUCT,
+                           .operand_count = 3,
+                           .operand = c->operand,
+                           .workspace = 3,
+                           .name = "matmul"};
+    c->segment = (PlanSegment){.instr_count = 1, .instr = &c->instr};
+    c->plan = (Plan){.kernel_count = 1,
+                     .kernel = &c->kernel,
+                     .product_count = 1,
+                     .product = &c->product,
+                     .buffer_count = 4,
+                     .buffer = c->buffer,
+                     .segment_count = 1,
+                     .segment = &c->segment};
+}
+
+typedef struct {
+    CudaDriver cu;
+    CuStream stream;
+    char *memory[4]; // a, b, c, workspace: the fake's device memory is the program's
+} Gpu;
+
+static void open_gpu(Gpu *g) {
+    PlimError error;
+    CuContext context;
+    if (cuda_driver_open(&g->cu, &error) != PLIM_OK)
+        must(false, error.text);
+    must(g->cu.context_retain(&context, 0) == 0 && g->cu.context_set(context) == 0 &&
+             g->cu.stream_new(&g->stream, CU_STREAM_OWN) == 0,
+         "no GPU");
+    for (int i = 0; i < 4; i++) {
+        CuAddress at;
+        must(g->cu.memory_new(&at, 4 * ELEMENTS) == 0, "no memory");
+        g->memory[i] = (char *)(uintptr_t)at;
+    }
+}
+
+static void close_gpu(Gpu *g) {
+    for (int i = 0; i < 4; i++)
+        must(g->cu.memory_free((CuAddress)(uintptr_t)g->memory[i]) == 0, "memory stays");
+    must(g->cu.stream_free(g->stream) == 0 && g->cu.context_release(0) == 0, "no end");
+    cuda_driver_close(&g->cu);
+}
+
+static void check_product(Gpu *g, const PlanProduct *p) {
+    Case c;
+    CublasTable *t;
+    PlimError error;
+    static char expected[4 * ELEMENTS];
+    make_case(&c, p);
+    if (cublas_table_new(cublas_load(&c.plan), &c.plan, "Fake GPU", NULL, &t, &error) != PLIM_OK)
+        must(false, error.text);
+    const PlanDType type[3] = {p->a, p->b, p->c};
+    for (int o = 0; o < 3; o++)
+        for (int64_t i = 0; i < ELEMENTS; i++)
+            store(g->memory[o], type[o], i, (float)(draw(5) - 2));
+    memcpy(expected, g->memory[2], sizeof expected);
+    multiply(p, g->memory[0], g->memory[1], expected);
+    must(cublas_table_run(t, 0, (void *const *)g->memory, g->memory[3], g->stream) == CU_SUCCESS &&
+             g->cu.stream_synchronize(g->stream) == 0,
+         "a product failed");
+    // All of it: what is no element of c is as before.
+    must(memcmp(expected, g->memory[2], sizeof expected) == 0, "a product is wrong");
+    cublas_table_release(t);
+}
+
+static PlimStatus read_back(const Case *c, const char *gpu, const char *path, PlimError *error) {
+    CublasTable *t;
+    const PlimStatus status =
+        cublas_table_new(cublas_load(&c->plan), &c->plan, gpu, path, &t, error);
+    cublas_table_release(t);
+    return status;
+}
+
+static void write_text(const char *path, const char *text) {
+    FILE *out = fopen(path, "w");
+    must(out && fputs(text, out) >= 0 && fclose(out) == 0, "no file");
+}
+
+static void check_files(void) {
+    char path[] = "/tmp/plim-tune-XXXXXX";
+    const int fd = mkstemp(path);
+    must(fd >= 0 && close(fd) == 0, "no file");
+    Case c;
+    const PlanProduct p = draw_product();
+    make_case(&c, &p);
+    CublasTable *t;
+    PlimError error;
+    must(cublas_table_new(cublas_load(&c.plan), &c.plan, "Fake GPU", NULL, &t, &error) == PLIM_OK,
+         error.text);
+    LtAlgorithm candidate[CUBLAS_CANDIDATES_MAX];
+    const int count = cublas_candidates(t, 0, candidate);
+    must(count == 3, "the fake has three algorithms");
+    cublas_choose(t, 0, &candidate[2]);
+    FILE *out = fopen(path, "w");
+    must(out != NULL, "no file");
+    cublas_write_head(t, out);
+    cublas_write_row(t, 0, 1.5, out);
+    fclose(out);
+    cublas_table_release(t);
+    must(read_back(&c, "Fake GPU", path, &error) == PLIM_OK, error.text);
+    must(read_back(&c, "Another GPU", path, &error) == PLIM_OK, "another GPU's file is an error");
+    write_text(path, "tune?\n");
+    must(read_back(&c, "Fake GPU", path, &error) == PLIM_BAD_INPUT, "any file will do");
+    write_text(path, "plimsoll tune 1\nlibrary 130100\ngpu Fake GPU\n1.5 us 12: k\n");
+    must(read_back(&c, "Fake GPU", path, &error) == PLIM_BAD_INPUT &&
+             strstr(error.text, ":4:") != NULL,
+         "a damaged line is not told");
+    unlink(path);
+    must(read_back(&c, "Fake GPU", path, &error) == PLIM_IO, "a missing file is no error");
+}
+
+// Matrices that overlap, or of two types: refused with a sentence before anything runs.
+static void check_refusals(void) {
+    Case c;
+    PlimError error;
+    PlanProduct p = draw_product();
+    p.k = p.m = 3;
+    p.a_stride[2] = p.a_stride[3] = 2;
+    make_case(&c, &p);
+    must(read_back(&c, "Fake GPU", NULL, &error) == PLIM_MACHINE, "no stride is 1");
+    p = draw_product();
+    p.b = p.a == PLAN_F32 ? PLAN_BF16 : PLAN_F32;
+    make_case(&c, &p);
+    must(read_back(&c, "Fake GPU", NULL, &error) == PLIM_MACHINE, "two types are multiplied");
+}
+
+int main(void) {
+    Gpu g = {0};
+    open_gpu(&g);
+    for (int i = 0; i < CASES; i++) {
+        const PlanProduct p = draw_product();
+        check_product(&g, &p);
+    }
+    check_files();
+    check_refusals();
+    close_gpu(&g);
+    puts("gpu_products: all well");
+    return 0;
+}
