@@ -5,8 +5,8 @@
 // panel into c (loop order of Goto and van de Geijn 2008). Rows of a whose steps of k are
 // neighbours are not packed: the register tile takes one number of a row at a time. bf16 operands
 // widen to f32 while they are packed. A c that is not f32 with contiguous columns is summed in
-// workspace and stored at the end. Every element of c is one chain of fused multiply-adds along k,
-// in order. Products of a few rows go to llvm_thin.c instead.
+// workspace and stored at the end. Every element of c is the sum of its blocks of depth, in order, each
+// a chain of fused multiply-adds. Products of a few rows go to llvm_thin.c instead.
 //
 // Workspace: ir/template_layout.h.
 #include "codegen/llvm_gemm.h"

@@ -350,7 +350,8 @@ static LLVMValueRef micro_row(LlvmBuild *b, TileLeft left, int row) {
 }
 
 // c [rows, columns] = (add ? c : 0) + a b [depth][columns], all sums in registers. a is packed
-// [depth][panel], or rows in memory.
+// [depth][panel], or rows in memory. c is added last: chains are as long as one block of depth, so
+// that rounding grows with the root of the block's length plus that of their number (Higham 1993).
 static LLVMValueRef micro_function(LlvmBuild *b, TileLeft left_kind) {
     const char *name = left_kind == TILE_LEFT_ROWS ? "plim_tile_micro_rows" : "plim_tile_micro";
     LLVMValueRef found = LLVMGetNamedFunction(b->module, name);
@@ -360,12 +361,6 @@ static LLVMValueRef micro_function(LlvmBuild *b, TileLeft left_kind) {
                                                      b->i64, b->i1,  b->i64, b->i64};
     const Place place = helper_begin(b, name, parameter, MICRO_PARAMETERS);
     const int rows = tile_rows(b), vectors = tile_columns(b) / TILE_LANES;
-    // Without add the mask is empty: what is in c is not read, and the sums start at 0.
-    LLVMValueRef mask = llvm_splat(b, param(b, MICRO_ADD), TILE_LANES);
-    LLVMValueRef start[ROWS_MAX][VECTOR_MAX];
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < vectors; j++)
-            start[i][j] = llvm_load_masked(b, lanes_type(b), micro_element(b, i, j), 4, mask);
     LLVMValueRef below = llvm_mul(b, param(b, MICRO_C_STRIDE), llvm_i64(b, rows * 4));
     for (int i = 0; i < rows; i++)
         llvm_prefetch(b, micro_element(b, i, 0), below, PREFETCH_WRITE);
@@ -380,7 +375,7 @@ static LLVMValueRef micro_function(LlvmBuild *b, TileLeft left_kind) {
     LLVMValueRef sum[ROWS_MAX][VECTOR_MAX];
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vectors; j++)
-            sum[i][j] = llvm_loop_carry(b, &loop, start[i][j]);
+            sum[i][j] = llvm_loop_carry(b, &loop, LLVMConstNull(lanes_type(b)));
     // One step of depth: a row of b, and one number of a for each row of c.
     LLVMValueRef right[VECTOR_MAX];
     LLVMValueRef b_at = llvm_at(b, b->f32, param(b, MICRO_B),
@@ -396,11 +391,15 @@ static LLVMValueRef micro_function(LlvmBuild *b, TileLeft left_kind) {
         for (int j = 0; j < vectors; j++)
             llvm_loop_next(&loop, i * vectors + j, llvm_fma(b, left, right[j], sum[i][j]));
     }
-    // The only stores: c is written once a call.
     llvm_loop_end(b, &loop);
+    // Without add the mask is empty: what is in c is not read, and counts as 0.
+    LLVMValueRef mask = llvm_splat(b, param(b, MICRO_ADD), TILE_LANES);
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < vectors; j++)
-            llvm_store(b, loop.result[i * vectors + j], micro_element(b, i, j), 4);
+        for (int j = 0; j < vectors; j++) {
+            LLVMValueRef c_at = micro_element(b, i, j);
+            LLVMValueRef before = llvm_load_masked(b, lanes_type(b), c_at, 4, mask);
+            llvm_store(b, llvm_fadd(b, before, loop.result[i * vectors + j]), c_at, 4);
+        }
     return helper_end(b, place);
 }
 

@@ -4,8 +4,8 @@
 // Operands are packed first. A left operand [rows, depth] is stored as blocks of tile_left_panel()
 // rows, each [depth][rows]; a right operand [depth, columns] as panels of tile_columns() columns,
 // each [depth][columns]. Both leave room for depth_cap steps of depth (a multiple of 16). Then
-// every element of the product is one chain of fused multiply-adds along depth, in order: the same
-// bits whatever the vector width or tiling (Goto and van de Geijn 2008 for the packing and loop
+// every element of the product is one chain of fused multiply-adds along depth, in order, added to
+// what c held: the same bits whatever the vector width or tiling (Goto and van de Geijn 2008 for the packing and loop
 // order).
 //
 // The code lives in a few internal functions per module, shared by all its kernels, made at first
