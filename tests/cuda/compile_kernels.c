@@ -1,10 +1,12 @@
 // Every kernel of some plans and kernel texts through the CUDA printer and NVRTC, equal ones once:
-//   compile_kernels --target cuda:sm_80,... [--threads N] [--again N] FILE...
-// FILE is a plan's text, or kernels' texts where it ends in .kernel. Prints a line for each
-// function that spills registers, and counts. Exit status 1 where a kernel does not compile, where
-// one spills that must not (scalar kernels, products, and attention with head dims up to 128), or
-// where compiling --again on so many threads gives other bytes. Needs a cache folder of its own:
-// what is found there has no log to look for spills in.
+//   compile_kernels --target cuda:sm_90a,... [--threads N] [--again N] FILE...
+// FILE is a plan's text, or kernels' texts where it ends in .kernel. The target's first
+// architecture gets every kernel; the others get attention, and of the other kernels one of each
+// form: of those whose code differs in numbers alone, the first. Prints a line for each function
+// that spills registers, and counts. Exit status 1 where a kernel does not compile, where one
+// spills that must not (scalar kernels, products, and attention with head dims up to 128), or where
+// compiling --again on so many threads gives other bytes. Needs a cache folder of its own: what is
+// found there has no log to look for spills in.
 #include "codegen/cuda_programs.h"
 #include "codegen/plan_kernels.h"
 #include "tools/tool_io.h"
@@ -26,6 +28,8 @@ typedef struct {
 
 // Products of libraries have no code; equal kernels are compiled once, whoever has them.
 static void add_kernel(Kernels *ks, Kernel *k) {
+    if (k->kind == KERNEL_PRODUCT && k->product.library != PRODUCT_OWN)
+        return;
     ks->seen++;
     for (int i = 0; i < ks->count; i++)
         if (kernel_equal(ks->kernel[i], k))
@@ -84,8 +88,9 @@ static const char *kind_name(const Kernel *k) {
     return name[k->kind];
 }
 
-// The log's "Function properties for k3_1" is followed by "N bytes stack frame, N bytes spill
-// stores, N bytes spill loads". Returns how many functions spill that must not; *functions: of all.
+// The log's "Function properties for k3_1" is followed by a line with "N bytes stack frame, N bytes
+// spill stores, N bytes spill loads". Returns how many functions spill that must not; *functions:
+// of all.
 static int count_spills(const Kernels *ks, const CudaProgram *program, const char *arch,
                         int *functions) {
     int bad = 0;
@@ -96,7 +101,7 @@ static int count_spills(const Kernels *ks, const CudaProgram *program, const cha
             kernel >= ks->count)
             break;
         const char *line = strchr(at, '\n');
-        if (!line || sscanf(line, " %d bytes stack frame, %d bytes spill stores, %d", &stack,
+        if (!line || sscanf(line, "%*[^0-9]%d bytes stack frame, %d bytes spill stores, %d", &stack,
                             &stores, &loads) != 3)
             break;
         (*functions)++;
@@ -115,17 +120,73 @@ static int count_spills(const Kernels *ks, const CudaProgram *program, const cha
     return bad;
 }
 
+// Both up to their next character that is no digit, numbers counting as equal.
+static bool same_form(const char *x, const char *y) {
+    while (*x && *y) {
+        const size_t dx = strspn(x, "0123456789"), dy = strspn(y, "0123456789");
+        if ((dx > 0) != (dy > 0) || (dx == 0 && *x != *y))
+            return false;
+        x += dx ? dx : 1;
+        y += dy ? dy : 1;
+    }
+    return *x == *y;
+}
+
+// Fills out with those that have a form of their own, and attention. False where one can't be
+// printed.
+static bool choose_forms(const Kernels *ks, GpuArch arch, Kernel **out, int *count) {
+    const char **text = arena_array(ks->a, const char *, ks->count + 1);
+    *count = 0;
+    for (int i = 0; i < ks->count; i++) {
+        Kernel *k = ks->kernel[i];
+        const bool is_template = k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD;
+        const char *printed = cuda_print(ks->a, ks->d, k, arch);
+        if (!printed)
+            return false;
+        bool known = false;
+        for (int j = 0; j < *count && !is_template && !known; j++)
+            known = text[j] && same_form(text[j], printed);
+        if (known)
+            continue;
+        text[*count] = is_template ? NULL : printed;
+        out[(*count)++] = k;
+    }
+    return true;
+}
+
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+// All programs: the first architecture's, then the others'.
+static bool print_all(Kernels *ks, const GpuArchs *archs, CudaPrograms *out) {
+    *out = (CudaPrograms){0};
+    for (int i = 0; i < archs->count; i++) {
+        Kernel **chosen = arena_array(ks->a, Kernel *, ks->count + 1);
+        int count = ks->count;
+        if (i == 0)
+            memcpy(chosen, ks->kernel, (size_t)count * sizeof *chosen);
+        else if (!choose_forms(ks, archs->arch[i], chosen, &count))
+            return false;
+        const GpuArchs one = {1, {archs->arch[i]}};
+        CudaPrograms more;
+        if (!cuda_programs_print(ks->a, ks->d, chosen, count, &one, PROGRAMS_SPLIT, &more))
+            return false;
+        CudaProgram *both = arena_array(ks->a, CudaProgram, out->count + more.count + 1);
+        memcpy(both, out->program, (size_t)out->count * sizeof *both);
+        memcpy(both + out->count, more.program, (size_t)more.count * sizeof *both);
+        *out = (CudaPrograms){both, out->count + more.count};
+    }
+    return true;
+}
+
 // Compiles all once more, on another number of threads, and compares cubins.
 static bool compile_again(Kernels *ks, const GpuArchs *archs, int threads,
                           const CudaPrograms *first) {
     CudaPrograms again;
-    if (!cuda_programs_print(ks->a, ks->d, ks->kernel, ks->count, archs, PROGRAMS_SPLIT, &again) ||
+    if (!print_all(ks, archs, &again) ||
         !cuda_programs_compile(ks->a, ks->d, NULL, NVRTC_CUBIN, threads, &again))
         return false;
     bool same = again.count == first->count;
@@ -141,22 +202,17 @@ static bool compile_again(Kernels *ks, const GpuArchs *archs, int threads,
 static bool compile(Kernels *ks, const GpuArchs *archs, int threads, int again) {
     CudaPrograms programs;
     const double start = now();
-    if (!cuda_programs_print(ks->a, ks->d, ks->kernel, ks->count, archs, PROGRAMS_SPLIT, &programs))
-        return false;
-    const double printed = now();
-    if (!cuda_programs_compile(ks->a, ks->d, NULL, NVRTC_CUBIN, threads, &programs))
+    if (!print_all(ks, archs, &programs) ||
+        !cuda_programs_compile(ks->a, ks->d, NULL, NVRTC_CUBIN, threads, &programs))
         return false;
     int bad = 0, functions = 0;
-    size_t bytes = 0;
-    for (int i = 0; i < programs.count; i++) {
-        const NvrtcProgram *p = &programs.program[i].nvrtc;
-        bytes += p->size;
-        bad += count_spills(ks, &programs.program[i], gpu_arch_name(ks->a, p->arch), &functions);
-    }
-    printf("%d kernels, %d of them different, %d architectures: %d functions in %d programs, %zu "
-           "bytes; printed in %.1f s, compiled in %.1f s; %d spill that must not\n",
-           ks->seen, ks->count, archs->count, functions, programs.count, bytes, printed - start,
-           now() - printed, bad);
+    for (int i = 0; i < programs.count; i++)
+        bad += count_spills(ks, &programs.program[i],
+                            gpu_arch_name(ks->a, programs.program[i].nvrtc.arch), &functions);
+    printf(
+        "%d kernels, %d of them different, %d architectures: %d functions in %d programs, %.1f s; "
+        "%d spill that must not\n",
+        ks->seen, ks->count, archs->count, functions, programs.count, now() - start, bad);
     // A log that tells nothing would pass for one without spills.
     return bad == 0 && functions > 0 && (again == 0 || compile_again(ks, archs, again, &programs));
 }
