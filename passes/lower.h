@@ -55,7 +55,8 @@ uint32_t lower_alignment(const PassOptions *options);
 uint32_t lower_add_buffer(Lower *lw, PlanBuffer b);
 // The instruction of step number `position` of the entry.
 PlanInstr lower_step(Lower *lw, int position);
-// "file:line:col", or "" where there is no place.
+// "file:line:col" for the plan, or "" where there is no place. Of an absolute name only the last
+// part.
 const char *loc_text(Arena *a, Loc loc);
 
 #endif

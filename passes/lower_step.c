@@ -47,7 +47,10 @@ uint32_t kernel_table_add(KernelTable *t, Kernel *k) {
 const char *loc_text(Arena *a, Loc loc) {
     if (!loc.file || loc.line == 0)
         return "";
-    return arena_format(a, "%s:%d:%d", loc.file, loc.line, loc.column);
+    // No plan names a folder of the machine it was made on: build systems give absolute names, and
+    // equal models must give equal bytes in every folder.
+    const char *file = loc.file[0] == '/' ? strrchr(loc.file, '/') + 1 : loc.file;
+    return arena_format(a, "%s:%d:%d", file, loc.line, loc.column);
 }
 
 // "add+layernorm h.0.ln_1"; long groups name their first operators.

@@ -11,6 +11,7 @@
 #include "passes/pipeline.h"
 #include "runtime/plan_report.h"
 #include "tools/config_read.h"
+#include "tools/dependencies.h"
 #include "tools/explain.h"
 #include "tools/plimc_flags.h"
 #include "tools/tool_io.h"
@@ -77,6 +78,27 @@ static const char *base_name(Arena *a, const char *file) {
         return "a.out";
     // A file named .plim keeps its dot: the base must not be empty.
     return dot && dot != base ? arena_text_span(a, base, (size_t)(dot - base)) : base;
+}
+
+// -o, or what the input's name gives for the kind of output; NULL for text, which goes to standard
+// output.
+static const char *output_name(const Compilation *c) {
+    const PlimcRequest *r = c->request;
+    const char *base = base_name(c->cx.arena, r->file);
+    if (r->out)
+        return r->out;
+    return r->emit == OUT_EXECUTABLE ? base
+           : r->emit == OUT_LIBRARY  ? arena_format(c->cx.arena, "lib%s.a", base)
+           : r->emit == OUT_OBJECT   ? arena_format(c->cx.arena, "%s.o", base)
+           : r->emit == OUT_CUBIN    ? arena_format(c->cx.arena, "%s.cubin", base)
+                                     : NULL;
+}
+
+// -MD's rule, once what it is about is there; text on standard output goes by the input's name.
+static bool write_dependencies(const Compilation *c) {
+    const char *out = output_name(c);
+    return dependencies_write(c->request, &c->files,
+                              out ? out : base_name(c->cx.arena, c->request->file));
 }
 
 // From graph text or a model. False with diagnostics.
@@ -209,11 +231,10 @@ static bool link_program(Compilation *c, const char *object, size_t size) {
                           "the runtime library libplim_runtime.a is not beside plimc");
     enter_phase(c, "link");
     Arena *a = c->cx.arena;
-    const char *base = base_name(a, c->request->file), *out = c->request->out;
+    const char *out = output_name(c);
     if (c->request->emit == OUT_LIBRARY)
-        return codegen_library(a, c->cx.diag, object, size, c->cx.plan, library,
-                               out ? out : arena_format(a, "lib%s.a", base));
-    return codegen_link(a, c->cx.diag, object, size, library, out ? out : base);
+        return codegen_library(a, c->cx.diag, object, size, c->cx.plan, library, out);
+    return codegen_link(a, c->cx.diag, object, size, library, out);
 }
 
 // The plan's kernels as --emit wants them: text, or an object.
@@ -231,16 +252,6 @@ static bool emit(Compilation *c, char **bytes, size_t *size) {
     return codegen_emit(c->cx.arena, c->cx.diag, c->cx.plan, &c->cpu, wanted, threads, bytes, size);
 }
 
-// The file that --emit writes where -o names none: NULL is standard output.
-static const char *default_output(const Compilation *c) {
-    const char *base = base_name(c->cx.arena, c->request->file);
-    if (c->request->emit == OUT_OBJECT)
-        return arena_format(c->cx.arena, "%s.o", base);
-    if (c->request->emit == OUT_CUBIN)
-        return arena_format(c->cx.arena, "%s.cubin", base);
-    return NULL;
-}
-
 // Machine code for the plan's kernels, and what --emit makes of it.
 static bool generate(Compilation *c) {
     const PlimcRequest *r = c->request;
@@ -249,28 +260,10 @@ static bool generate(Compilation *c) {
     enter_phase(c, "codegen");
     if (!emit(c, &bytes, &size))
         return false;
-    const bool good = r->emit >= OUT_LIBRARY
-                          ? link_program(c, bytes, size)
-                          : tool_write("plimc", r->out ? r->out : default_output(c), bytes, size);
+    const bool good = r->emit >= OUT_LIBRARY ? link_program(c, bytes, size)
+                                             : tool_write("plimc", output_name(c), bytes, size);
     free(bytes);
     return good;
-}
-
-// "program: model.plim and every file it used", for -MD.
-static bool write_dependencies(Compilation *c) {
-    const PlimcRequest *r = c->request;
-    if (!r->dependencies)
-        return true;
-    const char *out = r->out ? r->out : base_name(c->cx.arena, r->file);
-    const char *text = arena_format(c->cx.arena, "%s: %s", out, r->file);
-    for (int i = 0; i < c->files.count; i++)
-        // The model itself comes first already.
-        if (strcmp(c->files.path[i], r->file) != 0)
-            text = arena_format(c->cx.arena, "%s \\\n  %s", text, c->files.path[i]);
-    if (r->config_file)
-        text = arena_format(c->cx.arena, "%s \\\n  %s", text, r->config_file);
-    text = arena_format(c->cx.arena, "%s\n", text);
-    return tool_write("plimc", r->dependencies, text, strlen(text));
 }
 
 static void print_done(const Compilation *c) {

@@ -1,5 +1,6 @@
 """Wrong usage and wrong input: the exit status says whose fault it is, and a sentence says what to do."""
 import json
+import os
 import re
 import struct
 
@@ -131,6 +132,21 @@ class Input(e2e.TestCase):
         model = e2e.SOURCE / "models" / "mlp.plim"
         self.good(e2e.PLIMC, model, "--config", "tiny", "-o", "program", "-MD", "program.d", "--quiet")
         self.assertEqual((self.folder / "program.d").read_text(), f"program: {model}\n")
+
+    def test_dependencies_name_everything_read(self):
+        odd = self.folder / "a $1 #2"
+        odd.mkdir()
+        (odd / "parts.plim").write_text("fn twice(x) { return x + x }\n")
+        (self.folder / "m.plim").write_text("use parts\nmodel m(batch = 2) {\n  entry eval(x: f32[batch, 4] from data) "
+                                            "{ return mean(parts.twice(x)) }\n}\n")
+        self.good(e2e.PLIMC, "m.plim", "-I", odd, "--emit", "lib", "-MD", "m.d", "--quiet")
+        folder = str(self.folder) + r"/a\ $$1\ \#2"
+        self.assertEqual((self.folder / "m.d").read_text(), f"libm.a: m.plim \\\n  {folder}/parts.plim\n")
+        # make understands it: nothing is to be done, until the file used changes.
+        (self.folder / "makefile").write_text("include m.d\nlibm.a:\n\tfalse\n")
+        self.good("make", "-q", "libm.a")
+        os.utime(odd / "parts.plim", (2e9, 2e9))
+        self.assertEqual(e2e.run("make", "-q", "libm.a", cwd=self.folder).returncode, 1)
 
     def test_odd_inputs(self):
         cases = {"zeros.graph": bytes(1000), "binary.graph": bytes(range(256)) * 40,
