@@ -190,7 +190,7 @@ typedef struct {
     int64_t batch[2], m, n, k;
     int64_t a_stride[4], b_stride[4], c_stride[4];
     uint32_t accumulate;
-    int64_t tile_m, tile_n; // cuBLASLt: one call computes all, whatever these say
+    int64_t tile_m, tile_n; // cuBLASLt: m, n; one call computes all
 } PlanProduct;
 
 typedef struct {

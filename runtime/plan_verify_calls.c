@@ -224,7 +224,7 @@ static bool check_product(Verifier *v, const Site *s) {
 static bool product_tiles(const PlanProduct *row, uint64_t *out) {
     if (row->library == PLAN_CUBLASLT) {
         *out = 1;
-        return true;
+        return row->tile_m == row->m && row->tile_n == row->n;
     }
     *out = (uint64_t)((row->m - 1) / row->tile_m + 1);
     return !__builtin_mul_overflow(*out, (uint64_t)((row->n - 1) / row->tile_n + 1), out) &&

@@ -15,6 +15,9 @@ class BrokenPlans(e2e.TestCase):
         # Products by the library, whose workspace one thread keeps small.
         self.check("mlp.graph", "--target", "cpu:x86-64-v4", "--threads", "1")
 
+    def test_gpu(self):
+        self.check("mlp.graph", "--target", "cuda:sm_80,sm_90a")
+
     def test_attention(self):
         self.check("attention.graph")
 

@@ -423,6 +423,32 @@ static bool misalign(Corrupter *c) {
     return true;
 }
 
+static bool change_launch(Corrupter *c) {
+    if (c->p->launch_count == 0 || c->p->kernel_count < 2)
+        return false;
+    PlanLaunch *l = &c->p->launch[below(c, c->p->launch_count)];
+    switch (below(c, 6)) {
+    case 0:
+        l->kernel = (l->kernel + 1 + below(c, c->p->kernel_count - 1)) % c->p->kernel_count;
+        return true;
+    case 1:
+        l->arch = "sm_75";
+        return true;
+    case 2:
+        l->name = "other";
+        return true;
+    case 3:
+        l->grid[below(c, 3)] = below(c, 2) ? 0 : (int64_t)1 << 40;
+        return true;
+    case 4:
+        l->block += 1 + below(c, 31);
+        return true;
+    default:
+        c->p->launch_count--;
+        return true;
+    }
+}
+
 bool plan_corrupt(Plan *p, PlanCorruption kind, uint64_t seed) {
     static bool (*const corrupt[CORRUPT_COUNT])(Corrupter *) = {
         shift_offset,          shorten_range,     drop_wait,        drop_signal,
@@ -433,7 +459,7 @@ bool plan_corrupt(Plan *p, PlanCorruption kind, uint64_t seed) {
         wrong_result,          wrong_commit,      drop_commit,      smaller_workspace,
         share_workspace,       change_load,       drop_call,        wrong_slot,
         change_product,        change_text,       change_signature, wrong_input,
-        more_workers,          misalign};
+        more_workers,          misalign,          change_launch};
     Corrupter c = {.p = p, .random = seed * 0x2545F4914F6CDD1Du + (uint64_t)kind};
     // A few tries, where the first place has nothing to change. A failed try changes nothing.
     if (p->buffer_count == 0 || p->space_count == 0)

@@ -40,7 +40,8 @@
     C(CHANGED_SIGNATURE, "changed signature", true)                                                \
     C(WRONG_INPUT, "wrong input buffer", true)                                                     \
     C(MORE_WORKERS, "more workers", true)                                                          \
-    C(MISALIGNED, "misaligned buffer", true)
+    C(MISALIGNED, "misaligned buffer", true)                                                       \
+    C(CHANGED_LAUNCH, "changed launch", true) /* of a GPU's plan */
 
 typedef enum {
 #define C(ID, NAME, STRICT) CORRUPT_##ID,
