@@ -42,6 +42,7 @@ int dump_memory(Dump *d, FILE *out);
 int dump_json(Dump *d, FILE *out);
 int dump_trace(Dump *d, FILE *out);
 int dump_dot(Dump *d, FILE *out);
+int dump_html(Dump *d, FILE *out);
 int dump_why(Dump *d, FILE *out);
 int dump_diff(Dump *d, FILE *out);
 

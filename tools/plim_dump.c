@@ -25,6 +25,7 @@ static const Flag flag_table[] = {
     {"--json", NULL, "What to show", "everything as JSON (docs/plim-dump.schema.json)"},
     {"--plan", NULL, "What to show", "the plan as text, which plimc reads back"},
     {"--verify", NULL, "What to show", "nothing, but check the plan: exit 1 where it is unsafe"},
+    {"--html", "OUT.html", "To a file", "a page to look at: memory over time, what runs, search"},
     {"--trace", "OUT.json", "To a file", "a step's predicted timeline, for ui.perfetto.dev"},
     {"--dot", "OUT.dot", "To a file", "an entry's dataflow, for Graphviz"},
     {"--csv", "OUT.csv", "To a file", "buffers with their lives, sizes and offsets"},
@@ -71,7 +72,7 @@ static const struct {
     {"--json", dump_json, false},       {"--remarks", print_remarks, false},
     {"--plan", print_text, false},      {"--verify", verify, false},
     {"--trace", dump_trace, true},      {"--dot", dump_dot, true},
-    {"--csv", print_csv, true},
+    {"--csv", print_csv, true},         {"--html", dump_html, true},
 };
 enum { OUTPUT_COUNT = sizeof output_table / sizeof output_table[0] };
 
