@@ -379,7 +379,7 @@ int64_t kernel_span(const Kernel *k, int operand) {
 // Strides and dims past the rank are 0 (the builder and the parser see to it), so whole arrays
 // compare.
 static bool operand_equal(const KOperand *a, const KOperand *b) {
-    return a->dtype == b->dtype && a->access == b->access &&
+    return a->dtype == b->dtype && a->access == b->access && a->align == b->align &&
            memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
@@ -482,6 +482,7 @@ uint64_t kernel_hash(const Kernel *k) {
         h = mix(h, k->dim[d]);
     for (int o = 0; o < k->operand_count; o++) {
         h = mix(mix(h, k->operand[o].dtype), k->operand[o].access);
+        h = mix(h, k->operand[o].align);
         for (int d = 0; d < k->rank; d++)
             h = mix(h, k->operand[o].stride[d]);
     }

@@ -89,6 +89,8 @@ typedef struct {
     DType dtype;
     Access access;
     int64_t stride[KERNEL_DIMS_MAX]; // elements per step of each dim; SCALAR kernels
+    int align; // bytes that base addresses are multiples of, where that is less than 16; 0: 16 or
+               // more. Kernels of GPUs, whose wide accesses must be aligned
 } KOperand;
 
 // Which library computes a product, decided at compile time.

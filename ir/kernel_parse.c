@@ -307,6 +307,12 @@ static bool read_operand(Reader *r, Kernel *k) {
     if (access < 0 || !read_list(r, k->rank, 0, o->stride))
         return false;
     o->access = (Access)access;
+    if (word_is(peek(r), "align")) {
+        next(r);
+        if (!read_number(r, 1, 8, &number))
+            return false;
+        o->align = (int)number;
+    }
     k->operand_count++;
     return true;
 }

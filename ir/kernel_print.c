@@ -89,6 +89,8 @@ static void put_scalar(Sink *s, const Kernel *k) {
         const KOperand *of = &k->operand[o];
         put(s, "  operand %d: %s %s ", o, dtype_name(of->dtype), kernel_access_words[of->access]);
         put_list(s, k->rank, of->stride);
+        if (of->align)
+            put(s, " align %d", of->align);
         put(s, "\n");
     }
     for (int i = 0; i < k->instr_count; i++)

@@ -53,6 +53,11 @@ static bool extents_good(Verifier *v) {
         if ((unsigned)of->dtype >= DT_COUNT || (unsigned)of->access > ACCESS_UPDATE)
             return diag_error(v->d, v->loc, P_OPERAND,
                               "kernel %s: operand %d has no such type or access", k->name, o);
+        // A power of two below 16 that holds whole elements.
+        if (of->align != 0 && (of->align < (int)dtype_bytes(of->dtype) || of->align > 8 ||
+                               (of->align & (of->align - 1)) != 0))
+            return diag_error(v->d, v->loc, P_OPERAND, "kernel %s: operand %d has alignment %d",
+                              k->name, o, of->align);
         for (int i = 0; i < k->rank; i++)
             if (of->stride[i] < 0 || of->stride[i] > DIM_MAX)
                 return diag_error(v->d, v->loc, P_EXTENT, "kernel %s: operand %d has stride %lld",

@@ -52,9 +52,9 @@ int scalar_access(const ScalarWalks *w, KRef i) {
     if (in->operand < 0 || !scalar_along(w, i) || k->operand[in->operand].stride[last] != 1 ||
         (moving >= 0 && scalar_along(w, moving)))
         return 1;
-    // Base addresses are multiples of 16 bytes; so must be what leads to a row.
+    // From base addresses that are multiples of so many bytes; so must be what leads to a row.
     const KOperand *o = &k->operand[in->operand];
-    int access = 16 / (int)dtype_bytes(o->dtype);
+    int access = (o->align ? o->align : 16) / (int)dtype_bytes(o->dtype);
     access = access < LANES_MAX ? access : LANES_MAX;
     for (int d = 0; d < last; d++)
         while (k->dim[d] > 1 && o->stride[d] % access != 0)

@@ -138,6 +138,17 @@ static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *
     out->workspace = lower_add_buffer(lw, b);
 }
 
+// Where a scalar kernel's operands begin, for GPUs: a multiple of 16 bytes but for parts of others.
+static void tell_alignment(const Lower *lw, const Step *s, const KernelCall *call) {
+    Kernel *k = call->kernel;
+    for (int i = 0; k->kind == KERNEL_SCALAR && i < k->operand_count; i++) {
+        const PlanOperand o = operand_at(lw, s, &call->operand[i], k->operand[i].dtype,
+                                         kernel_span(k, i), plan_access(k->operand[i].access));
+        const uint64_t bytes = o.offset | o.slot_bytes;
+        k->operand[i].align = bytes % 16 != 0 ? (int)(bytes & (~bytes + 1) & 15) : 0;
+    }
+}
+
 // Costs are the kernel's own view of one call: shown to people, used by the cost model.
 static void add_call(Lower *lw, const Step *s, int position, const KernelCall *call,
                      PlanInstr *out) {
@@ -146,6 +157,8 @@ static void add_call(Lower *lw, const Step *s, int position, const KernelCall *c
     const bool library = k->kind == KERNEL_PRODUCT && k->product.library != PRODUCT_OWN;
     Arena *a = lw->cx->arena;
     out->kind = library ? INSTR_PRODUCT : INSTR_KERNEL;
+    if (lw->cx->options->gpu.count > 0)
+        tell_alignment(lw, s, call);
     out->kernel = kernel_table_add(&lw->kernels, call->kernel);
     const int count = kernel_operand_count(k);
     out->operand_count = (uint32_t)count;
