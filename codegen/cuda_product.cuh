@@ -1,6 +1,6 @@
 // Matrix products and convolutions of our own, by the plain units: for what the library can't say,
 // and where no tensor cores are. K holds a kernel's numbers. A block makes a tile of the result from
-// steps of DEPTH; each element is one chain of fused multiply-adds along the depth, as on the CPU.
+// steps of DEPTH. Each element is a sum of chains of fused multiply-adds along 256 of the depth.
 PLIM_DEVICE float plim_get(const float *p) { return *p; }
 PLIM_DEVICE float plim_get(const plim_bf16 *p) { return plim_widen(*p); }
 PLIM_DEVICE void plim_put(float *p, float x) { *p = x; }
@@ -13,12 +13,12 @@ PLIM_DEVICE void plim_tile(const F &f, long long row0, long long column0) {
     enum { ACROSS = COLUMNS / 4, MINE = ROWS * COLUMNS / THREADS / 4 };
     __shared__ float a[DEPTH][ROWS + 1], b[DEPTH][COLUMNS + 1];
     const int thread = (int)threadIdx.x, x = thread % ACROSS, y = thread / ACROSS;
-    float sum[MINE][4];
+    float sum[MINE][4], total[MINE][4];
 #pragma unroll
     for (int i = 0; i < MINE; i++)
 #pragma unroll
         for (int j = 0; j < 4; j++)
-            sum[i][j] = 0.0f;
+            sum[i][j] = total[i][j] = 0.0f;
     for (long long first = 0; first < f.depth(); first += DEPTH) {
         for (int i = thread; i < ROWS * DEPTH; i += THREADS) {
             const int d = F::LEFT_BY_DEPTH ? i % DEPTH : i / ROWS;
@@ -48,6 +48,15 @@ PLIM_DEVICE void plim_tile(const F &f, long long row0, long long column0) {
                     sum[i][j] = plim_fma(left[i], right[j], sum[i][j]);
         }
         __syncthreads();
+        if ((first + DEPTH) % 256 != 0)
+            continue;
+#pragma unroll
+        for (int i = 0; i < MINE; i++)
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                total[i][j] += sum[i][j];
+                sum[i][j] = 0.0f;
+            }
     }
 #pragma unroll
     for (int i = 0; i < MINE; i++)
@@ -55,7 +64,7 @@ PLIM_DEVICE void plim_tile(const F &f, long long row0, long long column0) {
         for (int j = 0; j < 4; j++) {
             const long long r = row0 + y * MINE + i, c = column0 + x + j * ACROSS;
             if (r < f.rows() && c < f.columns())
-                f.put(r, c, sum[i][j]);
+                f.put(r, c, total[i][j] + sum[i][j]);
         }
 }
 

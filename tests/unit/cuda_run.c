@@ -26,7 +26,8 @@ CudaProgram cuda_program(Arena *a, Kernel *const *kernel, int count, GpuArch arc
     }
     cr_assert_eq(fclose(out), 0);
     cr_assert_eq(
-        system(arena_format(a, "%s/tests/shim/compile %s %s", PLIM_SOURCE_DIR, source, object)), 0);
+        system(arena_format(a, "%s/tests/shim/compile %s %s -O0", PLIM_SOURCE_DIR, source, object)),
+        0);
     CudaProgram p = {.library = dlopen(object, RTLD_NOW | RTLD_LOCAL), .arch = arch};
     cr_assert_not_null(p.library, "%s", dlerror());
     if (!getenv("PLIM_SHIM_KEEP"))
