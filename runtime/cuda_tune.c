@@ -53,7 +53,7 @@ static CuResult measure(const Measure *m, double *least) {
             result = cu->event_synchronize(m->end);
         if (result == CU_SUCCESS)
             result = cu->event_elapsed(&milliseconds, m->begin, m->end);
-        const double one = 1e3 * (double)milliseconds / REPEATS;
+        const double one = 1e3 * (double)milliseconds / (double)REPEATS;
         *least = i == 0 || one < *least ? one : *least;
     }
     return result;

@@ -215,7 +215,7 @@ static char *digest_of(bool gpu) {
     PlanMemory *pm = plan_memory_new();
     const Plan *p = make_plan(pm, gpu);
     const PlanEntry *entry = plan_find_entry(p, "train");
-    PlimRun *run;
+    PlimRun *run = NULL;
     PlimError error;
     char *text = NULL;
     size_t size;
@@ -247,7 +247,7 @@ static int check_times(const void *argument) {
     const Outcome *wanted = argument;
     PlanMemory *pm = plan_memory_new();
     const Plan *p = make_plan(pm, true);
-    PlimRun *run;
+    PlimRun *run = NULL;
     PlimError error;
     Outcome out = {0};
     Timeline *t = timeline_new(p, plan_find_entry(p, "train"), 0);

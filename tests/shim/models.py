@@ -1,0 +1,204 @@
+"""Whole models on a fake GPU: programs for cuda: targets, their printed kernels run by the shim and everything else as on a
+GPU, beside the programs for the CPU from the same seed. Every command, watching, saving, going on, and failures.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+import e2e  # noqa: E402
+
+SHIM = pathlib.Path(__file__).resolve().parent
+LIBRARIES = e2e.BUILD / "tests" / "shim" / "lib"
+MODELS = e2e.SOURCE / "models"
+TINY = ("-D", "layers=1", "-D", "heads=2", "-D", "width=32", "-D", "context=16")
+
+
+def numbers(path):
+    """Every f32 of a safetensors file, by tensor."""
+    return {name: struct.unpack(f"<{len(data) // 4}f", data) for name, (_, _, data) in e2e.read_safetensors(path).items()}
+
+
+class Devices(e2e.TestCase):
+    """Programs of one model, made once: for the CPU, and for a GPU with what runs its kernels here."""
+    words = ()
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="plim-gpu-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.made = pathlib.Path(folder.name)
+        gpu = (*cls.words, "--target", "cuda:sm_80")
+        for words in ((*cls.words, "-o", "cpu"), (*gpu, "-o", "gpu"), (*gpu, "--emit", "cuda", "-o", "kernels.cu")):
+            done = e2e.run(e2e.PLIMC, *words, "--quiet", cwd=cls.made)
+            assert done.returncode == 0, done.stderr
+        subprocess.run([SHIM / "compile", cls.made / "kernels.cu", cls.made / "kernels.so"], check=True)
+
+    def setUp(self):
+        super().setUp()
+        for name in ("cpu", "gpu"):
+            shutil.copy(self.made / name, self.folder)
+        self.cpu, self.gpu = self.folder / "cpu", self.folder / "gpu"
+
+    def environment(self, **more):
+        return {**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES), "PLIM_FAKE_KERNELS": str(self.made / "kernels.so"),
+                "PLIM_FAKE_DEVICE": "8.0", **more}
+
+    def on_gpu(self, *words, **more):
+        return self.good(*words, env=self.environment(**more))
+
+    def losses(self, log):
+        return [json.loads(line)["loss"] for line in (self.folder / log).read_text().splitlines()]
+
+    def close(self, one, other, bound):
+        self.assertEqual(len(one), len(other))
+        for a, b in zip(one, other):
+            self.assertLessEqual(abs(a - b), bound * max(1, abs(a)), (one, other))
+
+    def close_files(self, one, other, bound):
+        a, b = numbers(one), numbers(other)
+        self.assertEqual(a.keys(), b.keys())
+        for name, values in a.items():
+            self.close(values, b[name], bound)
+
+    def train(self, program, steps, log, *flags, gpu=False, **more):
+        words = [program, "train", "--data", "data", "--steps", steps, "--log", log, "--seed", 5, *flags]
+        return self.on_gpu(*words, **more) if gpu else self.good(*words)
+
+
+class Perceptrons(Devices):
+    words = (e2e.GRAPHS / "resume.plim",)
+
+    def setUp(self):
+        super().setUp()
+        e2e.write_classes(self.folder / "data", 64)
+
+    def test_training(self):
+        cpu, gpu = self.cpu, self.gpu
+        self.train(cpu, 6, "cpu.log", "--save", "cpu.out")
+        self.train(gpu, 6, "gpu.log", "--save", "gpu.out", gpu=True)
+        self.close(self.losses("cpu.log"), self.losses("gpu.log"), 1e-5)
+        self.close_files(self.folder / "cpu.out/step-6/model.safetensors", self.folder / "gpu.out/step-6/model.safetensors", 1e-4)
+        # The order of streams, and what saving reads while steps wait, change nothing.
+        for seed in (0, 1, 7):
+            self.train(gpu, 6, f"{seed}.log", "--save", f"{seed}.out", "--save-every", 1, gpu=True, PLIM_FAKE_SEED=str(seed))
+            self.assertEqual(self.losses(f"{seed}.log"), self.losses("gpu.log"))
+        # A training that ends half-way goes on to the same bits.
+        self.train(gpu, 6, "half.log", "--save", "half.out", "--save-every", 3, gpu=True)
+        shutil.rmtree(self.folder / "half.out" / "step-6")
+        self.on_gpu(gpu, "train", "--data", "data", "--steps", 6, "--save", "half.out", "--resume", "auto")
+        for file in ("model.safetensors", "optimizer.safetensors"):
+            self.assertEqual((self.folder / "half.out/step-6" / file).read_bytes(),
+                             (self.folder / "gpu.out/step-6" / file).read_bytes())
+
+    def test_watching(self):
+        gpu = self.gpu
+        self.train(gpu, 4, "plain.log", gpu=True)
+        said = self.train(gpu, 4, "watched.log", "--digest", "--check-finite", "--quiet", gpu=True).stdout
+        again = self.train(gpu, 4, "watched.log", "--digest", "--quiet", gpu=True, PLIM_FAKE_SEED="0").stdout
+        self.assertEqual(said, again)
+        self.assertGreater(len(said.splitlines()), 40)
+        said = self.train(gpu, 4, "timed.log", "--profile", "--trace", "trace.json", gpu=True).stdout
+        self.assertIn("one step takes", said)
+        self.assertNotIn("workers", said)
+        slices = [e for e in json.loads((self.folder / "trace.json").read_text())["traceEvents"] if e["ph"] == "X"]
+        self.assertGreater(len(slices), 30)
+        for log in ("watched.log", "timed.log"):
+            self.assertEqual(self.losses(log), self.losses("plain.log"))
+
+    def test_products_are_measured(self):
+        gpu = self.gpu
+        if "cublaslt" not in self.good(e2e.PLIMC, e2e.GRAPHS / "resume.plim", "--target", "cuda:sm_80", "--emit", "plan",
+                                       "-o", "-", "--quiet").stdout:
+            self.fail("no product goes to the library")
+        self.train(gpu, 2, "before.log", gpu=True)
+        self.on_gpu(gpu, "tune")
+        self.assertTrue((self.folder / "gpu.tune").read_text().startswith("plimsoll tune 1\nlibrary "))
+        self.train(gpu, 2, "after.log", gpu=True)
+        self.assertEqual(self.losses("before.log"), self.losses("after.log"))
+        (self.folder / "gpu.tune").write_text("nonsense\n")
+        self.refused_in_one_sentence(gpu, "train", "--data", "data", "--steps", 1, says="no file that tune has written",
+                                     env=self.environment())
+
+    def test_what_a_machine_lacks(self):
+        gpu = self.gpu
+        missing = self.folder / "none"  # though a CUDA toolkit's library of products may be the system's
+        missing.mkdir()
+        self.refused_in_one_sentence(gpu, "train", "--data", "nowhere", says=r"no NVIDIA driver was found \(libcuda.so.1\)",
+                                     env=self.environment(LD_LIBRARY_PATH=str(missing)))
+        self.assertIn("cuda:sm_80", self.good(gpu, "info").stdout)
+        os.symlink(LIBRARIES / "libcuda.so.1", missing / "libcuda.so.1")
+        self.refused_in_one_sentence(gpu, "train", "--data", "nowhere", says="neither libcublasLt.so.13|cuBLASLt does not start",
+                                     env=self.environment(LD_LIBRARY_PATH=str(missing)))
+        self.refused_in_one_sentence(gpu, "train", "--data", "nowhere", says="--target cuda:sm_90",
+                                     env=self.environment(PLIM_FAKE_DEVICE="9.0"))
+        self.refused_in_one_sentence(gpu, "train", "--data", "nowhere", says="can't open nowhere", env=self.environment())
+
+    def test_failures_leave_nothing_half_written(self):
+        gpu = self.gpu
+        self.train(gpu, 2, "log", "--save", "whole", gpu=True, PLIM_FAKE_CALLS=str(self.folder / "calls"))
+        calls = dict(line.split() for line in (self.folder / "calls").read_text().splitlines())
+        for i, (name, count) in enumerate(calls.items()):
+            if e2e.SCALE > 1 and i % e2e.SCALE:
+                continue
+            done = e2e.run(gpu, "train", "--data", "data", "--steps", 2, "--save", f"out{i}", "--quiet", cwd=self.folder,
+                           env=self.environment(PLIM_FAKE_FAIL=f"{name}:{(int(count) + 1) // 2}:700!"))
+            self.assertIn(done.returncode, (0, 1), (name, done.stderr))
+            self.assertEqual(len(re.findall("error: ", done.stderr)), done.returncode, (name, done.stderr))
+            left = sorted(p.name for p in (self.folder / f"out{i}").glob("*") if p.name != ".lock")
+            self.assertIn(left, ([], ["step-2"]), (name, left))
+
+
+class Graphs(Devices):
+    words = (e2e.GRAPHS / "mlp.graph",)
+
+    def test_commands_agree(self):
+        cpu, gpu = self.cpu, self.gpu
+        e2e.write_classes(self.folder / "data", 64)
+        for program, run, name in ((cpu, self.good, "cpu"), (gpu, self.on_gpu, "gpu")):
+            run(program, "export", "--seed", 3, "-o", f"{name}.safetensors")
+            run(program, "export", "--seed", 3, "--dtype", "bf16", "-o", f"{name}.half.safetensors")
+        self.assertEqual((self.folder / "cpu.safetensors").read_bytes(), (self.folder / "gpu.safetensors").read_bytes())
+        self.assertEqual((self.folder / "cpu.half.safetensors").read_bytes(), (self.folder / "gpu.half.safetensors").read_bytes())
+        losses = []
+        for program, run in ((cpu, self.good), (gpu, self.on_gpu)):
+            said = run(program, "eval", "--data", "data", "--weights", "cpu.safetensors").stdout
+            losses.append(float(re.match(r"loss ([0-9.]+)", said)[1]))
+        self.close(losses[:1], losses[1:], 1e-5)
+
+
+class Transformers(Devices):
+    words = (MODELS / "gpt2.plim", "--config", "tiny", *TINY)
+
+    def setUp(self):
+        super().setUp()
+        (self.folder / "data").write_text(e2e.grammar_text(200))
+
+    def test_training_and_generating(self):
+        self.train(self.cpu, 3, "cpu.log", "--save", "cpu.out")
+        self.train(self.gpu, 3, "gpu.log", gpu=True)
+        self.close(self.losses("cpu.log"), self.losses("gpu.log"), 1e-4)
+        text = [run(program, "generate", "--weights", "cpu.out/step-3", "--prompt", "the ", "--tokens", "8", "--temperature", "0",
+                    "--quiet").stdout for program, run in ((self.cpu, self.good), (self.gpu, self.on_gpu))]
+        self.assertEqual(*text)
+
+
+class HalfTransformers(Devices):
+    """Tensor cores, as the shim has them; bf16 has 8 bits, and both sides round at other places."""
+    words = (*Transformers.words, "--precision", "bf16", "--entry", "train")
+
+    def test_training(self):
+        (self.folder / "data").write_text(e2e.grammar_text(200))
+        self.train(self.cpu, 2, "cpu.log")
+        self.train(self.gpu, 2, "gpu.log", gpu=True)
+        self.close(self.losses("cpu.log"), self.losses("gpu.log"), 1e-2)
+
+
+if __name__ == "__main__":
+    e2e.unittest.main()
