@@ -114,19 +114,17 @@ static void print_figures(const Diff *f) {
         if (kind && g->before == 0 && g->after == 0)
             continue;
         char what[TEXT_NUMBER + 2] = "0";
-        if (g->unit == FIGURE_SECONDS)
-            snprintf(what, sizeof what, "%s%s",
-                     g->after > g->before   ? "+"
-                     : g->after < g->before ? "-"
-                                            : "",
+        if (g->unit == FIGURE_SECONDS && g->after != g->before)
+            snprintf(what, sizeof what, "%s%s", g->after > g->before ? "+" : "-",
                      text_time(g->after > g->before ? g->after - g->before : g->before - g->after,
                                change));
-        else
-            snprintf(what, sizeof what, "%s",
-                     text_change(whole(g->before), whole(g->after), change));
-        fprintf(f->out, "%s%-*s %14s %14s %18s  %s\n", kind ? "  " : "", kind ? 14 : 16, g->name,
+        else if (g->after != g->before)
+            text_change(whole(g->before), whole(g->after), what);
+        text_percent(g->before, g->after, percent);
+        fprintf(f->out, "%s%-*s %14s %14s %18s%s%s\n", kind ? "  " : "", kind ? 14 : 16, g->name,
                 figure_text(g->unit, g->before, a), figure_text(g->unit, g->after, b), what,
-                g->after != g->before ? text_percent(g->before, g->after, percent) : "");
+                g->after != g->before && *percent ? "  " : "",
+                g->after != g->before ? percent : "");
     }
 }
 
@@ -213,15 +211,21 @@ static int compare_group_paths(const void *a, const void *b) {
     return strcmp(x->path, y->path);
 }
 
-// The shortest beginning of a path that the other side has nothing of; the whole one where there is
-// none.
-static void group_path(const char *path, const Paths *other, char out[PATH_MAX_BYTES]) {
+// The shortest beginning of the buffer's path that the other side has nothing of; its name where
+// there is none.
+static void group_path(const PlanBuffer *b, const Paths *other, char out[PATH_MAX_BYTES]) {
+    const char *path = plan_buffer_path(b);
     size_t length = 0;
-    do {
+    bool there = true;
+    while (there && path[length]) {
         length += path[length] == '.';
         length += strcspn(path + length, ".");
-    } while (path[length] && has_prefix(other, path, length));
-    snprintf(out, PATH_MAX_BYTES, "%.*s", (int)(length < 127 ? length : 127), path);
+        there = has_prefix(other, path, length);
+    }
+    if (there)
+        snprintf(out, PATH_MAX_BYTES, "%.127s", b->name);
+    else
+        snprintf(out, PATH_MAX_BYTES, "%.*s", (int)(length < 127 ? length : 127), path);
 }
 
 // Groups of the same path joined; returns how many are left.
@@ -259,12 +263,12 @@ static bool print_only(Diff *f, const Plan *here, const uint32_t *mate, const Pl
         if (mate[i] != UINT32_MAX)
             continue;
         group[filled] = (Group){.count = 1, .bytes = here->buffer[i].bytes};
-        group_path(plan_buffer_path(&here->buffer[i]), &other, group[filled++].path);
+        group_path(&here->buffer[i], &other, group[filled++].path);
         bytes += here->buffer[i].bytes;
     }
     char size[32], name[49];
-    fprintf(f->out, "\n%u buffer%s %s, %s in all (many at the same place):\n", count,
-            count == 1 ? "" : "s", what, plan_size_text(bytes, size));
+    fprintf(f->out, "\n%u buffer%s %s (%s before sharing):\n", count, count == 1 ? " is" : "s are",
+            what, plan_size_text(bytes, size));
     const uint32_t groups = join_groups(group, count);
     for (uint32_t i = 0; i < groups && i < SHOWN; i++)
         fprintf(f->out, "  %12s  %-48s %6u buffer%s\n", plan_size_text(group[i].bytes, size),
@@ -309,13 +313,16 @@ static bool print_grown(Diff *f) {
     }
     f->different = f->different || count > 0 || moved > 0;
     qsort_r(grown, count, sizeof *grown, compare_growth, f);
-    char a[32], b[32], change[TEXT_NUMBER], name[45];
+    char a[32], b[32], change[TEXT_NUMBER], name[37];
     if (count > 0)
         fprintf(f->out, "\n%u buffer%s of another size:\n", count, count == 1 ? "" : "s");
     for (uint32_t i = 0; i < count && i < SHOWN; i++) {
         const PlanBuffer *y = &f->after->buffer[grown[i]];
         const PlanBuffer *x = &f->before->buffer[f->match->buffer_before[grown[i]]];
-        fprintf(f->out, "  %15s  %-44s %10s -> %10s\n", text_change(x->bytes, y->bytes, change),
+        char entry[15];
+        fprintf(f->out, "  %15s  %-14s %-36s %10s -> %s\n", text_change(x->bytes, y->bytes, change),
+                text_fit(y->entry == UINT32_MAX ? "all" : f->after->entry[y->entry].name, entry,
+                         sizeof entry),
                 text_fit(y->name, name, sizeof name), plan_size_text(x->bytes, a),
                 plan_size_text(y->bytes, b));
     }
@@ -350,25 +357,52 @@ static uint32_t out_of_order(const uint32_t *number, uint32_t count, uint32_t *t
 }
 
 static bool print_order(Diff *f) {
-    uint32_t added = 0;
     for (uint32_t e = 0; e < f->after->entry_count; e++) {
         const uint32_t count = f->after_uses->entry[e].step_count;
         uint32_t *tail = plan_alloc(f->d->memory, (size_t)count + 1, sizeof *tail);
         if (!tail)
             return false;
-        for (uint32_t i = 0; i < count; i++)
-            added += f->match->step_before[e][i] == UINT32_MAX;
         const uint32_t moved = out_of_order(f->match->step_before[e], count, tail);
         if (moved == 0)
             continue;
         f->different = true;
-        fprintf(f->out, "\n%u of %u instructions of %s run earlier or later among the others\n",
-                moved, count, f->after->entry[e].name);
+        fprintf(f->out, "\n%u of %u instructions of %s run%s earlier or later among the others\n",
+                moved, count, f->after->entry[e].name, moved == 1 ? "s" : "");
     }
-    f->different = f->different || added > 0 || f->match->step_gone > 0;
-    if (added > 0 || f->match->step_gone > 0)
-        fprintf(f->out, "\n%u instruction%s new, %u gone\n", added, added == 1 ? " is" : "s are",
-                f->match->step_gone);
+    return true;
+}
+
+// Instructions of one side that have no mate, by their operators: "9 layernorm, 4 gelu".
+static bool print_steps(Diff *f, const PlanUses *here, uint32_t *const *mate, const char *what) {
+    uint32_t count = 0, filled = 0;
+    for (uint32_t e = 0; e < here->plan->entry_count; e++)
+        for (uint32_t i = 0; i < here->entry[e].step_count; i++)
+            count += mate[e][i] == UINT32_MAX;
+    Group *group = plan_alloc(f->d->memory, (size_t)count + 1, sizeof *group);
+    if (!group)
+        return false;
+    if (count == 0)
+        return true;
+    f->different = true;
+    for (uint32_t e = 0; e < here->plan->entry_count; e++)
+        for (uint32_t i = 0; i < here->entry[e].step_count; i++) {
+            const PlanInstr *instr = here->entry[e].step[i].instr;
+            if (mate[e][i] != UINT32_MAX)
+                continue;
+            const size_t size = plan_instr_operators(instr);
+            snprintf(group[filled].path, PATH_MAX_BYTES, "%.*s", (int)(size < 127 ? size : 127),
+                     instr->name);
+            // Most of one kind first.
+            group[filled].bytes = 1;
+            group[filled++].count = 1;
+        }
+    fprintf(f->out, "\n%u instruction%s %s:", count, count == 1 ? " is" : "s are", what);
+    const uint32_t groups = join_groups(group, count);
+    char name[41];
+    for (uint32_t i = 0; i < groups && i < SHOWN; i++)
+        fprintf(f->out, "%s%u %s", i % 4 == 0 ? "\n  " : ", ", group[i].count,
+                text_fit(group[i].path, name, i % 4 ? 21 : sizeof name));
+    fprintf(f->out, "%s\n", groups > SHOWN ? ", ..." : "");
     return true;
 }
 
@@ -378,8 +412,9 @@ static void print_kernels(Diff *f) {
     if (m->kernel_new == 0 && m->kernel_gone == 0)
         return;
     f->different = true;
-    fprintf(f->out, "\n%u kernel%s new, %u gone\n", m->kernel_new,
-            m->kernel_new == 1 ? " is" : "s are", m->kernel_gone);
+    fprintf(f->out, "\n%u kernel%s new, %u %s gone\n", m->kernel_new,
+            m->kernel_new == 1 ? " is" : "s are", m->kernel_gone,
+            m->kernel_gone == 1 ? "is" : "are");
     uint32_t shown = 0;
     for (uint32_t e = 0; e < f->after->entry_count && shown < SHOWN; e++)
         for (uint32_t i = 0; i < f->after_uses->entry[e].step_count && shown < SHOWN; i++) {
@@ -407,9 +442,10 @@ static bool print_all(Diff *f) {
     }
     print_head(f);
     print_figures(f);
-    if (!print_only(f, f->after, f->match->buffer_before, f->before, "are new") ||
-        !print_only(f, f->before, f->match->buffer_after, f->after, "are gone") ||
-        !print_grown(f) || !print_order(f))
+    if (!print_only(f, f->after, f->match->buffer_before, f->before, "new") ||
+        !print_only(f, f->before, f->match->buffer_after, f->after, "gone") || !print_grown(f) ||
+        !print_steps(f, f->after_uses, f->match->step_before, "new") ||
+        !print_steps(f, f->before_uses, f->match->step_after, "gone") || !print_order(f))
         return false;
     print_kernels(f);
     if (!f->different)

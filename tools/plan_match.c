@@ -1,6 +1,7 @@
-// Both sides become lists of (entry, name, number), sorted; a merge pairs what is equal up to the
-// number. Kernels are compared by their text without the name in its first line, which is only a
-// number.
+// Both sides become lists of (entry, name, size, number), sorted; a merge pairs what is equal up to
+// the number, and a second one what is left up to the size: gradients have the names of what they
+// are gradients of, and a few more of one name must not shift all the others. Kernels are compared
+// by their text without the name in its first line, which is only a number.
 #include "tools/plan_match.h"
 
 #include <stdlib.h>
@@ -8,31 +9,30 @@
 
 typedef struct {
     const char *entry, *name;
+    uint64_t size;   // bytes of a buffer, operations of an instruction
     uint32_t number; // of the buffer or kernel; of the instruction, over all entries
 } Item;
 
-static int compare_names(const Item *x, const Item *y) {
-    const int order = strcmp(x->entry, y->entry);
-    return order ? order : strcmp(x->name, y->name);
+static int compare_places(const Item *x, const Item *y) {
+    int order = strcmp(x->entry, y->entry);
+    if (order || (order = strcmp(x->name, y->name)))
+        return order;
+    return (x->size > y->size) - (x->size < y->size);
 }
 
 static int compare_items(const void *a, const void *b) {
     const Item *x = a, *y = b;
-    const int order = compare_names(x, y);
+    const int order = compare_places(x, y);
     return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
-// before_of[number after] and after_of[number before]; both sorted here.
-static void pair(Item *before, uint32_t before_count, Item *after, uint32_t after_count,
-                 uint32_t *before_of, uint32_t *after_of) {
+// One merge of both lists, sorted here.
+static void pair_equal(Item *before, uint32_t before_count, Item *after, uint32_t after_count,
+                       uint32_t *before_of, uint32_t *after_of) {
     qsort(before, before_count, sizeof *before, compare_items);
     qsort(after, after_count, sizeof *after, compare_items);
-    for (uint32_t i = 0; i < after_count; i++)
-        before_of[after[i].number] = UINT32_MAX;
-    for (uint32_t i = 0; i < before_count; i++)
-        after_of[before[i].number] = UINT32_MAX;
     for (uint32_t i = 0, k = 0; i < before_count && k < after_count;) {
-        const int order = compare_names(&before[i], &after[k]);
+        const int order = compare_places(&before[i], &after[k]);
         if (order == 0) {
             before_of[after[k].number] = before[i].number;
             after_of[before[i].number] = after[k].number;
@@ -40,6 +40,30 @@ static void pair(Item *before, uint32_t before_count, Item *after, uint32_t afte
         i += order <= 0;
         k += order >= 0;
     }
+}
+
+// Items without a mate, and without a size. Returns how many.
+static uint32_t keep_single(Item *item, uint32_t count, const uint32_t *mate) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (mate[item[i].number] == UINT32_MAX) {
+            item[kept] = item[i];
+            item[kept++].size = 0;
+        }
+    return kept;
+}
+
+// before_of[number after] and after_of[number before].
+static void pair(Item *before, uint32_t before_count, Item *after, uint32_t after_count,
+                 uint32_t *before_of, uint32_t *after_of) {
+    for (uint32_t i = 0; i < after_count; i++)
+        before_of[after[i].number] = UINT32_MAX;
+    for (uint32_t i = 0; i < before_count; i++)
+        after_of[before[i].number] = UINT32_MAX;
+    pair_equal(before, before_count, after, after_count, before_of, after_of);
+    before_count = keep_single(before, before_count, after_of);
+    after_count = keep_single(after, after_count, before_of);
+    pair_equal(before, before_count, after, after_count, before_of, after_of);
 }
 
 static uint32_t count_steps(const PlanUses *u) {
@@ -53,7 +77,8 @@ static Item *list_buffers(const Plan *p, PlanMemory *pm) {
     Item *item = plan_alloc(pm, (size_t)p->buffer_count + 1, sizeof *item);
     for (uint32_t i = 0; item && i < p->buffer_count; i++) {
         const PlanBuffer *b = &p->buffer[i];
-        item[i] = (Item){b->entry == UINT32_MAX ? "" : p->entry[b->entry].name, b->name, i};
+        item[i] =
+            (Item){b->entry == UINT32_MAX ? "" : p->entry[b->entry].name, b->name, b->bytes, i};
     }
     return item;
 }
@@ -63,7 +88,8 @@ static Item *list_steps(const PlanUses *u, PlanMemory *pm) {
     uint32_t number = 0;
     for (uint32_t e = 0; item && e < u->plan->entry_count; e++)
         for (uint32_t i = 0; i < u->entry[e].step_count; i++, number++)
-            item[number] = (Item){u->plan->entry[e].name, u->entry[e].step[i].instr->name, number};
+            item[number] = (Item){u->plan->entry[e].name, u->entry[e].step[i].instr->name,
+                                  u->entry[e].step[i].instr->flops, number};
     return item;
 }
 
@@ -80,7 +106,7 @@ static const char *kernel_code(const PlanKernel *k) {
 static Item *list_kernels(const Plan *p, PlanMemory *pm) {
     Item *item = plan_alloc(pm, (size_t)p->kernel_count + 1, sizeof *item);
     for (uint32_t i = 0; item && i < p->kernel_count; i++)
-        item[i] = (Item){"", kernel_code(&p->kernel[i]), i};
+        item[i] = (Item){"", kernel_code(&p->kernel[i]), 0, i};
     return item;
 }
 
@@ -106,8 +132,13 @@ static bool match_steps(PlanMatch *m, const PlanUses *before, const PlanUses *af
     if (!x || !y || !before_of || !after_of || !position || !m->step_before)
         return false;
     pair(x, x_count, y, y_count, before_of, after_of);
-    for (uint32_t i = 0; i < x_count; i++)
-        m->step_gone += after_of[i] == UINT32_MAX;
+    m->step_after = plan_alloc(pm, (size_t)before->plan->entry_count + 1, sizeof *m->step_after);
+    if (!m->step_after)
+        return false;
+    for (uint32_t e = 0, number = 0; e < before->plan->entry_count; e++) {
+        m->step_after[e] = after_of + number;
+        number += before->entry[e].step_count;
+    }
     for (uint32_t e = 0, number = 0; e < before->plan->entry_count; e++)
         for (uint32_t i = 0; i < before->entry[e].step_count; i++)
             position[number++] = i;

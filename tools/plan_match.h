@@ -10,10 +10,10 @@ typedef struct {
     uint32_t *buffer_after;  // by buffer of the plan before: its number after
     // By entry of the plan after and position: the position before, in the entry of that name.
     uint32_t **step_before;
-    uint32_t step_gone;   // instructions before that have no counterpart
-    uint32_t kernel_new;  // kernels after whose code was not there before
-    uint32_t kernel_gone; // the other way round
-    bool *kernel_is_new;  // by kernel after
+    uint32_t **step_after; // by entry of the plan before and position: UINT32_MAX or any number
+    uint32_t kernel_new;   // kernels after whose code was not there before
+    uint32_t kernel_gone;  // the other way round
+    bool *kernel_is_new;   // by kernel after
 } PlanMatch;
 
 // Things of one name in one entry are paired in the order they stand in. Everything lies in pm;
