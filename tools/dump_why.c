@@ -45,16 +45,28 @@ static void print_wrapped(const char *text, FILE *out) {
     fprintf(out, "%s\n", text);
 }
 
-// Remarks on the name, on entry.name, or with the name in them; not those on whole entries.
+// Whether the remark is on one entry, and not on the one asked for. Passes say "in train ..." of
+// what they did there; entry "" is none in particular.
+static bool is_elsewhere(const Plan *p, const PlanRemark *r, const char *entry) {
+    const size_t length = strlen(entry);
+    if (length == 0)
+        return false;
+    if (strncmp(r->text, "in ", 3) == 0)
+        return strncmp(r->text + 3, entry, length) != 0 || r->text[3 + length] != ' ';
+    return strcmp(r->subject, entry) != 0 && plan_find_entry(p, r->subject);
+}
+
+// Remarks on the name, on entry.name, or with the name in them.
 static uint32_t print_remarks(const Dump *d, const char *name, const char *entry, FILE *out) {
     const Plan *p = d->plan;
+    const size_t length = strlen(entry);
     uint32_t count = 0;
     for (uint32_t i = 0; i < p->remark_count; i++) {
         const PlanRemark *r = &p->remark[i];
-        const size_t length = strlen(entry);
         const bool entrys = strncmp(r->subject, entry, length) == 0 && r->subject[length] == '.' &&
                             strcmp(r->subject + length + 1, name) == 0;
-        if (strcmp(r->subject, name) != 0 && !entrys && !mentions(r->text, name))
+        if ((strcmp(r->subject, name) != 0 && !entrys && !mentions(r->text, name)) ||
+            is_elsewhere(p, r, entry))
             continue;
         if (++count > LINES)
             continue;
@@ -64,6 +76,22 @@ static uint32_t print_remarks(const Dump *d, const char *name, const char *entry
     if (count > LINES)
         fprintf(out, "              and %u more remarks: see --remarks\n", count - LINES);
     return count;
+}
+
+// What no buffer and no scope is called: a value inside a kernel, or one that shares the buffer of
+// another. False where no remark knows it either.
+static bool print_unstored(const Dump *d, const char *name, const char *entry, FILE *out) {
+    const Plan *p = d->plan;
+    bool known = false;
+    for (uint32_t i = 0; i < p->remark_count && !known; i++)
+        known = strcmp(p->remark[i].subject, name) == 0 || mentions(p->remark[i].text, name);
+    if (!known)
+        return false;
+    if (!plan_find_entry(p, name))
+        fprintf(out, "%s has no buffer of its own: a kernel computes it on the way, or in place\n",
+                name);
+    print_remarks(d, name, entry, out);
+    return true;
 }
 
 typedef struct {
@@ -384,6 +412,7 @@ int dump_why(Dump *d, FILE *out) {
         fprintf(out, "and %u more of that name; --entry NAME or a number such as b12 picks some\n",
                 found - SHOWN);
     if (found == 0)
-        found = print_scope(d, name, out) + print_remarks(d, name, "", out);
-    return found > 0 ? DUMP_DONE : say_nearest(d, name);
+        found = print_scope(d, name, out);
+    const char *where = entry == UINT32_MAX ? "" : p->entry[entry].name;
+    return found > 0 || print_unstored(d, name, where, out) ? DUMP_DONE : say_nearest(d, name);
 }

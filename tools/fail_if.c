@@ -23,6 +23,7 @@ static const struct {
     {"", FIGURE_COUNT, 1},       {"B", FIGURE_BYTES, 1},         {"", FIGURE_BYTES, 1},
     {"KiB", FIGURE_BYTES, 1024}, {"MiB", FIGURE_BYTES, 1 << 20}, {"GiB", FIGURE_BYTES, 1 << 30},
     {"s", FIGURE_SECONDS, 1},    {"ms", FIGURE_SECONDS, 1e-3},   {"us", FIGURE_SECONDS, 1e-6},
+    {"", FIGURE_SECONDS, 1},
 };
 enum { UNIT_COUNT = sizeof unit_table / sizeof unit_table[0] };
 
