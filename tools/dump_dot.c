@@ -11,6 +11,7 @@
 #include "tools/dump_text.h"
 #include "tools/nearest.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,20 +51,34 @@ static void put_text(FILE *out, const char *text) {
 
 typedef void (*EdgeFn)(Dot *g, uint32_t from, uint32_t to, uint32_t buffer, uint64_t bytes);
 
-// Every arrow into the instruction at a position; from UINT32_MAX: from the buffer itself.
+// Every arrow into the instruction at a position; from UINT32_MAX: from the buffer itself. Operands
+// that are views of one buffer (queries, keys and values) share an arrow.
 static void each_edge(Dot *g, uint32_t position, EdgeFn edge) {
     const PlanInstr *instr = instr_at(g, position);
+    struct {
+        uint32_t from, buffer;
+    } drawn[WRITERS_MAX];
+    uint32_t drawn_count = 0;
     for (uint32_t i = 0; i < instr->operand_count; i++) {
         const PlanOperand *o = &instr->operand[i];
-        uint32_t writer[WRITERS_MAX];
+        uint32_t writer[WRITERS_MAX] = {UINT32_MAX};
         if (o->access == PLAN_WRITE)
             continue;
         const uint32_t count =
             plan_uses_writers(g->d->uses, g->entry, position, i, writer, WRITERS_MAX);
-        for (uint32_t k = 0; k < count; k++)
+        for (uint32_t k = 0; k < (count ? count : 1); k++) {
+            uint32_t at = 0;
+            while (at < drawn_count &&
+                   (drawn[at].from != writer[k] || drawn[at].buffer != o->buffer))
+                at++;
+            if (at < drawn_count)
+                continue;
+            if (drawn_count < WRITERS_MAX) {
+                drawn[drawn_count].from = writer[k];
+                drawn[drawn_count++].buffer = o->buffer;
+            }
             edge(g, writer[k], position, o->buffer, o->bytes);
-        if (count == 0)
-            edge(g, UINT32_MAX, position, o->buffer, o->bytes);
+        }
     }
 }
 
@@ -153,42 +168,53 @@ static void put_box(const Dot *g, uint32_t position, int indent) {
     fputs("\"];\n", g->out);
 }
 
-// Bytes of a scope's path that two paths have in common, up to whole components.
-static size_t common_path(const char *a, const char *b) {
-    size_t i = 0, whole = 0;
-    for (;; i++) {
-        const bool end_a = a[i] == '\0' || a[i] == '.', end_b = b[i] == '\0' || b[i] == '.';
-        if (end_a && end_b)
-            whole = i;
-        if (a[i] != b[i] || a[i] == '\0')
-            return whole;
-    }
+// The end of the component that begins at a byte of a path: up to a dot, but the number of a layer
+// belongs to its name, "h.0".
+static size_t component_end(const char *path, size_t begin) {
+    size_t end = begin + strcspn(path + begin, ".");
+    if (path[end] == '.' && isdigit((unsigned char)path[end + 1]))
+        end += 1 + strcspn(path + end + 1, ".");
+    return end;
 }
 
-// Components in the first bytes of a path, counted as open_scopes opens them.
-static int path_depth(const char *path, size_t size) {
+// The beginning of the component behind one that ends at a byte; past the path's end for none.
+static size_t component_next(const char *path, size_t end) {
+    return end + (path[end] == '.');
+}
+
+// How many components two paths begin with alike; *next: where b goes on.
+static int common_path(const char *a, const char *b, size_t *next) {
     int depth = 0;
-    for (size_t from = 0; from < size; depth++) {
-        from += path[from] == '.';
-        from += strcspn(path + from, ".");
+    *next = 0;
+    for (size_t begin = 0; a[begin] && b[begin];) {
+        const size_t end = component_end(a, begin);
+        if (component_end(b, begin) != end || memcmp(a + begin, b + begin, end - begin) != 0)
+            break;
+        depth++;
+        *next = component_next(b, end);
+        begin = component_next(a, end);
+        // Where only one of them goes on, the other is no longer at a component's beginning.
+        if (begin != *next)
+            break;
     }
     return depth;
 }
 
-// Opens a cluster for each component of the path after the first `from` bytes.
-static int open_scopes(Dot *g, const char *path, size_t from, int depth) {
-    while (path[from]) {
-        const size_t begin = from + (path[from] == '.');
-        from = begin + strcspn(path + begin, ".");
+// Opens a cluster for each component of the path from one's beginning on.
+static int open_scopes(Dot *g, const char *path, size_t begin, int depth) {
+    static const char *const color[] = {"gray94", "white"};
+    while (path[begin]) {
+        const size_t end = component_end(path, begin);
         char name[64];
-        snprintf(name, sizeof name, "%.*s", (int)(from - begin < 63 ? from - begin : 63),
+        snprintf(name, sizeof name, "%.*s", (int)(end - begin < 63 ? end - begin : 63),
                  path + begin);
         // A number for each: clusters of one name would be one, across phases.
-        fprintf(g->out, "%*ssubgraph cluster_%u {\n", 2 * depth + 4, "", g->clusters++);
-        fprintf(g->out, "%*slabel=\"", 2 * depth + 6, "");
+        fprintf(g->out, "%*ssubgraph cluster_%u {\n%*sfillcolor=%s; label=\"", 2 * depth + 4, "",
+                g->clusters++, 2 * depth + 6, "", color[depth % 2]);
         put_text(g->out, name);
         fputs("\";\n", g->out);
         depth++;
+        begin = component_next(path, end);
     }
     return depth;
 }
@@ -200,7 +226,7 @@ static void close_scopes(const Dot *g, int from, int to) {
 
 static void put_clusters(Dot *g, uint32_t count) {
     int phase = -1, depth = 0;
-    const char *path = "";
+    const char *path = NULL;
     for (uint32_t i = 0; i < count; i++) {
         const PlanInstr *instr = instr_at(g, g->sorted[i]);
         const char *scope = plan_instr_scope(instr);
@@ -210,14 +236,14 @@ static void put_clusters(Dot *g, uint32_t count) {
                 fputs("  }\n", g->out);
             phase = (int)instr->phase;
             depth = 0;
-            path = "";
+            path = NULL;
             fprintf(g->out, "  subgraph cluster_%s {\n    label=\"%s\";\n",
                     plan_phase_name(instr->phase), plan_phase_name(instr->phase));
         }
-        const size_t kept = common_path(path, scope);
-        const int kept_depth = path_depth(path, kept);
+        size_t next = 0;
+        const int kept_depth = path ? common_path(path, scope, &next) : 0;
         close_scopes(g, depth, kept_depth);
-        depth = open_scopes(g, scope, kept, kept_depth);
+        depth = open_scopes(g, scope, next, kept_depth);
         path = scope;
         put_box(g, g->sorted[i], 2 * depth + 4);
     }
@@ -262,7 +288,8 @@ static void put_graph(Dot *g) {
     put_text(g->out, p->entry[g->entry].name);
     fputs("\" {\n  node [shape=box, style=filled, fillcolor=white, fontname=\"sans-serif\", "
           "fontsize=10];\n  edge [fontname=\"sans-serif\", fontsize=8, color=gray40];\n"
-          "  fontname=\"sans-serif\"; style=filled; color=gray90; bgcolor=white;\n",
+          "  fontname=\"sans-serif\"; style=\"filled,rounded\"; pencolor=gray60; "
+          "fillcolor=white; labeljust=l;\n",
           g->out);
     put_clusters(g, inside);
     put_outside(g);
