@@ -75,8 +75,8 @@ CudaParts cuda_parts(const Kernel *k, GpuArch arch) {
 
 const char *cuda_prelude(Arena *a, CudaParts parts, GpuArch arch) {
     (void)arch; // what is said by parts
-    return arena_format(a, "%s%s%s%s%s%s%s", (const char *)cuda_device_text,
-                        (const char *)cuda_base_text, constants(a), polynomials(a),
-                        (const char *)cuda_math_text, (const char *)cuda_product_text,
-                        parts ? cuda_attention_prelude(a, parts) : "");
+    return arena_format(
+        a, "%s%s%s%s%s%s%s%s", (const char *)cuda_device_text, (const char *)cuda_base_text,
+        constants(a), polynomials(a), (const char *)cuda_math_text, (const char *)cuda_product_text,
+        (const char *)cuda_scatter_text, parts ? cuda_attention_prelude(a, parts) : "");
 }

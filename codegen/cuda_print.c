@@ -86,6 +86,8 @@ void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches) {
     cs->ready = arena_array(cs->a, bool, k->instr_count + 1);
     if (k->axis == KERNEL_ROWS)
         cuda_print_rows(cs, launches);
+    else if (cs->s.shape == SCALAR_SCATTER)
+        cuda_print_scatter(cs, launches);
     else
         cuda_print_columns(cs, launches);
 }

@@ -44,6 +44,7 @@ typedef struct {
 
 void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_rows(CudaScalar *cs, const KernelLaunches *launches);
+void cuda_print_scatter(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_columns(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_product(CudaText *t, const Kernel *k, const KernelLaunches *launches);
 void cuda_print_convolution(CudaText *t, const Kernel *k, const KernelLaunches *launches);
@@ -76,6 +77,10 @@ void cuda_print_scalars(CudaScalar *cs, uint32_t along, int depth);
 // What a reduction starts from, and "rI = rI + vJ" or the like, of an element named `into`.
 const char *cuda_start(const CudaScalar *cs, KRef i);
 void cuda_print_join(CudaScalar *cs, const char *into, KRef i);
+
+// Arrays wI with the lanes of values that differ along the column only and wait for `depth`
+// reductions (cuda_print_columns.c). `inside` is in scope.
+void cuda_print_column_values(CudaScalar *cs, int depth);
 
 // Walks (cuda_print_walk.c): loops over n = 0 .. batch - 1, one vector of columns each.
 typedef enum {

@@ -32,7 +32,7 @@ static bool is_column_value(const CudaScalar *cs, KRef i, int depth) {
 }
 
 // Arrays wI of the column's values; loads outside of the loop over lanes first.
-static void print_column_values(CudaScalar *cs, int depth) {
+void cuda_print_column_values(CudaScalar *cs, int depth) {
     const Kernel *k = cs->k;
     bool any = false;
     for (KRef i = 0; i < k->instr_count; i++) {
@@ -193,7 +193,7 @@ static void print_finish(CudaScalar *cs) {
         }
     }
     cuda_print_scalars(cs, ~0u, 1);
-    print_column_values(cs, 1);
+    cuda_print_column_values(cs, 1);
     cuda_open(cs->t, "if (down == 0 && inside) {");
     print_column_effects(cs);
     cuda_close(cs->t);
@@ -206,7 +206,7 @@ static void print_first(CudaScalar *cs, const KernelLaunches *launches) {
     cuda_head(cs->t, cs->k, launches, 0);
     print_place(cs);
     cuda_print_scalars(cs, ~0u, 0);
-    print_column_values(cs, 0);
+    cuda_print_column_values(cs, 0);
     print_starts(cs);
     cuda_put(cs->t, "const %s begin = part * (%s)%lldu;", cs->count, cs->count, (long long)s->part);
     cuda_put(cs->t, "const %s last = begin + %lldu < %lldu ? begin + %lldu : %lldu;", cs->count,
@@ -231,7 +231,7 @@ static void print_second(CudaScalar *cs, const KernelLaunches *launches) {
     cuda_head(cs->t, cs->k, launches, 1);
     print_place(cs);
     cuda_print_scalars(cs, ~0u, 0);
-    print_column_values(cs, 0);
+    cuda_print_column_values(cs, 0);
     print_starts(cs);
     print_take_parts(cs);
     print_join_down(cs);

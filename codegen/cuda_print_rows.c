@@ -259,6 +259,7 @@ void cuda_print_rows(CudaScalar *cs, const KernelLaunches *launches) {
         for (int stage = 0; stage <= cs->w.stages; stage++)
             print_split_launch(cs, launches, stage);
         return;
+    case SCALAR_SCATTER:
     case SCALAR_COLUMNS:
         break;
     }

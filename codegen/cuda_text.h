@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-extern const size_t cuda_device_size, cuda_base_size, cuda_math_size, cuda_product_size;
+extern const size_t cuda_device_size, cuda_base_size, cuda_math_size, cuda_product_size, cuda_scatter_size;
 extern const unsigned char cuda_device_text[], cuda_base_text[], cuda_math_text[],
-    cuda_product_text[];
+    cuda_product_text[], cuda_scatter_text[];
 
 #endif

@@ -29,7 +29,10 @@ enum {
     SPLIT_PARTS_MAX = 1024,
     SPLIT_STAGES_MAX = 3, // and a launch for the effects
     PART_ROWS = 64,       // rows at least of a part of them
-    ADD_BLOCK = 64
+    ADD_BLOCK = 64,
+    SCATTER_ROWS = 2048, // below, a thread a column goes through all of them
+    SCATTER_ROWS_MAX = 1 << 28,
+    SORT_BLOCK = 1024
 };
 
 static int64_t ceil_divide(int64_t a, int64_t b) {
@@ -170,9 +173,38 @@ static void choose_rows(const ScalarWalks *w, ScalarLaunch *s) {
     choose_team(w, s);
 }
 
+// One addition to a place that the index alone chooses, of a number a column, for many rows.
+static bool is_scatter(const ScalarWalks *w, int64_t rows) {
+    const Kernel *k = w->k;
+    const KInstr *add = NULL;
+    for (KRef i = 0; i < k->instr_count; i++) {
+        if (kop_is_effect(k->instr[i].op) && (add || k->instr[i].op != KOP_ADD_AT))
+            return false;
+        if (kop_is_effect(k->instr[i].op))
+            add = &k->instr[i];
+    }
+    if (!add || w->reductions > 0 || add->dtype != DT_F32 || scalar_along(w, add->arg[1]) ||
+        rows < SCATTER_ROWS || rows > SCATTER_ROWS_MAX)
+        return false;
+    for (int d = 0; d + 1 < k->rank; d++)
+        if (k->dim[d] > 1 && k->operand[add->operand].stride[d] != 0)
+            return false;
+    return true;
+}
+
 static void choose_columns(const ScalarWalks *w, ScalarLaunch *s) {
     s->shape = SCALAR_COLUMNS;
     s->part = s->rows;
+    if (is_scatter(w, s->rows)) {
+        s->shape = SCALAR_SCATTER;
+        s->lanes = lanes_of(w);
+        s->batch = batch_of(w, s->lanes);
+        const int64_t vectors = ceil_divide(s->columns, s->lanes);
+        s->team = vectors >= BLOCK ? BLOCK : (int)ceil_divide(vectors, GPU_WARP) * GPU_WARP;
+        s->block = s->team;
+        s->tiles = ceil_divide(vectors, s->team);
+        return;
+    }
     if (has_op(w->k, KOP_ADD_AT)) {
         s->lanes = 1;
         s->batch = BATCH_MAX;
@@ -214,6 +246,19 @@ static bool stores_along(const ScalarWalks *w) {
     return false;
 }
 
+static int64_t places_of(const Kernel *k) {
+    KRef i = 0;
+    while (k->instr[i].op != KOP_ADD_AT)
+        i++;
+    return k->instr[i].limit;
+}
+
+// Where each place's rows begin; rows sorted, their places, both listed; two sums a piece.
+static size_t scatter_workspace(const Kernel *k, const ScalarLaunch *s) {
+    const int64_t sums = 2 * ceil_divide(s->rows, SCATTER_PIECE) * s->columns;
+    return (size_t)(places_of(k) + 1 + 4 * s->rows + sums) * sizeof(float);
+}
+
 void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
     Arena *a = arena_create();
     const ScalarWalks w = scalar_walks(a, k);
@@ -233,6 +278,12 @@ void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
             kernel_launch_add(out, s.rows * s.parts, s.block);
         kernel_launch_add(out, stores_along(&w) ? s.rows * s.parts : s.rows, s.block);
         out->workspace = partial * (size_t)s.rows;
+        break;
+    case SCALAR_SCATTER:
+        kernel_launch_add(out, ceil_divide(places_of(k), SCATTER_RANGE), SORT_BLOCK);
+        for (int i = 0; i < 2; i++)
+            kernel_launch_add(out, s.tiles * ceil_divide(s.rows, SCATTER_PIECE), s.block);
+        out->workspace = scatter_workspace(k, &s);
         break;
     case SCALAR_COLUMNS:
         kernel_launch_add(out, s.tiles * s.parts, s.block);

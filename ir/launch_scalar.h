@@ -6,10 +6,12 @@
 #include "ir/scalar_walks.h"
 
 typedef enum {
-    SCALAR_POINTS, // ROWS without reductions: a thread takes `batch` vectors of `lanes` columns
-    SCALAR_TEAM,   // ROWS with them: a row to `team` neighbouring threads
-    SCALAR_SPLIT,  // few, long rows: a row to `parts` blocks, one launch a walk
-    SCALAR_COLUMNS // COLUMNS: `team` threads side by side, block / team of them down the rows
+    SCALAR_POINTS,  // ROWS without reductions: a thread takes `batch` vectors of `lanes` columns
+    SCALAR_TEAM,    // ROWS with them: a row to `team` neighbouring threads
+    SCALAR_SPLIT,   // few, long rows: a row to `parts` blocks, one launch a walk
+    SCALAR_SCATTER, // COLUMNS that add many rows by index: sorted first;
+                    // codegen/cuda_print_scatter.c
+    SCALAR_COLUMNS  // COLUMNS: `team` threads side by side, block / team of them down the rows
 } ScalarShape;
 
 typedef struct {
@@ -24,6 +26,11 @@ typedef struct {
         part;      // SPLIT: of a row, and columns of one. COLUMNS: of all rows, and rows of one
     int64_t tiles; // COLUMNS: blocks side by side
 } ScalarLaunch;
+
+enum {
+    SCATTER_RANGE = 128, // places of a block of the first launch
+    SCATTER_PIECE = 64   // sorted rows of a block of the others
+};
 
 ScalarLaunch scalar_launch(const ScalarWalks *w);
 // Neighbouring elements that operation i, a load or store along the column, can access at once: 1,

@@ -295,15 +295,20 @@ static void add_convolutions(Samples *s, uint64_t *state) {
     }
 }
 
-// Rows added where their index points, in order; below 0 is skipped.
+// Rows added where their index points, in order; below 0 is skipped. Few rows and many; to a few
+// places, to one range of them and to several.
 static void add_scatters(Samples *s) {
     for (int c = 0; c < COLUMN_COUNTS; c++) {
-        const int64_t dim[] = {c % 2 ? 50 : 3000, column_counts[c]}, by_row[] = {1, 0},
+        const int64_t dim[] = {c % 2 ? 50 : 2100, column_counts[c]}, by_row[] = {1, 0},
                       table[] = {0, 1};
+        const int64_t places = c == 2 ? 3 : c > 3 ? 700 : 37;
         KernelBuilder *kb = kernel_builder(s->a, KERNEL_COLUMNS, 2, dim);
         KRef index = kb_load(kb, kernel_add_operand(kb, DT_I32, ACCESS_READ, by_row));
-        KRef x = load_dense(kb, c % 2 ? DT_BF16 : DT_F32);
-        kb_add_at(kb, kernel_add_operand(kb, DT_F32, ACCESS_UPDATE, table), x, index, 37, dim[1]);
+        if (places == 700)
+            index = kb_op2(kb, KOP_MUL, index, kb_int(kb, 19));
+        KRef x = load_dense(kb, c % 4 < 2 ? DT_F32 : DT_BF16);
+        kb_add_at(kb, kernel_add_operand(kb, DT_F32, ACCESS_UPDATE, table), x, index, places,
+                  dim[1]);
         add(s, kernel_finish(kb), tolerance_for(dim[0]));
     }
 }
