@@ -48,7 +48,7 @@ static const PlimCommand command_table[] = {
      "--in --out --weights --allow-missing --seed --set --threads --tune", NEEDS_ARENA, call_run},
     {"export", NULL, "write weights for other programs",
      "-o --weights --allow-missing --dtype --shard-size --seed --threads", NEEDS_ARENA, export_run},
-    {"tune", NULL, "measure the GPU's products, for later runs to use the fastest algorithms", "-o",
+    {"tune", NULL, "measure a GPU's products, for later runs to use the fastest ways", "-o",
      NEEDS_ARENA, tune_run},
     {"info", NULL, "print what the program is: model, target, memory", "--json", NEEDS_PLAN,
      info_run},

@@ -3,7 +3,9 @@
 // observers see the same bytes; every call of the driver and of the library that fails is one
 // sentence. Each case runs in a process of its own, as the fake counts calls from a process's
 // begin.
+#include "runtime/checkpoint.h"
 #include "runtime/digest.h"
+#include "runtime/resume.h"
 #include "runtime/run_window.h"
 #include "runtime/timeline.h"
 #include "tests/shim/sample_kernels.h"
@@ -15,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LENGTH = 16, STEPS = 4, SEEDS = 40 };
+enum { LENGTH = 16, STEPS = 4, SEEDS = 40, SAVES = 10 };
 
 typedef struct {
     float loss[STEPS], w[LENGTH], moment[LENGTH];
@@ -268,6 +270,56 @@ static int check_times(const void *argument) {
     return 0;
 }
 
+// The states, as a save must hold them.
+static void read_states(const Plan *p, PlimRun *run, float out[4][LENGTH]) {
+    PlimError error;
+    for (uint32_t i = 0; i < 4; i++)
+        if (read_state(p, run, i, out[i], &error) != PLIM_OK)
+            must(false, error.text);
+}
+
+// Every step is saved while the next one runs and overwrites the states; another run reads it back.
+static void save_steps(const Plan *p, PlimRun *run, PlimRun *other, const char *folder) {
+    const PlanEntry *entry = plan_find_entry(p, "train");
+    PlimCheckpoint *c;
+    PlimError error;
+    int64_t saved;
+    if (checkpoint_new(folder, p, run, &c, &error) != PLIM_OK)
+        must(false, error.text);
+    for (int step = 1; step <= SAVES; step++) {
+        float before[4][LENGTH] = {{0}}, after[4][LENGTH] = {{0}};
+        Generation g = {.step = step, .steps = SAVES};
+        read_states(p, run, before);
+        if (checkpoint_save(c, &g, &error) != PLIM_OK ||
+            fill_inputs(run, entry, step, &error) != PLIM_OK ||
+            run_entry(run, entry, &error) != PLIM_OK ||
+            checkpoint_wait(c, &saved, &error) != PLIM_OK ||
+            resume_find(folder, &g, &error) != PLIM_OK ||
+            resume_load(folder, &g, p, other, &error) != PLIM_OK)
+            must(false, error.text);
+        read_states(p, other, after);
+        must(g.step == step && memcmp(before, after, sizeof before) == 0, "a save is torn");
+        read_states(p, run, after);
+        must(memcmp(before, after, sizeof before) != 0, "the step changed nothing");
+    }
+    checkpoint_release(c);
+}
+
+static int check_saving(const void *folder) {
+    PlanMemory *pm = plan_memory_new();
+    const Plan *p = make_plan(pm, true);
+    PlimRun *run = NULL, *other = NULL;
+    PlimError error;
+    if (start(p, &run, &error) != PLIM_OK || start(p, &other, &error) != PLIM_OK ||
+        fill_states(p, run, &error) != PLIM_OK)
+        must(false, error.text);
+    save_steps(p, run, other, folder);
+    run_release(run);
+    run_release(other);
+    plan_memory_release(pm);
+    return 0;
+}
+
 typedef struct {
     char *setting;
     char *said; // the file for its sentence
@@ -385,7 +437,7 @@ static void check_machines(void) {
 }
 
 int main(void) {
-    char folder[] = "/tmp/plim-gpu-XXXXXX", command[64];
+    char folder[] = "/tmp/plim-gpu-XXXXXX", command[64], saves[64];
     must(mkdtemp(folder) != NULL, "no folder");
     const Outcome wanted = on_cpu();
     check_orders(&wanted);
@@ -393,6 +445,8 @@ int main(void) {
     must(in_child(check_times, &wanted) == 0, "times");
     check_machines();
     check_failures(folder);
+    snprintf(saves, sizeof saves, "%s/saves", folder);
+    must(in_child(check_saving, saves) == 0, "saving");
     snprintf(command, sizeof command, "rm -r %s", folder);
     must(system(command) == 0, "the folder can't be removed");
     puts("gpu_plan: all well");
