@@ -390,8 +390,7 @@ LLVMValueRef llvm_shuffle(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y, const in
     return LLVMBuildShuffleVector(b->builder, x, y, LLVMConstVector(lane, (unsigned)width), "");
 }
 
-// The lanes from first on, half of them.
-static LLVMValueRef half(LlvmBuild *b, LLVMValueRef v, int first, int width) {
+LLVMValueRef llvm_part(LlvmBuild *b, LLVMValueRef v, int first, int width) {
     if (width == 1)
         return llvm_lane(b, v, first);
     int mask[256];
@@ -401,15 +400,28 @@ static LLVMValueRef half(LlvmBuild *b, LLVMValueRef v, int first, int width) {
     return llvm_shuffle(b, v, LLVMGetPoison(LLVMTypeOf(v)), mask, width);
 }
 
+LLVMValueRef llvm_join(LlvmBuild *b, LLVMValueRef const *part, int count) {
+    if (count == 1)
+        return part[0];
+    LLVMValueRef low = llvm_join(b, part, count / 2);
+    LLVMValueRef high = llvm_join(b, part + count / 2, count / 2);
+    int mask[512];
+    const int width = 2 * llvm_width(LLVMTypeOf(low));
+    CHECK(width <= 512);
+    for (int i = 0; i < width; i++)
+        mask[i] = i;
+    return llvm_shuffle(b, low, high, mask, width);
+}
+
 LLVMValueRef llvm_lanes_sum(LlvmBuild *b, LLVMValueRef v) {
     for (int width = llvm_width(LLVMTypeOf(v)) / 2; width >= 1; width /= 2)
-        v = llvm_fadd(b, half(b, v, 0, width), half(b, v, width, width));
+        v = llvm_fadd(b, llvm_part(b, v, 0, width), llvm_part(b, v, width, width));
     return v;
 }
 
 LLVMValueRef llvm_lanes_max(LlvmBuild *b, LLVMValueRef v) {
     for (int width = llvm_width(LLVMTypeOf(v)) / 2; width >= 1; width /= 2)
-        v = llvm_fmax(b, half(b, v, 0, width), half(b, v, width, width));
+        v = llvm_fmax(b, llvm_part(b, v, 0, width), llvm_part(b, v, width, width));
     return v;
 }
 

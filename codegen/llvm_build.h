@@ -98,6 +98,10 @@ LLVMValueRef llvm_cast_bits(LlvmBuild *b, LLVMValueRef x,
 LLVMValueRef llvm_clamp(LlvmBuild *b, LLVMValueRef x, int64_t limit);
 // Joins two vectors: the lanes of mask count from 0 in x and from its width in y.
 LLVMValueRef llvm_shuffle(LlvmBuild *b, LLVMValueRef x, LLVMValueRef y, const int *mask, int width);
+// count vectors of one type end to end, a power of two of them; and `width` lanes of one from
+// `first` on.
+LLVMValueRef llvm_join(LlvmBuild *b, LLVMValueRef const *part, int count);
+LLVMValueRef llvm_part(LlvmBuild *b, LLVMValueRef v, int first, int width);
 // Adds (or takes the maximum of) the lanes in halves, 16 -> 8 -> 4 -> 2 -> 1.
 LLVMValueRef llvm_lanes_sum(LlvmBuild *b, LLVMValueRef v);
 LLVMValueRef llvm_lanes_max(LlvmBuild *b, LLVMValueRef v);
@@ -135,11 +139,16 @@ void llvm_store_typed(LlvmBuild *b, DType dtype, LLVMValueRef value, LLVMValueRe
 // are.
 LLVMValueRef llvm_widen_typed(LlvmBuild *b, DType dtype, LLVMValueRef value);
 LLVMValueRef llvm_narrow_typed(LlvmBuild *b, DType dtype, LLVMValueRef value);
+// Past the caches: whole vectors at a multiple of their size, seen by other threads after
+// llvm_store_fence only.
+void llvm_store_stream(LlvmBuild *b, DType dtype, LLVMValueRef value, LLVMValueRef address);
+void llvm_store_fence(LlvmBuild *b);
 // The element's type in memory: f32, i16 (bf16), i32, i8 (bool).
 LLVMTypeRef llvm_memory_type(LlvmBuild *b, DType dtype);
 
 // A hint to fetch the line `ahead` bytes (i64) from an address, wherever that is: never an error.
-typedef enum { PREFETCH_READ, PREFETCH_WRITE } Prefetch;
+// PREFETCH_FAR: to read it some time later, from the second cache.
+typedef enum { PREFETCH_READ, PREFETCH_WRITE, PREFETCH_FAR } Prefetch;
 void llvm_prefetch(LlvmBuild *b, LLVMValueRef address, LLVMValueRef ahead, Prefetch what);
 
 // A counted loop, for (index = from; index < to; index += step), with values carried from one trip

@@ -57,15 +57,23 @@ static LLVMValueRef clamped(LlvmBuild *b, LLVMValueRef x, double low, double hig
 // is clamped to 89.4 comes out as infinity, what is clamped to -87.4 (n = -126) as 0, and a NaN as
 // itself. Rounding to an integer adds 126 to n, which makes its low bits the scale's exponent.
 // 2 exp(r): error 3.2e-9 before rounding.
-LLVMValueRef llvm_math_exp(LlvmBuild *b, LLVMValueRef x) {
-    LLVMValueRef inside = clamped(b, x, -87.4, 89.4), magic = constant(x, ROUND_MAGIC + 126);
-    LLVMValueRef t = llvm_fma(b, inside, constant(x, LOG2_E), magic);
+static LLVMValueRef exp_inside(LlvmBuild *b, LLVMValueRef x) {
+    LLVMValueRef magic = constant(x, ROUND_MAGIC + 126);
+    LLVMValueRef t = llvm_fma(b, x, constant(x, LOG2_E), magic);
     LLVMValueRef n = llvm_fsub(b, t, magic);
-    LLVMValueRef r = llvm_fma(b, n, constant(x, -LN2_HIGH), inside);
+    LLVMValueRef r = llvm_fma(b, n, constant(x, -LN2_HIGH), x);
     r = llvm_fma(b, n, constant(x, -LN2_LOW), r);
     LLVMValueRef bits = llvm_cast_bits(b, t, b->i32);
     bits = LLVMBuildShl(b->builder, bits, llvm_int_like(LLVMTypeOf(bits), 23), "");
     return llvm_fmul(b, polynomial(b, r, math_exp, 7), llvm_cast_bits(b, bits, b->f32));
+}
+
+LLVMValueRef llvm_math_exp(LlvmBuild *b, LLVMValueRef x) {
+    return exp_inside(b, clamped(b, x, -87.4, 89.4));
+}
+
+LLVMValueRef llvm_math_exp_falling(LlvmBuild *b, LLVMValueRef x) {
+    return exp_inside(b, llvm_fmax(b, constant(x, -87.4), x));
 }
 
 // exp(x) - 1 for -87 < x < 88: 2^n (exp(r) - 1) + (2^n - 1), with 2^(n - 1) in place of 2^n so that

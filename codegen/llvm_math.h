@@ -8,6 +8,8 @@
 
 // At most 2 units in the last place; results below 1.7e-38 are 0.
 LLVMValueRef llvm_math_exp(LlvmBuild *b, LLVMValueRef x);
+// The same bits for x <= 0 and NaN, with less work; anything for other x.
+LLVMValueRef llvm_math_exp_falling(LlvmBuild *b, LLVMValueRef x);
 // Relative error at most 1e-6, near 0 too.
 LLVMValueRef llvm_math_expm1(LlvmBuild *b, LLVMValueRef x);
 // At most 2 units in the last place; -inf at 0, NaN below.

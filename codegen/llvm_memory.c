@@ -162,10 +162,27 @@ void llvm_store_typed(LlvmBuild *b, DType dtype, LLVMValueRef value, LLVMValueRe
     llvm_store_masked(b, value, address, element_bytes(LLVMTypeOf(value)), mask);
 }
 
-// Not in bounds: what lies there may belong to nobody. Of highest locality, as data.
+void llvm_store_stream(LlvmBuild *b, DType dtype, LLVMValueRef value, LLVMValueRef address) {
+    value = llvm_narrow_typed(b, dtype, value);
+    LLVMTypeRef type = LLVMTypeOf(value);
+    LLVMValueRef store = LLVMBuildStore(b->builder, value, address);
+    LLVMSetAlignment(store, element_bytes(type) * (unsigned)llvm_width(type));
+    LLVMMetadataRef one = LLVMValueAsMetadata(llvm_i32(b, 1));
+    LLVMMetadataRef node = LLVMMDNodeInContext2(b->context, &one, 1);
+    LLVMSetMetadata(store, LLVMGetMDKindIDInContext(b->context, "nontemporal", 11),
+                    LLVMMetadataAsValue(b->context, node));
+}
+
+void llvm_store_fence(LlvmBuild *b) {
+    llvm_intrinsic(b, "llvm.x86.sse.sfence", NULL, 0, NULL, 0);
+}
+
+// Not in bounds: what lies there may belong to nobody. As data.
 void llvm_prefetch(LlvmBuild *b, LLVMValueRef address, LLVMValueRef ahead, Prefetch what) {
     address = LLVMBuildGEP2(b->builder, b->i8, address, &ahead, 1, "");
     LLVMTypeRef overload[] = {b->ptr};
-    LLVMValueRef arg[] = {address, llvm_i32(b, what), llvm_i32(b, 3), llvm_i32(b, 1)};
+    LLVMValueRef write = llvm_i32(b, what == PREFETCH_WRITE);
+    LLVMValueRef locality = llvm_i32(b, what == PREFETCH_FAR ? 2 : 3); // 3: the nearest cache
+    LLVMValueRef arg[] = {address, write, locality, llvm_i32(b, 1)};
     llvm_intrinsic(b, "llvm.prefetch", overload, 1, arg, 4);
 }

@@ -182,6 +182,22 @@ LLVMValueRef llvm_op(LlvmBuild *b, const KInstr *in, DType from, LLVMValueRef co
     UNREACHABLE();
 }
 
+// Philox has chains side by side of its own.
+bool llvm_op_is_chain(KOp op) {
+    switch (op) {
+    case KOP_EXP:
+    case KOP_EXPM1:
+    case KOP_LOG:
+    case KOP_SIN:
+    case KOP_COS:
+    case KOP_TANH:
+    case KOP_ERF:
+        return true;
+    default:
+        return false;
+    }
+}
+
 // About the number of instructions a vector: rounding is the integer form's, drawing is ten rounds
 // of Philox. Used to choose how many vectors are computed at a time.
 int llvm_op_weight(KOp op) {

@@ -8,6 +8,8 @@
 // The value of a pure operation from those of its operands, all scalars or all vectors of one
 // width. from: the type of its first operand. CONST takes no operand and gives a scalar.
 LLVMValueRef llvm_op(LlvmBuild *b, const KInstr *in, DType from, LLVMValueRef const *arg);
+// Whether it is a long chain of operations that wait for each other.
+bool llvm_op_is_chain(KOp op);
 // A rough count of machine instructions, for choosing how far to unroll.
 int llvm_op_weight(KOp op);
 

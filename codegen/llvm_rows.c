@@ -20,9 +20,10 @@
 // WEIGHT_*: weights of a body (llvm_op_weight) above which two vectors, or one, are computed a
 // trip.
 // WEIGHT_KEPT: of an operation whose values are kept for later walks, ROWS_KEPT_MAX rows of at most
-// ROW_MAX columns.
+// ROW_MAX columns. The next row of up to ROW_FAR_MAX columns has room beside this one in the second
+// cache.
 enum { ROW_ACCUMULATORS = 4, WEIGHT_TWO = 48, WEIGHT_ONE = 160 };
-enum { WEIGHT_KEPT = 12, ROWS_KEPT_MAX = 2, ROW_MAX = 4096, LINE = 64 };
+enum { WEIGHT_KEPT = 12, ROWS_KEPT_MAX = 2, ROW_MAX = 4096, ROW_FAR_MAX = 1 << 16, LINE = 64 };
 
 // The columns of one tile; first and end are i64, constant where a tile is whole rows.
 typedef struct {
@@ -62,23 +63,51 @@ static LLVMValueRef lanes_start(const ScalarEmit *se, KRef i) {
     return scalar_reduction_start(se, i, llvm_vector(se->b->f32, KERNEL_LANES));
 }
 
-// Adds a block to the accumulators: sum[r * 4 + v].
-static void reduce_block(ScalarEmit *se, const ScalarBlock *block, const void *user,
-                         LLVMValueRef *sum) {
-    LlvmBuild *b = se->b;
-    const ScalarReductions *red = user;
-    scalar_compute(se, block);
+// Vectors [first, first + count) of a block, as far as it has them.
+static ScalarBlock part_of(const ScalarEmit *se, const ScalarBlock *block, int first, int count) {
+    const int left = block->vectors - first;
+    LLVMValueRef moved = llvm_i64(se->b, (int64_t)first * KERNEL_LANES);
+    return (ScalarBlock){
+        .vectors = left < count ? left : count,
+        .tail = left <= count ? block->tail : KERNEL_LANES,
+        .column = llvm_add(se->b, block->column, moved),
+    };
+}
+
+// Vectors that are computed together: of a chain of steps as many as its operands' registers allow,
+// of what is cheap as many as there are.
+static int vectors_together(const ScalarEmit *se) {
+    for (KRef i = 0; i < se->k->instr_count; i++)
+        if (se->todo[i] && !se->kept[i] && llvm_op_is_chain(se->k->instr[i].op))
+            return scalar_joined(se);
+    return SCALAR_VECTORS_MAX;
+}
+
+// Computes a part of a block and adds it to the accumulators, from sum[r * 4] on.
+static void reduce_part(ScalarEmit *se, const ScalarBlock *part, const ScalarReductions *red,
+                        LLVMValueRef *sum) {
+    scalar_compute(se, part);
     for (int r = 0; r < red->count; r++) {
         const KInstr *in = &se->k->instr[red->ref[r]];
-        for (int v = 0; v < block->vectors; v++) {
+        for (int v = 0; v < part->vectors; v++) {
             LLVMValueRef x = scalar_lanes(se, in->arg[0], v);
-            LLVMValueRef mask = scalar_mask(se, block, v);
+            LLVMValueRef mask = scalar_mask(se, part, v);
             // Columns past the end count as nothing: 0 for a sum, -inf for a maximum.
             if (mask)
-                x = llvm_select(b, mask, x, lanes_start(se, red->ref[r]));
+                x = llvm_select(se->b, mask, x, lanes_start(se, red->ref[r]));
             LLVMValueRef *a = &sum[r * ROW_ACCUMULATORS + v];
             *a = scalar_reduction_join(se, red->ref[r], *a, x);
         }
+    }
+}
+
+// Adds a block to the accumulators: sum[r * 4 + v].
+static void reduce_block(ScalarEmit *se, const ScalarBlock *block, const void *user,
+                         LLVMValueRef *sum) {
+    const int together = vectors_together(se);
+    for (int first = 0; first < block->vectors; first += together) {
+        const ScalarBlock part = part_of(se, block, first, together);
+        reduce_part(se, &part, user, sum + first);
     }
 }
 
@@ -115,14 +144,21 @@ static void ask_ahead(ScalarEmit *se, const ScalarBlock *block) {
     LlvmBuild *b = se->b;
     const Kernel *k = se->k;
     const int last = k->rank - 1;
-    if (se->walk != 1 || k->rank < 2 || k->dim[last] > ROW_MAX)
+    if (se->walk != 1 || k->rank < 2 || k->dim[last] > ROW_FAR_MAX)
         return;
+    const bool near = k->dim[last] <= ROW_MAX;
     for (int o = 0; o < k->operand_count; o++) {
         const KOperand *operand = &k->operand[o];
-        if (operand->stride[last] != 1 || operand->stride[last - 1] == 0)
+        // What is stored past the caches is not wanted in them.
+        if (operand->stride[last] != 1 || operand->stride[last - 1] == 0 || operand->stream)
             continue;
         const int64_t bytes = (int64_t)dtype_bytes(operand->dtype);
-        const Prefetch what = operand->access == ACCESS_READ ? PREFETCH_READ : PREFETCH_WRITE;
+        // A long row fills the second cache: no room for what it writes.
+        if (!near && operand->access == ACCESS_WRITE)
+            continue;
+        const Prefetch what = !near                            ? PREFETCH_FAR
+                              : operand->access == ACCESS_READ ? PREFETCH_READ
+                                                               : PREFETCH_WRITE;
         LLVMValueRef from =
             llvm_at(b, llvm_memory_type(b, operand->dtype), se->row_base[o], block->column);
         for (int64_t at = 0; at < block->vectors * KERNEL_LANES * bytes; at += LINE)
@@ -189,10 +225,17 @@ static KRef guard_of(const ScalarEmit *se, KRef i) {
     return nothing ? joined->arg[0] : -1;
 }
 
+// A reduction that has no walk in common with others.
+static bool is_apart(const ScalarEmit *se, KRef i) {
+    return se->k->instr[i].op == KOP_PICK || llvm_sum_is_one(se, i);
+}
+
 // The walks for some reductions of one depth.
 static void reduce_group(ScalarEmit *se, const ScalarReductions *red) {
     if (se->k->instr[red->ref[0]].op == KOP_PICK)
         llvm_emit_pick(se, red->ref[0]);
+    else if (llvm_sum_is_one(se, red->ref[0]))
+        llvm_emit_one(se, red->ref[0]);
     else
         reduce_pass(se, red);
 }
@@ -217,15 +260,15 @@ static void reduce_guarded(ScalarEmit *se, const ScalarReductions *red, KRef gua
         se->uniform[red->ref[r]] = once.result[r];
 }
 
-// All reductions of one depth: those under one guard share a walk, and a pick has its own.
+// All reductions of one depth: those under one guard share a walk, but for what stands apart.
 static void reduce_stage(ScalarEmit *se, ScalarReductions *left) {
     while (left->count > 0) {
         ScalarReductions group = {.count = 0}, others = {.count = 0};
         const KRef first = left->ref[0], guard = guard_of(se, first);
         for (int r = 0; r < left->count; r++) {
             const KRef i = left->ref[r];
-            const bool pick = se->k->instr[first].op == KOP_PICK || se->k->instr[i].op == KOP_PICK;
-            const bool joins = i == first || (!pick && guard_of(se, i) == guard);
+            const bool apart = is_apart(se, first) || is_apart(se, i);
+            const bool joins = i == first || (!apart && guard_of(se, i) == guard);
             ScalarReductions *to = joins ? &group : &others;
             to->ref[to->count++] = i;
         }
@@ -244,14 +287,28 @@ static void store_block(ScalarEmit *se, const ScalarBlock *block) {
             scalar_effect(se, block, i);
 }
 
-// Vectors a trip: enough to overlap latencies, few where the body is long.
+// Vectors a trip of the walk that stores: enough to overlap latencies, few where the body is long.
 // Of what todo has: more would only spill registers. Nothing is summed, so any number gives the
 // same bits.
 static int vectors_a_trip(const ScalarEmit *se) {
     int weight = 0;
     for (KRef i = 0; i < se->k->instr_count; i++)
         weight += se->todo[i] ? llvm_op_weight(se->k->instr[i].op) : 0;
-    return weight > WEIGHT_ONE ? 1 : weight > WEIGHT_TWO ? 2 : SCALAR_VECTORS_MAX;
+    const int most = weight > WEIGHT_ONE ? 1 : weight > WEIGHT_TWO ? 2 : SCALAR_VECTORS_MAX;
+    const int together = vectors_together(se);
+    return together < most ? together : most;
+}
+
+// The loop over whole trips, which end at full; a tile that has fewer columns ends sooner.
+static void store_loop(ScalarEmit *se, const Columns *columns, int vectors, int64_t full) {
+    LlvmBuild *b = se->b;
+    LlvmLoop loop;
+    llvm_loop_begin(b, &loop, columns->first, scalar_at_most(b, columns->end, full),
+                    (int64_t)vectors * KERNEL_LANES);
+    const ScalarBlock block = {vectors, KERNEL_LANES, loop.index};
+    ask_ahead(se, &block);
+    store_block(se, &block);
+    llvm_loop_end(b, &loop);
 }
 
 // Nothing is stored before it: an operand may lie where a result does.
@@ -267,16 +324,18 @@ static void store_pass(ScalarEmit *se, const Columns *columns) {
     const int vectors = vectors_a_trip(se);
     const int64_t wide = (int64_t)vectors * KERNEL_LANES;
     const int64_t all = se->k->dim[se->k->rank - 1], full = all / wide * wide;
-    if (full > 0) {
-        // Whole trips end at full; a tile that has fewer columns ends sooner.
-        LLVMValueRef most = llvm_i64(b, full), end = columns->end;
-        end = llvm_select(b, llvm_icmp(b, LLVMIntSLT, end, most), end, most);
-        LlvmLoop loop;
-        llvm_loop_begin(b, &loop, columns->first, end, wide);
-        const ScalarBlock block = {vectors, KERNEL_LANES, loop.index};
-        ask_ahead(se, &block);
-        store_block(se, &block);
-        llvm_loop_end(b, &loop);
+    if (full > 0 && se->stream_fits) {
+        // Two loops: operands lie at whole lines, as planned ones do, or anywhere.
+        const LlvmIf fits = llvm_if_begin(b, se->stream_fits);
+        se->streaming = true;
+        store_loop(se, columns, vectors, full);
+        se->streaming = false;
+        llvm_if_end(b, fits);
+        const LlvmIf other = llvm_if_begin(b, LLVMBuildNot(b->builder, se->stream_fits, ""));
+        store_loop(se, columns, vectors, full);
+        llvm_if_end(b, other);
+    } else if (full > 0) {
+        store_loop(se, columns, vectors, full);
     }
     if (full == all)
         return;
@@ -346,6 +405,23 @@ static void emit_row(ScalarEmit *se, const Columns *columns) {
             scalar_effect(se, &block, i);
 }
 
+// Whether every operand that is to be streamed begins at a whole line; the strides keep the rows
+// there.
+static LLVMValueRef stream_fits(const ScalarEmit *se) {
+    LlvmBuild *b = se->b;
+    LLVMValueRef all = NULL;
+    for (int o = 0; o < se->k->operand_count; o++) {
+        if (!se->k->operand[o].stream)
+            continue;
+        LLVMValueRef at = LLVMBuildPtrToInt(b->builder, se->base[o], b->i64, "");
+        all = all ? LLVMBuildOr(b->builder, all, at, "") : at;
+    }
+    if (!all)
+        return NULL;
+    all = LLVMBuildAnd(b->builder, all, llvm_i64(b, KERNEL_STREAM_LINE - 1), "");
+    return llvm_icmp(b, LLVMIntEQ, all, llvm_i64(b, 0));
+}
+
 void llvm_emit_rows(ScalarEmit *se) {
     LlvmBuild *b = se->b;
     const Kernel *k = se->k;
@@ -355,6 +431,7 @@ void llvm_emit_rows(ScalarEmit *se) {
     const int64_t across = (all_columns + tile_columns - 1) / tile_columns;
 
     choose_rows(se);
+    se->stream_fits = stream_fits(se);
     LlvmLoop tiles, rows;
     llvm_loop_begin(b, &tiles, llvm_tile_begin(b), llvm_tile_end(b), 1);
     LLVMValueRef down = tiles.index;
@@ -377,4 +454,7 @@ void llvm_emit_rows(ScalarEmit *se) {
     scalar_leave_row(se);
     llvm_loop_end(b, &rows);
     llvm_loop_end(b, &tiles);
+    // Another worker may read next.
+    if (se->stream_fits)
+        llvm_store_fence(b);
 }

@@ -9,6 +9,7 @@
 // result may lie where its operand lies, element for element.
 #include "codegen/llvm_scalar.h"
 
+#include "codegen/llvm_math.h"
 #include "codegen/llvm_ops.h"
 #include "ir/check.h"
 
@@ -184,6 +185,21 @@ static LLVMValueRef index_value(const ScalarEmit *se, const ScalarBlock *block, 
     return LLVMBuildTrunc(b->builder, se->index[dim], b->i32, "");
 }
 
+// Whether it is a row's value less the row's largest: never above 0.
+static bool is_below_maximum(const ScalarEmit *se, KRef i) {
+    const KInstr *in = &se->k->instr[i], *most = &se->k->instr[in->arg[1]];
+    return in->op == KOP_SUB && most->op == KOP_MAXIMUM && most->arg[0] == in->arg[0];
+}
+
+// The value of a pure operation from those of its operands.
+static LLVMValueRef operate(const ScalarEmit *se, KRef i, LLVMValueRef const *arg) {
+    const KInstr *in = &se->k->instr[i];
+    if (in->op == KOP_EXP && is_below_maximum(se, in->arg[0]))
+        return llvm_math_exp_falling(se->b, arg[0]);
+    const DType from = kop_arity(in->op) > 0 ? se->k->instr[in->arg[0]].dtype : in->dtype;
+    return llvm_op(se->b, in, from, arg);
+}
+
 // The value of one operation, scalar or vector v.
 static LLVMValueRef compute_one(const ScalarEmit *se, const ScalarBlock *block, KRef i, int v) {
     const KInstr *in = &se->k->instr[i];
@@ -201,20 +217,56 @@ static LLVMValueRef compute_one(const ScalarEmit *se, const ScalarBlock *block, 
     const int arity = kop_arity(in->op);
     for (int j = 0; j < arity; j++)
         arg[j] = vector ? scalar_lanes(se, in->arg[j], v) : se->uniform[in->arg[j]];
-    return llvm_op(se->b, in, arity > 0 ? se->k->instr[in->arg[0]].dtype : in->dtype, arg);
+    return operate(se, i, arg);
 }
 
-// Vector v of a value that later walks of the row need again: computed and kept by the first,
-// loaded by the others. The row has room for whole vectors.
-static LLVMValueRef kept_lanes(const ScalarEmit *se, const ScalarBlock *block, KRef i, int v) {
+// What four registers hold.
+int scalar_joined(const ScalarEmit *se) {
+    return se->b->target->avx512 ? 4 : 2;
+}
+
+// The value of operation i in vectors [first, first + count) of the block, computed as one wide
+// vector: each step of a function waits for the last, and those of other lanes fill the time.
+static void compute_joined(ScalarEmit *se, KRef i, int first, int count) {
+    LlvmBuild *b = se->b;
+    const KInstr *in = &se->k->instr[i];
+    LLVMValueRef arg[4] = {0};
+    for (int j = 0; j < kop_arity(in->op); j++) {
+        LLVMValueRef part[SCALAR_VECTORS_MAX];
+        for (int v = 0; v < count; v++)
+            part[v] = scalar_lanes(se, in->arg[j], first + v);
+        arg[j] = llvm_join(b, part, count);
+    }
+    LLVMValueRef all = operate(se, i, arg);
+    for (int v = 0; v < count; v++)
+        se->lanes[first + v][i] = llvm_part(b, all, v * KERNEL_LANES, KERNEL_LANES);
+}
+
+// Where vector v of what is kept of operation i lies.
+static LLVMValueRef kept_place(const ScalarEmit *se, const ScalarBlock *block, KRef i, int v) {
     LlvmBuild *b = se->b;
     LLVMValueRef column = llvm_add(b, block->column, llvm_i64(b, (int64_t)v * KERNEL_LANES));
-    LLVMValueRef at = llvm_at(b, b->f32, se->row[i], column);
-    if (se->kept[i])
-        return llvm_load(b, llvm_vector(b->f32, KERNEL_LANES), at, KERNEL_LANES * 4);
-    LLVMValueRef value = compute_one(se, block, i, v);
-    llvm_store(b, value, at, KERNEL_LANES * 4);
-    return value;
+    return llvm_at(b, b->f32, se->row[i], column);
+}
+
+// The vectors of one operation. What later walks of the row need again is computed and kept by the
+// first, loaded by the others; the row has room for whole vectors.
+static void compute_vectors(ScalarEmit *se, const ScalarBlock *block, KRef i) {
+    LlvmBuild *b = se->b;
+    LLVMTypeRef lanes = llvm_vector(b->f32, KERNEL_LANES);
+    if (se->kept[i]) {
+        for (int v = 0; v < block->vectors; v++)
+            se->lanes[v][i] = llvm_load(b, lanes, kept_place(se, block, i, v), KERNEL_LANES * 4);
+        return;
+    }
+    int v = 0;
+    for (int count = scalar_joined(se); count > 1; count /= 2)
+        for (; llvm_op_is_chain(se->k->instr[i].op) && v + count <= block->vectors; v += count)
+            compute_joined(se, i, v, count);
+    for (; v < block->vectors; v++)
+        se->lanes[v][i] = compute_one(se, block, i, v);
+    for (v = 0; se->row[i] && v < block->vectors; v++)
+        llvm_store(b, se->lanes[v][i], kept_place(se, block, i, v), KERNEL_LANES * 4);
 }
 
 // block may be NULL where no chosen operation is a vector. Operands come before users in k->instr.
@@ -222,13 +274,10 @@ void scalar_compute(ScalarEmit *se, const ScalarBlock *block) {
     for (KRef i = 0; i < se->k->instr_count; i++) {
         if (!se->todo[i])
             continue;
-        if (!scalar_is_vector(se, i)) {
+        if (scalar_is_vector(se, i))
+            compute_vectors(se, block, i);
+        else
             se->uniform[i] = compute_one(se, block, i, 0);
-            continue;
-        }
-        for (int v = 0; v < block->vectors; v++)
-            se->lanes[v][i] =
-                se->row[i] ? kept_lanes(se, block, i, v) : compute_one(se, block, i, v);
     }
 }
 
@@ -300,7 +349,9 @@ static void store_lanes(const ScalarEmit *se, const ScalarBlock *block, KRef i, 
     const Place place = place_of(se, block, i, v);
     LLVMValueRef mask = scalar_mask(se, block, v);
     LLVMValueRef value = scalar_lanes(se, se->k->instr[i].arg[0], v);
-    if (place.index)
+    if (se->streaming && se->k->operand[se->k->instr[i].operand].stream && !mask)
+        llvm_store_stream(b, place.dtype, value, place.address);
+    else if (place.index)
         llvm_scatter(b, llvm_narrow_typed(b, place.dtype, value), place.address, place.index, mask);
     else
         llvm_store_typed(b, place.dtype, value, place.address, mask);

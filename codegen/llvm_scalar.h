@@ -34,6 +34,9 @@ typedef struct {
     bool *todo;                          // scratch: what the current phase computes
     LLVMValueRef *row;                   // by operation: where a row of its values is kept, or NULL
     bool *kept; // by operation: a walk of the current row has filled row[i]
+    LLVMValueRef
+        stream_fits; // i1: operands with `stream` begin at whole lines; NULL: there are none
+    bool streaming;  // what is printed now runs where stream_fits only
 } ScalarEmit;
 
 // The reductions of one depth, made in one walk; each has SCALAR_VECTORS_MAX accumulators.
@@ -48,6 +51,11 @@ void llvm_emit_rows(ScalarEmit *se);
 void llvm_emit_columns(ScalarEmit *se);
 // A pick of the current row: the walks for it. uniform[i] is its value then.
 void llvm_emit_pick(ScalarEmit *se, KRef i);
+
+// Whether sum i adds what stands in one column, chosen by a number a row, and zeros; and its value
+// without a walk.
+bool llvm_sum_is_one(const ScalarEmit *se, KRef i);
+void llvm_emit_one(ScalarEmit *se, KRef i);
 
 // One walk along the current row: block is printed once for the loop's body, once for what is left,
 // and makes `count` carried values out of those before. What it computes stands in todo.
@@ -80,6 +88,9 @@ void scalar_enter_row(ScalarEmit *se, LLVMValueRef row);
 void scalar_leave_row(ScalarEmit *se);
 // Computes every operation with todo[i], in order.
 void scalar_compute(ScalarEmit *se, const ScalarBlock *block);
+// Vectors of a block over which a function's chain of steps is computed side by side: more of them
+// would not stay in registers.
+int scalar_joined(const ScalarEmit *se);
 // Adds to todo what the chosen operations need and that is local: local bits are those varied along
 // in the current loop; anything else has been computed before it.
 void scalar_close_todo(ScalarEmit *se, uint32_t local);

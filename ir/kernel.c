@@ -376,10 +376,29 @@ int64_t kernel_span(const Kernel *k, int operand) {
     UNREACHABLE();
 }
 
+// Whole lines are stored, so every row begins at one if the first does.
+bool kernel_may_stream(const Kernel *k, int operand) {
+    const KOperand *o = &k->operand[operand];
+    const int column = k->rank - 1;
+    if (k->kind != KERNEL_SCALAR || k->axis != KERNEL_ROWS || o->access != ACCESS_WRITE ||
+        o->stride[column] != 1)
+        return false;
+    const int64_t line = KERNEL_STREAM_LINE / (int64_t)dtype_bytes(o->dtype);
+    for (int d = 0; d < column; d++)
+        if (k->dim[d] > 1 && o->stride[d] % line != 0)
+            return false;
+    // An index would move it anywhere.
+    for (KRef i = 0; i < k->instr_count; i++)
+        if (k->instr[i].op == KOP_STORE_AT && k->instr[i].operand == operand)
+            return false;
+    return true;
+}
+
 // Strides and dims past the rank are 0 (the builder and the parser see to it), so whole arrays
 // compare.
 static bool operand_equal(const KOperand *a, const KOperand *b) {
-    return a->dtype == b->dtype && a->access == b->access && a->align == b->align &&
+    return a->dtype == b->dtype && a->access == b->access && a->stream == b->stream &&
+           a->align == b->align &&
            memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
@@ -482,7 +501,7 @@ uint64_t kernel_hash(const Kernel *k) {
         h = mix(h, k->dim[d]);
     for (int o = 0; o < k->operand_count; o++) {
         h = mix(mix(h, k->operand[o].dtype), k->operand[o].access);
-        h = mix(h, k->operand[o].align);
+        h = mix(mix(h, k->operand[o].align), k->operand[o].stream);
         for (int d = 0; d < k->rank; d++)
             h = mix(h, k->operand[o].stride[d]);
     }

@@ -23,7 +23,7 @@
 #include "ir/diag.h"
 #include "ir/type.h"
 
-enum { KERNEL_DIMS_MAX = 8, KERNEL_OPERANDS_MAX = 24, KERNEL_LANES = 16, KERNEL_INSTRS_MAX = 4096 };
+enum { KERNEL_DIMS_MAX = 8, KERNEL_OPERANDS_MAX = 24, KERNEL_LANES = 16, KERNEL_INSTRS_MAX = 4096, KERNEL_STREAM_LINE = 64 };
 
 typedef enum {
     KERNEL_SCALAR,
@@ -88,6 +88,8 @@ typedef struct {
 typedef struct {
     DType dtype;
     Access access;
+    bool stream; // WRITE, ROWS: what is stored need not stay in a cache. Stride 1 along the column, a
+                 // multiple of KERNEL_STREAM_LINE bytes along the others of extent > 1
     int64_t stride[KERNEL_DIMS_MAX]; // elements per step of each dim; SCALAR kernels
     int align; // bytes that base addresses are multiples of, where that is less than 16; 0: 16 or
                // more. Kernels of GPUs, whose wide accesses must be aligned
@@ -205,6 +207,8 @@ int64_t kernel_span(const Kernel *k, int operand);
 // Pairs of a query and a key that see each other, of one head; query i stands beside key i + keys -
 // queries. window 0: all keys.
 int64_t attention_pairs(int64_t queries, int64_t keys, bool causal, int64_t window);
+// Whether the strides and the access of a SCALAR kernel's operand allow its `stream`.
+bool kernel_may_stream(const Kernel *k, int operand);
 // Floating point operations and bytes moved by one call: the cost model's view.
 int64_t kernel_flops(const Kernel *k);
 int64_t kernel_bytes(const Kernel *k);

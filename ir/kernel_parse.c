@@ -289,7 +289,7 @@ static bool read_instr(Reader *r, Kernel *k, Word name, bool named) {
     return true;
 }
 
-// "N: dtype access [strides]", the cursor after "operand". Numbers only confirm the order.
+// "N: dtype access stream? [strides]", the cursor after "operand". Numbers only confirm the order.
 static bool read_operand(Reader *r, Kernel *k) {
     int64_t number;
     const size_t start = r->at;
@@ -304,9 +304,14 @@ static bool read_operand(Reader *r, Kernel *k) {
     if (!read_dtype(r, &o->dtype))
         return false;
     const int access = read_word(r, kernel_access_words, 3, "read, write or update");
-    if (access < 0 || !read_list(r, k->rank, 0, o->stride))
+    if (access < 0)
         return false;
     o->access = (Access)access;
+    o->stream = word_is(peek(r), "stream");
+    if (o->stream)
+        next(r);
+    if (!read_list(r, k->rank, 0, o->stride))
+        return false;
     if (word_is(peek(r), "align")) {
         next(r);
         if (!read_number(r, 1, 8, &number))

@@ -87,7 +87,8 @@ static void put_scalar(Sink *s, const Kernel *k) {
         put(s, "  imms %d\n", k->imm_count);
     for (int o = 0; o < k->operand_count; o++) {
         const KOperand *of = &k->operand[o];
-        put(s, "  operand %d: %s %s ", o, dtype_name(of->dtype), kernel_access_words[of->access]);
+        put(s, "  operand %d: %s %s %s", o, dtype_name(of->dtype), kernel_access_words[of->access],
+            of->stream ? "stream " : "");
         put_list(s, k->rank, of->stride);
         if (of->align)
             put(s, " align %d", of->align);

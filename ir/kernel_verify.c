@@ -62,6 +62,11 @@ static bool extents_good(Verifier *v) {
             if (of->stride[i] < 0 || of->stride[i] > DIM_MAX)
                 return diag_error(v->d, v->loc, P_EXTENT, "kernel %s: operand %d has stride %lld",
                                   k->name, o, (long long)of->stride[i]);
+        if (of->stream && !kernel_may_stream(k, o))
+            return diag_error(v->d, v->loc, P_OPERAND,
+                              "kernel %s: operand %d can't be a stream: it is not written row by "
+                              "row in whole lines of %d bytes",
+                              k->name, o, KERNEL_STREAM_LINE);
     }
     return true;
 }

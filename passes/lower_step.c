@@ -8,6 +8,8 @@
 #include <string.h>
 
 enum { COPY_BYTES_MAX = 1 << 20 }; // longer copies are shared by the workers
+// The last cache that CPUs are assumed to have: a core's share of it is rarely more.
+enum { CACHE_BYTES = 32 << 20 };
 
 // Half full at most, so that probing stays short.
 // Doubles the slots, a power of two, and enters every kernel again.
@@ -149,6 +151,32 @@ static void tell_alignment(const Lower *lw, const Step *s, const KernelCall *cal
     }
 }
 
+// What a kernel writes is stored past the caches where all that it touches is more than the last of
+// them holds: whoever reads it next begins where it began, which would no longer be there, and
+// storing through caches reads each line first. Where an operand lies in the same storage its lines
+// are there already.
+static void choose_streams(const KernelCall *call) {
+    Kernel *k = call->kernel;
+    if (k->kind != KERNEL_SCALAR || kernel_bytes(k) <= CACHE_BYTES)
+        return;
+    for (int o = 0; o < k->operand_count; o++) {
+        bool alone = true;
+        for (int i = 0; i < k->operand_count; i++)
+            alone = alone && (i == o || call->operand[i].storage != call->operand[o].storage);
+        k->operand[o].stream = alone && kernel_may_stream(k, o);
+    }
+}
+
+// Once for each kernel: layers share them.
+static void remark_streams(const Lower *lw, const Kernel *k) {
+    for (int o = 0; k->kind == KERNEL_SCALAR && o < k->operand_count; o++)
+        if (k->operand[o].stream)
+            remark_add(lw->cx, "lower", k->name,
+                       "operand %d is stored past the caches: a call moves %lld bytes, of which "
+                       "%d would stay for whoever reads next",
+                       o, (long long)kernel_bytes(k), CACHE_BYTES);
+}
+
 // Costs are the kernel's own view of one call: shown to people, used by the cost model.
 static void add_call(Lower *lw, const Step *s, int position, const KernelCall *call,
                      PlanInstr *out) {
@@ -159,7 +187,12 @@ static void add_call(Lower *lw, const Step *s, int position, const KernelCall *c
     out->kind = library ? INSTR_PRODUCT : INSTR_KERNEL;
     if (lw->cx->options->gpu.count > 0)
         tell_alignment(lw, s, call);
+    else
+        choose_streams(call);
+    const int known = lw->kernels.count;
     out->kernel = kernel_table_add(&lw->kernels, call->kernel);
+    if (lw->kernels.count > known)
+        remark_streams(lw, k);
     const int count = kernel_operand_count(k);
     out->operand_count = (uint32_t)count;
     out->operand = arena_array(a, PlanOperand, count);

@@ -1,11 +1,10 @@
 // How fast compiled scalar kernels are: nanoseconds of processor time an element and GB/s on one
-// thread, beside memcpy in the same run (which stores past the caches: a kernel whose result is
-// read next stores through them, and so reads each line it writes: axpb is what that allows). Not a
-// test. Prints one line a kernel and size; `cache` sizes fit the second level cache, `memory` ones
-// don't. For those in memory also the floor: the greater of the bytes' time at memcpy's speed and
-// of the arithmetic's, at two multiplications (or comparisons) of eight lanes a cycle, the division
-// five.
-//     kernels [TARGET]      cpu:native unless said
+// thread, beside memcpy in the same run. Not a test. Prints one line a kernel and size; `cache`
+// sizes fit the second level cache, `memory` ones don't, and their results are stored past the
+// caches, as memcpy's are and as lowering has it. For those in memory also the floor: the greater
+// of the bytes' time at memcpy's speed and of the arithmetic's, at two multiplications (or
+// comparisons) of eight lanes a cycle, the division five.
+//     kernels [TARGET [NAME]]      cpu:native and all kernels unless said
 #include "codegen/codegen.h"
 #include "ir/kernel.h"
 #include "ir/op_lower.h"
@@ -14,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static double seconds(void) {
@@ -83,16 +83,15 @@ static Kernel *make_softmax(Arena *a, DType t, int64_t rows, int64_t columns) {
     return kernel_finish(kb);
 }
 
-// -log softmax at the target, one number a row.
+// Loss and log-sum-exp, two numbers a row.
 static Kernel *make_cross_entropy(Arena *a, DType t, int64_t rows, int64_t columns) {
     KernelBuilder *kb = rows_of(a, rows, columns);
-    const int logits = operand_of(kb, t, ACCESS_READ, columns, 1);
-    KRef x = kb_load(kb, logits), most = kb_op1(kb, KOP_MAXIMUM, x);
-    KRef sum = kb_op1(kb, KOP_SUM, kb_op1(kb, KOP_EXP, kb_op2(kb, KOP_SUB, x, most)));
-    KRef target = kb_load(kb, operand_of(kb, DT_I32, ACCESS_READ, 1, 0));
-    KRef at = kb_load_at(kb, operand_of(kb, t, ACCESS_READ, columns, 0), target, columns, 1);
-    KRef loss = kb_op2(kb, KOP_SUB, add(kb, kb_op1(kb, KOP_LOG, sum), most), at);
-    kb_store(kb, operand_of(kb, DT_F32, ACCESS_WRITE, 1, 0), loss);
+    KRef in[2], out[2];
+    in[0] = kb_load(kb, operand_of(kb, t, ACCESS_READ, columns, 1));
+    in[1] = kb_load(kb, operand_of(kb, DT_I32, ACCESS_READ, 1, 0));
+    lower_cross_entropy(kb, NULL, in, out);
+    kb_store(kb, operand_of(kb, DT_F32, ACCESS_WRITE, 1, 0), out[0]);
+    kb_store(kb, operand_of(kb, DT_F32, ACCESS_WRITE, 1, 0), out[1]);
     return kernel_finish(kb);
 }
 
@@ -129,26 +128,35 @@ static const struct {
     const char *name;
     Kernel *(*make)(Arena *a, DType t, int64_t rows, int64_t columns);
     int work;
-    int gathered; // an operand of which a row needs one element only: not counted; 0: none
 } kernels[] = {
-    {"axpb", make_axpb, 1, 0},
-    {"gelu", make_gelu, 20, 0},
-    {"layernorm", make_layernorm, 3, 0},
-    {"softmax", make_softmax, 14, 0},
-    {"cross_entropy", make_cross_entropy, 13, 2},
-    {"adamw", make_adamw, 16, 0},
-    {"column_sum", make_column_sum, 0, 0},
+    {"axpb", make_axpb, 1},
+    {"gelu", make_gelu, 20},
+    {"layernorm", make_layernorm, 3},
+    {"softmax", make_softmax, 13},
+    {"cross_entropy", make_cross_entropy, 12},
+    {"adamw", make_adamw, 16},
+    {"column_sum", make_column_sum, 0},
 };
+
+enum { CROSS_ENTROPY = 4 }; // its place above
 
 typedef struct {
     double copy;  // bytes a second, read and written, of large copies
     double cycle; // seconds
 } Machine;
 
+// In large pages, as the runtime's arena is.
+static void *memory_new(size_t bytes) {
+    const size_t page = (size_t)2 << 20;
+    void *at = aligned_alloc(page, (bytes + page) / page * page);
+    (void)madvise(at, (bytes + page) / page * page, MADV_HUGEPAGE);
+    return at;
+}
+
 static void fill(const Kernel *k, void **operand) {
     for (int o = 0; o < k->operand_count; o++) {
         const int64_t span = kernel_span(k, o);
-        operand[o] = aligned_alloc(64, ((size_t)span * 4 + 127) / 64 * 64);
+        operand[o] = memory_new((size_t)span * 4 + 64);
         for (int64_t i = 0; i < span; i++) {
             const float x = (float)((i * 2654435761u >> 8) % 4096) / 1024.0f - 1.0f;
             if (k->operand[o].dtype == DT_F32)
@@ -161,12 +169,10 @@ static void fill(const Kernel *k, void **operand) {
     }
 }
 
-// What a call must move.
-static double bytes_of(const Kernel *k, int which) {
-    const int gathered = kernels[which].gathered;
-    const int64_t spared = gathered ? kernel_span(k, gathered) : 0;
-    return (double)kernel_bytes(k) -
-           (double)spared * (double)dtype_bytes(kernel_dtype(k, gathered));
+// As lowering has it for results that no cache holds.
+static void stream_results(Kernel *k) {
+    for (int o = 0; o < k->operand_count; o++)
+        k->operand[o].stream = kernel_may_stream(k, o);
 }
 
 // The best of several runs of about 20 ms each.
@@ -189,7 +195,7 @@ static double best_time(KernelFn fn, void *const *operand, int64_t tiles) {
 }
 
 static double bench_memcpy(int64_t bytes) {
-    char *from = aligned_alloc(64, (size_t)bytes), *to = aligned_alloc(64, (size_t)bytes);
+    char *from = memory_new((size_t)bytes), *to = memory_new((size_t)bytes);
     memset(from, 1, (size_t)bytes);
     memset(to, 2, (size_t)bytes);
     double best = 1e9;
@@ -268,11 +274,14 @@ static int bench_sample(const CpuTarget *target, float temperature, float top_p)
     return 0;
 }
 
+// machine: for those in memory, else NULL.
 static int bench(const CpuTarget *target, int which, DType t, int64_t rows, int64_t columns,
                  const Machine *machine) {
     Arena *a = arena_create();
     Diag *d = diag_create(a);
-    const Kernel *k = kernels[which].make(a, t, rows, columns);
+    Kernel *k = kernels[which].make(a, t, rows, columns);
+    if (machine)
+        stream_results(k);
     const char *text = kernel_text(k, a);
     const double start = seconds();
     Jit *jit = jit_create(d, target, &text, 1);
@@ -287,10 +296,10 @@ static int bench(const CpuTarget *target, int which, DType t, int64_t rows, int6
     const double spent = best_time(jit_function(jit, 0), operand, kernel_tiles(k));
     printf("%-14s %-4s %5lld x %-6lld %8.4f ns/element %7.1f GB/s   compiled in %.1f ms",
            kernels[which].name, dtype_name(t), (long long)rows, (long long)columns,
-           spent * 1e9 / (double)(rows * columns), bytes_of(k, which) / spent * 1e-9,
+           spent * 1e9 / (double)(rows * columns), (double)kernel_bytes(k) / spent * 1e-9,
            compiled * 1e3);
     if (machine) {
-        const double moved = bytes_of(k, which) / machine->copy;
+        const double moved = (double)kernel_bytes(k) / machine->copy;
         const double worked = kernels[which].work * (double)(rows * columns) / 16 * machine->cycle;
         printf("   %.2f of memcpy, %.2f of the floor (%s)", moved / spent,
                (moved > worked ? moved : worked) / spent, moved > worked ? "bytes" : "work");
@@ -298,6 +307,51 @@ static int bench(const CpuTarget *target, int which, DType t, int64_t rows, int6
     printf("\n");
     for (int o = 0; o < k->operand_count; o++)
         free(operand[o]);
+    jit_release(jit);
+    arena_release(a);
+    return 0;
+}
+
+// A result of so many bytes is written, through the caches or past them, and read by the next
+// kernel: milliseconds of both together. Where the second way becomes the faster one is what
+// lowering's choice should be.
+static int bench_read_next(const CpuTarget *target, int64_t mebibytes) {
+    Arena *a = arena_create();
+    Diag *d = diag_create(a);
+    const int64_t columns = 1024, rows = mebibytes * ((1 << 20) / 4) / columns;
+    const char *text[3];
+    Kernel *writer = make_axpb(a, DT_F32, rows, columns);
+    text[0] = kernel_text(writer, a);
+    stream_results(writer);
+    text[1] = kernel_text(writer, a);
+    KernelBuilder *kb = rows_of(a, rows, columns);
+    KRef sum = kb_op1(kb, KOP_SUM, kb_load(kb, operand_of(kb, DT_F32, ACCESS_READ, columns, 1)));
+    kb_store(kb, operand_of(kb, DT_F32, ACCESS_WRITE, 1, 0), sum);
+    Kernel *reader = kernel_finish(kb);
+    text[2] = kernel_text(reader, a);
+    Jit *jit = jit_create(d, target, text, 3);
+    if (!jit) {
+        diag_print(d, stderr, false);
+        arena_release(a);
+        return 1;
+    }
+    void *operand[2], *read[2];
+    fill(writer, operand);
+    fill(reader, read);
+    double best[2] = {1e9, 1e9};
+    for (int run = 0; run < 40; run++) {
+        const double start = seconds();
+        jit_function(jit, run % 2)(operand, NULL, 0, kernel_tiles(writer), NULL);
+        jit_function(jit, 2)((void *[]){operand[1], read[1]}, NULL, 0, kernel_tiles(reader), NULL);
+        const double spent = seconds() - start;
+        best[run % 2] = spent < best[run % 2] ? spent : best[run % 2];
+    }
+    printf("read next      %4lld MiB: through the caches %7.3f ms, past them %7.3f ms\n",
+           (long long)mebibytes, best[0] * 1e3, best[1] * 1e3);
+    for (int i = 0; i < 2; i++) {
+        free(operand[i]);
+        free(read[i]);
+    }
     jit_release(jit);
     arena_release(a);
     return 0;
@@ -316,15 +370,25 @@ int main(int argc, char **argv) {
     bench_memcpy(262144);
     const Machine machine = {bench_memcpy((int64_t)1 << 28), time_cycle()};
     printf("a cycle %.3f ns\n", machine.cycle * 1e9);
+    const char *only = argc > 2 ? argv[2] : NULL;
     for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
+        if (only && strcmp(only, kernels[i].name) != 0)
+            continue;
         failed |= bench(&target, (int)i, DT_F32, 64, 768, NULL);
         failed |= bench(&target, (int)i, DT_F32, 16384, 768, &machine);
         failed |= bench(&target, (int)i, DT_BF16, 64, 768, NULL);
     }
-    failed |= bench_sample(&target, 0, 1);
-    failed |= bench_sample(&target, 1, 1);
-    failed |= bench_sample(&target, 1, 0.9F);
-    failed |= bench_sample(&target, 1, 0.1F);
+    if (!only || strcmp(only, "cross_entropy") == 0)
+        failed |= bench(&target, CROSS_ENTROPY, DT_F32, 256, 50257, &machine);
+    for (int64_t size = 4; size <= 64 && (!only || strcmp(only, "read_next") == 0);
+         size += size / 2)
+        failed |= bench_read_next(&target, size);
+    if (!only || strcmp(only, "sample") == 0) {
+        failed |= bench_sample(&target, 0, 1);
+        failed |= bench_sample(&target, 1, 1);
+        failed |= bench_sample(&target, 1, 0.9F);
+        failed |= bench_sample(&target, 1, 0.1F);
+    }
     arena_release(a);
     return failed;
 }

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """PyTorch's own row operators on one thread, at the sizes of bench_kernels: GB/s of the bytes an operator must move.
 
-  tests/bench/peer_kernels.py [--compiled]
+  tests/bench/peer_kernels.py [--compiled] [--ours build/release/tests/bench/bench_kernels]
 
-Processor time of this thread, the best of several runs; results go to memory that was touched before, as the kernels' do. --compiled: torch.compile instead. Not run by CI.
+Processor time of this thread, the best of several runs; results go to memory that was touched before, as the kernels' do. --compiled: torch.compile instead.
+--ours: runs that bench in between, and prints one table of memcpy, the floor (bench_kernels says of what), ours and PyTorch's. Not run by CI.
 """
 import argparse
 import ctypes
+import re
+import subprocess
 import time
 
 import torch
@@ -24,9 +27,27 @@ def best(call):
     return least
 
 
+def ours(program):
+    """memcpy's GB/s, and by kernel: GB/s, its share of memcpy, its share of the floor, what the floor is."""
+    text = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    copy = float(re.search(r"^memcpy +268435456 bytes +([0-9.]+) GB/s", text, re.M).group(1))
+    line = r"^(\w+) +f32 +(\d+) x (\d+) .*? ([0-9.]+) GB/s .* ([0-9.]+) of memcpy, ([0-9.]+) of the floor \((\w+)\)"
+    return copy, [(f"{m[0]} {m[1]} x {m[2]}", m[0], int(m[2]), float(m[3]), float(m[4]), float(m[5]), m[6]) for m in re.findall(line, text, re.M)]
+
+
+def print_table(program, theirs):
+    copy, kernels = ours(program)
+    print(f"memcpy {copy:.1f} GB/s, PyTorch's copy {theirs['copy']:.1f}")
+    print("| kernel | floor GB/s | ours | of memcpy | of the floor | PyTorch |\n|---|---|---|---|---|---|")
+    for title, name, columns, rate, of_copy, of_floor, what in kernels:
+        peer = f"{theirs[name]:.1f}" if name in theirs and columns == COLUMNS else ""
+        print(f"| {title} | {rate / of_floor:.1f} ({what}) | {rate:.1f} | {of_copy:.2f} | {of_floor:.2f} | {peer} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--ours")
     options = parser.parse_args()
     # The C library keeps freed memory instead of giving it back, or each result would be touched for the first time.
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -57,10 +78,14 @@ def main():
             "cross_entropy": torch.compile(lambda x: F.cross_entropy(x, target, reduction="none")),
         }
         cases = [(name, size, lambda f=made[name]: f(x)) for name, size, _ in cases if name in made]
+    rates = {}
     for name, size, call in cases:
         call()
         spent = best(call)
+        rates[name] = size * ROWS * COLUMNS / spent * 1e-9
         print(f"{name:14s} {spent * 1e9 / ROWS / COLUMNS:8.4f} ns/element {size * ROWS * COLUMNS / spent * 1e-9:7.1f} GB/s", flush=True)
+    if options.ours:
+        print_table(options.ours, rates)
 
 
 if __name__ == "__main__":

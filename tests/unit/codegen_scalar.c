@@ -26,13 +26,15 @@ typedef struct {
     size_t bytes[KERNEL_OPERANDS_MAX];
 } Copy;
 
-static Copy make_copy(Arena *a, const Kernel *k) {
+// Each begins `shift` bytes past a multiple of 64.
+static Copy make_copy(Arena *a, const Kernel *k, size_t shift) {
     Copy c = {0};
     uint64_t state = 88172645463325252u;
     for (int o = 0; o < k->operand_count; o++) {
         const int64_t span = kernel_span(k, o);
         c.bytes[o] = (size_t)span * dtype_bytes(k->operand[o].dtype);
-        c.at[o] = arena_alloc(a, 1, c.bytes[o] + GUARD);
+        char *memory = arena_alloc(a, 1, c.bytes[o] + GUARD + 64 + shift);
+        c.at[o] = memory + (64 - (uintptr_t)memory % 64) + shift;
         memset((char *)c.at[o] + c.bytes[o], 0x5a, GUARD);
         sample_fill(k->operand[o].dtype, c.at[o], span, &state);
     }
@@ -41,9 +43,7 @@ static Copy make_copy(Arena *a, const Kernel *k) {
 
 static const int64_t imm[] = {7, -3};
 
-// Compiles for the target and runs the tiles one by one, the last first where backwards.
-static Copy run_compiled(Arena *a, const Kernel *k, const char *target, bool backwards) {
-    Copy c = make_copy(a, k);
+static Jit *compiled(Arena *a, const Kernel *k, const char *target) {
     Diag *d = diag_create(a);
     CpuTarget cpu;
     cr_assert(cpu_target(a, d, target, &cpu));
@@ -52,6 +52,13 @@ static Copy run_compiled(Arena *a, const Kernel *k, const char *target, bool bac
     if (!jit)
         diag_print(d, stderr, false);
     cr_assert_not_null(jit, "%s", text);
+    return jit;
+}
+
+// Compiles for the target and runs the tiles one by one, the last first where backwards.
+static Copy run_compiled(Arena *a, const Kernel *k, const char *target, bool backwards) {
+    Copy c = make_copy(a, k, backwards ? 4 : 0);
+    Jit *jit = compiled(a, k, target);
     const int64_t tiles = kernel_tiles(k);
     for (int64_t t = 0; t < tiles && backwards; t++)
         jit_function(jit, 0)(c.at, imm, tiles - 1 - t, tiles - t, NULL);
@@ -85,10 +92,40 @@ static void check_guards(Arena *a, const Kernel *k, const Copy *c) {
                       "operand %d is written past its end in\n%s", o, kernel_text(k, a));
 }
 
+// The kernel with what it writes stored past the caches, as far as its strides allow, or NULL.
+static Kernel *streamed(Arena *a, const Kernel *k) {
+    Kernel *out = arena_new(a, Kernel);
+    *out = *k;
+    bool any = false;
+    for (int o = 0; o < k->operand_count; o++) {
+        out->operand[o].stream = kernel_may_stream(k, o);
+        any = any || out->operand[o].stream;
+    }
+    return any ? out : NULL;
+}
+
+// The same bits, whether operands begin at whole lines (and are streamed) or not.
+static void check_streamed(Arena *a, const Kernel *k) {
+    const Kernel *past = streamed(a, k);
+    cr_assert_not_null(past);
+    const Copy want = run_compiled(a, k, "cpu:native", false);
+    Jit *jit = compiled(a, past, "cpu:native");
+    for (size_t shift = 0; shift <= 64; shift += shift ? 28 : 4) {
+        const Copy c = make_copy(a, past, shift);
+        jit_function(jit, 0)(c.at, imm, 0, kernel_tiles(past), NULL);
+        check_guards(a, past, &c);
+        for (int o = 0; o < k->operand_count; o++)
+            cr_assert(memcmp(c.at[o], want.at[o], want.bytes[o]) == 0,
+                      "operand %d differs where it is streamed, %zu bytes past a line, in\n%s", o,
+                      shift, kernel_text(past, a));
+    }
+    jit_release(jit);
+}
+
 static void check_kernel(Arena *a, const Kernel *k, double tolerance) {
     const Copy base = run_compiled(a, k, "cpu", false);
     const Copy native = run_compiled(a, k, "cpu:native", true);
-    Copy want = make_copy(a, k);
+    Copy want = make_copy(a, k, 0);
     kernel_interpret(k, want.at, imm);
     check_guards(a, k, &base);
     check_guards(a, k, &native);
@@ -227,6 +264,59 @@ Test(codegen_scalar, strides_and_types) {
     }
 }
 
+// The sum of one column's value and zeros, with numbers of columns inside the row and outside.
+Test(codegen_scalar, one_column_of_a_row) {
+    for (int c = 0; c < COLUMN_COUNTS; c++) {
+        Arena *a = arena_create();
+        const int64_t dim[] = {60, column_counts[c]}, once[] = {1, 0};
+        KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+        KRef x = load_dense(kb, c % 2 ? DT_BF16 : DT_F32);
+        KRef at = kb_load(kb, kernel_add_operand(kb, DT_I32, ACCESS_READ, once));
+        KRef e = kb_op1(kb, KOP_EXP, kb_op2(kb, KOP_SUB, x, kb_op1(kb, KOP_MAXIMUM, x)));
+        KRef here = kb_op2(kb, KOP_EQ, kb_index(kb, 1), at), zero = kb_float(kb, 0);
+        KRef one = kb_op1(kb, KOP_SUM, kb_op3(kb, KOP_SELECT, here, e, zero));
+        KRef other = kb_op1(kb, KOP_SUM, kb_op3(kb, KOP_SELECT, here, x, zero));
+        kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, once), other);
+        kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, once),
+                 kb_op2(kb, KOP_DIV, one, kb_op1(kb, KOP_SUM, e)));
+        check_kernel(a, kernel_finish(kb), tolerance_for(dim[1]));
+        arena_release(a);
+    }
+}
+
+// exp(x - m), m the row's maximum as the kernel finds it or as an operand says it.
+static Kernel *falling(Arena *a, const int64_t *dim, bool found) {
+    const int64_t once[] = {1, 0};
+    KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+    KRef x = load_dense(kb, DT_F32);
+    KRef said = kb_load(kb, kernel_add_operand(kb, DT_F32, ACCESS_READ, once));
+    KRef most = found ? kb_op1(kb, KOP_MAXIMUM, x) : said;
+    store_dense(kb, DT_F32, kb_op1(kb, KOP_EXP, kb_op2(kb, KOP_SUB, x, most)));
+    return kernel_finish(kb);
+}
+
+// Less is computed where the argument is known not to be above 0: the bits are those of any exp.
+Test(codegen_scalar, exponentials_below_a_maximum) {
+    static const float special[] = {-HUGE_VALF, -87.5F, -86.98F, -200, -0.0F, 0, NAN, -1e-30F};
+    enum { COLUMNS = 100, ROWS = 40 };
+    Arena *a = arena_create();
+    const int64_t dim[] = {ROWS, COLUMNS};
+    float x[ROWS * COLUMNS], most[ROWS], y[2][ROWS * COLUMNS];
+    for (int i = 0; i < ROWS; i++) {
+        most[i] = i % 4 ? (float)i : 0;
+        for (int j = 0; j < COLUMNS; j++)
+            x[i * COLUMNS + j] =
+                most[i] + (j < 8 ? special[j] : -0.013F * (float)((i * 997 + j * 71) % 7000));
+    }
+    for (int found = 0; found < 2; found++) {
+        Jit *jit = compiled(a, falling(a, dim, found), "cpu:native");
+        jit_function(jit, 0)((void *[]){x, most, y[found]}, NULL, 0, 1, NULL);
+        jit_release(jit);
+    }
+    cr_assert(memcmp(y[0], y[1], sizeof y[0]) == 0);
+    arena_release(a);
+}
+
 // More columns than a tile has.
 Test(codegen_scalar, wide_rows_are_tiled) {
     static const int64_t width[] = {16384, 16385, 40000, 70017};
@@ -237,7 +327,9 @@ Test(codegen_scalar, wide_rows_are_tiled) {
         KRef x = load_dense(kb, c % 2 ? DT_BF16 : DT_F32);
         store_dense(kb, c % 2 ? DT_F32 : DT_BF16, kb_op1(kb, KOP_TANH, x));
         store_dense(kb, DT_F32, kb_op2(kb, KOP_MUL, x, x));
-        check_kernel(a, kernel_finish(kb), 2e-6);
+        const Kernel *k = kernel_finish(kb);
+        check_kernel(a, k, 2e-6);
+        check_streamed(a, k);
         arena_release(a);
     }
 }
@@ -317,6 +409,32 @@ Test(codegen_scalar, add_at) {
     }
 }
 
+// Rows that begin at whole lines, of widths with and without a tail; parts of wider rows; rows that
+// don't begin so can't be streamed.
+Test(codegen_scalar, streams) {
+    static const DType types[] = {DT_F32, DT_BF16, DT_I32, DT_BOOL};
+    for (int c = 1; c < COLUMN_COUNTS; c++) { // A single column is no row
+        Arena *a = arena_create();
+        const int64_t columns = column_counts[c], dim[] = {5, columns};
+        const int64_t row = (columns + 127) / 64 * 64, out[] = {row, 1};
+        for (int t = 0; t < 4; t++) {
+            KernelBuilder *kb = kernel_builder(a, KERNEL_ROWS, 2, dim);
+            KRef x = load_dense(kb, types[t]);
+            const int wide = kernel_add_operand(kb, types[t], ACCESS_WRITE, out);
+            kb_store(kb, wide, x);
+            if (t < 2)
+                kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, out),
+                         kb_op2(kb, KOP_SUB, x, kb_op1(kb, KOP_SUM, x)));
+            Kernel *k = kernel_finish(kb);
+            cr_assert(kernel_may_stream(k, wide));
+            check_streamed(a, k);
+            k->operand[wide].stride[0]++;
+            cr_assert(!kernel_may_stream(k, wide));
+        }
+        arena_release(a);
+    }
+}
+
 // The result may lie where the operand lies.
 Test(codegen_scalar, in_place) {
     Arena *a = arena_create();
@@ -328,7 +446,7 @@ Test(codegen_scalar, in_place) {
     cr_assert(cpu_target(a, d, "cpu", &cpu));
     Jit *jit = jit_create(d, &cpu, &text, 1);
     cr_assert_not_null(jit);
-    Copy apart = make_copy(a, k), same = make_copy(a, k);
+    Copy apart = make_copy(a, k, 0), same = make_copy(a, k, 0);
     jit_function(jit, 0)(apart.at, NULL, 0, kernel_tiles(k), NULL);
     same.at[1] = same.at[0];
     jit_function(jit, 0)(same.at, NULL, 0, kernel_tiles(k), NULL);

@@ -32,7 +32,7 @@ static void round_trip(const char *text) {
 static const char rows_text[] = "kernel k3 rows [2048, 768] {\n"
                                 "  imms 2\n"
                                 "  operand 0: f32 read [768, 1]\n"
-                                "  operand 1: bf16 write [768, 1]\n"
+                                "  operand 1: bf16 write stream [768, 1]\n"
                                 "  operand 2: i32 read [1, 0] align 4\n"
                                 "  operand 3: f32 update [1, 0]\n"
                                 "  %0 = load 0\n"
@@ -182,6 +182,14 @@ static const BadText bad_text[] = {
     {ROWS "operand 3: f32 read [1, 1]\n}", 703, 4},
     {ROWS "operand 2: f16 read [1, 1]\n}", 701, 4},
     {ROWS "operand 2: f32 read [1]\n}", 701, 4},
+    {ROWS "operand 2: f32 stream [8, 1]\n}", 701, 4},
+    {ROWS "operand 2: f32 read stream [16, 1]\n}", 712, 1},
+    {ROWS "operand 2: f32 write stream [8, 1]\n}", 712, 1},
+    {ROWS "operand 2: f32 write stream [16, 2]\n}", 712, 1},
+    {COLUMNS "operand 2: f32 write stream [16, 1]\n}", 712, 1},
+    {ROWS "operand 2: f32 write stream [16, 1]\n%0 = load 0\n%1 = index 1\nstore_at 2 %0 %1 limit "
+          "4 step 1\n}",
+     712, 1},
     {"kernel k rows [4, 8] {\noperand 0: f32 read [8, 1]\noperand 1: f32 write [1, 0]\n"
      "%0 = load 0\nstore 1 %0\n}",
      715, 1},
