@@ -57,8 +57,9 @@ static void print_first(const Line *a, const Line *b, unsigned long long equal, 
     fprintf(out, ", instruction %u: %s", a->index, a->name);
     if (strcmp(a->where, "-") != 0)
         fprintf(out, " (%s)", a->where);
-    fprintf(out, "\n  before  %s\n  after   %s\n  %llu results before it are equal\n", a->checksum,
-            b->checksum, equal);
+    fprintf(out, "\n  before  %s\n  after   %s\n", a->checksum, b->checksum);
+    if (equal > 0)
+        fprintf(out, "  %llu results before it are equal\n", equal);
 }
 
 static bool compare(char *left, char *right, FILE *out, bool *different, const char *before,
