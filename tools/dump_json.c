@@ -195,6 +195,28 @@ static void put_kernels(JsonPut *j, const Plan *p) {
     json_put_close(j, ']');
 }
 
+// On a GPU; there are none on the CPU.
+static void put_launches(JsonPut *j, const Plan *p) {
+    json_put_line(j);
+    json_put_open(j, "launches", '[');
+    for (uint32_t i = 0; i < p->launch_count; i++) {
+        const PlanLaunch *l = &p->launch[i];
+        json_put_line(j);
+        json_put_open(j, NULL, '{');
+        json_put_count(j, "kernel", l->kernel);
+        json_put_text(j, "arch", l->arch);
+        json_put_text(j, "name", l->name);
+        json_put_open(j, "grid", '[');
+        for (int k = 0; k < 3; k++)
+            json_put_integer(j, NULL, l->grid[k]);
+        json_put_close(j, ']');
+        json_put_count(j, "block", l->block);
+        json_put_count(j, "shared", l->shared);
+        json_put_close(j, '}');
+    }
+    json_put_close(j, ']');
+}
+
 int dump_json(Dump *d, FILE *out) {
     const Plan *p = d->plan;
     JsonPut j = {.out = out};
@@ -211,6 +233,7 @@ int dump_json(Dump *d, FILE *out) {
     put_buffers(&j, p);
     put_states(&j, p);
     put_kernels(&j, p);
+    put_launches(&j, p);
     json_put_line(&j);
     json_put_open(&j, "programs", '{');
     for (uint32_t i = 0; i < p->entry_count; i++)

@@ -37,8 +37,12 @@ static void print_head(const Dump *d, FILE *out) {
         }
         fprintf(out, " %s", item);
     }
-    fprintf(out, "\ndevices     1, with up to %u thread%s; %u stream%s\n", p->workers,
-            p->workers == 1 ? "" : "s", p->stream_count, p->stream_count == 1 ? "" : "s");
+    if (strncmp(p->target, "cuda:", 5) == 0)
+        fprintf(out, "\ndevices     1 GPU");
+    else
+        fprintf(out, "\ndevices     1, with up to %u thread%s", p->workers,
+                p->workers == 1 ? "" : "s");
+    fprintf(out, "; %u stream%s\n", p->stream_count, p->stream_count == 1 ? "" : "s");
 }
 
 // The last --budget of the flags the plan was made with.
