@@ -179,11 +179,13 @@ class Page(e2e.TestCase):
     def corner(self):
         return self.shown()["corner"]
 
-    def point(self, plan, entry, b, shown=None):
-        """The middle of the part of a buffer's block that is in the window, in pixels; None where it is too small."""
+    def point(self, plan, entry, b, shown=None, edges=None):
+        """The middle of the part of a buffer's block that is in the window, in pixels; None where it is too small.
+        edges: where positions begin on the axis of time, from 0 to 1; else they are equally wide."""
         shown, steps = shown or self.shown(), len(plan.steps(entry))
+        edges = edges or [i / steps for i in range(steps + 1)]
         (x, y, w, h), (t0, t1), (a0, a1) = shown["map"], shown["time"], shown["addresses"]
-        left, right = (max(b["first"] / steps, t0), min((min(b["last"], steps - 1) + 1) / steps, t1))
+        left, right = max(edges[b["first"]], t0), min(edges[min(b["last"], steps - 1) + 1], t1)
         low, high = max(b["at"], a0), min(b["at"] + b["bytes"], a1)
         if (right - left) / (t1 - t0) * w < 3 or (high - low) / (a1 - a0) * h < 3:
             return None
@@ -261,6 +263,34 @@ class Page(e2e.TestCase):
         number = int(re.search(r"instruction ([\d,]+)", self.browser.text("#tip"))[1].replace(",", ""))
         self.assertLess(abs(number - at), 2 + steps / w)
         self.assertEqual(self.browser.text("#tip h2"), plan.steps(entry)[number]["name"])
+
+    def test_time_axis_has_widths_of_what_instructions_do(self):
+        plan, entry = self.small()
+        said = json.loads(self.good(e2e.PLIM_DUMP, self.path, "--json").stdout)["programs"]["train"]["instructions"]
+        for axis, field in (("FLOP", "flops"), ("bytes moved", "bytes"), ("predicted time", "predicted_ps")):
+            self.browser.choose("#axis", axis)
+            weights = [instruction[field] for instruction in said]
+            least = 0.05 * sum(weights) / len(weights)
+            edges = list(itertools.accumulate((w + least for w in weights), initial=0))
+            edges = [edge / edges[-1] for edge in edges]
+            shown = self.shown()
+            seen = [(i, self.point(plan, entry, plan.buffers[i], shown, edges)) for i in plan.of(entry)]
+            seen = [(i, point) for i, point in seen if point and plan.buffers[i]["entry"] is not None]
+            for i, point in random.Random(4).sample(seen, min(len(seen), e2e.repeats(8))):
+                self.browser.mouse(*point)
+                self.check_tip(plan.buffers[i])
+        at = max(range(len(said)), key=lambda at: said[at]["predicted_ps"])
+        x, y, w, h = shown["run"]
+        corner = shown["corner"]
+        self.browser.mouse(corner[0] + x + (edges[at] + edges[at + 1]) / 2 * w, corner[1] + y + h / 2, "click")
+        facts = self.pinned()
+        self.assertEqual(facts["Instruction"], f"{at:,} of {len(said):,}")
+        self.assertEqual(facts["Phase"], said[at]["phase"])
+        time_ps, unit = said[at]["predicted_ps"], 0
+        while time_ps >= 1000 and unit < 4:
+            time_ps, unit = time_ps / 1000, unit + 1
+        self.assertEqual(facts["Predicted"],
+                         f"{f'{time_ps:#.3g}'.rstrip('.')} {['ps', 'ns', 'us', 'ms', 's'][unit]}, limited by {said[at]['limit']}")
 
     def test_search_pins_with_producers_and_users(self):
         plan, entry = self.small()
@@ -518,7 +548,7 @@ class Page(e2e.TestCase):
 
     def test_names_are_only_names(self):
         """Whatever a plan says, it is shown and not done."""
-        self.browser.look(1180, 700, "dark")
+        self.browser.look(1600, 1400, "dark")
         evil = "</script><script>window.done = 1</script><!--<script><img src=x onerror='window.done = 2'>&lt;b&gt; \x01 \\ \" \u2028 \u00e9"
         name = '"' + evil.replace("\\", "\\\\").replace('"', '\\"').replace("\x01", "\\x01") + '"'
         (self.folder / "evil.plan").write_bytes("\n".join([

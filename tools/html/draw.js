@@ -265,12 +265,17 @@ class Painter {
     const { page } = this, { chart, view, colors } = page, { run } = chart.areas;
     if (run.lane < 34) return;
     ctx.fillStyle = colors.ink;
+    ctx.strokeStyle = colors.sheet;
+    ctx.lineWidth = 3;
+    ctx.lineJoin = "round";
     ctx.textAlign = "left";
     for (const { x, w, first } of this.columns) {
       const step = view.steps[first];
       if (w < 48 || !step || step.stream !== stream) continue;
       const left = Math.max(x, run.x) + 4, right = Math.min(x + w, run.x + run.w);
-      ctx.fillText(cutText(ctx, stepName(step), right - left - 4), left, top + 9);
+      const text = cutText(ctx, stepName(step), right - left - 4);
+      ctx.strokeText(text, left, top + 9); // a halo, because bars may be behind
+      ctx.fillText(text, left, top + 9);
     }
   }
 

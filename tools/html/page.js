@@ -297,6 +297,17 @@ class Page {
     if (document.activeElement === byId("search")) byId("plot").focus();
   }
 
+  // Where keys zoom: at the mouse, at what is pinned, or at the peak, if it is in the window.
+  anchor() {
+    const { chart, view, hover, pinned } = this, b = this.plan.buffers;
+    let [first, end] = [view.peak, view.peak];
+    if (hover) [first, end] = [hover.position, hover.position];
+    else if (pinned?.step !== undefined) [first, end] = [pinned.step, pinned.step];
+    else if (pinned) [first, end] = chart.lifeOf(b, pinned.buffer);
+    const share = ((chart.edge[first] + chart.edge[end + 1]) / 2 - chart.t0) / (chart.t1 - chart.t0);
+    return share >= 0 && share <= 1 ? share : 0.5;
+  }
+
   // Whether the key means something. Those that move also scroll what has the focus: on the map only.
   doKey(key, target) {
     const { chart } = this;
@@ -306,7 +317,8 @@ class Page {
       PageUp: () => chart.zoomAddresses(0.7), PageDown: () => chart.zoomAddresses(1 / 0.7),
     };
     const keys = {
-      "+": () => chart.zoomTime(0.7), "=": () => chart.zoomTime(0.7), "-": () => chart.zoomTime(1 / 0.7),
+      "+": () => chart.zoomTime(0.7, this.anchor()), "=": () => chart.zoomTime(0.7, this.anchor()),
+      "-": () => chart.zoomTime(1 / 0.7, this.anchor()),
       0: () => chart.reset(), p: () => this.goToPeak(), f: () => this.fitPinned(),
       "[": () => this.pinNext(-1), "]": () => this.pinNext(1),
       m: () => this.showView("map"), t: () => this.showView("table"),
