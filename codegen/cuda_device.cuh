@@ -1,6 +1,8 @@
 // What C lacks, through instructions of a GPU. Whoever compiles for another machine (a CPU that runs
 // the threads of a block by turns) defines PLIM_SHIM and the same functions in its own way.
 #ifndef PLIM_SHIM
+// Not every kernel uses every function, or every number of its row.
+#pragma nv_diag_suppress 177
 #define PLIM_DEVICE static __device__ __forceinline__
 #define PLIM_METHOD __device__ __forceinline__
 PLIM_DEVICE unsigned plim_bits(float x) { return __float_as_uint(x); }
