@@ -7,7 +7,7 @@
 //   case   = name bytes, name | arguments: count, (bytes, data)... | results: count, result...
 //   result = elements, plan dtype, tolerance (f64), expected (f64) of each element
 //
-// Tolerance: what rounding each value to its dtype does to the result, a hundred times, and a floor
+// Tolerance: what rounding each value to its dtype does to the result, eight times, and a floor
 // by dtype: GPUs sum in another order and round where the evaluator does not.
 #include "tests/numeric/op_sample.h"
 
@@ -71,7 +71,7 @@ static void put_result(FILE *out, const Tensor *rounded, const Tensor *exact) {
     }
     const double floor = dtype == DT_BF16 ? 0x1p-7 : dtype == DT_F32 ? 1e-5 : 0;
     const double tolerance =
-        floor == 0 ? 0 : floor * (1 + size) + 100 * fmin(spread, 1e-2 * (1 + size));
+        floor == 0 ? 0 : floor * (1 + size) + 8 * fmin(spread, 1e-2 * (1 + size));
     put(out, (uint64_t)count);
     put(out, plan_dtype(dtype));
     fwrite(&tolerance, sizeof tolerance, 1, out);
