@@ -46,8 +46,10 @@ void cuda_print_pick(CudaScalar *cs, KRef i) {
     else
         cuda_put(t, "above = plim_block_sum(above, slots[%d], %d);", cs->w.slot[i], cs->s.team);
     cuda_put(t, "v%d = best.at == 0x7fffffff ? 0 : best.at;", i);
-    cuda_put(t, "if (!(above > 0.0f && above >= v%d && best.d > bound))\n    break;", in->arg[3]);
-    cuda_put(t, "bound = best.d;");
+    cuda_put(t, "const bool more = above > 0.0f && above >= v%d && best.d > bound;", in->arg[3]);
+    // Rows that share a warp end together: one that is done finds the same again.
+    cuda_put(t, warp ? "if (plim_ballot(more) == 0)\n    break;" : "if (!more)\n    break;");
+    cuda_put(t, warp ? "bound = more ? best.d : bound;" : "bound = best.d;");
     // The slots are used again.
     if (!warp)
         cuda_put(t, "__syncthreads();");
