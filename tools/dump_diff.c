@@ -4,29 +4,14 @@
 #include "tools/dump.h"
 
 #include "runtime/plan_report.h"
-#include "tools/dump_text.h"
-#include "tools/fail_if.h"
+#include "tools/figures.h"
 #include "tools/plan_match.h"
-#include "tools/predict.h"
+#include "tools/tool_io.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { SHOWN = 12, PATH_MAX_BYTES = 128 };
-
-// Figures of --fail-if, and of the table, in its order.
-enum {
-    F_PEAK,
-    F_LOAD,
-    F_KIND,
-    F_TIME = F_KIND + BUFFER_KIND_COUNT,
-    F_KERNELS,
-    F_INSTRUCTIONS,
-    F_BUFFERS,
-    F_FLOPS,
-    F_TRAFFIC,
-    FIGURES
-};
 
 typedef struct {
     Dump *d;
@@ -37,72 +22,6 @@ typedef struct {
     FILE *out;
     bool different;
 } Diff;
-
-// One side of the figures. False when there is no memory.
-static bool measure(Dump *d, const PlanUses *u, double *value) {
-    const Plan *p = u->plan;
-    PlanReport r;
-    Prediction time = {0};
-    Machine machine = d->machine;
-    plan_report(u, &r);
-    const uint32_t entry = plan_main_entry(u);
-    // Each on its own target, unless --machine names one for both.
-    if (!d->options->machine)
-        machine_of_plan(p, &machine);
-    if (entry != UINT32_MAX && !predict_entry(u, entry, &machine, d->memory, &time))
-        return false;
-    for (uint32_t i = 0; i < p->space_count; i++)
-        if (p->space[i].kind == SPACE_DEVICE)
-            value[F_PEAK] = (double)p->space[i].bytes;
-    value[F_LOAD] = (double)r.load;
-    for (int i = 0; i < BUFFER_KIND_COUNT; i++)
-        value[F_KIND + i] = (double)r.kind[i];
-    value[F_TIME] = (double)time.total * 1e-12;
-    value[F_KERNELS] = p->kernel_count;
-    value[F_INSTRUCTIONS] = (double)r.operators;
-    value[F_BUFFERS] = p->buffer_count;
-    value[F_FLOPS] = (double)r.flops;
-    value[F_TRAFFIC] = (double)r.bytes;
-    return true;
-}
-
-static void name_figures(Figure *f) {
-    static const struct {
-        int at;
-        const char *name;
-        FigureUnit unit;
-    } row[] = {{F_PEAK, "peak", FIGURE_BYTES},
-               {F_LOAD, "load", FIGURE_BYTES},
-               {F_TIME, "time", FIGURE_SECONDS},
-               {F_KERNELS, "kernels", FIGURE_COUNT},
-               {F_INSTRUCTIONS, "instructions", FIGURE_COUNT},
-               {F_BUFFERS, "buffers", FIGURE_COUNT},
-               {F_FLOPS, "flops", FIGURE_COUNT},
-               {F_TRAFFIC, "traffic", FIGURE_BYTES}};
-    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++)
-        f[row[i].at] = (Figure){.name = row[i].name, .unit = row[i].unit};
-    for (int i = 0; i < BUFFER_KIND_COUNT; i++)
-        f[F_KIND + i] =
-            (Figure){.name = plan_buffer_kind_name((PlanBufferKind)i), .unit = FIGURE_BYTES};
-}
-
-static uint64_t whole(double x) {
-    // Sums of a plan that makes no sense may round up to 2^64.
-    return x < 1e19 ? (uint64_t)x : (uint64_t)1e19;
-}
-
-static char *figure_text(FigureUnit unit, double x, char out[TEXT_NUMBER]) {
-    switch (unit) {
-    case FIGURE_BYTES:
-        return plan_size_text(whole(x), out);
-    case FIGURE_SECONDS:
-        return text_time(x, out);
-    case FIGURE_COUNT:
-        break;
-    }
-    // Operations are too many to read one by one.
-    return x < 1e9 ? text_count(whole(x), out) : text_rate(x, "", out);
-}
 
 static void print_figures(const Diff *f) {
     char a[TEXT_NUMBER], b[TEXT_NUMBER], change[TEXT_NUMBER], percent[TEXT_NUMBER];
@@ -119,7 +38,7 @@ static void print_figures(const Diff *f) {
                      text_time(g->after > g->before ? g->after - g->before : g->before - g->after,
                                change));
         else if (g->after != g->before)
-            text_change(whole(g->before), whole(g->after), what);
+            text_change(figure_whole(g->before), figure_whole(g->after), what);
         text_percent(g->before, g->after, percent);
         fprintf(f->out, "%s%-*s %14s %14s %18s%s%s\n", kind ? "  " : "", kind ? 14 : 16, g->name,
                 figure_text(g->unit, g->before, a), figure_text(g->unit, g->after, b), what,
@@ -433,7 +352,8 @@ static void print_kernels(Diff *f) {
 
 static bool print_all(Diff *f) {
     double before[FIGURES] = {0}, after[FIGURES] = {0};
-    if (!measure(f->d, f->before_uses, before) || !measure(f->d, f->after_uses, after))
+    if (!figures_measure(f->d, f->before_uses, before) ||
+        !figures_measure(f->d, f->after_uses, after))
         return false;
     for (int i = 0; i < FIGURES; i++) {
         f->figure[i].before = before[i];
@@ -453,20 +373,83 @@ static bool print_all(Diff *f) {
     return true;
 }
 
+// Lines of a text that are no figures and not in the other one.
+static void print_lines(const char *text, const char *other, const Figure *figure, char sign,
+                        FILE *out) {
+    for (const char *at = text; *at;) {
+        const int length = (int)strcspn(at, "\n");
+        bool there = length == 0 || *at == '#' || figures_of_line(at, figure) < FIGURES;
+        for (const char *line = other; *line && !there;) {
+            const size_t size = strcspn(line, "\n");
+            there = size == (size_t)length && memcmp(line, at, size) == 0;
+            line += size + (line[size] == '\n');
+        }
+        if (!there)
+            fprintf(out, "%c %.*s\n", sign, length, at);
+        at += length + (at[length] == '\n');
+    }
+}
+
+// Against kept figures: the same table, and below it the lines of the text that are others now.
+static int diff_kept(Diff *f, const char *kept, const char *now) {
+    double after[FIGURES];
+    const int wrong = figures_read(kept, f->figure);
+    if (wrong)
+        return dump_fail(f->d, "line %d of %s has no number", wrong, f->d->options->value);
+    if (!figures_measure(f->d, f->after_uses, after))
+        return dump_fail(f->d, "out of memory");
+    for (int i = 0; i < FIGURES; i++)
+        f->figure[i].after = after[i];
+    f->different = strcmp(kept, now) != 0;
+    fprintf(f->out, "%s -> %s\n", f->d->options->value, f->d->file);
+    if (f->different) {
+        print_figures(f);
+        fputc('\n', f->out);
+        print_lines(kept, now, f->figure, '-', f->out);
+        print_lines(now, kept, f->figure, '+', f->out);
+    } else {
+        fprintf(f->out, "\nthe figures are the same\n");
+    }
+    return DUMP_DONE;
+}
+
+// Both texts at hand, or DUMP_FAILED.
+static int diff_figures(Diff *f) {
+    enum { KEPT_MAX = 1 << 20 };
+    size_t bytes = 0, size = 0;
+    char *now = NULL, *kept = tool_read("plim-dump", f->d->options->value, KEPT_MAX, &bytes);
+    FILE *memory = kept ? open_memstream(&now, &size) : NULL;
+    int status = !kept ? DUMP_TOLD : memory ? dump_figures(f->d, memory) : DUMP_FAILED;
+    if (memory && fclose(memory) != 0)
+        status = DUMP_FAILED;
+    status = status == DUMP_DONE     ? diff_kept(f, kept, now)
+             : status == DUMP_FAILED ? dump_fail(f->d, "out of memory")
+                                     : status;
+    free(now);
+    free(kept);
+    return status;
+}
+
+static int diff_plans(Diff *f) {
+    Dump *d = f->d;
+    if (!dump_read(d->options->value, d->memory, &f->before, &f->before_uses))
+        return DUMP_TOLD;
+    fprintf(f->out, "%s -> %s\n", d->options->value, d->file);
+    f->match = plan_match_new(f->before_uses, f->after_uses, d->memory);
+    return f->match && print_all(f) ? DUMP_DONE : dump_fail(d, "out of memory");
+}
+
 int dump_diff(Dump *d, FILE *out) {
     Diff f = {.d = d, .after = d->plan, .after_uses = d->uses, .out = out};
     bool held = false;
-    name_figures(f.figure);
+    figures_name(f.figure);
     const char *conditions = d->options->fail_if ? d->options->fail_if : "";
     // A condition that can't be read is told before anything else is.
     if (!fail_if_check(conditions, f.figure, FIGURES, false, &held, NULL, &d->error))
         return DUMP_USAGE;
-    if (!dump_read(d->options->value, d->memory, &f.before, &f.before_uses))
-        return DUMP_TOLD;
-    fprintf(out, "%s -> %s\n", d->options->value, d->file);
-    f.match = plan_match_new(f.before_uses, f.after_uses, d->memory);
-    if (!f.match || !print_all(&f))
-        return dump_fail(d, "out of memory");
+    const int status = figures_is(d->options->value) ? diff_figures(&f) : diff_plans(&f);
+    if (status != DUMP_DONE)
+        return status;
     if (*conditions)
         fputc('\n', out);
     fail_if_check(conditions, f.figure, FIGURES, f.different, &held, out, &d->error);

@@ -8,6 +8,7 @@
 #include "tools/digest_diff.h"
 #include "tools/dump.h"
 #include "tools/fail_if.h"
+#include "tools/figures.h"
 #include "tools/plan_csv.h"
 #include "tools/tool_io.h"
 
@@ -21,6 +22,7 @@ static const Flag flag_table[] = {
     {"--memory", NULL, "What to show", "tables of memory: by space and kind, by entry"},
     {"--why", "NAME", "What to show", "all about a value, scope, kernel, or ENTRY:INSTRUCTION"},
     {"--diff", "OTHER", "What to show", "what changed from OTHER to this; digests of runs, too"},
+    {"--figures", NULL, "What to show", "figures to keep with the source, for a later --diff"},
     {"--remarks", NULL, "What to show", "what the passes chose, and why"},
     {"--json", NULL, "What to show", "everything as JSON (docs/plim-dump.schema.json)"},
     {"--plan", NULL, "What to show", "the plan as text, which plimc reads back"},
@@ -73,6 +75,7 @@ static const struct {
     {"--plan", print_text, false},      {"--verify", verify, false},
     {"--trace", dump_trace, true},      {"--dot", dump_dot, true},
     {"--csv", print_csv, true},         {"--html", dump_html, true},
+    {"--figures", dump_figures, false},
 };
 enum { OUTPUT_COUNT = sizeof output_table / sizeof output_table[0] };
 

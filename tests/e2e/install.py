@@ -9,7 +9,7 @@ MODEL = e2e.SOURCE / "models" / "mlp.plim"
 EXPECTED = {
     "bin/plimc", "bin/plim-opt", "bin/plim-dump", "lib/plimsoll/libplim_runtime.a", "include/plimsoll/plim.h",
     "lib/cmake/Plimsoll/PlimsollConfig.cmake", "lib/cmake/Plimsoll/PlimsollConfigVersion.cmake",
-    "lib/cmake/Plimsoll/PlimsollModel.cmake",
+    "lib/cmake/Plimsoll/PlimsollModel.cmake", "lib/cmake/Plimsoll/PlimsollSummary.cmake",
     "share/pkgconfig/plimsoll.pc", "share/man/man1/plimc.1", "share/man/man1/plim-opt.1",
     "share/man/man1/plim-dump.1", "share/man/man7/plimsoll-program.7", "share/plimsoll/models/gpt2.plim",
     "share/bash-completion/completions/plimc", "share/bash-completion/completions/plim-opt",

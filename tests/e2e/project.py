@@ -102,6 +102,25 @@ class Project(e2e.TestCase):
         self.configure()
         self.fails_to_make(r"error\[P08\d\d\]")
 
+    def test_a_plan_that_grew_is_told_and_can_be_accepted(self):
+        self.configure()
+        self.make("tides-check")
+        kept = (self.source / "tides.summary").read_text()
+        # Less than the limits: told, and the build goes on.
+        self.change("tides.plim", "hidden = 16;", "hidden = 15;")
+        done = self.good("cmake", "--build", self.build, "--target", "tides-check")
+        self.assertRegex(done.stdout + done.stderr, r"(?m)^  weights .* -\d")
+        self.change("tides.plim", "hidden = 15;", "hidden = 64;")
+        said = self.fails_to_make(r"(?m)^peak .*KiB .*KiB .*\+\d", "tides-check")
+        self.assertRegex(said, r"fails: peak>\+1%")
+        self.assertIn("--target tides-accept", said)
+        self.make("tides-accept")
+        self.make("tides-check")
+        self.assertNotEqual((self.source / "tides.summary").read_text(), kept)
+        # What nothing was kept of must be accepted once, too.
+        (self.source / "tides.summary").unlink()
+        self.fails_to_make(r"there is no .*tides\.summary", "tides-check")
+
     def test_mistakes_in_the_rules(self):
         rules = self.source / "CMakeLists.txt"
         good = rules.read_text()
@@ -109,6 +128,7 @@ class Project(e2e.TestCase):
                                ("MODEL tides.plim", "", "which MODEL"),
                                ("MODEL tides.plim", "MODEL waves.plim", "there is no .*waves.plim"),
                                ("EMIT lib", "EMIT dll", "exe or lib, not dll"),
+                               ("SUMMARY tides.summary", "", "FAIL_IF needs a SUMMARY"),
                                ("Plimsoll 0.1", "Plimsoll 7.0", "7.0")):
             self.assertIn(old, good)
             rules.write_text(good.replace(old, new))
@@ -116,6 +136,24 @@ class Project(e2e.TestCase):
                            env=builds())
             self.assertNotEqual(done.returncode, 0)
             self.assertRegex(" ".join(done.stderr.split()), says)
+
+    def test_the_script_of_the_documentation(self):
+        page = (e2e.SOURCE / "docs" / "ci.md").read_text()
+        script, = re.findall(r"```sh\n(.*?)```", page, re.S)
+        (self.folder / "models.sh").write_text(script)
+        for name in ("models", "plans"):
+            (self.folder / name).mkdir()
+        shutil.copy(e2e.SOURCE / "models" / "mlp.plim", self.folder / "models")
+        (self.folder / "plans" / "mlp.summary").write_text("")
+        settings = dict(os.environ, PATH=f"{self.prefix / 'bin'}:{os.environ['PATH']}")
+        self.refused("sh", "models.sh", env=settings)
+        self.good("sh", "models.sh", "accept", env=settings)
+        self.assertIn("figures are the same", self.good("sh", "models.sh", env=settings).stdout)
+        text = (self.folder / "models" / "mlp.plim").read_text()
+        (self.folder / "models" / "mlp.plim").write_text(text.replace("hidden = 32;", "hidden = 64;"))
+        done = e2e.run("sh", "models.sh", cwd=self.folder, env=settings)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("fails: peak>+1%", done.stdout)
 
 
 if __name__ == "__main__":
