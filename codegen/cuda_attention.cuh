@@ -351,7 +351,7 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
     constexpr int TILES = (S::queries + ROWS - 1) / ROWS;
     constexpr unsigned K_BYTES = TILE * QK * 2, STAGE = K_BYTES + TILE * V * 2;
     const unsigned q_tile = plim_shared_address(), stages = q_tile + ROWS * (QK > V ? QK : V) * 2;
-    const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
+    const int warp = (int)threadIdx.x / 32;
     // Blocks of one head follow each other, to share its keys in cache; those with most keys begin.
     const int row = (int)blockIdx.x / TILES, first = (TILES - 1 - (int)blockIdx.x % TILES) * ROWS;
     const int b = row / S::heads, h = row % S::heads, g = h / (S::heads / S::groups);
@@ -378,8 +378,7 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
     const int query = first + warp * WARP_ROWS;
     unsigned stage = stages;
     for (int key = from; key < to; key += TILE) {
-        // This tile is there for all, and all are done with the one before, whose place the next
-        // takes.
+        // This tile is there for all, and all are done with the one before, whose place is free.
         plim_copies_wait<0>();
         __syncthreads();
         const unsigned next = stages + stages + STAGE - stage;

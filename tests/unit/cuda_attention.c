@@ -35,15 +35,15 @@ static const Case warp_cases[] = {
     {"a short sequence", DT_BF16, 2, 1, 1, 5, 5, 64, 64, .causal = true},
     {"all keys, odd lengths", DT_BF16, 1, 2, 1, 77, 131, 64, 64, .causal = false},
     {"more queries than keys", DT_BF16, 1, 1, 1, 90, 40, 32, 32, .causal = true},
-    {"a window", DT_BF16, 1, 1, 1, 150, 150, 64, 64, .causal = true, .window = 37},
+    {"a window", DT_BF16, 1, 1, 1, 110, 110, 64, 64, .causal = true, .window = 37},
     {"a window, not causal", DT_BF16, 1, 1, 1, 70, 90, 32, 32, .window = 20, .negative = true},
     {"grouped queries", DT_BF16, 1, 2, 3, 75, 75, 64, 64, .causal = true, .by_head = true},
     {"an offset", DT_BF16, 1, 1, 2, 20, 150, 64, 64, .causal = true, .offset = 71},
     {"no wide accesses", DT_BF16, 1, 1, 2, 50, 50, 20, 24, .causal = true, .gap = 1},
     {"head dim 96", DT_BF16, 1, 1, 1, 70, 70, 96, 96, .causal = true},
-    {"head dim 128", DT_BF16, 1, 1, 1, 150, 150, 128, 128, .causal = true},
-    {"head dims 192 and 112", DT_BF16, 1, 1, 1, 70, 70, 192, 112, .causal = true},
-    {"head dim 256", DT_BF16, 1, 1, 1, 70, 70, 256, 256, .causal = true},
+    {"head dim 128", DT_BF16, 1, 1, 1, 100, 100, 128, 128, .causal = true},
+    {"head dims 192 and 112", DT_BF16, 1, 1, 1, 50, 50, 192, 112, .causal = true},
+    {"head dim 256", DT_BF16, 1, 1, 1, 50, 50, 256, 256, .causal = true},
     {"head dims 300 and 140", DT_BF16, 1, 1, 1, 33, 40, 300, 140, .causal = true},
     {"one query", DT_BF16, 2, 2, 2, 1, 300, 64, 32, .causal = true, .forward_only = true},
     {"one query, an offset, a window", DT_BF16, 1, 1, 20, 1, 700, 64, 64, .causal = true,
@@ -56,11 +56,11 @@ static const Case warp_cases[] = {
 // By groups of warps.
 static const Case group_cases[] = {
     {"whole tiles", DT_BF16, 1, 1, 1, 128, 384, 128, 128, .causal = false, .forward_only = true},
-    {"head dim 64, grouped queries", DT_BF16, 1, 1, 2, 250, 250, 64, 64, .causal = true,
+    {"head dim 64, grouped queries", DT_BF16, 1, 1, 2, 210, 140, 64, 64, .causal = true,
      .forward_only = true},
     {"a window, head dim 96", DT_BF16, 1, 1, 1, 130, 300, 96, 96, .causal = true, .window = 150,
      .forward_only = true},
-    {"an offset", DT_BF16, 1, 2, 1, 70, 500, 128, 64, .causal = true, .offset = 311},
+    {"an offset", DT_BF16, 1, 1, 1, 70, 500, 128, 64, .causal = true, .offset = 311},
     {"more queries than keys", DT_BF16, 1, 1, 1, 200, 40, 84, 100, .causal = true, .gap = 1,
      .negative = true, .forward_only = true},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
@@ -69,7 +69,7 @@ static const Case group_cases[] = {
 
 // Smaller tiles, for less shared memory.
 static const Case small_cases[] = {
-    {"head dim 256", DT_BF16, 1, 1, 1, 70, 70, 256, 256, .causal = true},
+    {"head dim 256", DT_BF16, 1, 1, 1, 50, 50, 256, 256, .causal = true},
 };
 
 static uint64_t random_state;
