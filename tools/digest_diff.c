@@ -45,6 +45,7 @@ bool digest_is(const char *path) {
     return good;
 }
 
+// The same instruction of the same step and micro-batch.
 static bool same_place(const Line *a, const Line *b) {
     return a->step == b->step && strcmp(a->segment, b->segment) == 0 && a->slot == b->slot &&
            a->index == b->index && strcmp(a->name, b->name) == 0;
@@ -62,6 +63,7 @@ static void print_first(const Line *a, const Line *b, unsigned long long equal, 
         fprintf(out, "  %llu results before it are equal\n", equal);
 }
 
+// Up to the first difference: later ones may follow from it. Both texts are cut into lines.
 static bool compare(char *left, char *right, FILE *out, bool *different, const char *before,
                     const char *after, PlimError *error) {
     unsigned long long equal = 0;

@@ -23,6 +23,7 @@ typedef struct {
     bool different;
 } Diff;
 
+// Every figure has a row, changed or not, so that tables of several differences line up.
 static void print_figures(const Diff *f) {
     char a[TEXT_NUMBER], b[TEXT_NUMBER], change[TEXT_NUMBER], percent[TEXT_NUMBER];
     fprintf(f->out, "\n%-16s %14s %14s %18s\n", "", "before", "after", "change");
@@ -204,6 +205,7 @@ static uint64_t grown_by(const Diff *f, uint32_t buffer) {
     return after > before ? after - before : before - after;
 }
 
+// Largest change first; of equal ones in the plan's order.
 static int compare_growth(const void *a, const void *b, void *context) {
     const Diff *f = context;
     const uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
@@ -211,6 +213,8 @@ static int compare_growth(const void *a, const void *b, void *context) {
     return x != y ? (x > y ? -1 : 1) : (i > k) - (i < k);
 }
 
+// Of what both have: those of another size one by one, the others that lie elsewhere as a sum,
+// for one buffer that grows moves most of those above it.
 static bool print_grown(Diff *f) {
     uint32_t *grown = plan_alloc(f->d->memory, (size_t)f->after->buffer_count + 1, sizeof *grown);
     uint32_t count = 0, moved = 0;
@@ -275,6 +279,7 @@ static uint32_t out_of_order(const uint32_t *number, uint32_t count, uint32_t *t
     return numbers - length;
 }
 
+// The fewest instructions that must be moved to turn one order into the other.
 static bool print_order(Diff *f) {
     for (uint32_t e = 0; e < f->after->entry_count; e++) {
         const uint32_t count = f->after_uses->entry[e].step_count;
@@ -350,6 +355,7 @@ static void print_kernels(Diff *f) {
         fprintf(f->out, "  and %u more\n", m->kernel_new - shown);
 }
 
+// Figures first: where they are equal, the rest is of no account to most readers.
 static bool print_all(Diff *f) {
     double before[FIGURES] = {0}, after[FIGURES] = {0};
     if (!figures_measure(f->d, f->before_uses, before) ||

@@ -1,5 +1,6 @@
-// Everything as one JSON object: docs/plim-dump.schema.json says what each member is. A member that
-// changes its meaning changes "version"; new ones don't.
+// Everything as one JSON object, written as it is made: no list is ever whole in memory.
+// docs/plim-dump.schema.json says what each member is. A member that changes its meaning changes
+// "version"; new ones don't.
 #include "tools/dump.h"
 
 #include "runtime/plan_report.h"
@@ -24,6 +25,7 @@ static void put_index(JsonPut *j, const char *key, uint32_t index) {
         json_put_count(j, key, index);
 }
 
+// What every predicted time below rests on.
 static void put_machine(JsonPut *j, const Machine *m) {
     json_put_line(j);
     json_put_open(j, "machine", '{');
@@ -36,6 +38,7 @@ static void put_machine(JsonPut *j, const Machine *m) {
     json_put_close(j, '}');
 }
 
+// In the plan's order: other members name buffers by their place here.
 static void put_buffers(JsonPut *j, const Plan *p) {
     json_put_line(j);
     json_put_open(j, "buffers", '[');
@@ -65,6 +68,7 @@ static void put_buffers(JsonPut *j, const Plan *p) {
     json_put_close(j, ']');
 }
 
+// What weight files and checkpoints hold.
 static void put_states(JsonPut *j, const Plan *p) {
     json_put_line(j);
     json_put_open(j, "states", '[');
@@ -82,6 +86,7 @@ static void put_states(JsonPut *j, const Plan *p) {
     json_put_close(j, ']');
 }
 
+// In the kernel's order.
 static void put_operands(JsonPut *j, const PlanInstr *instr) {
     json_put_open(j, "operands", '[');
     for (uint32_t i = 0; i < instr->operand_count; i++) {
@@ -98,6 +103,7 @@ static void put_operands(JsonPut *j, const PlanInstr *instr) {
     json_put_close(j, ']');
 }
 
+// kernel is null where the runtime does it alone; events are numbered in the segment.
 static void put_instruction(JsonPut *j, const Plan *p, const PlanStep *s, const PredictedStep *t) {
     const PlanInstr *instr = s->instr;
     json_put_line(j);
@@ -125,6 +131,7 @@ static void put_instruction(JsonPut *j, const Plan *p, const PlanStep *s, const 
     json_put_close(j, '}');
 }
 
+// What the runtime fills before the entry, and what it reads after it.
 static void put_inputs(JsonPut *j, const PlanEntry *e) {
     json_put_open(j, "inputs", '[');
     for (uint32_t i = 0; i < e->input_count; i++) {
@@ -179,6 +186,7 @@ static bool put_program(JsonPut *j, Dump *d, uint32_t entry) {
     return true;
 }
 
+// Instructions name kernels by their place here; the text is ir/kernel's.
 static void put_kernels(JsonPut *j, const Plan *p) {
     json_put_line(j);
     json_put_open(j, "kernel_table", '[');

@@ -65,6 +65,7 @@ static void print_space(const Dump *d, int kind, FILE *out) {
             s->load ? 100 * ((double)s->bytes / (double)s->load - 1) : 0.0);
 }
 
+// Entries never run at the same time: the arena is as tall as the tallest of them.
 static void print_entries(const Dump *d, FILE *out) {
     const PlanUses *u = d->uses;
     fprintf(out, "%-17s %12s %12s %14s   %s\n", "entry", "its own", "with state", "at instruction",
@@ -82,6 +83,7 @@ static void print_entries(const Dump *d, FILE *out) {
     }
 }
 
+// With their lives and places, which the summary has no room for.
 static void print_largest(const Dump *d, FILE *out) {
     const PlanUses *u = d->uses;
     uint32_t largest[LARGEST];

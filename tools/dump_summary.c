@@ -1,4 +1,8 @@
 // One screen: what the plan is, where its memory goes, what a step takes.
+//
+// Lines are at most 100 columns wide, but for the flags the plan was made with, which are the
+// user's own. Memory is of the device: that of other spaces is a line each, and --memory has the
+// rest.
 #include "tools/dump.h"
 
 #include "runtime/flags.h"
@@ -11,8 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Rows of the largest buffers, and characters of a bar that stands for the whole load.
 enum { LARGEST = 10, BAR = 30 };
 
+// What was compiled, for what, and how. Entries go on in further lines where one is too short.
 static void print_head(const Dump *d, FILE *out) {
     const Plan *p = d->plan;
     fprintf(out, "model       %s\n", *p->model ? p->model : "-");
@@ -58,6 +64,7 @@ static bool find_budget(const Plan *p, uint64_t *budget) {
     return found;
 }
 
+// A line a space, and what the budget leaves: it is the device's alone.
 static void print_spaces(const Dump *d, FILE *out) {
     const Plan *p = d->plan;
     char size[32], number[TEXT_NUMBER];
@@ -93,6 +100,7 @@ static bool find_bound(const Plan *p, const char *entry, uint64_t *bound) {
     return false;
 }
 
+// Where most is live, what could not be less, and what it is: kinds that hold nothing are left out.
 static void print_peak(const Dump *d, const PlanReport *r, FILE *out) {
     const Plan *p = d->plan;
     char size[32], name[49];
@@ -143,6 +151,7 @@ static const PlanInstr *maker_of(const PlanUses *u, uint32_t buffer) {
     return NULL;
 }
 
+// The ten a reader would look at first, each with the operator and kernel that make it.
 static void print_largest(const Dump *d, const PlanReport *r, FILE *out) {
     const Plan *p = d->plan;
     uint32_t largest[LARGEST];
@@ -163,6 +172,7 @@ static void print_largest(const Dump *d, const PlanReport *r, FILE *out) {
     }
 }
 
+// The same beside what a run measured.
 static int print_measured(Dump *d, uint32_t entry, const Prediction *time, FILE *out) {
     Measured m;
     const uint32_t count = d->uses->entry[entry].step_count;
@@ -177,6 +187,7 @@ static int print_measured(Dump *d, uint32_t entry, const Prediction *time, FILE 
     return status;
 }
 
+// What a step of the main entry does, and how long that takes at least, with what was assumed.
 static int print_step(Dump *d, const PlanReport *r, FILE *out) {
     const Plan *p = d->plan;
     const uint32_t entry = plan_main_entry(d->uses);

@@ -1,4 +1,5 @@
-// Nothing here knows what it prints; widths are the callers'.
+// Nothing here knows what it prints; widths are the callers'. Numbers are written without the
+// locale, so that outputs are the same everywhere.
 #include "tools/dump_text.h"
 
 #include <inttypes.h>
@@ -42,6 +43,7 @@ char *text_time(double seconds, char out[TEXT_NUMBER]) {
     return out;
 }
 
+// From nothing there is no per cent.
 char *text_percent(double before, double after, char out[TEXT_NUMBER]) {
     out[0] = '\0';
     if (before > 0)

@@ -103,6 +103,7 @@ static int compare_ranges(const void *a, const void *b) {
     return (x->begin > y->begin) - (x->begin < y->begin);
 }
 
+// Whether they can never share bytes: both count at some position.
 static bool meet_in_time(const PlanBuffer *a, const PlanBuffer *b) {
     return a->space == b->space && b->bytes > 0 &&
            (b->entry == UINT32_MAX || a->entry == UINT32_MAX ||
@@ -142,6 +143,7 @@ static bool print_place(const Dump *d, const PlanBuffer *b, FILE *out) {
     return true;
 }
 
+// When it lives, and what it is of the highest load of its entry.
 static void print_peak(const Dump *d, const PlanBuffer *b, FILE *out) {
     const uint32_t entry = b->entry == UINT32_MAX ? d->uses->peak_entry : b->entry;
     if (entry == UINT32_MAX)
@@ -230,6 +232,7 @@ static void print_kept(const Dump *d, uint32_t buffer, FILE *out) {
                 last, first, first - last);
 }
 
+// False when there is no memory.
 static bool print_buffer(const Dump *d, uint32_t buffer, FILE *out) {
     const PlanBuffer *b = &d->plan->buffer[buffer];
     const char *entry = b->entry == UINT32_MAX ? "" : d->plan->entry[b->entry].name;
@@ -247,6 +250,7 @@ static bool print_buffer(const Dump *d, uint32_t buffer, FILE *out) {
     return true;
 }
 
+// With the instruction that its bytes come from.
 static void print_operand(const Dump *d, uint32_t entry, uint32_t position, uint32_t i, FILE *out) {
     const PlanInstr *instr = d->uses->entry[entry].step[position].instr;
     const PlanOperand *o = &instr->operand[i];
@@ -260,6 +264,7 @@ static void print_operand(const Dump *d, uint32_t entry, uint32_t position, uint
     fputc('\n', out);
 }
 
+// False when there is no memory.
 static bool print_instruction(Dump *d, uint32_t entry, uint32_t position, FILE *out) {
     const PlanStep *s = &d->uses->entry[entry].step[position];
     const PlanInstr *instr = s->instr;
@@ -287,6 +292,7 @@ static bool print_instruction(Dump *d, uint32_t entry, uint32_t position, FILE *
     return true;
 }
 
+// Who calls it, and its code.
 static void print_kernel(const Dump *d, uint32_t kernel, FILE *out) {
     const PlanKernel *k = &d->plan->kernel[kernel];
     uint32_t count = 0;
@@ -376,6 +382,7 @@ static bool print_numbered(Dump *d, const char *name, bool *good, FILE *out) {
     return false;
 }
 
+// Names of buffers and scopes: what people mistype.
 static int say_nearest(Dump *d, const char *name) {
     const Plan *p = d->plan;
     Nearest nearest = {.wanted = name};

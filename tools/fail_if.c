@@ -15,6 +15,7 @@ typedef struct {
     double limit; // in the figure's unit, or per cent
 } Condition;
 
+// A figure takes numbers in its own units only: "+1ms" of bytes is a mistake, and told.
 static const struct {
     const char *name;
     FigureUnit unit;
@@ -46,6 +47,7 @@ static bool read_limit(const char *text, Condition *c) {
     return false;
 }
 
+// *is: what was compared with the limit, for people.
 static bool holds(const Condition *c, double *is) {
     const Figure *f = c->figure;
     *is = c->relative ? f->after - f->before : f->after;
@@ -57,6 +59,7 @@ static bool holds(const Condition *c, double *is) {
     return c->above ? *is > c->limit : *is < c->limit;
 }
 
+// Names what there is, so that nobody has to look it up.
 static bool refuse(PlimError *error, const char *text, const Figure *figure, uint32_t count) {
     if (count == 0) {
         error_set(error, PLIM_BAD_INPUT,

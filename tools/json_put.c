@@ -1,4 +1,6 @@
-// Closing a list leaves a comma due after it; opening one leaves none.
+// One bit is all there is to know: whether something stands before in the open list. Closing a list
+// leaves a comma due after it; opening one leaves none. Nothing is checked: whoever writes a member
+// without a key writes wrong JSON, and tests read what is written.
 #include "tools/json_put.h"
 
 #include "runtime/plan_report.h"

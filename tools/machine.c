@@ -28,6 +28,7 @@ enum { GPU_COUNT = sizeof gpu_table / sizeof gpu_table[0] };
 // Of one core.
 static const double core_avx2 = 90e9, core_avx512 = 110e9, core_bf16 = 200e9, core_memory = 15e9;
 
+// Any x86-64: the levels differ by the width of their vectors, and by products of bf16.
 static void cpu_machine(const Plan *p, Machine *out) {
     const bool wide = strstr(p->isa, "avx512f") != NULL;
     const double cores = p->workers ? p->workers : 1;
@@ -101,6 +102,7 @@ bool machine_change(Machine *m, const char *text, PlimError *error) {
     return true;
 }
 
+// Three digits.
 static void print_rate(double rate, const char *unit, FILE *out) {
     const char *prefix = rate >= 1e12 ? "T" : "G";
     rate /= rate >= 1e12 ? 1e12 : 1e9;

@@ -61,6 +61,7 @@ static bool take_raw(JsonCursor *j, const char **text, size_t *size) {
     return good;
 }
 
+// Members in any order, as JSON has it; those we have no use for are checked and passed.
 static bool read_event(JsonCursor *j, MeasuredEvent *e) {
     JsonList members = {0};
     char key[16], phase[4];
@@ -84,6 +85,7 @@ static bool read_event(JsonCursor *j, MeasuredEvent *e) {
     return !j->failed;
 }
 
+// Every event, and the times of the steps among them.
 static bool read_events(Reader *r, JsonCursor *j) {
     JsonList items = {0};
     while (json_item(j, &items)) {
@@ -182,6 +184,7 @@ static bool read_trace(Reader *r, JsonCursor *events, Measured *out) {
     return true;
 }
 
+// A log that a run went on with has the steps of both, in order.
 static bool read_log(Reader *r, JsonCursor *j, Measured *out) {
     while (!json_at_end(j)) {
         JsonCursor ms;

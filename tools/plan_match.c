@@ -66,6 +66,7 @@ static void pair(Item *before, uint32_t before_count, Item *after, uint32_t afte
     pair_equal(before, before_count, after, after_count, before_of, after_of);
 }
 
+// Instructions of all entries, each once however often it is called.
 static uint32_t count_steps(const PlanUses *u) {
     uint32_t count = 0;
     for (uint32_t e = 0; e < u->plan->entry_count; e++)
@@ -120,6 +121,7 @@ static bool match_buffers(PlanMatch *m, const Plan *before, const Plan *after, P
     return true;
 }
 
+// Numbers run through all entries while pairing; afterwards they are positions again.
 static bool match_steps(PlanMatch *m, const PlanUses *before, const PlanUses *after,
                         PlanMemory *pm) {
     const uint32_t x_count = count_steps(before), y_count = count_steps(after);
@@ -151,6 +153,7 @@ static bool match_steps(PlanMatch *m, const PlanUses *before, const PlanUses *af
     return true;
 }
 
+// Entries share kernels: all stand in one list.
 static bool match_kernels(PlanMatch *m, const Plan *before, const Plan *after, PlanMemory *pm) {
     Item *x = list_kernels(before, pm), *y = list_kernels(after, pm);
     uint32_t *before_of = plan_alloc(pm, (size_t)after->kernel_count + 1, sizeof *before_of);

@@ -90,6 +90,7 @@ static int refuse(const char *file, const char *why) {
     return EXIT_INPUT;
 }
 
+// What fails writes nothing.
 static int print_to_file(Dump *d, DumpFn print) {
     char *text = NULL;
     size_t size = 0;
@@ -105,6 +106,7 @@ static int print_to_file(Dump *d, DumpFn print) {
     return status;
 }
 
+// The exit status.
 static int dump(const char *file, int output, const DumpOptions *options) {
     Dump d = {.file = file, .options = options, .memory = plan_memory_new()};
     if (!d.memory)

@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
-enum { FLIPS = 400, RUNS = 100 };
+enum { FLIPS = 2000, RUNS = 500 };
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-enum { FLIPS = 400, RUNS = 100 };
+enum { FLIPS = 2000, RUNS = 500 };
 #else
 enum { FLIPS = 4000, RUNS = 1000 };
 #endif
