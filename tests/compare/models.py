@@ -8,8 +8,7 @@ transformers draws weights and saves them; our program loads them by their publi
   - logits, the loss and the gradient of every parameter, all against transformers in f64 (relative, by norm: at most 1e-5;
     what transformers itself has in f32 stands beside it);
   - the losses of 50 AdamW steps against PyTorch in f32, with decay, clipping and a new batch each (relative: at most 1e-4), and
-    the weights after them. On one batch again and again the loss falls to where rounding shows: GPT-2 124M in PyTorch with one
-    attention kernel or another then parts by MEASURED;
+    the weights after them.
   - our weights, exported, in transformers: no key missing or left over, and the same logits;
   - 200 tokens of greedy generation, token for token (GPT-2 and Llama).
 Gradients are read off one step of plain gradient descent with the rate 2^20: w - rate g has g in its leading bits.
