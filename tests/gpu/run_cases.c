@@ -1,5 +1,6 @@
 // The main of a program whose entries are operator_cases': runs each in one process and compares.
-//   PROGRAM FILE.cases
+//   PROGRAM FILE.cases [BYTE]
+// BYTE fills all buffers before the first case: what is read without being written then shows.
 // Prints a line for each operator: cases, those that failed, the largest error as a share of what
 // is allowed. Exit status 1 where any failed.
 #include "runtime/session.h"
@@ -157,11 +158,23 @@ static void run_case(Cases *c) {
     count_case(c, name, worst);
 }
 
+static PlimStatus fill_buffers(Cases *c, int byte) {
+    PlimStatus status = PLIM_OK;
+    const Plan *p = c->session.plan;
+    for (uint32_t i = 0; i < p->buffer_count && status == PLIM_OK; i++) {
+        char *bytes = room(p->buffer[i].bytes);
+        memset(bytes, byte, p->buffer[i].bytes);
+        status = run_write(c->session.run, i, 0, bytes, p->buffer[i].bytes, &c->error);
+        free(bytes);
+    }
+    return status;
+}
+
 int main(int argc, char **argv) {
-    Cases c = {.in = argc == 2 ? fopen(argv[1], "rb") : NULL};
+    Cases c = {.in = argc == 2 || argc == 3 ? fopen(argv[1], "rb") : NULL};
     char magic[8] = "";
     if (!c.in || fread(magic, 1, 8, c.in) != 8 || memcmp(magic, "plimcase", 8) != 0) {
-        fprintf(stderr, "usage: %s FILE.cases\n", argv[0]);
+        fprintf(stderr, "usage: %s FILE.cases [BYTE]\n", argv[0]);
         return 2;
     }
     const PlimImage image = {.plan = plim_plan,
@@ -171,6 +184,8 @@ int main(int argc, char **argv) {
     PlimStatus status = session_open(&image, &c.session, &c.error);
     if (status == PLIM_OK)
         status = session_start(&c.session, &image, (RunOptions){0}, &c.error);
+    if (status == PLIM_OK && argc == 3)
+        status = fill_buffers(&c, atoi(argv[2]));
     if (status != PLIM_OK) {
         fprintf(stderr, "run_cases: %s\n", c.error.text);
         return 1;
