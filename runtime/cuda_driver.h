@@ -31,7 +31,7 @@ enum {
     CU_STREAM_OWN = 1, // waits for no stream but those it is told to
     CU_EVENT_TIMED = 0,
     CU_EVENT_UNTIMED = 2,
-    CU_CAPTURE_THREAD = 1
+    CU_CAPTURE_RELAXED = 2
 };
 
 typedef struct {
