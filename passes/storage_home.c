@@ -132,6 +132,16 @@ static const Value *walk_up(const Value *v, Place *place) {
     return v;
 }
 
+bool storage_suits_attention(const Place *p, const Type *t) {
+    enum { VECTOR = 8 }; // elements, 16 bytes of bf16
+    if (t->rank != 4 || (t->dim[3] > 1 && p->stride[3] != 1))
+        return false;
+    bool wide = t->dtype == DT_BF16 && t->dim[3] % VECTOR == 0;
+    for (int i = 0; i < 3; i++)
+        wide = wide && (t->dim[i] == 1 || p->stride[i] % VECTOR == 0);
+    return !wide || p->offset % VECTOR == 0;
+}
+
 // What the templates want of a place they write.
 static bool suits_template(const Node *n, const Value *v, const Place *place) {
     if (op_info(n->op)->lowering == LOWER_COLUMNS)
@@ -141,7 +151,7 @@ static bool suits_template(const Node *n, const Value *v, const Place *place) {
                                               : place_is_batch(place, &v->type);
     if (op_info(n->op)->lowering != LOWER_ATTENTION)
         return true;
-    return v->type.rank == 4 && (v->type.dim[3] == 1 || place->stride[3] == 1);
+    return storage_suits_attention(place, &v->type);
 }
 
 // Nothing happens where the part can't be computed there: it is copied later.

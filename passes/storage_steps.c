@@ -317,8 +317,7 @@ static void copy_for_template(StorageWork *w, Step *s, const Node *n) {
             for (int k = 0; k < t->rank; k++)
                 order[k] = k;
             // q, k, v, out and dout need the head dim contiguous, the log-sum-exp all of it.
-            const bool fine =
-                t->rank == 4 ? t->dim[3] == 1 || p->stride[3] == 1 : place_is_dense(p, t);
+            const bool fine = t->rank == 4 ? storage_suits_attention(p, t) : place_is_dense(p, t);
             if (!fine)
                 copy_input(w, s, n, i, order);
         }

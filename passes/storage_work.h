@@ -57,6 +57,10 @@ void storage_choose_homes(StorageWork *w);
 // storage is dead after it.
 bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const Value *v);
 
+// Whether attention takes a matrix of its rank from there as it is, or writes it there: the head
+// dim is contiguous, and where strides let a GPU go through it 16 bytes at a time, it begins so.
+bool storage_suits_attention(const Place *p, const Type *t);
+
 // Phases 3 and 4.
 void storage_make_steps(StorageWork *w);
 // The axis order the result would have on its own.
