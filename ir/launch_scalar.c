@@ -149,6 +149,26 @@ static void choose_team(const ScalarWalks *w, ScalarLaunch *s) {
     s->block = s->team > GPU_WARP ? s->team : BLOCK;
 }
 
+// Whether anything is stored along the columns.
+static bool stores_along(const ScalarWalks *w) {
+    for (KRef i = 0; i < w->k->instr_count; i++)
+        if (kop_is_effect(w->k->instr[i].op) && scalar_along(w, i))
+            return true;
+    return false;
+}
+
+// Whether a number of the row may be written where one lies that the row's other blocks read in the
+// same launch: results may take the place of operands that are read at the same index.
+static bool overwrites_rows(const ScalarWalks *w) {
+    const Kernel *k = w->k;
+    for (KRef i = 0; i < k->instr_count; i++)
+        for (KRef j = 0; j < k->instr_count && is_load(k->instr[i].op) && !scalar_along(w, i); j++)
+            if (kop_is_effect(k->instr[j].op) && !scalar_along(w, j) &&
+                k->operand[k->instr[i].operand].dtype == k->operand[k->instr[j].operand].dtype)
+                return stores_along(w);
+    return false;
+}
+
 static void choose_rows(const ScalarWalks *w, ScalarLaunch *s) {
     s->lanes = lanes_of(w);
     s->batch = batch_of(w, s->lanes);
@@ -160,7 +180,7 @@ static void choose_rows(const ScalarWalks *w, ScalarLaunch *s) {
         return;
     }
     if (s->rows <= SPLIT_ROWS && s->columns >= SPLIT_COLUMNS && w->stages <= SPLIT_STAGES_MAX &&
-        !has_op(w->k, KOP_PICK)) {
+        !has_op(w->k, KOP_PICK) && !overwrites_rows(w)) {
         s->shape = SCALAR_SPLIT;
         s->team = BLOCK;
         const int64_t step = (int64_t)BLOCK * s->lanes;
@@ -236,14 +256,6 @@ ScalarLaunch scalar_launch(const ScalarWalks *w) {
     else
         choose_rows(w, &s);
     return s;
-}
-
-// Whether anything is stored along the columns.
-static bool stores_along(const ScalarWalks *w) {
-    for (KRef i = 0; i < w->k->instr_count; i++)
-        if (kop_is_effect(w->k->instr[i].op) && scalar_along(w, i))
-            return true;
-    return false;
 }
 
 static int64_t places_of(const Kernel *k) {
