@@ -16,14 +16,23 @@ PLIM_DEVICE unsigned plim_multiply_high(unsigned x, unsigned y) { return __umulh
 PLIM_DEVICE int plim_count_bits(unsigned x) { return __popc(x); }
 // To the nearest bf16, ties to even; a pair has its first in the low half.
 PLIM_DEVICE unsigned short plim_narrow(float x) {
+#if __CUDA_ARCH__ >= 800
     unsigned short y;
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
     return y;
+#else // the same bits
+    const unsigned bits = plim_bits(x), half = 0x7fffu + (bits >> 16 & 1u);
+    return (unsigned short)((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu : (bits + half) >> 16);
+#endif
 }
 PLIM_DEVICE unsigned plim_narrow_pair(float low, float high) {
+#if __CUDA_ARCH__ >= 800
     unsigned y;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
     return y;
+#else
+    return (unsigned)plim_narrow(high) << 16 | plim_narrow(low);
+#endif
 }
 // All lanes of a warp take part in each of these.
 PLIM_DEVICE float plim_shfl_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
