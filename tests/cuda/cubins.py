@@ -37,6 +37,11 @@ class Cubins(e2e.TestCase):
     def list(self):
         return sorted(self.entries.iterdir())
 
+    def test_bf16_before_its_instructions(self):
+        self.good(e2e.PLIMC, MODEL, "--config", "tiny", "--precision", "bf16", "--target", "cuda:sm_75", "--emit", "cubin",
+                  "-o", "old", "--quiet", env=self.environment())
+        self.assertEqual((self.folder / "old").read_bytes()[:4], b"\x7fELF")
+
     def test_found_again(self):
         first = self.emit()
         entries = self.list()
