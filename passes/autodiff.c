@@ -11,6 +11,7 @@
 // scalar float results pass through `accumulate`. Cost: O(nodes) for each minimize.
 #include "ir/build.h"
 #include "ir/check.h"
+#include "ir/name_map.h"
 #include "ir/reverse.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
@@ -24,6 +25,7 @@ typedef struct {
     uint32_t limit; // value ids of the forward nodes are below it
     Node **apply;   // one a minimize, placed at the end
     int apply_count;
+    NameMap *names; // of the graph's values
     Builder b;
 } Sweep;
 
@@ -73,12 +75,24 @@ static const char *parameter_name(const Value *v) {
     return v->def->op == OP_STATE ? node_text(v->def, "name", "?") : "?";
 }
 
+// What lives through the micro-batches has a name: plans of a model before and after a change are
+// compared by names. Where two values want one (a parameter that two minimizes change), the second
+// has a number only.
+static Value *accumulate_as(Sweep *s, Value *share, const char *of, const char *what) {
+    Value *sum = build_unary(&s->b, OP_ACCUMULATE, share);
+    const char *name =
+        intern(s->m->names, arena_format(s->cx->scratch, "%s.%s", of ? of : "result", what));
+    if (!name_map_add(s->names, name, sum))
+        sum->name = name;
+    return sum;
+}
+
 // A parameter's gradient as the update reads it.
-static Value *final_gradient(Sweep *s, Value *d) {
+static Value *final_gradient(Sweep *s, const Value *parameter, Value *d) {
     // f32 sums over the micro-batches, whatever the gradient's dtype.
     if (s->g->repeat == 1)
         return d;
-    return build_unary(&s->b, OP_ACCUMULATE, build_cast(&s->b, d, DT_F32));
+    return accumulate_as(s, build_cast(&s->b, d, DT_F32), parameter_name(parameter), "grad");
 }
 
 // apply(lr, reached parameters..., their gradients...) in place of the minimize.
@@ -100,7 +114,7 @@ static bool add_apply(Sweep *s, const Node *minimize, Value *const *found) {
                          parameter_name(p));
             continue;
         }
-        gradient[reached] = final_gradient(s, found[i]);
+        gradient[reached] = final_gradient(s, p, found[i]);
         kept[reached] = i < decay_count ? decay[i] : 0;
         in[1 + reached++] = p;
     }
@@ -125,6 +139,16 @@ static bool add_apply(Sweep *s, const Node *minimize, Value *const *found) {
     s->apply[s->apply_count++] =
         build_node(&s->b, OP_APPLY, in, 1 + 2 * reached, attr, minimize->attr_count);
     return true;
+}
+
+static void collect_names(Sweep *s) {
+    s->names = name_map_create(s->cx->scratch);
+    for (int i = 0; i < s->g->node_count; i++)
+        for (int k = 0; k < s->g->node[i]->result_count; k++) {
+            Value *v = &s->g->node[i]->result[k];
+            if (v->name)
+                name_map_add(s->names, v->name, v);
+        }
 }
 
 // All reads of one state become one value, so that its gradient is one sum.
@@ -160,7 +184,7 @@ static void accumulate_results(Sweep *s) {
         s->b.origin = node_origin(v->def);
         s->b.origin.phase = PHASE_BACKWARD;
         Value *share = build_scale(&s->b, build_cast(&s->b, v, DT_F32), 1.0 / s->g->repeat);
-        s->g->result[i].value = build_unary(&s->b, OP_ACCUMULATE, share);
+        s->g->result[i].value = accumulate_as(s, share, s->g->result[i].name, "mean");
     }
 }
 
@@ -200,6 +224,7 @@ static PassResult differentiate_graph(const Module *m, Graph *g, PassCtx *cx) {
         minimizes += g->node[i]->op == OP_MINIMIZE;
     if (!minimizes)
         return PASS_SAME;
+    collect_names(&s);
     share_states(&s);
     s.forward_count = g->node_count;
     s.forward = arena_grow(cx->scratch, g->node, (size_t)g->node_count, (size_t)g->node_count,
