@@ -179,7 +179,8 @@ static bool print_all(Kernels *ks, const GpuArchs *archs, CudaPrograms *out) {
         if (!cuda_programs_print(ks->a, ks->d, chosen, count, &one, PROGRAMS_SPLIT, &more))
             return false;
         CudaProgram *both = arena_array(ks->a, CudaProgram, out->count + more.count + 1);
-        memcpy(both, out->program, (size_t)out->count * sizeof *both);
+        for (int k = 0; k < out->count; k++)
+            both[k] = out->program[k];
         memcpy(both + out->count, more.program, (size_t)more.count * sizeof *both);
         *out = (CudaPrograms){both, out->count + more.count};
     }
