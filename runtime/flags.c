@@ -5,15 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Edit distance, for short words; anything beyond 32 characters counts as far.
-static int distance(const char *a, const char *b) {
-    enum { LONGEST = 32 };
+// Row by row.
+int word_distance(const char *a, const char *b) {
+    enum { LONGEST = 64 };
     const size_t n = strlen(a), m = strlen(b);
     if (n > LONGEST || m > LONGEST)
-        return LONGEST;
-    // row[j]: distance of the first i characters of a to the first j of b; diagonal: what row[j -
-    // 1]
-    // was for i - 1.
+        return WORDS_FAR;
+    // row[j]: distance of the first i characters of a to the first j of b; diagonal: what
+    // row[j - 1] was for i - 1.
     int row[LONGEST + 1];
     for (size_t j = 0; j <= m; j++)
         row[j] = (int)j;
@@ -40,7 +39,7 @@ static FlagResult wrong_unknown(FlagCursor *c, const char *word, size_t length) 
     for (int i = 0; i < c->table_count; i++) {
         // What goes on from the word is nearer than any other word.
         const bool longer = strncmp(name, c->table[i].name, strlen(name)) == 0;
-        const int d = longer ? 0 : distance(name, c->table[i].name);
+        const int d = longer ? 0 : word_distance(name, c->table[i].name);
         if (d < best_distance) {
             best_distance = d;
             best = &c->table[i];

@@ -35,4 +35,9 @@ void flags_print(const Flag *table, int count, FILE *out);
 // "12", "12KiB", "1.5GiB". False where it is no size, or too large for 62 bits.
 bool flags_size(const char *text, uint64_t *out);
 
+// Letters to add, drop or change to make one word of the other (Levenshtein 1966); WORDS_FAR where
+// one has more than 64.
+enum { WORDS_FAR = 1000 };
+int word_distance(const char *a, const char *b);
+
 #endif

@@ -2,40 +2,17 @@
 // as nearer than its edits say, for people leave out beginnings and ends of paths.
 #include "tools/nearest.h"
 
+#include "runtime/flags.h"
+
 #include <stdio.h>
 #include <string.h>
 
-enum { LONGEST = 64, FAR = 1000 };
-
-// Levenshtein's, row by row; FAR for names longer than LONGEST.
-static int edits(const char *a, const char *b) {
-    const size_t n = strlen(a), m = strlen(b);
-    if (n > LONGEST || m > LONGEST)
-        return FAR;
-    // row[j]: edits from the first i characters of a to the first j of b; diagonal: what row[j - 1]
-    // was for i - 1.
-    int row[LONGEST + 1];
-    for (size_t j = 0; j <= m; j++)
-        row[j] = (int)j;
-    for (size_t i = 1; i <= n; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i;
-        for (size_t j = 1; j <= m; j++) {
-            const int change = diagonal + (a[i - 1] != b[j - 1]);
-            const int shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = change < shorter ? change : shorter;
-        }
-    }
-    return row[m];
-}
-
 static int distance(const char *wanted, const char *name) {
-    const int apart = edits(wanted, name);
+    const int apart = word_distance(wanted, name);
     if (*wanted && (strstr(name, wanted) || (strlen(name) > 2 && strstr(wanted, name))))
-        return apart == FAR ? 4 : apart / 8;
+        return apart == WORDS_FAR ? 4 : apart / 8;
     // More than a third of the letters wrong is another word.
-    return 3 * apart > (int)strlen(wanted) + 3 ? FAR : apart;
+    return 3 * apart > (int)strlen(wanted) + 3 ? WORDS_FAR : apart;
 }
 
 void nearest_add(Nearest *n, const char *bytes, size_t size) {
@@ -52,7 +29,7 @@ void nearest_add(Nearest *n, const char *bytes, size_t size) {
     uint32_t at = n->count;
     while (at > 0 && n->distance[at - 1] > apart)
         at--;
-    if (apart >= FAR || at == NEAREST_NAMES)
+    if (apart >= WORDS_FAR || at == NEAREST_NAMES)
         return;
     n->count += n->count < NEAREST_NAMES;
     memmove(n->name + at + 1, n->name + at, (n->count - 1 - at) * sizeof n->name[0]);

@@ -199,3 +199,18 @@ Plan *plan_chain(PlanMemory *pm, uint32_t count) {
             return NULL;
     return plan_sign(p) == PLIM_OK ? p : NULL;
 }
+
+uint8_t *plan_sample_bytes(size_t *size) {
+    PlanMemory *pm = plan_memory_new();
+    const Plan *p = pm ? plan_sample(pm) : NULL;
+    uint8_t *bytes = NULL;
+    const bool good = p && plan_encode(p, &bytes, size) == PLIM_OK;
+    plan_memory_release(pm);
+    return good ? bytes : NULL;
+}
+
+void plan_set_digest(uint8_t *bytes, size_t size) {
+    const uint64_t digest = plan_hash_bytes(plan_hash_start(), bytes, size - 8);
+    for (int i = 0; i < 8; i++)
+        bytes[size - 8 + (size_t)i] = (uint8_t)(digest >> (8 * i));
+}

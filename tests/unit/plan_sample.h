@@ -11,6 +11,10 @@
 bool plan_complete(Plan *p);
 // The sample (sample.plan), completed. NULL where anything fails.
 Plan *plan_sample(PlanMemory *pm);
+// Its binary form, for the caller to free. NULL where anything fails.
+uint8_t *plan_sample_bytes(size_t *size);
+// Makes the digest at the end right again after a change of the bytes.
+void plan_set_digest(uint8_t *bytes, size_t size);
 // A chain of count instructions, each reading the two values before and a state: for timing.
 Plan *plan_chain(PlanMemory *pm, uint32_t count);
 
