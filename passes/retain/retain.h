@@ -1,0 +1,91 @@
+// What to keep for the backward pass, what to compute again, what to move away and fetch: the
+// problem, abstract, and the points that are worth having between most memory and least time.
+//
+// Tasks stand in an order that is allowed. A value is made by one task and read by later ones; a
+// copy of it lives from the step that makes it to the last step that reads this copy. In a schedule
+// every task runs at least once; one that is not marked `once` may run again, which makes fresh
+// copies of its results from the latest copies of its operands.
+#ifndef PLIM_PASSES_RETAIN_RETAIN_H
+#define PLIM_PASSES_RETAIN_RETAIN_H
+
+#include "ir/arena.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    RETAIN_ONCE = 1, // runs once, in its place: backward and update tasks, attention, collectives
+    RETAIN_FREE = 2  // its results take no memory and cost nothing to make again: constants
+};
+
+typedef struct {
+    int64_t time;      // picoseconds of one run
+    int64_t transient; // bytes it needs for itself while it runs
+    unsigned flags;
+    int operand_count, result_count;
+    const int *operand, *result; // values, each once
+} RetainTask;
+
+typedef struct {
+    int64_t bytes;
+    int maker;         // task, or -1: there before the first task and never lost (arguments)
+    bool kept;         // read after the last task: a result
+    int64_t out, in;   // picoseconds to move it to far memory and to fetch it; 0: can't be moved
+    const void *owner; // whom to name it after; solvers don't look at it
+} RetainValue;
+
+typedef struct {
+    int task_count, forward_count; // tasks 0 .. forward_count - 1 are the forward's
+    const RetainTask *task;
+    int value_count;
+    const RetainValue *value;
+} RetainProblem;
+
+typedef enum { RETAIN_RUN, RETAIN_STORE, RETAIN_FETCH } RetainKind;
+
+// RUN a task; STORE the latest copy of a value; FETCH a fresh copy of one that was stored.
+typedef struct {
+    RetainKind kind;
+    int what; // task or value
+} RetainStep;
+
+typedef struct {
+    int count;
+    const RetainStep *step;
+} RetainSchedule;
+
+// What a schedule comes to.
+typedef struct {
+    int64_t bytes; // most that is live at once, transients included
+    int64_t time;  // picoseconds: what runs, and what copies don't find room beside
+    int64_t far;   // bytes that far memory holds at once, at most
+} RetainCost;
+
+// NULL where the schedule is allowed; else what is wrong with it, in a.
+const char *retain_check(const RetainProblem *p, const RetainSchedule *s, Arena *a);
+// Of a schedule that is allowed: live bytes step by step; copies run beside the tasks, one at a
+// time each way, a fetch as early as room under the peak allows.
+RetainCost retain_cost(const RetainProblem *p, const RetainSchedule *s, Arena *scratch);
+
+typedef struct {
+    RetainCost cost;
+    RetainSchedule schedule;
+} RetainPoint;
+
+typedef struct {
+    int64_t far;   // bytes of far memory there may be; 0: nothing is moved
+    int rungs;     // about how many points are wanted, 0: 24
+    int64_t nodes; // limit of an integer program's search, 0: its default
+} RetainOptions;
+
+typedef struct {
+    int count;
+    const RetainPoint *point; // falling bytes, rising time; the first one runs every task once
+    int64_t bound;            // no schedule needs fewer bytes
+    int degraded;             // integer programs that failed: their first answers stand
+} RetainFrontier;
+
+// Deterministic: work is counted. Everything lives in a.
+RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *options, Arena *a);
+
+#endif
