@@ -127,8 +127,11 @@ static bool state_kind_find(const char *name, StateKind *out) {
 // What the attributes of a state line say, after parse_attrs.
 static bool state_set_attrs(Parser *p, State *s, Loc loc) {
     const Attr *frozen = reader_attr(&p->r, "frozen"), *decay = reader_attr(&p->r, "decay");
+    const Attr *far = reader_attr(&p->r, "far");
     if (frozen && frozen->as.i != 0 && frozen->as.i != 1)
         return diag_error(p->r.diag, loc, 608, "frozen is 0 or 1");
+    if (far && far->as.i != 0 && far->as.i != 1)
+        return diag_error(p->r.diag, loc, 608, "far is 0 or 1");
     // Written so that NaN is refused, too.
     if (decay && !(decay->as.f >= 0))
         return diag_error(p->r.diag, loc, 608, "decay is not negative");
@@ -138,6 +141,7 @@ static bool state_set_attrs(Parser *p, State *s, Loc loc) {
         return diag_error(p->r.diag, loc, 608, "precision is f32 or bf16");
     s->precision = precision;
     s->frozen = frozen && frozen->as.i == 1;
+    s->far = far && far->as.i == 1;
     // -1: the state says nothing about decay.
     s->decay = decay ? decay->as.f : -1;
     if (reader_attr(&p->r, "file"))
@@ -154,7 +158,7 @@ static bool parse_state(Parser *p) {
     if (!reader_expect(&p->r, TOKEN_GLOBAL, "@ and the state's name", &name) ||
         !reader_check_name(&p->r, &name, "a state") || !reader_expect_mark(&p->r, ':') ||
         !reader_type(&p->r, &type) ||
-        !reader_attrs(&p->r, "kind:text file:text? frozen:int? decay:float? precision:text?",
+        !reader_attrs(&p->r, "kind:text file:text? frozen:int? far:int? decay:float? precision:text?",
                       "state", name.loc) ||
         !reader_place(&p->r, &place, &relocated))
         return false;

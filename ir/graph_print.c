@@ -296,7 +296,7 @@ static void put_graph(Printer *p, const Graph *g) {
     put(p, g->result_count ? "\n}\n" : "}\n");
 }
 
-// What equals its default is left out: file like name, not frozen, no decay, no
+// What equals its default is left out: file like name, not frozen, not far, no decay, no
 // precision.
 static void put_state(Printer *p, const State *s) {
     // By StateKind; graph_parse.c reads the same words.
@@ -305,7 +305,7 @@ static void put_state(Printer *p, const State *s) {
     put(p, s->name);
     put(p, ": ");
     put_type(p, &s->type);
-    Attr attr[5];
+    Attr attr[6];
     int count = 0;
     attr[count++] = attr_text("kind", kind_name[s->kind]);
     // Most states are called alike in weight files.
@@ -313,6 +313,8 @@ static void put_state(Printer *p, const State *s) {
         attr[count++] = attr_text("file", s->file);
     if (s->frozen)
         attr[count++] = attr_int("frozen", 1);
+    if (s->far)
+        attr[count++] = attr_int("far", 1);
     // Negative: nothing was said.
     if (s->decay >= 0)
         attr[count++] = attr_float("decay", s->decay);

@@ -7,6 +7,7 @@
 #include "ir/module.h"
 
 #include "ir/attr_rule.h"
+#include "ir/far.h"
 #include "ir/op.h"
 
 #include <string.h>
@@ -69,6 +70,7 @@ typedef struct {
     const Value **defined; // by value id: the value, once its node has been passed
     bool *node_seen;       // by node id
     bool *is_argument;     // by value id: an Input names it
+    bool *far;             // by value id: it is in far memory
     NameMap *names;        // of values
     bool ok;
 } Walk;
@@ -146,6 +148,46 @@ static bool check_state(const Walk *w, const Node *n) {
     return true;
 }
 
+// An operand that is in far memory, or NULL.
+static const Value *find_far(const Walk *w, const Node *n) {
+    for (int i = 0; i < n->input_count; i++)
+        if (w->far[n->input[i]->id])
+            return n->input[i];
+    return NULL;
+}
+
+// Whether a node leaves its results in far memory. Types and states are right.
+static bool gives_far(const Walk *w, const Node *n) {
+    if (n->op == OP_STATE)
+        return module_find_state(w->module, node_text(n, "name", ""))->far;
+    return n->op == OP_OFFLOAD || (node_keeps_far(n) && find_far(w, n));
+}
+
+// Who may read far memory, and who leaves its result there.
+static bool check_far(Walk *w, const Node *n) {
+    const char *name = op_info(n->op)->name;
+    const Value *far = find_far(w, n);
+    const bool gives = gives_far(w, n);
+    for (int i = 0; i < n->result_count && n->result[i].id < w->graph->value_limit; i++)
+        w->far[n->result[i].id] = gives;
+    if (n->op == OP_FETCH && !far)
+        return diag_error(w->diag, n->loc, 620, "fetch reads far memory, but %s is not there",
+                          value_label(w, n->input[0]));
+    if (far && n->op != OP_FETCH && !node_keeps_far(n)) {
+        diag_error(w->diag, n->loc, 620, "%s can't read %s in far memory", name,
+                   value_label(w, far));
+        diag_help(w->diag, "fetch it first");
+        return false;
+    }
+    for (int i = 0; far && i < n->input_count; i++)
+        if (!w->far[n->input[i]->id])
+            return diag_error(w->diag, n->loc, 620, "%s joins %s in far memory and %s, which isn't",
+                              name, value_label(w, far), value_label(w, n->input[i]));
+    return !gives || node_is_one_range(n) ||
+           diag_error(w->diag, n->loc, 620, "this %s is not one range of the bytes in far memory",
+                      name);
+}
+
 bool node_check_sizes(const Node *n, const Type *result, int result_count, Diag *d,
                       Arena *scratch) {
     const char *name = op_info(n->op)->name;
@@ -213,6 +255,8 @@ static bool check_node(Walk *w, const Node *n) {
         ok = check_state(w, n);
     if (ok)
         ok = node_check_types(n, w->diag, w->scratch);
+    if (ok)
+        ok = check_far(w, n);
     // Results count as defined even where the node is wrong, so that one mistake is told once.
     return check_results(w, n) && ok;
 }
@@ -291,6 +335,10 @@ static void check_outputs(Walk *w) {
             (!name_is_valid(g->result[i].name) || strchr("0123456789.-", g->result[i].name[0])))
             walk_fail(w, diag_error(w->diag, (Loc){0}, 615, "'%s' is no name for a result",
                                     g->result[i].name));
+        if (is_defined(w, g->result[i].value) && w->far[g->result[i].value->id])
+            walk_fail(w, diag_error(w->diag, g->result[i].value->def->loc, 620,
+                                    "result %d of @%s is in far memory, which no caller reads", i,
+                                    g->name));
     }
     for (int i = 0; i < g->commit_count; i++) {
         const State *s = g->commit[i].state;
@@ -313,6 +361,12 @@ static void check_outputs(Walk *w) {
             walk_fail(w,
                       diag_error(w->diag, loc, 614, "state %s is %s, its next version %s", s->name,
                                  type_text(w->scratch, &s->type), type_text(w->scratch, &v->type)));
+        if (s->far != w->far[v->id])
+            walk_fail(w,
+                      diag_error(w->diag, loc, 620,
+                                 s->far ? "state %s lives in far memory, its next version doesn't"
+                                        : "state %s's next version is in far memory, it isn't",
+                                 s->name));
     }
 }
 
@@ -323,6 +377,7 @@ bool graph_verify(const Module *m, const Graph *g, Diag *d) {
     w.defined = arena_array(scratch, const Value *, g->value_limit);
     w.node_seen = arena_array(scratch, bool, g->node_limit);
     w.is_argument = arena_array(scratch, bool, g->value_limit);
+    w.far = arena_array(scratch, bool, g->value_limit);
     w.names = name_map_create(scratch);
     if (g->repeat < 1)
         walk_fail(&w,

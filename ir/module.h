@@ -18,6 +18,7 @@ struct State {
     StateKind kind;
     bool frozen;       // no update, no gradient
     double decay;      // weight decay factor from `at` rules; negative: not said
+    bool far;          // it lives in far memory in every entry: see far.h
     const char *precision; // "f32", "bf16": of what is computed with it; NULL: as the entry's
     Loc loc;
 };

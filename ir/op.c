@@ -111,6 +111,7 @@ int64_t node_flops(const Node *n) {
     case FAMILY_POINTWISE:
         return saturating_mul(result, (op->flags & OPF_EXPENSIVE) ? 10 : 1);
     case FAMILY_SHAPE:
+    case FAMILY_MOVE:
     case FAMILY_TRAINING:
         return 0;
     case FAMILY_REDUCE:

@@ -2,7 +2,7 @@
 //
 // One operator is one row of ir/ops.def plus its functions in the file of its family (op_pointwise.c,
 // op_shape.c, op_reduce.c, op_rowwise.c, op_contract.c, op_convolve.c, op_attention.c,
-// op_pool.c, op_batchnorm.c, op_indexed.c, op_update.c, op_leaf.c). No code elsewhere knows an operator's name.
+// op_pool.c, op_batchnorm.c, op_indexed.c, op_update.c, op_move.c, op_leaf.c). No code elsewhere knows an operator's name.
 #ifndef PLIM_IR_OP_H
 #define PLIM_IR_OP_H
 
@@ -21,6 +21,7 @@ typedef enum {
     FAMILY_CHANNEL,
     FAMILY_INDEXED,
     FAMILY_UPDATE,
+    FAMILY_MOVE,    // between the device's memory and far memory
     FAMILY_TRAINING // minimize and apply: replaced by autodiff and optimize, never executed
 } OpFamily;
 
@@ -36,6 +37,7 @@ typedef enum {
     LOWER_ATTENTION, // the attention templates
     LOWER_SCATTER,   // indirect accumulate, rows in order
     LOWER_PART,      // scalar program over the second operand, stored into the first
+    LOWER_MOVE,      // a copy between memory spaces
     LOWER_EXPANDED   // must be gone before lowering
 } OpLowering;
 

@@ -23,6 +23,7 @@ const Type *node_space(const Node *n) {
     case LOWER_PRODUCT:
     case LOWER_CONVOLUTION:
     case LOWER_ATTENTION:
+    case LOWER_MOVE:
     case LOWER_EXPANDED:
         return &n->result[0].type;
     }

@@ -292,6 +292,7 @@ static void visit(Precision *p, Node *n) {
     case FAMILY_LEAF:
     case FAMILY_REDUCE:
     case FAMILY_UPDATE:
+    case FAMILY_MOVE:
     case FAMILY_TRAINING:
         keep_full(p, n);
         break;

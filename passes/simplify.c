@@ -133,11 +133,12 @@ static bool same_work(const Graph *g, const Node *a, const Node *b) {
     return true;
 }
 
-// Not inputs, which differ by position, nor random draws and training statements.
+// Not inputs, which differ by position, nor random draws and training statements. Moves say when
+// something is in which memory: one less is another plan.
 static bool is_shared(const Node *n) {
     const OpInfo *info = op_info(n->op);
     return n->op != OP_INPUT && n->result_count > 0 && !(info->flags & OPF_RANDOM) &&
-           info->family != FAMILY_TRAINING;
+           info->family != FAMILY_MOVE && info->family != FAMILY_TRAINING;
 }
 
 // At most half full: a sweep enters no more nodes than there were.

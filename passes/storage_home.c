@@ -88,6 +88,7 @@ static bool is_computed(const Node *n) {
     case LOWER_NONE:
     case LOWER_VIEW:
     case LOWER_SCATTER:
+    case LOWER_MOVE:
     case LOWER_EXPANDED:
         return false;
     }

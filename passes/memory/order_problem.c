@@ -170,6 +170,7 @@ static int64_t workspace_of(const ProblemWork *w, const StoragePlan *sp, const S
     case LOWER_VIEW:
     case LOWER_SCATTER:
     case LOWER_PART:
+    case LOWER_MOVE:
     case LOWER_EXPANDED:
         break; // scalar programs need none on a CPU, and little on a GPU
     }

@@ -91,9 +91,10 @@ static void put_graph(Arena *a, const Sample *s, const char *name, FILE *out) {
 }
 
 // Operators that no entry computes as they are: autodiff and optimize replace them, or they need a
-// state or micro-batches.
+// state, micro-batches or one another.
 static bool has_cases(Op op) {
-    return op_info(op)->family != FAMILY_TRAINING && op != OP_INPUT && op != OP_STATE &&
+    const OpFamily family = op_info(op)->family;
+    return family != FAMILY_TRAINING && family != FAMILY_MOVE && op != OP_INPUT && op != OP_STATE &&
            op != OP_ACCUMULATE;
 }
 

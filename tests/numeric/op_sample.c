@@ -39,8 +39,10 @@ Value *sample_argument(Sample *s, Type t, double low, double high) {
 }
 
 Tensor *sample_operand(Sample *s, int input) {
+    // What a fetch reads is an offload of the argument.
+    const Value *v = s->n->op == OP_FETCH ? s->n->input[0]->def->input[0] : s->n->input[input];
     for (int i = 0; i < s->g->input_count; i++)
-        if (s->g->input[i].value == s->n->input[input])
+        if (s->g->input[i].value == v)
             return &s->argument[i];
     UNREACHABLE();
 }
@@ -537,6 +539,15 @@ static void make_training(Sample *s, Op op, Parts *p) {
     add_attr(p, attr_floats("decay", decay, parameters));
 }
 
+// One of a pair: sample_create adds the other where it comes after.
+static void make_move(Sample *s, Op op, Parts *p) {
+    Value *x = argument(s, shape(s, float_type(s), 0, 3));
+    add_in(p, op == OP_FETCH ? &graph_add_typed(s->g, OP_OFFLOAD, &x, 1, NULL, 0, &x->type, 1,
+                                                (NodeOrigin){.scope = ""})
+                                    ->result[0]
+                             : x);
+}
+
 static void make_parts(Sample *s, Op op, Parts *p) {
     switch (op_info(op)->family) {
     case FAMILY_LEAF:
@@ -575,6 +586,9 @@ static void make_parts(Sample *s, Op op, Parts *p) {
     case FAMILY_UPDATE:
         make_update(s, op, p);
         return;
+    case FAMILY_MOVE:
+        make_move(s, op, p);
+        return;
     case FAMILY_TRAINING:
         make_training(s, op, p);
         return;
@@ -597,7 +611,12 @@ Sample sample_create(Arena *a, Op op, uint64_t seed) {
     if (!s.n)
         diag_print(s.diag, stderr, false);
     CHECK(s.n);
-    for (int i = 0; i < s.n->result_count; i++)
-        graph_add_result(s.g, NULL, &s.n->result[i]);
+    const Node *last = s.n;
+    // No entry gives a result in far memory.
+    if (op == OP_OFFLOAD)
+        last = graph_add_typed(s.g, OP_FETCH, &(Value *){&s.n->result[0]}, 1, NULL, 0,
+                               &s.n->result[0].type, 1, origin);
+    for (int i = 0; i < last->result_count; i++)
+        graph_add_result(s.g, NULL, &last->result[i]);
     return s;
 }

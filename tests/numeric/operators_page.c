@@ -15,6 +15,7 @@ static const char *const family_name[] = {
     [FAMILY_CHANNEL] = "Channel",
     [FAMILY_INDEXED] = "Indexed",
     [FAMILY_UPDATE] = "Update",
+    [FAMILY_MOVE] = "Move",
     [FAMILY_TRAINING] = "Training",
 };
 
@@ -24,7 +25,7 @@ static const char *const lowering_name[] = {
     [LOWER_VIEW] = "view or copy",        [LOWER_PRODUCT] = "matrix product",
     [LOWER_CONVOLUTION] = "convolution",  [LOWER_ATTENTION] = "template",
     [LOWER_SCATTER] = "scatter program",  [LOWER_PART] = "part program",
-    [LOWER_EXPANDED] = "other operators",
+    [LOWER_MOVE] = "copy between spaces", [LOWER_EXPANDED] = "other operators",
 };
 
 // "2 -> 1", "1 to 2 -> 1", "1 or more -> many".
