@@ -160,7 +160,8 @@ static uint64_t cpu_arena_bytes(const void *device) {
     const CpuDevice *r = device;
     uint64_t sum = 0;
     for (uint32_t i = 0; i < r->plan->space_count; i++)
-        sum += r->arena[i] ? r->plan->space[i].bytes : 0;
+        if (r->plan->space[i].kind == SPACE_DEVICE && r->arena[i])
+            sum += r->plan->space[i].bytes;
     return sum;
 }
 

@@ -8,8 +8,10 @@
 // Bytes that an entry's inputs get are copied to pinned memory (the inbox) and on from there on
 // stream 0, without waiting: what the entry then runs comes after them. States go through channels:
 // a stream and pinned memory of their own, so that a thread that saves needs nothing of the one
-// that runs. Every function may be called on any thread, so each begins by making the context
-// current.
+// that runs. What lives in the host space is the program's own memory too and is read and written
+// in place: an entry has ended on all streams when it is said to have ended, and nobody asks for
+// bytes that an entry may be changing. Every function may be called on any thread, so each begins
+// by making the context current.
 #include "runtime/device.h"
 
 #include "runtime/cuda_device.h"
@@ -19,6 +21,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 // Bytes of pinned memory.
 enum { INBOX_BYTES = 1 << 20, CHANNEL_BYTES = 4 << 20, INBOX_STEP = 64 };
@@ -45,15 +49,31 @@ static CuAddress number_of(const void *address) {
     return (CuAddress)(uintptr_t)address;
 }
 
+static const double gib = 1024.0 * 1024 * 1024;
+
 // How much there is, beside what the plan needs.
 static PlimStatus no_room(const CudaDevice *d, uint64_t bytes, PlimError *error) {
-    const double gib = 1024.0 * 1024 * 1024;
     size_t available = 0, total = 0;
     (void)d->cu.memory_info(&available, &total);
     return error_set(error, PLIM_NO_MEMORY,
                      "the program needs %.2f GiB of the GPU's memory, which has %.2f of %.2f GiB "
                      "free: compile it again with a --budget that fits",
                      (double)bytes / gib, (double)available / gib, (double)total / gib);
+}
+
+// The driver does not tell why: the machine's memory, a limit of the process, or its container's.
+static PlimStatus no_pinned_room(uint64_t bytes, PlimError *error) {
+    char limit[64] = "unlimited";
+    struct rlimit locked = {.rlim_cur = RLIM_INFINITY};
+    const double page = (double)sysconf(_SC_PAGESIZE);
+    if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur != RLIM_INFINITY)
+        snprintf(limit, sizeof limit, "%llu KiB", (unsigned long long)locked.rlim_cur / 1024);
+    return error_set(error, PLIM_NO_MEMORY,
+                     "the program needs %.2f GiB of pinned host memory, which the driver does not "
+                     "give: the machine has %.2f GiB in all, ulimit -l is %s, and a container may "
+                     "have a limit of its own (memory.max of its cgroup); raise what is too low, "
+                     "or compile it again with a smaller --far",
+                     (double)bytes / gib, page * (double)sysconf(_SC_PHYS_PAGES) / gib, limit);
 }
 
 // The caller's memory serves as the device space.
@@ -87,6 +107,8 @@ static PlimStatus take_space(CudaDevice *d, uint32_t space, const RunOptions *o,
     case SPACE_HOST:
         result = d->cu.pinned_new(&pinned, (size_t)s->bytes, CU_PINNED_PORTABLE);
         d->arena[space] = pinned;
+        if (result == CU_OUT_OF_MEMORY)
+            return no_pinned_room(s->bytes, error);
         break;
     case SPACE_DISK:
     case SPACE_COUNT:
@@ -241,7 +263,8 @@ static uint64_t cuda_arena_bytes(const void *device) {
     const CudaDevice *d = device;
     uint64_t sum = 0;
     for (uint32_t i = 0; i < d->plan->space_count; i++)
-        sum += d->arena[i] ? d->plan->space[i].bytes : 0;
+        if (d->plan->space[i].kind == SPACE_DEVICE && d->arena[i])
+            sum += d->plan->space[i].bytes;
     return sum;
 }
 
@@ -255,9 +278,24 @@ char *cuda_operand(const CudaDevice *d, const PlanOperand *o, uint32_t slot) {
     return (char *)cuda_address(d, o->buffer) + o->offset + slot * o->slot_bytes;
 }
 
+// Whether it stands in a host space.
+static bool is_pinned(const CudaDevice *d, const char *address) {
+    for (uint32_t i = 0; i < d->plan->space_count; i++) {
+        const CuAddress begin = number_of(d->arena[i]), at = number_of(address);
+        if (d->plan->space[i].kind == SPACE_HOST && begin && at >= begin &&
+            at - begin < d->plan->space[i].bytes)
+            return true;
+    }
+    return false;
+}
+
 static PlimStatus cuda_write(void *device, char *address, const void *from, uint64_t bytes,
                              PlimError *error) {
     CudaDevice *d = device;
+    if (is_pinned(d, address)) {
+        memcpy(address, from, (size_t)bytes);
+        return PLIM_OK;
+    }
     CuResult result = d->cu.context_set(d->context);
     for (uint64_t done = 0; done < bytes && result == CU_SUCCESS;) {
         if (d->inbox_used == INBOX_BYTES)
@@ -279,6 +317,10 @@ static PlimStatus cuda_write(void *device, char *address, const void *from, uint
 static PlimStatus cuda_read(void *device, void *to, const char *address, uint64_t bytes,
                             PlimError *error) {
     CudaDevice *d = device;
+    if (is_pinned(d, address)) {
+        memcpy(to, address, (size_t)bytes);
+        return PLIM_OK;
+    }
     CuResult result = d->cu.context_set(d->context);
     if (result == CU_SUCCESS && d->inbox_used > 0)
         result = cuda_settle(d);
@@ -319,8 +361,12 @@ static void cuda_channel_close(void *device, DeviceChannel *channel) {
 }
 
 // What the run wrote before is there: the thread that saves begins when an entry has ended.
-static PlimStatus copy_and_wait(const CudaDevice *d, const DeviceChannel *c, const void *to,
+static PlimStatus copy_and_wait(const CudaDevice *d, const DeviceChannel *c, void *to,
                                 const void *from, uint64_t bytes, PlimError *error) {
+    if (is_pinned(d, to == c->room ? from : to)) {
+        memcpy(to, from, (size_t)bytes);
+        return PLIM_OK;
+    }
     CuResult result = d->cu.context_set(d->context);
     if (result == CU_SUCCESS)
         result = d->cu.copy(number_of(to), number_of(from), (size_t)bytes, c->own);

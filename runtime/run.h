@@ -115,7 +115,7 @@ void run_forget(PlimRun *r, const RunObserver *observer);
 int run_workers(const PlimRun *r);
 // A buffer's address in the device's memory: the program's own where the device is the CPU.
 void *run_address(const PlimRun *r, uint32_t buffer);
-// Bytes of all arenas: what the plan promised.
+// Bytes of the device's arenas: what the plan promised for its device spaces.
 uint64_t run_arena_bytes(const PlimRun *r);
 
 #endif

@@ -167,11 +167,12 @@ static PlimStatus open_training(Training *t, PlimError *error) {
     return status;
 }
 
-// Of all arenas: what the plan said at compile time.
+// Of the device's arenas: what the plan said at compile time.
 static uint64_t planned_bytes(const Plan *p) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < p->space_count; i++)
-        sum += p->space[i].bytes;
+        if (p->space[i].kind == SPACE_DEVICE)
+            sum += p->space[i].bytes;
     return sum;
 }
 

@@ -8,6 +8,7 @@
 //   PLIM_FAKE_DEVICE=MAJOR.MINOR       compute capability (9.0); 0.0: no device
 //   PLIM_FAKE_VERSION=N                of CUDA that the driver supports (13000)
 //   PLIM_FAKE_MEMORY=BYTES             of the device (16 GiB)
+//   PLIM_FAKE_PINNED=BYTES             most of one allocation of pinned memory (no limit)
 //   PLIM_FAKE_FAIL=CALL:NUMBER:STATUS  that call of a function gives that status; STATUS! : and
 //   every
 //                                      call of any function after it, as after an illegal address
@@ -23,7 +24,14 @@
 
 #define API __attribute__((visibility("default")))
 
-enum { INVALID = 1, NO_MEMORY = 2, NO_DEVICE = 100, BAD_CONTEXT = 201, NOT_FOUND = 500, LAUNCH_FAILED = 719 };
+enum {
+    INVALID = 1,
+    NO_MEMORY = 2,
+    NO_DEVICE = 100,
+    BAD_CONTEXT = 201,
+    NOT_FOUND = 500,
+    LAUNCH_FAILED = 719
+};
 enum {
     RANGES_MAX = 4096,
     LIBRARIES_MAX = 16,
@@ -41,7 +49,8 @@ typedef struct {
 typedef struct {
     char name[64];
     int shared; // granted bytes a block
-    int (*host)(void **arguments, unsigned x, unsigned y, unsigned z, unsigned block, size_t shared);
+    int (*host)(void **arguments, unsigned x, unsigned y, unsigned z, unsigned block,
+                size_t shared);
 } Function;
 
 static Range range[RANGES_MAX];
@@ -251,6 +260,8 @@ API int cuMemFree_v2(unsigned long long address) {
 API int cuMemHostAlloc(void **out, size_t bytes, unsigned flags) {
     (void)flags;
     ENTER_CONTEXT("cuMemHostAlloc");
+    if (bytes > strtoull(setting("PLIM_FAKE_PINNED", "18446744073709551615"), NULL, 10))
+        return NO_MEMORY;
     return range_add(bytes, false, out);
 }
 

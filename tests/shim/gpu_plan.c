@@ -1,5 +1,6 @@
 // The sample plan on the fake GPU beside the CPU: two streams, events, slots, a product by the fake
-// cuBLASLt. Results are equal to the bit whatever order the streams take; an event left out shows;
+// cuBLASLt; and the same with states and an activation in pinned host memory, copied by streams of
+// their own. Results are equal to the bit whatever order the streams take; an event left out shows;
 // observers see the same bytes; every call of the driver and of the library that fails is one
 // sentence. Each case runs in a process of its own, as the fake counts calls from a process's
 // begin.
@@ -53,13 +54,15 @@ static void make_launches(Plan *p, PlanMemory *pm) {
         }
 }
 
-static Plan *make_plan(PlanMemory *pm, bool gpu) {
-    Plan *p = plan_sample(pm);
+typedef enum { ON_CPU, ON_GPU, ON_GPU_FAR } Place;
+
+static Plan *make_plan(PlanMemory *pm, Place place) {
+    Plan *p = place == ON_GPU_FAR ? plan_sample_far(pm) : plan_sample(pm);
     PlimError error;
     must(p != NULL, "no sample plan");
     p->workers = 1;
     p->kernel[0].tiles = 1;
-    if (gpu) {
+    if (place != ON_CPU) {
         p->target = "cuda:sm_80,sm_90a";
         p->isa = "";
         p->product[0].library = PLAN_CUBLASLT;
@@ -138,6 +141,7 @@ static PlimStatus train(const Plan *p, PlimRun *run, Outcome *out, PlimError *er
         status = read_state(p, run, 0, out->w, error);
     if (status == PLIM_OK)
         status = read_state(p, run, 1, out->moment, error);
+    must(run_arena_bytes(run) == p->space[0].bytes, "the GPU's memory is not what the plan says");
     return status == PLIM_OK ? read_state(p, run, 2, &out->count, error) : status;
 }
 
@@ -156,7 +160,7 @@ static Outcome on_cpu(void) {
     PlanMemory *pm = plan_memory_new();
     Outcome out;
     PlimError error;
-    if (whole(make_plan(pm, false), &out, &error) != PLIM_OK)
+    if (whole(make_plan(pm, ON_CPU), &out, &error) != PLIM_OK)
         must(false, error.text);
     must(out.count == STEPS && out.loss[STEPS - 1] != out.loss[0], "nothing was computed");
     plan_memory_release(pm);
@@ -176,10 +180,24 @@ static int in_child(int (*body)(const void *), const void *argument) {
     return WEXITSTATUS(status);
 }
 
+// An instruction of the training that needs all it waits for.
+typedef struct {
+    Place place;
+    uint32_t segment, instr;
+} Waiter;
+
+// Reads what another stream made; then of moves: what overwrites the bytes being copied out, the
+// copy in that finds them, and who reads the copy, of an activation and of states.
+static const Waiter waiter_table[] = {{ON_GPU, 1, 3},     {ON_GPU_FAR, 1, 3}, {ON_GPU_FAR, 1, 4},
+                                      {ON_GPU_FAR, 1, 5}, {ON_GPU_FAR, 0, 3}, {ON_GPU_FAR, 2, 3},
+                                      {ON_GPU_FAR, 2, 4}};
+enum { WAITERS = sizeof waiter_table / sizeof waiter_table[0] };
+
 typedef struct {
     const Outcome *wanted;
     int seed;
-    bool forget; // an event that is needed
+    Place place;
+    const Waiter *forget; // NULL: nobody
 } Seeded;
 
 // 0: as on the CPU; 1: another result.
@@ -189,10 +207,9 @@ static int with_seed(const void *argument) {
     snprintf(text, sizeof text, "%d", s->seed);
     setenv("PLIM_FAKE_SEED", text, 1);
     PlanMemory *pm = plan_memory_new();
-    Plan *p = make_plan(pm, true);
-    // The body's fourth instruction reads what the other stream has made.
+    Plan *p = make_plan(pm, s->place);
     if (s->forget)
-        p->segment[1].instr[3].wait_count = 0;
+        p->segment[s->forget->segment].instr[s->forget->instr].wait_count = 0;
     Outcome out;
     PlimError error;
     if (whole(p, &out, &error) != PLIM_OK)
@@ -202,20 +219,29 @@ static int with_seed(const void *argument) {
 }
 
 static void check_orders(const Outcome *wanted) {
-    int different = 0;
     for (int seed = 0; seed < SEEDS; seed++) {
-        const Seeded right = {.wanted = wanted, .seed = seed};
-        const Seeded wrong = {.wanted = wanted, .seed = seed, .forget = true};
-        must(in_child(with_seed, &right) == 0, "the GPU's result differs from the CPU's");
-        different += in_child(with_seed, &wrong);
+        const Seeded near = {.wanted = wanted, .seed = seed, .place = ON_GPU};
+        const Seeded far = {.wanted = wanted, .seed = seed, .place = ON_GPU_FAR};
+        must(in_child(with_seed, &near) == 0, "the GPU's result differs from the CPU's");
+        must(in_child(with_seed, &far) == 0, "far memory changes the result");
     }
-    must(different > 0, "a missing event does not show");
+    for (int i = 0; i < WAITERS; i++) {
+        int different = 0;
+        for (int seed = 0; seed < SEEDS && !different; seed++)
+            different = in_child(with_seed, &(Seeded){.wanted = wanted,
+                                                      .seed = seed,
+                                                      .place = waiter_table[i].place,
+                                                      .forget = &waiter_table[i]});
+        if (!different)
+            fprintf(stderr, "waiter %d: ", i);
+        must(different > 0, "a missing event does not show");
+    }
 }
 
 // The digest of a step as text.
-static char *digest_of(bool gpu) {
+static char *digest_of(Place place) {
     PlanMemory *pm = plan_memory_new();
-    const Plan *p = make_plan(pm, gpu);
+    const Plan *p = make_plan(pm, place);
     const PlanEntry *entry = plan_find_entry(p, "train");
     PlimRun *run = NULL;
     PlimError error;
@@ -237,7 +263,7 @@ static char *digest_of(bool gpu) {
 
 static int check_digest(const void *argument) {
     (void)argument;
-    char *cpu = digest_of(false), *gpu = digest_of(true);
+    char *cpu = digest_of(ON_CPU), *gpu = digest_of(ON_GPU);
     must(strcmp(cpu, gpu) == 0 && strlen(cpu) > 100, "instructions give other bytes on the GPU");
     free(cpu);
     free(gpu);
@@ -246,9 +272,9 @@ static int check_digest(const void *argument) {
 
 // Times are told, in order, and the results are those of a replay.
 static int check_times(const void *argument) {
-    const Outcome *wanted = argument;
+    const Seeded *s = argument;
     PlanMemory *pm = plan_memory_new();
-    const Plan *p = make_plan(pm, true);
+    const Plan *p = make_plan(pm, s->place);
     PlimRun *run = NULL;
     PlimError error;
     Outcome out = {0};
@@ -257,7 +283,7 @@ static int check_times(const void *argument) {
     run_observe(run, &t->observer);
     if (train(p, run, &out, &error) != PLIM_OK)
         must(false, error.text);
-    must(memcmp(&out, wanted, sizeof out) == 0, "timing changes the result");
+    must(memcmp(&out, s->wanted, sizeof out) == 0, "timing changes the result");
     for (uint32_t i = 0; i < t->program.count; i++) {
         const RunTimes *x = &t->instr[i];
         must(x->waits > 0 && x->begins >= x->waits - 1e-3 && x->ends >= x->begins,
@@ -305,15 +331,21 @@ static void save_steps(const Plan *p, PlimRun *run, PlimRun *other, const char *
     checkpoint_release(c);
 }
 
-static int check_saving(const void *folder) {
+typedef struct {
+    const char *folder;
+    Place place;
+} Saving;
+
+static int check_saving(const void *argument) {
+    const Saving *s = argument;
     PlanMemory *pm = plan_memory_new();
-    const Plan *p = make_plan(pm, true);
+    const Plan *p = make_plan(pm, s->place);
     PlimRun *run = NULL, *other = NULL;
     PlimError error;
     if (start(p, &run, &error) != PLIM_OK || start(p, &other, &error) != PLIM_OK ||
         fill_states(p, run, &error) != PLIM_OK)
         must(false, error.text);
-    save_steps(p, run, other, folder);
+    save_steps(p, run, other, s->folder);
     run_release(run);
     run_release(other);
     plan_memory_release(pm);
@@ -323,6 +355,7 @@ static int check_saving(const void *folder) {
 typedef struct {
     char *setting;
     char *said; // the file for its sentence
+    Place place;
 } Failing;
 
 // 0: succeeded all the same; 1: failed with a sentence.
@@ -332,7 +365,7 @@ static int with_failure(const void *argument) {
     PlanMemory *pm = plan_memory_new();
     Outcome out;
     PlimError error = {""};
-    const PlimStatus status = whole(make_plan(pm, true), &out, &error);
+    const PlimStatus status = whole(make_plan(pm, f->place), &out, &error);
     plan_memory_release(pm);
     must(status == PLIM_OK || (error.text[0] && !strchr(error.text, '\n')),
          "a failure without a sentence");
@@ -342,12 +375,13 @@ static int with_failure(const void *argument) {
     _exit(status != PLIM_OK);
 }
 
-static int with_calls(const void *path) {
-    setenv("PLIM_FAKE_CALLS", path, 1);
+static int with_calls(const void *argument) {
+    const Failing *f = argument;
+    setenv("PLIM_FAKE_CALLS", f->said, 1);
     PlanMemory *pm = plan_memory_new();
     Outcome out;
     PlimError error;
-    if (whole(make_plan(pm, true), &out, &error) != PLIM_OK)
+    if (whole(make_plan(pm, f->place), &out, &error) != PLIM_OK)
         must(false, error.text);
     plan_memory_release(pm);
     return 0;
@@ -364,11 +398,11 @@ static bool gives_back(const char *name) {
 }
 
 // The call number n of a function fails, for good where sticky.
-static void check_failure(const char *name, long n, const char *sticky, const char *folder) {
+static void check_failure(const char *name, long n, const char *sticky, const Saving *in_place) {
     char setting[128], said[256], text[600] = "";
     snprintf(setting, sizeof setting, "%s:%ld:700%s", name, n, sticky);
-    snprintf(said, sizeof said, "%s/said", folder);
-    const int failed = in_child(with_failure, &(Failing){setting, said});
+    snprintf(said, sizeof said, "%s/said", in_place->folder);
+    const int failed = in_child(with_failure, &(Failing){setting, said, in_place->place});
     FILE *in = fopen(said, "r");
     must(in != NULL, "no sentence");
     if (!fgets(text, sizeof text, in))
@@ -386,11 +420,11 @@ static void check_failure(const char *name, long n, const char *sticky, const ch
     }
 }
 
-static void check_failures(const char *folder) {
+static void check_failures(const Saving *in_place) {
     char calls[256], name[64];
     long count;
-    snprintf(calls, sizeof calls, "%s/calls", folder);
-    in_child(with_calls, calls);
+    snprintf(calls, sizeof calls, "%s/calls", in_place->folder);
+    in_child(with_calls, &(Failing){.said = calls, .place = in_place->place});
     FILE *in = fopen(calls, "r");
     must(in != NULL, "no calls");
     int functions = 0;
@@ -400,8 +434,8 @@ static void check_failures(const char *folder) {
         const long number[] = {1, 2, count / 2, count};
         for (int i = 0; i < 4; i++)
             if (number[i] >= 1 && number[i] <= count && (i == 0 || number[i] > number[i - 1])) {
-                check_failure(name, number[i], "", folder);
-                check_failure(name, number[i], "!", folder);
+                check_failure(name, number[i], "", in_place);
+                check_failure(name, number[i], "!", in_place);
             }
     }
     fclose(in);
@@ -414,7 +448,7 @@ static int sentence_of(const void *argument) {
     PlanMemory *pm = plan_memory_new();
     Outcome out;
     PlimError error = {""};
-    const PlimStatus status = whole(make_plan(pm, true), &out, &error);
+    const PlimStatus status = whole(make_plan(pm, ON_GPU_FAR), &out, &error);
     plan_memory_release(pm);
     if (status == PLIM_OK || !strstr(error.text, words[2]))
         fprintf(stderr, "%s=%s: %s\n", words[0], words[1], error.text);
@@ -428,7 +462,8 @@ static void check_machines(void) {
         {"PLIM_FAKE_DEVICE", "7.5", "compile it again with --target cuda:sm_75"},
         {"PLIM_FAKE_DEVICE", "10.0", "compute capability 10.0"},
         {"PLIM_FAKE_VERSION", "11040", "supports CUDA up to 11.4"},
-        {"PLIM_FAKE_MEMORY", "64", "the program needs"},
+        {"PLIM_FAKE_MEMORY", "64", "of the GPU's memory"},
+        {"PLIM_FAKE_PINNED", "64", "of pinned host memory"},
         {"PLIM_FAKE_KERNELS", "", "has no kernel k0"},
         {"PLIM_FAKE_FAIL", "cublasLtCreate:1:1", "cuBLASLt does not start"},
     };
@@ -436,17 +471,24 @@ static void check_machines(void) {
         must(in_child(sentence_of, table[i]) == 0, "a machine's lack is told in other words");
 }
 
+static void check_place(const Outcome *wanted, const Saving *in_place) {
+    char saves[64];
+    must(in_child(check_times, &(Seeded){.wanted = wanted, .place = in_place->place}) == 0,
+         "times");
+    check_failures(in_place);
+    snprintf(saves, sizeof saves, "%s/saves-%d", in_place->folder, (int)in_place->place);
+    must(in_child(check_saving, &(Saving){saves, in_place->place}) == 0, "saving");
+}
+
 int main(void) {
-    char folder[] = "/tmp/plim-gpu-XXXXXX", command[64], saves[64];
+    char folder[] = "/tmp/plim-gpu-XXXXXX", command[64];
     must(mkdtemp(folder) != NULL, "no folder");
     const Outcome wanted = on_cpu();
     check_orders(&wanted);
     must(in_child(check_digest, NULL) == 0, "digests");
-    must(in_child(check_times, &wanted) == 0, "times");
     check_machines();
-    check_failures(folder);
-    snprintf(saves, sizeof saves, "%s/saves", folder);
-    must(in_child(check_saving, saves) == 0, "saving");
+    check_place(&wanted, &(Saving){folder, ON_GPU});
+    check_place(&wanted, &(Saving){folder, ON_GPU_FAR});
     snprintf(command, sizeof command, "rm -r %s", folder);
     must(system(command) == 0, "the folder can't be removed");
     puts("gpu_plan: all well");

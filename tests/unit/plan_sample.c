@@ -43,7 +43,8 @@ static void find_ranges(Plan *p, const PlanEntry *e) {
 }
 
 static bool meet(const PlanBuffer *a, const PlanBuffer *b) {
-    return (a->entry == b->entry || a->entry == UINT32_MAX || b->entry == UINT32_MAX) &&
+    return a->space == b->space &&
+           (a->entry == b->entry || a->entry == UINT32_MAX || b->entry == UINT32_MAX) &&
            a->first <= b->last && b->first <= a->last;
 }
 
@@ -62,17 +63,17 @@ static void place(Plan *p) {
             j = UINT32_MAX; // Again from the first.
         }
         const uint64_t end = b->offset + (b->bytes + 63) / 64 * 64;
-        if (end > p->space[0].bytes)
-            p->space[0].bytes = end;
+        PlanSpace *space = &p->space[b->space];
+        space->bytes = end > space->bytes ? end : space->bytes;
     }
 }
 
-static uint64_t load_at(const Plan *p, uint32_t entry, uint32_t position) {
+static uint64_t load_at(const Plan *p, uint32_t space, uint32_t entry, uint32_t position) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < p->buffer_count; i++) {
         const PlanBuffer *b = &p->buffer[i];
-        if ((b->entry == entry || b->entry == UINT32_MAX) && b->first <= position &&
-            position <= b->last)
+        if (b->space == space && (b->entry == entry || b->entry == UINT32_MAX) &&
+            b->first <= position && position <= b->last)
             sum += (b->bytes + 63) / 64 * 64;
     }
     return sum;
@@ -81,13 +82,13 @@ static uint64_t load_at(const Plan *p, uint32_t entry, uint32_t position) {
 static void find_load(Plan *p) {
     for (uint32_t e = 0; e < p->entry_count; e++)
         for (uint32_t i = 0; i < p->buffer_count; i++) {
-            const uint64_t load = load_at(p, e, p->buffer[i].first);
-            p->space[0].load = load > p->space[0].load ? load : p->space[0].load;
+            PlanSpace *space = &p->space[p->buffer[i].space];
+            const uint64_t load = load_at(p, p->buffer[i].space, e, p->buffer[i].first);
+            space->load = load > space->load ? load : space->load;
         }
 }
 
 bool plan_complete(Plan *p) {
-
     for (uint32_t i = 0; i < p->buffer_count; i++)
         if (p->buffer[i].entry != UINT32_MAX) {
             p->buffer[i].first = UINT32_MAX;
@@ -103,9 +104,9 @@ bool plan_complete(Plan *p) {
     return plan_sign(p) == PLIM_OK;
 }
 
-Plan *plan_sample(PlanMemory *pm) {
+static Plan *read_plan(PlanMemory *pm, const char *path) {
     char text[8192];
-    FILE *in = fopen(PLIM_SOURCE_DIR "/tests/unit/sample.plan", "r");
+    FILE *in = fopen(path, "r");
     if (!in)
         return NULL;
     const size_t size = fread(text, 1, sizeof text, in);
@@ -113,10 +114,18 @@ Plan *plan_sample(PlanMemory *pm) {
     Plan *p = NULL;
     PlimError error;
     if (plan_parse(text, size, pm, &p, &error) != PLIM_OK) {
-        fprintf(stderr, "sample.plan:%s\n", error.text);
+        fprintf(stderr, "%s:%s\n", path, error.text);
         return NULL;
     }
     return plan_complete(p) ? p : NULL;
+}
+
+Plan *plan_sample(PlanMemory *pm) {
+    return read_plan(pm, PLIM_SOURCE_DIR "/tests/unit/sample.plan");
+}
+
+Plan *plan_sample_far(PlanMemory *pm) {
+    return read_plan(pm, PLIM_SOURCE_DIR "/tests/unit/far.plan");
 }
 
 // Buffer i + 1 is written by instruction i from the two before it, in a ring of four places.

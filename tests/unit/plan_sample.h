@@ -11,7 +11,10 @@
 bool plan_complete(Plan *p);
 // The sample (sample.plan), completed. NULL where anything fails.
 Plan *plan_sample(PlanMemory *pm);
-// Its binary form, for the caller to free. NULL where anything fails.
+// The same computation with a space beside the device's, on three streams as moves have them:
+// states, and an activation, that are copied out and in again (far.plan). For a GPU.
+Plan *plan_sample_far(PlanMemory *pm);
+// The sample's binary form, for the caller to free. NULL where anything fails.
 uint8_t *plan_sample_bytes(size_t *size);
 // Makes the digest at the end right again after a change of the bytes.
 void plan_set_digest(uint8_t *bytes, size_t size);
