@@ -1,0 +1,241 @@
+// What a schedule comes to: bytes, time, far bytes.
+//
+// Bytes are those of the steps in a row: a copy of a value takes memory from the step that makes it
+// (a task, or a fetch) to the last step that reads it (a task, or a store), both included.
+// Arguments are there always, kept values to the end, results of `free` tasks never.
+//
+// Time: tasks run one after another; copies run beside them on one engine each way, in the order
+// of their steps. A store begins when the tasks before its step have run. Its source stays where it
+// is until the copy is over, beyond its last reader if there is room under the peak; where there is
+// none the next task waits. A fetch begins before its step, as early as there is room under the
+// peak at every step from there on, but not before its store is over. A task waits for what it
+// reads. So copies never make the bytes more; they make the time more where they don't fit beside
+// the tasks. That is what the schedule pass does with a plan's copies.
+//
+// Cost: O(steps + reads), and for each fetch the steps that it is brought forward by.
+#include "passes/retain/retain_index.h"
+
+#include "ir/check.h"
+
+#include <string.h>
+
+typedef struct {
+    int64_t bytes;
+    int made, last;  // steps
+    int64_t arrival; // of a fetched one: when it is there
+} Copy;
+
+typedef struct {
+    int64_t end;
+    int copy;
+} Store;
+
+typedef struct {
+    const RetainProblem *p;
+    const RetainSchedule *s;
+    Copy *copy;
+    int copy_count;
+    int *read, *read_begin; // by step: the copies it reads
+    int *made_by;           // by step: its first copy
+    int64_t *load;          // by step
+    int64_t peak, far;
+    bool moves;
+    // The walk through time.
+    int64_t now, out_free, in_free; // picoseconds
+    Store *store;                   // of all of them, those from held on are not over yet
+    int store_count, held;
+    int *stored_at;      // by value: step, -1: not yet
+    int64_t *stored_end; // by value: when its store is over
+    int *fetch;          // steps that fetch, in order
+    int fetch_count, fetch_next;
+    int fetch_blocked; // the next one finds no room before this step
+} Walk;
+
+static void make_copy(Walk *w, int step, int value, int *latest) {
+    latest[value] = w->copy_count;
+    w->copy[w->copy_count++] =
+        (Copy){.bytes = retain_bytes(w->p, value), .made = step, .last = step};
+}
+
+static void read_copy(Walk *w, int step, int value, const int *latest, int *reads) {
+    if (latest[value] < 0)
+        return; // an argument
+    w->copy[latest[value]].last = step;
+    w->read[(*reads)++] = latest[value];
+}
+
+static void count_copies(const Walk *w, int *copies, int *reads) {
+    for (int i = 0; i < w->s->count; i++) {
+        const RetainStep s = w->s->step[i];
+        *copies += s.kind == RETAIN_RUN ? w->p->task[s.what].result_count : 1;
+        *reads += s.kind == RETAIN_RUN ? w->p->task[s.what].operand_count : 1;
+    }
+}
+
+// Every copy, the steps that make it and read it last.
+static void find_copies(Walk *w, Arena *a) {
+    const RetainProblem *p = w->p;
+    const int steps = w->s->count;
+    int copies = 0, reads = 0;
+    count_copies(w, &copies, &reads);
+    w->copy = arena_array(a, Copy, copies + 1);
+    w->read = arena_array(a, int, reads + 1);
+    w->read_begin = arena_array(a, int, steps + 1);
+    w->made_by = arena_array(a, int, steps + 1);
+    w->fetch = arena_array(a, int, copies + 1);
+    int *latest = arena_array(a, int, p->value_count + 1);
+    memset(latest, -1, sizeof *latest * (size_t)p->value_count);
+    reads = 0;
+    for (int i = 0; i < steps; i++) {
+        const RetainStep s = w->s->step[i];
+        w->read_begin[i] = reads;
+        w->made_by[i] = w->copy_count;
+        w->moves = w->moves || s.kind != RETAIN_RUN;
+        if (s.kind == RETAIN_STORE)
+            read_copy(w, i, s.what, latest, &reads);
+        else if (s.kind == RETAIN_FETCH) {
+            w->fetch[w->fetch_count++] = i;
+            make_copy(w, i, s.what, latest);
+        } else {
+            const RetainTask *t = &p->task[s.what];
+            for (int k = 0; k < t->operand_count; k++)
+                read_copy(w, i, t->operand[k], latest, &reads);
+            for (int k = 0; k < t->result_count; k++)
+                make_copy(w, i, t->result[k], latest);
+        }
+    }
+    w->read_begin[steps] = reads;
+    for (int v = 0; v < p->value_count; v++)
+        if (p->value[v].kept && latest[v] >= 0)
+            w->copy[latest[v]].last = steps - 1;
+}
+
+static void find_load(Walk *w, Arena *a) {
+    const int steps = w->s->count;
+    w->load = arena_array(a, int64_t, steps + 2);
+    w->load[0] = retain_ambient(w->p);
+    for (int c = 0; c < w->copy_count; c++) {
+        w->load[w->copy[c].made] += w->copy[c].bytes;
+        w->load[w->copy[c].last + 1] -= w->copy[c].bytes;
+    }
+    for (int i = 1; i < steps; i++)
+        w->load[i] += w->load[i - 1];
+    w->peak = w->load[0];
+    for (int i = 0; i < steps; i++) {
+        const RetainStep s = w->s->step[i];
+        w->load[i] += s.kind == RETAIN_RUN ? w->p->task[s.what].transient : 0;
+        w->peak = w->load[i] > w->peak ? w->load[i] : w->peak;
+    }
+}
+
+// A value is in far memory from its store to its last fetch.
+static void find_far(Walk *w, Arena *a) {
+    const int steps = w->s->count;
+    int64_t *change = arena_array(a, int64_t, steps + 2);
+    int *last = arena_array(a, int, w->p->value_count + 1);
+    for (int i = 0; i < steps; i++)
+        if (w->s->step[i].kind == RETAIN_FETCH)
+            last[w->s->step[i].what] = i;
+    for (int i = 0; i < steps; i++) {
+        const RetainStep s = w->s->step[i];
+        if (s.kind != RETAIN_STORE)
+            continue;
+        const int64_t bytes = w->p->value[s.what].bytes;
+        change[i] += bytes;
+        change[(last[s.what] > i ? last[s.what] : i) + 1] -= bytes;
+    }
+    int64_t now = 0;
+    for (int i = 0; i < steps; i++) {
+        now += change[i];
+        w->far = now > w->far ? now : w->far;
+    }
+}
+
+// Bytes that stores not over yet hold at a step beyond their sources' last readers.
+static int64_t held_bytes(const Walk *w, int step) {
+    int64_t sum = 0;
+    for (int i = w->held; i < w->store_count; i++)
+        if (w->copy[w->store[i].copy].last < step)
+            sum += w->copy[w->store[i].copy].bytes;
+    return sum;
+}
+
+static void wait_for_room(Walk *w, int step) {
+    while (w->held < w->store_count && w->store[w->held].end <= w->now)
+        w->held++;
+    while (w->held < w->store_count && w->load[step] + held_bytes(w, step) > w->peak) {
+        w->now = w->store[w->held].end > w->now ? w->store[w->held].end : w->now;
+        w->held++;
+    }
+}
+
+static bool has_room(Walk *w, int from, int to, int64_t bytes) {
+    for (int i = to - 1; i >= from; i--)
+        if (w->load[i] + bytes + (i == from ? held_bytes(w, i) : 0) > w->peak) {
+            w->fetch_blocked = i + 1;
+            return false;
+        }
+    return true;
+}
+
+// Fetches that can begin now: in order, each in room that stays free until its step.
+static void begin_fetches(Walk *w, int step) {
+    for (; w->fetch_next < w->fetch_count; w->fetch_next++) {
+        const int at = w->fetch[w->fetch_next], value = w->s->step[at].what;
+        Copy *c = &w->copy[w->made_by[at]];
+        if (at > step && (w->fetch_blocked > step || w->stored_at[value] < 0 ||
+                          !has_room(w, step, at, c->bytes)))
+            return;
+        for (int i = step; i < at; i++)
+            w->load[i] += c->bytes;
+        int64_t begin = w->now > w->in_free ? w->now : w->in_free;
+        begin = begin > w->stored_end[value] ? begin : w->stored_end[value];
+        w->in_free = c->arrival = begin + w->p->value[value].in;
+        w->fetch_blocked = 0;
+    }
+}
+
+static void take_step(Walk *w, int i) {
+    const RetainStep s = w->s->step[i];
+    if (s.kind == RETAIN_RUN) {
+        for (int k = w->read_begin[i]; k < w->read_begin[i + 1]; k++)
+            if (w->copy[w->read[k]].arrival > w->now)
+                w->now = w->copy[w->read[k]].arrival;
+        w->now += retain_time(w->p, s.what);
+    } else if (s.kind == RETAIN_STORE) {
+        const int copy = w->read[w->read_begin[i]];
+        int64_t begin = w->now > w->out_free ? w->now : w->out_free;
+        begin = begin > w->copy[copy].arrival ? begin : w->copy[copy].arrival;
+        w->out_free = begin + w->p->value[s.what].out;
+        w->store[w->store_count++] = (Store){.end = w->out_free, .copy = copy};
+        w->stored_at[s.what] = i;
+        w->stored_end[s.what] = w->out_free;
+    }
+}
+
+static int64_t walk_time(Walk *w, Arena *a) {
+    w->store = arena_array(a, Store, w->s->count + 1);
+    w->stored_at = arena_array(a, int, w->p->value_count + 1);
+    memset(w->stored_at, -1, sizeof *w->stored_at * (size_t)w->p->value_count);
+    w->stored_end = arena_array(a, int64_t, w->p->value_count + 1);
+    for (int i = 0; i < w->s->count; i++) {
+        if (w->moves) {
+            wait_for_room(w, i);
+            begin_fetches(w, i);
+        }
+        take_step(w, i);
+    }
+    const int64_t copied = w->out_free > w->in_free ? w->out_free : w->in_free;
+    return copied > w->now ? copied : w->now;
+}
+
+RetainCost retain_cost(const RetainProblem *p, const RetainSchedule *s, Arena *scratch) {
+    Walk w = {.p = p, .s = s};
+    find_copies(&w, scratch);
+    find_load(&w, scratch);
+    find_far(&w, scratch);
+    const int64_t peak = w.peak;
+    const int64_t time = walk_time(&w, scratch);
+    CHECK(w.peak == peak);
+    return (RetainCost){.bytes = peak, .time = time, .far = w.far};
+}

@@ -1,0 +1,23 @@
+// The best schedules found so far: none of them is better than another in bytes and in time.
+#ifndef PLIM_PASSES_RETAIN_RETAIN_FRONT_H
+#define PLIM_PASSES_RETAIN_RETAIN_FRONT_H
+
+#include "passes/retain/retain.h"
+
+typedef struct {
+    const RetainProblem *p;
+    int64_t far;  // bytes of far memory that schedules may use
+    Arena *a;     // of the points
+    Arena *trial; // reset for every schedule
+    int count, room;
+    RetainPoint *point; // falling bytes, rising time
+} RetainFront;
+
+// The front owns nothing but a scratch arena: retain_front_end releases it.
+RetainFront *retain_front(const RetainProblem *p, int64_t far, Arena *a);
+void retain_front_end(RetainFront *f);
+// Measures the schedule, which is allowed, and takes it in (a copy) where no other is as good in
+// everything; others that it beats are gone. Says what it comes to.
+RetainCost retain_front_add(RetainFront *f, RetainSchedule s);
+
+#endif
