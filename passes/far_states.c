@@ -1,0 +1,435 @@
+// Far states: weights and optimizer state live in far memory, and come in when they are wanted.
+//
+//   w = state "w"                              w = state "w", far
+//   y = einsum(x, w)                           w1 = fetch(w);  y = einsum(x, w1)
+//   ... backward: dx = einsum(dy, w)           ... w2 = fetch(w);  dx = einsum(dy, w2)
+//   w', m', v' = adamw(w, m, v, g, ...)        for each slice of rows: fetch of w, m and v, adamw
+//   commit w', m', v'                          with these rows of g, offload; commit the concats
+//
+// A state has a fetch for each region of its readers: between two of them that stand next to each
+// other, other far state is read that is at least as large, so that keeping this one would cost
+// more than it saves; update nodes have fetches of their own. A loop over few weights would so
+// fetch them each time round: of one state only the FETCHES_MAX - 1 widest gaps count. Fetching
+// whole is all that is done: a lookup of a few rows of a table fetches the table.
+//
+// Updates are elementwise, so slices give the same bits. What is fetched, updated and offloaded
+// slice after slice pipelines with a few slices of device memory (Deep Optimizer States,
+// arXiv 2410.21316, calls them subgroups). A first value that is the same everywhere is written
+// in slices likewise.
+//
+// On entry: optimize has run, and no pass follows that shares equal operators. On exit: far states
+// are read by fetch only, commits to them come from offload. Cost: O(nodes + slices).
+#include "passes/far_states.h"
+
+#include "ir/check.h"
+#include "ir/far.h"
+#include "passes/far_slices.h"
+#include "passes/rewrite.h"
+
+// FETCHES_MAX: of one state in the nodes that run once a micro-batch. STATE_BYTES: below it the
+// start of a copy outweighs the bytes that are saved. SLICE_BYTES: a copy of this size runs at full
+// speed on a disk and on PCIe (its start is 2 to 10 % of it there), and the dozen slices that are
+// under way in a pipeline of adamw are 48 MiB. SLICES_MAX: of a whole module, about: each is some
+// seven instructions.
+enum { FETCHES_MAX = 4, STATE_BYTES = 64 << 10, SLICE_BYTES = 4 << 20, SLICES_MAX = 1024 };
+
+// What is known of a state's readers, but for those of the update.
+typedef struct {
+    int64_t gap[FETCHES_MAX]; // the widest ones, falling: bytes of far state read in between
+    int last;                 // position of the last reader so far + 1
+} Readers;
+
+// The copies of far values in use: of the nodes that run once a micro-batch, and of the update's.
+typedef struct {
+    Value **fetched; // by state id: the latest fetch
+    int *round;      // by state id: how many fetches there were
+    Value **copy;    // by value id: what stands for it
+    int *copy_round; // by value id: the round it belongs to
+} Copies;
+
+typedef struct {
+    PassCtx *cx;
+    const Module *m;
+    Graph *g;
+    Rewrite rw;
+    const bool *moved;   // by state id
+    const State **state; // by value id: the far state it is or is a view of
+    int64_t *before;     // by position: bytes of far state that nodes before it read
+    Readers *readers;    // by state id
+    Copies copies[2];    // [1]: for update nodes
+    const int *uses;     // by value id
+    bool *committed;     // by value id
+    size_t slice;        // bytes
+    int fetches, slices; // made
+} Far;
+
+// --- which states, and how large slices are ---
+
+static bool is_wanted(const State *s, const FarStatesOptions *o) {
+    const bool kind = s->kind == STATE_OPTIMIZER
+                          ? o->which >= FAR_STATES_OPTIMIZER
+                          : s->kind == STATE_PARAM && o->which >= FAR_STATES_ALL;
+    return kind && !s->far && s->type.rank > 0 &&
+           type_bytes(&s->type) >= (o->least ? o->least : STATE_BYTES);
+}
+
+// --- reading ---
+
+static void find_states(Far *f) {
+    for (int i = 0; i < f->rw.old_count; i++) {
+        const Node *n = f->rw.old[i];
+        const State *s = NULL;
+        if (n->op == OP_STATE) {
+            s = module_find_state(f->m, node_text(n, "name", ""));
+            s = s && f->moved[s->id] ? s : NULL;
+        } else if (match_view(n)) {
+            s = f->state[n->input[0]->id];
+        }
+        for (int k = 0; s && k < n->result_count; k++)
+            f->state[n->result[k].id] = s;
+    }
+}
+
+static bool reads_in_body(const Node *n) {
+    return !match_view(n) && n->phase != PHASE_UPDATE;
+}
+
+// Keeps the widest gaps in order.
+static void note_gap(Readers *r, int64_t gap) {
+    for (int i = 0; i < FETCHES_MAX; i++)
+        if (gap > r->gap[i]) {
+            const int64_t narrower = r->gap[i];
+            r->gap[i] = gap;
+            gap = narrower;
+        }
+}
+
+static void find_gaps(Far *f) {
+    for (int i = 0; i < f->rw.old_count; i++) {
+        const Node *n = f->rw.old[i];
+        f->before[i + 1] = f->before[i];
+        for (int k = 0; reads_in_body(n) && k < n->input_count; k++) {
+            const State *s = f->state[n->input[k]->id];
+            if (s)
+                f->before[i + 1] += (int64_t)type_bytes(&s->type);
+        }
+    }
+    for (int i = 0; i < f->rw.old_count; i++) {
+        const Node *n = f->rw.old[i];
+        for (int k = 0; reads_in_body(n) && k < n->input_count; k++) {
+            const State *s = f->state[n->input[k]->id];
+            if (!s)
+                continue;
+            Readers *r = &f->readers[s->id];
+            if (r->last)
+                note_gap(r, f->before[i] - f->before[r->last]);
+            r->last = i + 1;
+        }
+    }
+    for (int i = 0; i < f->m->state_count; i++)
+        f->readers[i].last = 0;
+}
+
+// Whether the reader at the position wants a fetch of its own.
+static bool starts_region(const Far *f, const State *s, int position) {
+    const Readers *r = &f->readers[s->id];
+    if (!r->last)
+        return true;
+    const int64_t gap = f->before[position] - f->before[r->last];
+    return gap >= (int64_t)type_bytes(&s->type) && gap > r->gap[FETCHES_MAX - 1];
+}
+
+// The state itself, whatever view of it v is.
+static Value *state_value(Value *v) {
+    while (v->def->op != OP_STATE)
+        v = v->def->input[0];
+    return v;
+}
+
+// What the node at the position reads in place of the far value v: a fetch of the state, or the
+// same view of one.
+static Value *near_value(Far *f, Value *v, const Node *n, int position) {
+    const State *s = f->state[v->id];
+    const bool update = n->phase == PHASE_UPDATE;
+    Copies *c = &f->copies[update];
+    Value **fetched = &c->fetched[s->id];
+    const bool wanted = *fetched == NULL || (*fetched)->def->phase > n->phase ||
+                        (!update && starts_region(f, s, position));
+    Builder b = rewrite_builder(f->g, v->def);
+    b.origin.phase = n->phase;
+    if (wanted) {
+        *fetched = build_unary(&b, OP_FETCH, state_value(v));
+        c->round[s->id]++;
+        f->fetches++;
+    }
+    if (!update)
+        f->readers[s->id].last = position + 1;
+    if (v->def->op == OP_STATE)
+        return *fetched;
+    if (c->copy_round[v->id] == c->round[s->id])
+        return c->copy[v->id];
+    // The view's operand has been looked up for this reader: no region starts anew.
+    Value *in = near_value(f, v->def->input[0], n, position);
+    const Node *made = build_node(&b, v->def->op, &in, 1, v->def->attr, v->def->attr_count);
+    for (int k = 0; k < made->result_count; k++) {
+        c->copy[v->def->result[k].id] = &made->result[k];
+        c->copy_round[v->def->result[k].id] = c->round[s->id];
+    }
+    return c->copy[v->id];
+}
+
+static void read_near(Far *f, Node *n, int position) {
+    for (int k = 0; k < n->input_count; k++)
+        if (f->state[n->input[k]->id])
+            n->input[k] = near_value(f, n->input[k], n, position);
+}
+
+// --- updates in slices ---
+
+typedef struct {
+    Far *f;
+    const Node *n;
+    Builder b;
+    const bool *far; // by result: it is committed to a far state
+} UpdateCut;
+
+// One operand alone has as many elements as the node, the others are scalars in its shape.
+static bool cuts_through(const Far *f, const Value *v) {
+    const Node *n = v->def;
+    if (!(op_info(n->op)->flags & OPF_ELEMENTWISE) || f->uses[v->id] != 1)
+        return false;
+    int large = 0;
+    for (int i = 0; i < n->input_count; i++)
+        large += type_count(&match_viewed(n->input[i])->type) > 1;
+    return large <= 1;
+}
+
+// The part of an operand that belongs to the slice.
+static Value *cut_operand(UpdateCut *u, Value *v, const int64_t *start, const int64_t *stop) {
+    Far *f = u->f;
+    if (!type_same_shape(&v->type, &u->n->result[0].type))
+        return rewrite_resolve(&f->rw, v);
+    if (v->id < f->rw.limit && f->state[v->id]) {
+        if (v->def->op == OP_STATE)
+            return build_unary(&u->b, OP_FETCH, slice_of(&u->b, v, start, stop));
+        v = near_value(f, v, u->n, 0);
+    } else if (cuts_through(f, v)) {
+        // A scaled gradient: otherwise the whole of it would be written first.
+        const Node *n = v->def;
+        Value *in[8];
+        CHECK(n->input_count <= 8);
+        for (int i = 0; i < n->input_count; i++)
+            in[i] = cut_operand(u, n->input[i], start, stop);
+        return build_op(&u->b, n->op, in, n->input_count, n->attr, n->attr_count);
+    }
+    return slice_of(&u->b, rewrite_resolve(&f->rw, v), start, stop);
+}
+
+static void update_slice(void *user, const int64_t *start, const int64_t *stop, Value **out) {
+    UpdateCut *u = user;
+    Value *in[8];
+    for (int i = 0; i < u->n->input_count; i++)
+        in[i] = cut_operand(u, u->n->input[i], start, stop);
+    const Node *made =
+        build_node(&u->b, u->n->op, in, u->n->input_count, u->n->attr, u->n->attr_count);
+    for (int k = 0; k < made->result_count; k++)
+        out[k] = u->far[k] ? build_unary(&u->b, OP_OFFLOAD, &made->result[k]) : &made->result[k];
+    u->f->slices++;
+}
+
+static bool is_update(const Node *n) {
+    return n->op == OP_SGD || n->op == OP_MOMENTUM || n->op == OP_ADAMW;
+}
+
+// Whether the update reads far state and is read by commits alone.
+static bool wants_slices(const Far *f, const Node *n) {
+    bool far = false;
+    if (!is_update(n))
+        return false;
+    for (int i = 0; i < n->input_count; i++)
+        far = far || f->state[n->input[i]->id];
+    for (int k = 0; k < n->result_count; k++)
+        if (f->uses[n->result[k].id] != 1 || !f->committed[n->result[k].id])
+            return false;
+    return far;
+}
+
+// The state that the value is committed to, where it is one of those that move.
+static const State *far_commit(const Far *f, const Value *v) {
+    for (int i = 0; i < f->g->commit_count; i++)
+        if (f->g->commit[i].value == v && f->moved[f->g->commit[i].state->id])
+            return f->g->commit[i].state;
+    return NULL;
+}
+
+static void update_in_slices(Far *f, const Node *n) {
+    bool far[4] = {false};
+    Value *out[4];
+    CHECK(n->result_count <= 4 && n->input_count <= 8);
+    for (int k = 0; k < n->result_count; k++)
+        far[k] = far_commit(f, &n->result[k]) != NULL;
+    UpdateCut u = {.f = f, .n = n, .b = rewrite_builder(f->g, n), .far = far};
+    const Slices slices = {.b = &u.b,
+                           .type = n->result[0].type,
+                           .bytes = f->slice,
+                           .count = n->result_count,
+                           .make = update_slice,
+                           .user = &u,
+                           .scratch = f->cx->scratch};
+    slices_build(&slices, out);
+    for (int k = 0; k < n->result_count; k++)
+        rewrite_replace(&f->rw, &n->result[k], out[k]);
+}
+
+// --- committing ---
+
+typedef struct {
+    Builder b;
+    Type type; // the whole's
+    double value;
+    Value *last; // the slice before: mostly of the same shape
+} ConstantCut;
+
+static void constant_slice(void *user, const int64_t *start, const int64_t *stop, Value **out) {
+    ConstantCut *c = user;
+    Type t = c->type;
+    for (int i = 0; i < t.rank; i++)
+        t.dim[i] = stop[i] - start[i];
+    if (!c->last || !type_equal(&c->last->type, &t))
+        c->last = build_constant(&c->b, t, c->value);
+    out[0] = build_unary(&c->b, OP_OFFLOAD, c->last);
+}
+
+// The next version of a far state, made from a near value right where that is made.
+static Value *offload(Far *f, Value *v) {
+    ConstantCut c = {.b = rewrite_builder(f->g, v->def), .type = v->type};
+    if (!match_uniform(v, &c.value) || v->type.rank == 0)
+        return build_unary(&c.b, OP_OFFLOAD, v);
+    Value *out = NULL;
+    const Slices slices = {.b = &c.b,
+                           .type = v->type,
+                           .bytes = f->slice,
+                           .count = 1,
+                           .make = constant_slice,
+                           .user = &c,
+                           .scratch = f->cx->scratch};
+    slices_build(&slices, &out);
+    return out;
+}
+
+// by commit: its far value, where that is known now.
+static void offload_results(Far *f, const Node *n, Value **by) {
+    for (int k = 0; k < n->result_count; k++)
+        for (int i = 0; f->committed[n->result[k].id] && i < f->g->commit_count; i++) {
+            const Commit *c = &f->g->commit[i];
+            if (c->value == &n->result[k] && f->moved[c->state->id])
+                by[i] = offload(f, c->value);
+        }
+}
+
+// What is a far state's old version, as it is or seen another way, comes in and, if it is committed
+// to a far state, goes out again.
+static void finish_outputs(Far *f, Value **by) {
+    Graph *g = f->g;
+    Node last = {.phase = g->repeat > 1 ? PHASE_UPDATE : PHASE_FORWARD};
+    for (int i = 0; i < g->result_count; i++)
+        if (f->state[g->result[i].value->id])
+            g->result[i].value = near_value(f, g->result[i].value, &last, f->rw.old_count);
+    for (int i = 0; i < g->commit_count; i++) {
+        Commit *c = &g->commit[i];
+        const State *s = f->state[c->value->id];
+        if (s == c->state && c->value->def->op == OP_STATE)
+            continue; // it stays as it is
+        if (s)
+            c->value = near_value(f, c->value, &last, f->rw.old_count);
+        if (s && f->moved[c->state->id])
+            by[i] = offload(f, c->value);
+    }
+    rewrite_end(&f->rw);
+    for (int i = 0; i < g->commit_count; i++)
+        if (by[i])
+            g->commit[i].value = by[i];
+}
+
+// --- the whole ---
+
+static void walk(Far *f) {
+    Value **by = arena_array(f->cx->scratch, Value *, f->g->commit_count + 1);
+    for (int i = 0; i < f->g->commit_count; i++)
+        f->committed[f->g->commit[i].value->id] = true;
+    for (int i = 0; i < f->rw.old_count; i++) {
+        Node *n = f->rw.old[i];
+        // Views of far states stand where they are read, as views of what is fetched.
+        if (n->op != OP_STATE && n->result_count && f->state[n->result[0].id])
+            continue;
+        if (wants_slices(f, n)) {
+            update_in_slices(f, n);
+            continue;
+        }
+        read_near(f, n, i);
+        rewrite_keep(&f->rw, n);
+        if (n->op != OP_STATE || !f->state[n->result[0].id])
+            offload_results(f, n, by);
+    }
+    finish_outputs(f, by);
+}
+
+static Copies copies_create(const Module *m, const Graph *g, Arena *a) {
+    return (Copies){.fetched = arena_array(a, Value *, m->state_count + 1),
+                    .round = arena_array(a, int, m->state_count + 1),
+                    .copy = arena_array(a, Value *, g->value_limit + 1),
+                    .copy_round = arena_array(a, int, g->value_limit + 1)};
+}
+
+static void rewrite_entry(const Module *m, Graph *g, const bool *moved, size_t slice, PassCtx *cx) {
+    Arena *a = cx->scratch;
+    Far f = {.cx = cx,
+             .m = m,
+             .g = g,
+             .moved = moved,
+             .state = arena_array(a, const State *, g->value_limit + 1),
+             .before = arena_array(a, int64_t, g->node_count + 1),
+             .readers = arena_array(a, Readers, m->state_count + 1),
+             .copies = {copies_create(m, g, a), copies_create(m, g, a)},
+             .uses = graph_use_counts(g, a),
+             .committed = arena_array(a, bool, g->value_limit + 1),
+             .slice = slice};
+    rewrite_begin(&f.rw, g, a);
+    find_states(&f);
+    find_gaps(&f);
+    walk(&f);
+    graph_drop_dead(g);
+    if (f.fetches || f.slices)
+        remark_add(
+            cx, "far", g->name,
+            "weights are fetched whole %d times, updates run in %d slices of up to %zu bytes",
+            f.fetches, f.slices, slice);
+}
+
+static size_t slice_bytes(const FarStatesOptions *o, size_t total) {
+    if (o->slice)
+        return o->slice;
+    const size_t least = total / SLICES_MAX;
+    return least > SLICE_BYTES ? least : SLICE_BYTES;
+}
+
+PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx *cx) {
+    bool *moved = arena_array(cx->scratch, bool, m->state_count + 1);
+    size_t total = 0;
+    int count = 0;
+    for (int i = 0; i < m->state_count; i++) {
+        moved[i] = is_wanted(m->state[i], options);
+        count += moved[i];
+        total += moved[i] ? type_bytes(&m->state[i]->type) : 0;
+    }
+    if (!count)
+        return PASS_SAME;
+    for (int i = 0; i < m->state_count; i++)
+        m->state[i]->far = m->state[i]->far || moved[i];
+    for (int i = 0; i < m->entry_count; i++)
+        rewrite_entry(m, m->entry[i], moved, slice_bytes(options, total), cx);
+    remark_add(cx, "far", m->name ? m->name : "",
+               "%d states of %zu bytes live in far memory, those of less than %zu bytes stay",
+               count, total, options->least ? options->least : (size_t)STATE_BYTES);
+    return PASS_CHANGED;
+}

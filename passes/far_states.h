@@ -1,0 +1,26 @@
+// States that live in far memory: what of the module they are, and how every entry gets at them.
+#ifndef PLIM_PASSES_FAR_STATES_H
+#define PLIM_PASSES_FAR_STATES_H
+
+#include "passes/pass.h"
+
+// The rungs of the ladder, from most device memory to least.
+typedef enum {
+    FAR_STATES_NONE,
+    FAR_STATES_OPTIMIZER, // what only updates read
+    FAR_STATES_ALL,       // weights, too
+    FAR_STATES_COUNT
+} FarStates;
+
+typedef struct {
+    FarStates which;
+    size_t least; // bytes of a state below which it stays near; 0: 64 KiB
+    size_t slice; // bytes of one state that an update has in device memory; 0: by the module's size
+} FarStatesOptions;
+
+// Marks states of m as far and rewrites every entry: readers get fetches, what is committed is
+// offloaded, updates run slice by slice. m's states and graphs are its own (states are changed).
+// PASS_SAME where no state is large enough: such a rung is the one before.
+PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx *cx);
+
+#endif

@@ -1,0 +1,263 @@
+// States moved to far memory: every entry computes the same bits, and only slices are in the
+// device's memory where updates run.
+#include "passes/far_states.h"
+
+#include "frontend/frontend.h"
+#include "ir/evaluate.h"
+#include "ir/far.h"
+#include "passes/pipeline.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+// Bytes: small, so that small models have states of many slices.
+enum { LEAST = 128, SLICE = 256, STEPS = 2 };
+
+// A tied table read at both ends, a weight read twice by each layer, a stack of matrices whose rows
+// along the first axis are larger than a slice, and a bias that stays.
+static const char *const model_text =
+    "use nn\n"
+    "model m(batch = 4, context = 3, vocab = 24, width = 8) {\n"
+    "  wte = param [vocab, width] ~ normal(0.3)\n"
+    "  both = param [2, 10, width] ~ normal(0.3)\n"
+    "  fn logits(tokens: i32[b, s]) {\n"
+    "    x = wte[tokens]\n"
+    "    for i in 0 .. 3 { x = x + h.{i}: nn.mlp(ln.{i}: nn.layernorm(x, 1e-5), 24) }\n"
+    "    x = x + einsum(einsum(x, both[0], \"b s d, n d -> b s n\"), both[1], \"b s n, n d -> b s "
+    "d\")\n"
+    "    return einsum(x, wte, \"b s d, v d -> b s v\")\n"
+    "  }\n"
+    "  entry train(text: i32[batch, context + 1] from data, lr: f32 = 0.1) {\n"
+    "    loss = cross_entropy(logits(text[.., 0 .. -1]), text[.., 1 ..])\n"
+    "    minimize loss { %s }\n"
+    "    return loss\n"
+    "  }\n"
+    "  entry eval(text: i32[batch, context + 1] from data) {\n"
+    "    return cross_entropy(logits(text[.., 0 .. -1]), text[.., 1 ..])\n"
+    "  }\n"
+    "}\n";
+
+static const char *const minimizes[] = {
+    "optimizer = sgd(lr)",
+    "optimizer = sgd(lr); clip = global_norm(0.5)",
+    "optimizer = sgd(lr); update = fused",
+    "optimizer = sgd(lr, momentum = 0.9, decay = 0.01); clip = global_norm(0.5)",
+    "optimizer = sgd(lr, momentum = 0.9, nesterov = true); accumulate = 2",
+    "optimizer = adamw(lr, decay = 0.1); clip = global_norm(0.5); accumulate = 4",
+    "optimizer = adamw(lr, decay = 0.1); update = fused",
+    "optimizer = adamw(lr); precision = bf16; clip = global_norm(0.5)",
+    "optimizer = adamw(lr); precision = bf16; accumulate = 2",
+};
+enum { MINIMIZES = sizeof minimizes / sizeof minimizes[0] };
+
+typedef struct {
+    Arena *a;
+    PassCtx cx;
+    PassOptions options;
+} Bench;
+
+static void bench_open(Bench *t) {
+    *t = (Bench){.a = arena_create()};
+    t->cx = (PassCtx){.arena = t->a, .scratch = arena_create(), .diag = diag_create(t->a)};
+    t->cx.options = &t->options;
+}
+
+static void bench_close(Bench *t) {
+    arena_release(t->cx.scratch);
+    arena_release(t->a);
+}
+
+static void expect(Bench *t, bool good, const char *what) {
+    if (!good)
+        diag_print(t->cx.diag, stderr, false);
+    cr_assert(good, "%s", what);
+}
+
+// As retain finds it.
+static Module *module_of(Bench *t, const char *minimize) {
+    static const char *const pass[] = {"simplify", "precision", "autodiff", "optimize", "tidy",
+                                       "chunk",    "bound",     "legalize", "recompute"};
+    const char *text = arena_format(t->a, model_text, minimize);
+    FrontendInput in = {
+        .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
+    FrontendFiles files = {0};
+    Module *m = frontend_module(t->a, t->cx.diag, &in, &files);
+    expect(t, m != NULL, "the model is wrong");
+    expect(t, pipeline_run(m, &t->cx, pass, sizeof pass / sizeof pass[0], NULL, NULL),
+           "passes failed");
+    return m;
+}
+
+// The same module again, from its text.
+static Module *module_again(Bench *t, const Module *m) {
+    const char *text = module_text(m, t->a, 0);
+    Module *out = module_parse(t->a, t->cx.diag, "t.graph", text, strlen(text));
+    expect(t, out != NULL, "a module's text does not parse");
+    return out;
+}
+
+static Module *module_far(Bench *t, const Module *m, FarStates which) {
+    Module *far = module_again(t, m);
+    const FarStatesOptions options = {.which = which, .least = LEAST, .slice = SLICE};
+    cr_assert_eq(far_states_apply(far, &options, &t->cx), PASS_CHANGED);
+    arena_reset(t->cx.scratch);
+    if (!module_verify(far, t->cx.diag))
+        fprintf(stderr, "%s\n", module_text(far, t->a, 0));
+    expect(t, module_verify(far, t->cx.diag), "what far_states leaves is wrong");
+    return far;
+}
+
+static void run_entry(Bench *t, const Module *m, const char *name, int step, Tensor *state,
+                      Tensor *result) {
+    const Graph *g = module_find_entry(m, name);
+    const EvalCtx cx = {.arena = t->a, .seed = 3, .step = step, .steps = STEPS};
+    EvalInput in = {.state = state};
+    in.argument = arena_array(t->a, Tensor, (size_t)g->input_count * (size_t)g->repeat + 1);
+    for (int i = 0; i < g->input_count; i++)
+        for (int r = 0; r < g->repeat; r++) {
+            const Input *input = &g->input[i];
+            Tensor *x = &in.argument[i * g->repeat + r];
+            *x = tensor_create(t->a, input->value->type);
+            for (int64_t k = 0; k < type_count(&x->type); k++)
+                x->at[k] = input->source == FROM_DATA    ? (double)((k * 7 + r * 5 + step) % 24)
+                           : input->source == FROM_KNOB  ? input->fallback
+                           : input->source == FROM_STEP  ? step
+                           : input->source == FROM_STEPS ? STEPS
+                                                         : 3;
+        }
+    graph_evaluate(m, g, &in, result, &cx);
+}
+
+// First values, training, and a look: everything that is left of it.
+static Tensor *run_all(Bench *t, const Module *m, double *loss) {
+    Tensor *state = arena_array(t->a, Tensor, (size_t)m->state_count + 1);
+    for (int i = 0; i < m->state_count; i++)
+        state[i] = tensor_create(t->a, m->state[i]->type);
+    Tensor result[4];
+    run_entry(t, m, "init", 0, state, result);
+    for (int step = 0; step < STEPS; step++) {
+        run_entry(t, m, "train", step, state, result);
+        loss[step] = result[0].at[0];
+    }
+    run_entry(t, m, "eval", STEPS, state, result);
+    loss[STEPS] = result[0].at[0];
+    return state;
+}
+
+static void expect_same(Bench *t, const Module *near, const Module *far, const char *what) {
+    double a[STEPS + 1], b[STEPS + 1];
+    const Tensor *x = run_all(t, near, a), *y = run_all(t, far, b);
+    cr_assert(memcmp(a, b, sizeof a) == 0, "%s: losses %.9g %.9g and %.9g %.9g", what, a[0], a[1],
+              b[0], b[1]);
+    for (int i = 0; i < near->state_count; i++)
+        cr_assert(memcmp(x[i].at, y[i].at, (size_t)type_count(&x[i].type) * sizeof *x[i].at) == 0,
+                  "%s: state %s differs", what, near->state[i]->name);
+}
+
+Test(far_states, same_bits_with_every_optimizer) {
+    for (int i = 0; i < MINIMIZES; i++)
+        for (FarStates which = FAR_STATES_OPTIMIZER; which < FAR_STATES_COUNT; which++) {
+            // sgd has no state of its own.
+            if (which == FAR_STATES_OPTIMIZER && i < 3)
+                continue;
+            Bench t;
+            bench_open(&t);
+            const Module *m = module_of(&t, minimizes[i]);
+            expect_same(&t, m, module_far(&t, m, which), minimizes[i]);
+            bench_close(&t);
+        }
+}
+
+Test(far_states, nothing_to_move_is_said) {
+    Bench t;
+    bench_open(&t);
+    Module *m = module_of(&t, minimizes[0]);
+    const char *before = module_text(m, t.a, 0);
+    FarStatesOptions options = {.which = FAR_STATES_OPTIMIZER};
+    cr_assert_eq(far_states_apply(m, &options, &t.cx), PASS_SAME);
+    options.which = FAR_STATES_ALL; // all are small
+    cr_assert_eq(far_states_apply(m, &options, &t.cx), PASS_SAME);
+    cr_assert_str_eq(module_text(m, t.a, 0), before);
+    bench_close(&t);
+}
+
+// How many fetches of all of the state an entry has, and the largest part of it that updates have.
+static int count_fetches(const Module *m, const char *entry, const char *state, size_t *part) {
+    const Graph *g = module_find_entry(m, entry);
+    int count = 0;
+    *part = 0;
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        if (n->op != OP_FETCH)
+            continue;
+        const Value *v = n->input[0];
+        while (v->def->op == OP_SLICE)
+            v = v->def->input[0];
+        if (strcmp(node_text(v->def, "name", ""), state) != 0)
+            continue;
+        const size_t bytes = type_bytes(&n->result[0].type);
+        count += v == n->input[0];
+        if (v != n->input[0] && bytes > *part)
+            *part = bytes;
+    }
+    return count;
+}
+
+Test(far_states, a_fetch_a_region_and_updates_in_slices) {
+    Bench t;
+    bench_open(&t);
+    const Module *far = module_far(&t, module_of(&t, minimizes[6]), FAR_STATES_ALL);
+    size_t part;
+    // Looked up at the beginning, multiplied by at the end: both ways there.
+    cr_assert_eq(count_fetches(far, "train", "wte", &part), 2);
+    cr_assert(part > 0 && part <= SLICE);
+    cr_assert_eq(count_fetches(far, "eval", "wte", &part), 2);
+    cr_assert_eq(part, 0);
+    // Forward and backward.
+    cr_assert_eq(count_fetches(far, "train", "h.0.c_fc.weight", &part), 2);
+    cr_assert(part > 0 && part <= SLICE);
+    // Cut inside its two matrices.
+    count_fetches(far, "train", "both", &part);
+    cr_assert(part > 0 && part <= SLICE);
+    // Moments are read by slices alone.
+    cr_assert_eq(count_fetches(far, "train", "wte.m", &part), 0);
+    cr_assert(part > 0 && part <= SLICE);
+    bench_close(&t);
+}
+
+// The state it reads, seen through views; NULL where v is no state.
+static const char *looked_at(const Value *v) {
+    while (node_keeps_far(v->def))
+        v = v->def->input[0];
+    return v->def->op == OP_STATE ? node_text(v->def, "name", "") : NULL;
+}
+
+// A recurrent loop over few weights fetches each a few times, not once a turn.
+Test(far_states, loops_keep_what_they_fetched) {
+    Bench t;
+    bench_open(&t);
+    const char *text =
+        "model m(batch = 2) {\n"
+        "  a = param [8, 8] ~ normal(0.3)\n"
+        "  b = param [8, 8] ~ normal(0.3)\n"
+        "  entry run(x: f32[batch, 8]) {\n"
+        "    for i in 0 .. 20 { x = tanh(einsum(einsum(x, a, \"b n, m n -> b m\"), b, "
+        "\"b n, m n -> b m\")) }\n"
+        "    return x\n"
+        "  }\n"
+        "}\n";
+    FrontendInput in = {
+        .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
+    FrontendFiles files = {0};
+    Module *m = frontend_module(t.a, t.cx.diag, &in, &files);
+    expect(&t, m != NULL, "the model is wrong");
+    const FarStatesOptions options = {.which = FAR_STATES_ALL, .least = LEAST, .slice = SLICE};
+    cr_assert_eq(far_states_apply(m, &options, &t.cx), PASS_CHANGED);
+    expect(&t, module_verify(m, t.cx.diag), "what far_states leaves is wrong");
+    int fetches = 0;
+    const Graph *g = module_find_entry(m, "run");
+    for (int i = 0; i < g->node_count; i++)
+        fetches += g->node[i]->op == OP_FETCH && looked_at(g->node[i]->input[0]) != NULL;
+    cr_assert(fetches <= 8, "%d fetches of two states", fetches);
+    bench_close(&t);
+}
