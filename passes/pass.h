@@ -5,7 +5,7 @@
 #include "ir/launch.h"
 #include "ir/module.h"
 #include "ir/op.h"
-#include "runtime/plan.h"
+#include "runtime/plan_rates.h"
 
 typedef enum { PASS_SAME, PASS_CHANGED, PASS_FAILED } PassResult;
 
@@ -44,6 +44,7 @@ typedef struct {
                            // integer programs are tried where they leave a gap
     const char *dump_mip;  // --dump-mip: the folder for integer programs, or NULL
     int64_t rewrite_limit; // --pass-limit: rewrites optional passes may make in all, 0: any number
+    const Rates *rates;       // what times are predicted with; NULL: assumed of the target
     const char *tool, *flags; // recorded in the plan
 } PassOptions;
 

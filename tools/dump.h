@@ -31,7 +31,7 @@ typedef struct {
     const PlanUses *uses;
     PlanMemory *memory; // plan and uses lie here, and what an output needs may
     const DumpOptions *options;
-    Machine machine; // what time is predicted for
+    Rates machine; // what time is predicted for
     PlimError error; // set where a function gives DUMP_FAILED
 } Dump;
 

@@ -11,7 +11,7 @@
 #include "tools/dump.h"
 
 #include "tools/html/page_text.h"
-#include "tools/predict.h"
+#include "passes/predict.h"
 #include "tools/string_pool.h"
 
 #include <inttypes.h>
@@ -210,7 +210,7 @@ static void write_head(Writer *w, const Plan *p) {
     write_member(w, "target", p->target);
     write_member(w, "tool", p->tool);
     write_member(w, "flags", p->flags);
-    write_member(w, "machine", w->d->machine.name);
+    write_member(w, "machine", w->d->machine.machine);
     write_names(w, "kinds", BUFFER_KIND_COUNT, kind_name);
     write_names(w, "phases", PLAN_PHASE_COUNT, phase_name);
     write_names(w, "limits", LIMIT_COUNT, limit_text);

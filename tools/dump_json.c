@@ -3,9 +3,9 @@
 // "version"; new ones don't.
 #include "tools/dump.h"
 
+#include "passes/predict.h"
 #include "runtime/plan_report.h"
 #include "tools/json_put.h"
-#include "tools/predict.h"
 
 enum { JSON_VERSION = 1 };
 
@@ -26,15 +26,15 @@ static void put_index(JsonPut *j, const char *key, uint32_t index) {
 }
 
 // What every predicted time below rests on.
-static void put_machine(JsonPut *j, const Machine *m) {
+static void put_machine(JsonPut *j, const Rates *m) {
     json_put_line(j);
     json_put_open(j, "machine", '{');
-    json_put_text(j, "name", m->name);
-    json_put_real(j, "f32_flops_per_s", m->f32);
-    json_put_real(j, "bf16_flops_per_s", m->bf16);
-    json_put_real(j, "memory_bytes_per_s", m->memory);
-    json_put_real(j, "link_bytes_per_s", m->link);
-    json_put_real(j, "start_us", m->start * 1e6);
+    json_put_text(j, "name", m->machine);
+    json_put_real(j, "f32_flops_per_s", rates_top(&m->flops[RATE_PRODUCT]));
+    json_put_real(j, "bf16_flops_per_s", rates_top(&m->flops[RATE_PRODUCT_BF16]));
+    json_put_real(j, "memory_bytes_per_s", rates_top(&m->bytes[RATE_ROWS]));
+    json_put_real(j, "link_bytes_per_s", rates_top(&m->bytes[RATE_IN]));
+    json_put_real(j, "start_us", (double)m->start * 1e-6);
     json_put_close(j, '}');
 }
 

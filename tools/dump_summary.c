@@ -9,7 +9,7 @@
 #include "runtime/plan_report.h"
 #include "tools/dump_text.h"
 #include "tools/measured.h"
-#include "tools/predict.h"
+#include "passes/predict.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
 
 #include "tools/json_put.h"
 #include "tools/measured.h"
-#include "tools/predict.h"
+#include "passes/predict.h"
 
 #include <inttypes.h>
 
@@ -228,7 +228,7 @@ static bool put_all(Trace *t) {
     json_put_text(&t->j, "model", p->model);
     json_put_text(&t->j, "entry", p->entry[t->entry].name);
     json_put_text(&t->j, "target", p->target);
-    json_put_text(&t->j, "machine", t->d->machine.name);
+    json_put_text(&t->j, "machine", t->d->machine.machine);
     json_put_close(&t->j, '}');
     json_put_close(&t->j, '}');
     fputc('\n', t->j.out);

@@ -8,7 +8,7 @@
 #include "runtime/plan_report.h"
 #include "tools/dump_text.h"
 #include "tools/nearest.h"
-#include "tools/predict.h"
+#include "passes/predict.h"
 
 #include <ctype.h>
 #include <inttypes.h>

@@ -13,7 +13,7 @@
 #include "tools/figures.h"
 
 #include "runtime/plan_report.h"
-#include "tools/predict.h"
+#include "passes/predict.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -28,7 +28,7 @@ bool figures_measure(Dump *d, const PlanUses *u, double *value) {
     const Plan *p = u->plan;
     PlanReport r;
     Prediction time = {0};
-    Machine machine = d->machine;
+    Rates machine = d->machine;
     plan_report(u, &r);
     const uint32_t entry = plan_main_entry(u);
     // Each on its own target, unless --machine names one for both.

@@ -1,12 +1,9 @@
-// When each instruction of a step would run, and what it would wait for: a roofline.
-#ifndef PLIM_TOOLS_PREDICT_H
-#define PLIM_TOOLS_PREDICT_H
+// When each instruction of a step would run, and what it would wait for.
+#ifndef PLIM_PASSES_PREDICT_H
+#define PLIM_PASSES_PREDICT_H
 
+#include "passes/cost.h"
 #include "runtime/plan_uses.h"
-#include "tools/machine.h"
-
-// What an instruction's time is made of: the largest of the first three, and its start.
-typedef enum { LIMIT_COMPUTE, LIMIT_MEMORY, LIMIT_COPY, LIMIT_START, LIMIT_COUNT } Limit;
 
 typedef struct {
     uint64_t begin, end; // picoseconds from the beginning of the call of its segment
@@ -21,9 +18,9 @@ typedef struct {
 } Prediction;
 
 // Streams run their instructions in order and wait for events; a call begins when the one before
-// has ended on all streams. Everything lies in pm; false when there is no memory.
-bool predict_entry(const PlanUses *u, uint32_t entry, const Machine *m, PlanMemory *pm,
+// has ended on all streams. Copies out to far memory share one engine, copies in another, whatever
+// their streams. Everything lies in pm; false when there is no memory.
+bool predict_entry(const PlanUses *u, uint32_t entry, const Rates *rates, PlanMemory *pm,
                    Prediction *out);
-const char *limit_name(Limit limit);
 
 #endif

@@ -1,0 +1,85 @@
+// What a machine does a second: the figures that times are predicted from.
+//
+// Work is of a few families. Each has a curve over an instruction's floating point operations and
+// one over the bytes it moves; it takes as long as the longer of the two says (a roofline whose
+// roof is not flat). Beside the curves stand times of single kernels, where they were measured.
+// Rates are a text file that `PROGRAM tune` writes, a line a figure (docs/running.md), or the
+// assumed ones of a target.
+#ifndef PLIM_RUNTIME_PLAN_RATES_H
+#define PLIM_RUNTIME_PLAN_RATES_H
+
+#include "runtime/plan.h"
+
+// Of the three that tensor cores and the like do faster in bf16, by the type that is read first.
+typedef enum {
+    RATE_PRODUCT,
+    RATE_PRODUCT_BF16,
+    RATE_CONVOLUTION,
+    RATE_CONVOLUTION_BF16,
+    RATE_ATTENTION,
+    RATE_ATTENTION_BF16,
+    RATE_ROWS,    // pointwise, and reduced along rows
+    RATE_COLUMNS, // reduced down columns
+    RATE_INDEXED, // reads or writes where indices say
+    RATE_UPDATE,  // the optimizer's
+    RATE_FILL,
+    RATE_COPY,
+    RATE_OUT, // from the device to far memory
+    RATE_IN,  // and back
+    RATE_COUNT
+} RateFamily;
+
+// What is done at a size; between two points times are on the line between them, beyond the last
+// the rate stays.
+typedef struct {
+    double size; // of one instruction: FLOP or bytes
+    double rate; // FLOP/s or bytes/s
+} RatePoint;
+
+enum { RATE_POINTS_MAX = 16 };
+typedef struct {
+    uint32_t count;                   // 0: takes no time
+    RatePoint point[RATE_POINTS_MAX]; // sizes rise, and so do the times
+} RateCurve;
+
+// A kernel that was measured.
+typedef struct {
+    uint64_t key;         // rates_kernel_key
+    uint64_t picoseconds; // of one instruction
+} RateKernel;
+
+typedef struct {
+    char machine[96]; // "2 threads of Intel(R) Xeon(R) ..."; what was assumed, in words
+    char target[64];  // of the plan that was measured, as in Plan.target
+    uint32_t threads; // that the figures are of
+    bool measured;    // not assumed
+    uint64_t start;   // picoseconds until an instruction begins
+    RateCurve flops[RATE_COUNT], bytes[RATE_COUNT];
+    uint32_t kernel_count;
+    RateKernel *kernel; // keys rise
+} Rates;
+
+// What is assumed of a target ("cpu:x86-64-v3", "cuda:sm_90a"; isa as in Plan.isa) with so many
+// threads.
+void rates_assume(const char *target, const char *isa, uint32_t threads, Rates *out);
+
+// The text form. A mistake is refused with line and column in error. Kernels lie in pm.
+PlimStatus rates_read(const char *text, size_t size, PlanMemory *pm, Rates *out, PlimError *error);
+// name: of a kernel, for people, by its place in r->kernel; NULL: none.
+void rates_write(const Rates *r, const char *const *name, FILE *out);
+
+// The family's word in the text: "product".
+const char *rates_family_name(RateFamily family);
+// What an instruction is.
+RateFamily rates_family(const Plan *p, const PlanInstr *instr);
+// Of a kernel's text but for its name: equal work has equal keys in any plan.
+uint64_t rates_kernel_key(const char *text);
+// Picoseconds of what a family does at that size; at most a day.
+uint64_t rates_flops_time(const Rates *r, RateFamily family, double flops);
+uint64_t rates_bytes_time(const Rates *r, RateFamily family, double bytes);
+// The rate of the largest size of a curve; 0 where it has no points.
+double rates_top(const RateCurve *c);
+// The kernel's measured time; NULL where there is none.
+const RateKernel *rates_find_kernel(const Rates *r, uint64_t key);
+
+#endif
