@@ -25,6 +25,9 @@ static bool node_family(const Node *n, RateFamily *out) {
     case LOWER_NONE:
     case LOWER_VIEW:
         return false;
+    case LOWER_MOVE:
+        *out = n->op == OP_OFFLOAD ? RATE_OUT : RATE_IN;
+        return true;
     case LOWER_PRODUCT:
         *out = reads_bf16(n) ? RATE_PRODUCT_BF16 : RATE_PRODUCT;
         return true;
@@ -52,17 +55,19 @@ static bool node_family(const Node *n, RateFamily *out) {
     UNREACHABLE();
 }
 
+uint64_t cost_move(const Rates *r, RateFamily direction, int64_t bytes) {
+    return r->start + rates_bytes_time(r, direction, (double)bytes);
+}
+
 uint64_t cost_node(const Rates *r, const Node *n) {
     RateFamily family;
     if (!node_family(n, &family))
         return 0;
+    if (family == RATE_OUT || family == RATE_IN)
+        return cost_move(r, family, (int64_t)type_bytes(&n->result[0].type));
     const uint64_t compute = rates_flops_time(r, family, (double)node_flops(n));
     const uint64_t memory = rates_bytes_time(r, family, (double)node_bytes(n));
     return r->start + (compute > memory ? compute : memory);
-}
-
-uint64_t cost_move(const Rates *r, RateFamily direction, int64_t bytes) {
-    return r->start + rates_bytes_time(r, direction, (double)bytes);
 }
 
 InstrCost cost_instr(const Rates *r, const Plan *p, const PlanInstr *instr) {
