@@ -2,10 +2,10 @@
 //
 // A committed value may be written over its state where every reader of the old version has run
 // before (the writer itself may read it element by element), and where the body, which runs once a
-// micro-batch, doesn't read it again. A concat's operand may be computed into its part of the
-// result: we walk up from the operand through reshapes and transposes, undoing each on the place,
-// until the operator that computes it. Concats are visited last to first, so that a concat inside a
-// concat already knows where it is.
+// micro-batch, doesn't read it again. Where it is a concat, that is asked of each of its parts. A
+// concat's operand may be computed into its part of the result: we walk up from the operand through
+// reshapes and transposes, undoing each on the place, until the operator that computes it. Concats
+// are visited last to first, so that a concat inside a concat already knows where it is.
 #include "passes/storage_work.h"
 
 #include "ir/check.h"
@@ -95,6 +95,46 @@ static bool is_computed(const Node *n) {
     return false;
 }
 
+// Whether the reader, which is in the part's own task, reads just what the part overwrites, index
+// by index.
+static bool reads_under(const StatePart *part, const StateReader *reader) {
+    const Type *t = &reader->node->input[reader->input]->type;
+    return !reader->anywhere && type_equal(t, &part->value->type) &&
+           place_equal(&reader->place, &part->place, t) && writes_after_reading(reader->node) &&
+           writes_after_reading(part->value->def) &&
+           !op_input_is_source(reader->node->op, reader->input);
+}
+
+// A next version in parts: whether each can be computed where the state is, because all who read
+// that part of the old version have run, or are its own task.
+static bool parts_fit(const StorageWork *w, const State *s, const Value *v) {
+    for (const Value *old = w->old[s->id]; old; old = w->next_old[old->id])
+        if (w->last_use[old->id] == STORAGE_END)
+            return false;
+    int count;
+    const StatePart *part = state_parts(v, w->a, &count);
+    for (int i = 0; i < count; i++) {
+        const Value *x = part[i].value;
+        const int task = (int)w->tasks->of[x->def->id];
+        const bool repeats = w->g->repeat > 1 && task_segment(w, task) == STEP_BODY;
+        if (repeats || !is_computed(x->def) || w->home[x->id].storage != STORAGE_NONE)
+            return false;
+        for (const StateReader *r = w->readers[s->id]; r; r = r->next) {
+            const int32_t time = w->time_of[w->tasks->of[r->node->id]];
+            if (time >= w->time_of[task] && state_part_is_read(&part[i], r) &&
+                (time > w->time_of[task] || !reads_under(&part[i], r)))
+                return false;
+        }
+    }
+    return true;
+}
+
+// Whether the commit's value can be computed straight into the state, apart from who reads the old
+// version.
+static bool may_have_home(const StorageWork *w, const Value *v) {
+    return w->root[v->id] == v && (is_computed(v->def) || v->def->op == OP_CONCAT);
+}
+
 // Two walks: what will be copied at the end first, then what can be computed in place.
 static void choose_commit_homes(StorageWork *w) {
     const Graph *g = w->g;
@@ -102,17 +142,18 @@ static void choose_commit_homes(StorageWork *w) {
     // versions alive.
     for (int i = 0; i < g->commit_count; i++) {
         const Value *v = g->commit[i].value;
-        if (w->root[v->id] != v || !is_computed(v->def))
+        if (!may_have_home(w, v))
             w->last_use[w->root[v->id]->id] = STORAGE_END;
     }
     for (int i = 0; i < g->commit_count; i++) {
         const Commit *c = &g->commit[i];
         const Value *v = c->value;
-        if (w->root[v->id] != v || !is_computed(v->def))
+        if (!may_have_home(w, v))
             continue;
         // A value committed to two states has its home in the first.
         const bool homeless = w->home[v->id].storage == STORAGE_NONE;
-        if (homeless && old_version_is_dead(w, c->state, v)) {
+        if (homeless && (v->def->op == OP_CONCAT ? parts_fit(w, c->state, v)
+                                                 : old_version_is_dead(w, c->state, v))) {
             w->home[v->id] = place_dense(storage_of_state(w, c->state), &v->type);
             w->committed[i] = true;
         } else {
@@ -202,6 +243,7 @@ static void find_state_values(StorageWork *w) {
     w->next_old = arena_array(w->a, const Value *, g->value_limit + 1);
     w->is_committed = arena_array(w->a, bool, g->value_limit + 1);
     w->state_committed = arena_array(w->a, bool, w->m->state_count + 1);
+    w->readers = state_readers(w->m, g, w->a);
     for (int i = 0; i < g->node_count; i++) {
         const Node *n = g->node[i];
         if (n->op != OP_STATE)

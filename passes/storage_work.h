@@ -3,6 +3,7 @@
 #ifndef PLIM_PASSES_STORAGE_WORK_H
 #define PLIM_PASSES_STORAGE_WORK_H
 
+#include "passes/state_parts.h"
 #include "passes/storage.h"
 
 #define STORAGE_END INT32_MAX // a time after every task
@@ -28,20 +29,21 @@ typedef struct {
     Place *home;         // by value id: where it must be computed to, or storage STORAGE_NONE
     AxisOrder *axes;     // by value id
     bool *used, *stored; // by value id: read at all; read outside its task
-    bool *constant_needed;     // by value id of a constant: must be in memory
-    bool *committed;           // by commit: its value is computed straight into the state
-    const Value **old;         // by state id: a `state` node's result, linked by
-    const Value **next_old;    // by value id: the next one of the same state
-    bool *is_committed;        // by value id
-    bool *state_committed;     // by state id
-    bool *is_gradient;         // by value id of a root: an update operator reads it
-    bool *direct;              // by value id: a product that adds straight into its accumulator
-    const Value **accumulator; // by value id of such a product: the accumulator
-    int32_t *time_of;          // by task
-    int32_t *task_at;          // by time
-    int32_t *busy;             // by storage: time of the last task that reads anything in it
-    int task;                  // whose steps are being made; see Step
-    StorageTakeovers *apart;   // where takeovers are listed instead of made, or NULL
+    bool *constant_needed;       // by value id of a constant: must be in memory
+    bool *committed;             // by commit: its value is computed straight into the state
+    const Value **old;           // by state id: a `state` node's result, linked by
+    const Value **next_old;      // by value id: the next one of the same state
+    const StateReader **readers; // by state id
+    bool *is_committed;          // by value id
+    bool *state_committed;       // by state id
+    bool *is_gradient;           // by value id of a root: an update operator reads it
+    bool *direct;                // by value id: a product that adds straight into its accumulator
+    const Value **accumulator;   // by value id of such a product: the accumulator
+    int32_t *time_of;            // by task
+    int32_t *task_at;            // by time
+    int32_t *busy;               // by storage: time of the last task that reads anything in it
+    int task;                    // whose steps are being made; see Step
+    StorageTakeovers *apart;     // where takeovers are listed instead of made, or NULL
     StepList list[STEP_SEGMENT_COUNT];
 } StorageWork;
 

@@ -80,26 +80,23 @@ static void add_data_edges(ProblemWork *w) {
     }
 }
 
-// Readers of a state's old version come before the task that writes its next one.
+// Readers of a state's old version come before the task that writes its next one; where that comes
+// in parts, before the tasks of those parts that they read.
 static void add_anti_edges(ProblemWork *w) {
     const Graph *g = w->g;
-    int *writer = arena_array(w->a, int, w->m->state_count + 1);                   // task + 1
-    const State **state_of = arena_array(w->a, const State *, g->value_limit + 1); // by value id
-    for (int i = 0; i < g->commit_count; i++)
-        writer[g->commit[i].state->id] = (int)w->tasks->of[g->commit[i].value->def->id] + 1;
-    for (int i = 0; i < g->node_count; i++) {
-        const Node *n = g->node[i];
-        if (n->op == OP_STATE)
-            state_of[n->result[0].id] = module_find_state(w->m, node_text(n, "name", ""));
-        for (int r = 0; node_is_view(n) && r < n->result_count; r++)
-            state_of[n->result[r].id] = state_of[n->input[0]->id];
-        for (int k = 0; k < n->input_count; k++) {
-            const State *s = state_of[n->input[k]->id];
-            const int reader = (int)w->tasks->of[n->id];
-            // A reader after the writer in program order needs the old version kept; no edge
-            // forbids that.
-            if (s && writer[s->id] && w->number[writer[s->id] - 1] > w->number[reader])
-                add_edge(w, reader, writer[s->id] - 1);
+    const StateReader **readers = state_readers(w->m, g, w->a);
+    for (int i = 0; i < g->commit_count; i++) {
+        int count;
+        const StatePart *part = state_parts(g->commit[i].value, w->a, &count);
+        for (int k = 0; k < count; k++) {
+            const int writer = (int)w->tasks->of[part[k].value->def->id];
+            for (const StateReader *r = readers[g->commit[i].state->id]; r; r = r->next) {
+                // A reader after the writer in program order needs the old version kept; no edge
+                // forbids that.
+                const int reader = (int)w->tasks->of[r->node->id];
+                if (w->number[writer] > w->number[reader] && state_part_is_read(&part[k], r))
+                    add_edge(w, reader, writer);
+            }
         }
     }
 }
