@@ -25,20 +25,24 @@ typedef struct {
                        void **out, PlimError *error);
     void (*release)(void *device);
     int (*workers)(const void *device);
-    uint64_t (*arena_bytes)(const void *device);
+    uint64_t (*arena_bytes)(const void *device); // of the spaces in its own memory
     void *(*address)(const void *device, uint32_t buffer);
+    // Whether the program may look at what stands at the buffer's address; NULL: nowhere.
+    bool (*shows)(const void *device, uint32_t buffer);
+    // As run_far_folder says; NULL where nothing is kept on a disk.
+    const char *(*far_folder)(const void *device, const char **caveat);
     PlimStatus (*run)(void *device, const DeviceCall *call, PlimError *error);
     // As run_tune says; NULL where there is nothing to measure.
     PlimStatus (*tune)(void *device, FILE *out, PlimError *error);
 
-    // The rest is NULL where addresses are the program's own.
     // On the thread that runs entries, between them: from is free to change afterwards, and what
     // runs next sees the bytes.
     PlimStatus (*write)(void *device, char *address, const void *from, uint64_t bytes,
                         PlimError *error);
     PlimStatus (*read)(void *device, void *to, const char *address, uint64_t bytes,
                        PlimError *error);
-    // For any thread, while entries run.
+    // For any thread, while entries run. A channel has no room where all addresses are the
+    // program's own.
     PlimStatus (*channel_open)(void *device, DeviceChannel *out, PlimError *error);
     void (*channel_close)(void *device, DeviceChannel *channel); // *channel may be all zero
     // Bytes from the address to the room's beginning, or the other way, and waits for them.

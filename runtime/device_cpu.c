@@ -5,14 +5,20 @@
 // address; a step then only calls kernels. Tiles of one instruction are shared by the worker pool;
 // instructions of one stream follow each other; several streams share the pool, one instruction at
 // a time.
+//
+// A space on disk is far memory (far_memory.h): its addresses only name places, and what stands
+// there is copied, by instructions between it and the arena, and by windows. Such a copy waits for
+// the disk on its stream's thread, without the pool.
 #include "runtime/device.h"
 
 #include "runtime/error.h"
+#include "runtime/far_memory.h"
 #include "runtime/pool.h"
 #include "runtime/product.h"
 #include "runtime/stream.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +26,22 @@
 
 // The verifier lets no kernel have more (rule 7).
 enum { OPERANDS_MAX = 64 };
+// Of a window onto far memory; and what addresses in it are multiples of.
+enum { ROOM_BYTES = 4 << 20, PAGE_BYTES = 4096 };
+
+// What observers are shown of far memory, by stream.
+typedef struct {
+    char *bytes;
+    uint64_t room;
+} Shown;
 
 typedef struct {
     const Plan *plan;
     PlimKernelFn *const *kernel; // by kernel index; the executable's own code
     char **arena;                // by space
     const char *lent;            // the caller's among them, or NULL
+    FarMemory *far;              // the spaces on disk, or NULL: there are none
+    Shown *shown;                // by stream
     ProductTable *products;
     PlimPool *pool;
     pthread_mutex_t pool_lock; // several streams, one pool
@@ -37,6 +53,8 @@ typedef struct {
     uint32_t slot;
     const bool *unwanted; // by instruction of the segment, or NULL: all are executed
     Observers *observers;
+    atomic_flag disk_failed; // in this run
+    PlimError disk_failure;  // what failed first, by the stream that set the flag
 } CpuDevice;
 
 // One call in flight: what pool tasks see.
@@ -69,6 +87,30 @@ static PlimStatus lend_arena(CpuDevice *r, uint32_t space, const RunOptions *o, 
     return PLIM_OK;
 }
 
+// Spaces on disk, one behind the other; each begins at a multiple of what disks want.
+static PlimStatus take_far(CpuDevice *r, const char *folder, PlimError *error) {
+    const Plan *p = r->plan;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < p->space_count; i++)
+        if (p->space[i].kind == SPACE_DISK)
+            bytes += (p->space[i].bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    if (bytes == 0)
+        return PLIM_OK;
+    r->shown = calloc((size_t)p->stream_count + 1, sizeof *r->shown);
+    if (!r->shown)
+        return no_memory(error, "the stream table", p->stream_count);
+    const PlimStatus status = far_memory_new(folder, bytes, &r->far, error);
+    if (status != PLIM_OK)
+        return status;
+    char *at = far_memory_base(r->far);
+    for (uint32_t i = 0; i < p->space_count; i++)
+        if (p->space[i].kind == SPACE_DISK) {
+            r->arena[i] = at;
+            at += (p->space[i].bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+        }
+    return PLIM_OK;
+}
+
 // Pages come zeroed and only when touched; NORESERVE: none are set aside before.
 static PlimStatus map_arenas(CpuDevice *r, const RunOptions *o, PlimError *error) {
     const Plan *p = r->plan;
@@ -76,7 +118,7 @@ static PlimStatus map_arenas(CpuDevice *r, const RunOptions *o, PlimError *error
     if (!r->arena)
         return no_memory(error, "the space table", p->space_count);
     for (uint32_t i = 0; i < p->space_count; i++) {
-        if (p->space[i].bytes == 0)
+        if (p->space[i].bytes == 0 || p->space[i].kind == SPACE_DISK)
             continue;
         if (o->arena && p->space[i].kind == SPACE_DEVICE) {
             const PlimStatus status = lend_arena(r, i, o, error);
@@ -93,7 +135,7 @@ static PlimStatus map_arenas(CpuDevice *r, const RunOptions *o, PlimError *error
         (void)madvise(at, (size_t)p->space[i].bytes, MADV_HUGEPAGE);
         r->arena[i] = at;
     }
-    return PLIM_OK;
+    return take_far(r, o->far_folder, error);
 }
 
 static bool stream_body(void *context, int stream);
@@ -116,8 +158,12 @@ static void cpu_release(void *device) {
     pool_release(r->pool);
     product_table_release(r->products);
     for (uint32_t i = 0; r->arena && i < r->plan->space_count; i++)
-        if (r->arena[i] && r->arena[i] != r->lent)
+        if (r->arena[i] && r->arena[i] != r->lent && r->plan->space[i].kind != SPACE_DISK)
             munmap(r->arena[i], (size_t)r->plan->space[i].bytes);
+    far_memory_release(r->far);
+    for (uint32_t i = 0; r->shown && i < r->plan->stream_count; i++)
+        free(r->shown[i].bytes);
+    free(r->shown);
     free(r->arena);
     pthread_mutex_destroy(&r->pool_lock);
     free(r);
@@ -158,11 +204,87 @@ static void *cpu_address(const void *device, uint32_t buffer) {
 
 static uint64_t cpu_arena_bytes(const void *device) {
     const CpuDevice *r = device;
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < r->plan->space_count; i++)
-        if (r->plan->space[i].kind == SPACE_DEVICE && r->arena[i])
-            sum += r->plan->space[i].bytes;
-    return sum;
+    return plan_space_bytes(r->plan, SPACE_DEVICE);
+}
+
+static bool cpu_shows(const void *device, uint32_t buffer) {
+    const CpuDevice *r = device;
+    return r->plan->space[r->plan->buffer[buffer].space].kind != SPACE_DISK;
+}
+
+static const char *cpu_far_folder(const void *device, const char **caveat) {
+    const CpuDevice *r = device;
+    if (!r->far)
+        return NULL;
+    *caveat = far_memory_caveat(r->far);
+    return far_memory_folder(r->far);
+}
+
+// Between any two places.
+static PlimStatus copy_bytes(const CpuDevice *r, void *to, const void *from, uint64_t bytes,
+                             PlimError *error) {
+    if (far_memory_has(r->far, to) || far_memory_has(r->far, from))
+        return far_memory_copy(r->far, to, from, bytes, error) ? PLIM_OK : PLIM_IO;
+    memcpy(to, from, (size_t)bytes);
+    return PLIM_OK;
+}
+
+static PlimStatus cpu_write(void *device, char *address, const void *from, uint64_t bytes,
+                            PlimError *error) {
+    return copy_bytes(device, address, from, bytes, error);
+}
+
+static PlimStatus cpu_read(void *device, void *to, const char *address, uint64_t bytes,
+                           PlimError *error) {
+    return copy_bytes(device, to, address, bytes, error);
+}
+
+// Only far memory needs a room.
+static PlimStatus cpu_channel_open(void *device, DeviceChannel *out, PlimError *error) {
+    const CpuDevice *r = device;
+    *out = (DeviceChannel){0};
+    if (!r->far)
+        return PLIM_OK;
+    void *room = aligned_alloc(PAGE_BYTES, ROOM_BYTES);
+    if (!room)
+        return no_memory(error, "a window", ROOM_BYTES);
+    *out = (DeviceChannel){.room = room, .bytes = ROOM_BYTES};
+    return PLIM_OK;
+}
+
+static void cpu_channel_close(void *device, DeviceChannel *channel) {
+    (void)device;
+    free(channel->room);
+    *channel = (DeviceChannel){0};
+}
+
+static PlimStatus cpu_pull(void *device, const DeviceChannel *c, const char *address,
+                           uint64_t bytes, PlimError *error) {
+    return copy_bytes(device, c->room, address, bytes, error);
+}
+
+static PlimStatus cpu_push(void *device, const DeviceChannel *c, char *address, uint64_t bytes,
+                           PlimError *error) {
+    return copy_bytes(device, address, c->room, bytes, error);
+}
+
+// What observers see of an operand. Each stream has one observer at a time, and one room.
+static const void *show_operand(const RunMoment *at, uint32_t operand, PlimError *error) {
+    const CpuDevice *r = at->device;
+    const uint64_t bytes = at->instr->operand[operand].bytes;
+    Shown *shown = &r->shown[at->instr->stream];
+    if (!far_memory_has(r->far, at->operand[operand]))
+        return at->operand[operand];
+    if (bytes > shown->room) {
+        char *grown = realloc(shown->bytes, (size_t)bytes);
+        if (!grown) {
+            no_memory(error, "looking at a result", bytes);
+            return NULL;
+        }
+        *shown = (Shown){.bytes = grown, .room = bytes};
+    }
+    return copy_bytes(r, shown->bytes, at->operand[operand], bytes, error) == PLIM_OK ? shown->bytes
+                                                                                      : NULL;
 }
 
 static int cpu_workers(const void *device) {
@@ -206,6 +328,20 @@ static bool call_kernel(CpuDevice *r, CallInFlight *c) {
     return !c->failed;
 }
 
+static bool run_copy(CpuDevice *r, const CallInFlight *c) {
+    PlimError error;
+    const RunMoment *at = &c->moment;
+    const PlanInstr *instr = at->instr;
+    if (copy_bytes(r, c->operand[0], c->operand[1], instr->operand[0].bytes, &error) == PLIM_OK)
+        return true;
+    // Read after the streams have ended, which orders it.
+    if (!atomic_flag_test_and_set(&r->disk_failed))
+        error_set(&r->disk_failure, PLIM_IO, "%s%s%s (%s, instruction %u): %.300s",
+                  instr->name[0] ? instr->name : "a copy", instr->where[0] ? " at " : "",
+                  instr->where, at->segment->name, at->index, error.text);
+    return false;
+}
+
 // The call's work, everything waited for.
 static bool execute(CpuDevice *r, CallInFlight *c) {
     const PlanInstr *instr = c->moment.instr;
@@ -218,8 +354,7 @@ static bool execute(CpuDevice *r, CallInFlight *c) {
         memset(c->operand[0], (int)instr->imm[0], (size_t)instr->operand[0].bytes);
         return true;
     case INSTR_COPY:
-        memcpy(c->operand[0], c->operand[1], (size_t)instr->operand[0].bytes);
-        return true;
+        return run_copy(r, c);
     }
     return false;
 }
@@ -233,7 +368,9 @@ static bool step_instruction(CpuDevice *r, uint32_t index) {
                            .segment = r->segment,
                            .index = index,
                            .instr = instr,
-                           .operand = c.operand};
+                           .operand = c.operand,
+                           .show = r->far ? show_operand : NULL,
+                           .device = r};
     for (uint32_t i = 0; i < instr->operand_count; i++) {
         const PlanOperand *o = &instr->operand[i];
         // The same address for every call, but for inputs, which move by slot.
@@ -267,6 +404,10 @@ static bool stream_body(void *context, int stream) {
 static PlimStatus failed_run(CpuDevice *r, PlimError *error) {
     if (observers_refused(r->observers, error))
         return PLIM_BAD_INPUT;
+    if (atomic_flag_test_and_set(&r->disk_failed)) {
+        *error = r->disk_failure;
+        return PLIM_IO;
+    }
     return error_set(error, PLIM_MACHINE, "a product failed in %s, segment %s", r->entry->name,
                      r->segment->name);
 }
@@ -277,6 +418,7 @@ static PlimStatus cpu_run(void *device, const DeviceCall *call, PlimError *error
     uint32_t number = 0; // of the call's first instruction
     r->entry = entry;
     r->observers = call->observers;
+    atomic_flag_clear(&r->disk_failed);
     for (uint32_t i = 0; i < entry->call_count; i++) {
         // Written before the streams start, which their lock makes visible.
         r->segment = &r->plan->segment[entry->call[i].segment];
@@ -295,4 +437,12 @@ const DeviceOps device_cpu = {.open = cpu_open,
                               .workers = cpu_workers,
                               .arena_bytes = cpu_arena_bytes,
                               .address = cpu_address,
-                              .run = cpu_run};
+                              .shows = cpu_shows,
+                              .far_folder = cpu_far_folder,
+                              .run = cpu_run,
+                              .write = cpu_write,
+                              .read = cpu_read,
+                              .channel_open = cpu_channel_open,
+                              .channel_close = cpu_channel_close,
+                              .pull = cpu_pull,
+                              .push = cpu_push};

@@ -261,11 +261,7 @@ static int cuda_workers(const void *device) {
 
 static uint64_t cuda_arena_bytes(const void *device) {
     const CudaDevice *d = device;
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < d->plan->space_count; i++)
-        if (d->plan->space[i].kind == SPACE_DEVICE && d->arena[i])
-            sum += d->plan->space[i].bytes;
-    return sum;
+    return plan_space_bytes(d->plan, SPACE_DEVICE);
 }
 
 static void *cuda_address(const void *device, uint32_t buffer) {

@@ -126,7 +126,9 @@ void *plim_model_state(PlimModel *m, const char *name, size_t *bytes) {
         if (strcmp(p->state[i].name, name) == 0) {
             if (bytes)
                 *bytes = p->buffer[p->state[i].buffer].bytes;
-            return run_address(m->session.run, p->state[i].buffer);
+            return run_shows(m->session.run, p->state[i].buffer)
+                       ? run_address(m->session.run, p->state[i].buffer)
+                       : NULL;
         }
     return NULL;
 }

@@ -31,7 +31,8 @@ PLIM_API PlimStatus plim_model_load(PlimModel *m, const char *path, PlimError *e
 PLIM_API PlimStatus plim_model_call(PlimModel *m, uint32_t entry, const void *const *input,
                                     void *const *result, PlimError *error);
 // The state's own memory in the arena (a parameter, a statistic), by its path in the model; bytes
-// gets its size unless it is NULL. NULL where there is none of the name.
+// gets its size unless it is NULL. NULL where there is none of the name, or the model keeps it on
+// disk.
 PLIM_API void *plim_model_state(PlimModel *m, const char *name, size_t *bytes);
 
 #endif

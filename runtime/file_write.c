@@ -29,6 +29,19 @@ bool file_write(int fd, const void *bytes, uint64_t count) {
     return true;
 }
 
+bool file_write_at(int fd, const void *bytes, uint64_t count, uint64_t offset) {
+    for (uint64_t done = 0; done < count;) {
+        const ssize_t put =
+            pwrite(fd, (const char *)bytes + done, (size_t)(count - done), (off_t)(offset + done));
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return false;
+        done += (uint64_t)put;
+    }
+    return true;
+}
+
 bool file_sync(int fd) {
     int result;
     do

@@ -10,6 +10,8 @@ int file_open_at(int folder, const char *path, int flags);
 // Writes all bytes at the file's position, going on after interruptions and short writes. False
 // with errno set.
 bool file_write(int fd, const void *bytes, uint64_t count);
+// The same from the file offset on, leaving the position: several threads may share a descriptor.
+bool file_write_at(int fd, const void *bytes, uint64_t count, uint64_t offset);
 // Returns when what was written to the file, or the entries of the folder, are on the disk. False
 // with errno set: nothing written since the last sync may be trusted then.
 bool file_sync(int fd);

@@ -34,26 +34,40 @@ static PlimStatus info_run(PlimSession *s, const PlimOptions *o, PlimError *erro
 static const PlimCommand command_table[] = {
     {"train", NULL, "train the model on data",
      "--data --holdout --weights --allow-missing --save --save-every --resume --steps --epochs "
-     "--eval-every --seed --set --threads --tune --log --quiet " WATCH_FLAGS,
+     "--eval-every --seed --set --threads --far-dir --tune --log --quiet " WATCH_FLAGS,
      NEEDS_STOP, train_run},
     {"eval", NULL, "print the mean loss over data",
      "--data --holdout --weights --allow-missing --steps --seed --set --threads "
-     "--tune " WATCH_FLAGS,
+     "--far-dir --tune " WATCH_FLAGS,
      NEEDS_ARENA, eval_run},
     {"generate", NULL, "write text that goes on from a prompt",
      "--weights --allow-missing --prompt --prompt-tokens --tokens --temperature --top-p --stop "
-     "--tokenizer --seed --set --threads --tune --log --quiet " WATCH_FLAGS,
+     "--tokenizer --seed --set --threads --far-dir --tune --log --quiet " WATCH_FLAGS,
      NEEDS_ARENA, generate_run},
     {"run", "ENTRY", "run an entry once, with tensors from files",
-     "--in --out --weights --allow-missing --seed --set --threads --tune", NEEDS_ARENA, call_run},
+     "--in --out --weights --allow-missing --seed --set --threads --far-dir --tune", NEEDS_ARENA,
+     call_run},
     {"export", NULL, "write weights for other programs",
-     "-o --weights --allow-missing --dtype --shard-size --seed --threads", NEEDS_ARENA, export_run},
+     "-o --weights --allow-missing --dtype --shard-size --seed --threads --far-dir", NEEDS_ARENA,
+     export_run},
     {"tune", NULL, "measure a GPU's products, for later runs to use the fastest ways", "-o",
      NEEDS_ARENA, tune_run},
     {"info", NULL, "print what the program is: model, target, memory", "--json", NEEDS_PLAN,
      info_run},
     {0},
 };
+
+// Where the program keeps what memory does not hold: said where nobody chose it, or should know
+// more of it.
+static void tell_far(const PlimSession *s, const PlimOptions *o) {
+    char size[32];
+    const char *caveat;
+    const char *folder = run_far_folder(s->run, &caveat);
+    if (folder && !o->quiet && (!o->far_dir || *caveat))
+        fprintf(stderr, "keeping %s on disk in %s%s%s\n",
+                plan_size_text(plan_space_bytes(s->plan, SPACE_DISK), size), folder, caveat,
+                o->far_dir ? "" : " (--far-dir chooses another folder)");
+}
 
 // The arenas and all that runs on them. tune measures anew, whatever an earlier one has left.
 static PlimStatus start(const PlimCommand *command, const PlimOptions *o, const PlimImage *image,
@@ -67,7 +81,11 @@ static PlimStatus start(const PlimCommand *command, const PlimOptions *o, const 
                          "--tune %s: this program was compiled for the CPU, which has no "
                          "algorithms to choose from",
                          o->tune);
-    return session_start(s, image, options, error);
+    options.far_folder = o->far_dir;
+    const PlimStatus status = session_start(s, image, options, error);
+    if (status == PLIM_OK)
+        tell_far(s, o);
+    return status;
 }
 
 static int run_command(const PlimCommand *command, const PlimOptions *o, const char *program,

@@ -23,7 +23,7 @@ typedef struct {
     OptionList in, out;   // NAME=FILE
     OptionList stop;      // texts
     const char *prompt, *prompt_tokens, *temperature, *top_p, *tokenizer;
-    const char *weights, *save, *resume, *log, *trace, *to, *dtype, *shard_size, *tune;
+    const char *weights, *save, *resume, *log, *trace, *to, *dtype, *shard_size, *tune, *far_dir;
     int64_t tokens, steps, seed, save_every, epochs, eval_every, trace_steps;
     double holdout;  // below 1 a share, else a number
     int64_t threads; // 0: as many as the plan and the process allow

@@ -94,6 +94,13 @@ const char *plan_state_file(const PlanState *s) {
     return s->file && *s->file ? s->file : s->name;
 }
 
+uint64_t plan_space_bytes(const Plan *p, PlanSpaceKind kind) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < p->space_count; i++)
+        sum += p->space[i].kind == kind ? p->space[i].bytes : 0;
+    return sum;
+}
+
 const PlanEntry *plan_find_entry(const Plan *p, const char *name) {
     for (uint32_t i = 0; i < p->entry_count; i++)
         if (strcmp(p->entry[i].name, name) == 0)
@@ -138,7 +145,8 @@ bool plan_is_cuda(const Plan *p) {
 }
 
 bool plan_input_allows(const PlanInput *input, int64_t x) {
-    // A negative bound allows negative values, which mean "ignore". (No bound is INT64_MIN: rule 1.)
+    // A negative bound allows negative values, which mean "ignore". (No bound is INT64_MIN:
+    // rule 1.)
     const int64_t limit = input->bound < 0 ? -input->bound : input->bound;
     return limit == 0 || (x < limit && (x >= 0 || input->bound < 0));
 }

@@ -247,6 +247,8 @@ const char *plan_state_kind_name(uint32_t kind); // PLAN_STATE_PARAM ..
 const char *plan_state_file(const PlanState *s); // its name in weight files: file, or name where that is empty
 // Whether an i32 value may go into the input: see PlanInput.bound.
 bool plan_input_allows(const PlanInput *input, int64_t x);
+// Of all spaces of the kind.
+uint64_t plan_space_bytes(const Plan *p, PlanSpaceKind kind);
 const PlanEntry *plan_find_entry(const Plan *p, const char *name); // NULL where there is none
 
 #endif

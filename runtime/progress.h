@@ -18,7 +18,7 @@ typedef struct {
     double epoch;   // passes over the data, this step counted
     bool has_rate;
     double rate; // the knob lr, where the entry has it
-    uint64_t plan_peak_bytes, arena_peak_bytes;
+    uint64_t plan_peak_bytes, arena_peak_bytes, far_bytes;
 } StepReport;
 
 // quiet: nothing is told. NULL when there is no memory.

@@ -1,12 +1,10 @@
-// A run is a device and those who observe it: this file hands over what it is asked. The CPU's
-// arenas are the program's own memory, which is read and written in place.
+// A run is a device and those who observe it: this file hands over what it is asked.
 #include "runtime/run.h"
 
 #include "runtime/device.h"
 #include "runtime/error.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct PlimRun {
     const DeviceOps *ops;
@@ -50,20 +48,12 @@ PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
 
 PlimStatus run_write(PlimRun *r, uint32_t buffer, uint64_t offset, const void *from, uint64_t bytes,
                      PlimError *error) {
-    char *at = (char *)run_address(r, buffer) + offset;
-    if (r->ops->write)
-        return r->ops->write(r->device, at, from, bytes, error);
-    memcpy(at, from, (size_t)bytes);
-    return PLIM_OK;
+    return r->ops->write(r->device, (char *)run_address(r, buffer) + offset, from, bytes, error);
 }
 
 PlimStatus run_read(PlimRun *r, uint32_t buffer, uint64_t offset, void *to, uint64_t bytes,
                     PlimError *error) {
-    const char *at = (const char *)run_address(r, buffer) + offset;
-    if (r->ops->read)
-        return r->ops->read(r->device, to, at, bytes, error);
-    memcpy(to, at, (size_t)bytes);
-    return PLIM_OK;
+    return r->ops->read(r->device, to, (char *)run_address(r, buffer) + offset, bytes, error);
 }
 
 PlimStatus run_tune(PlimRun *r, FILE *out, PlimError *error) {
@@ -94,8 +84,16 @@ void *run_address(const PlimRun *r, uint32_t buffer) {
     return r->ops->address(r->device, buffer);
 }
 
+bool run_shows(const PlimRun *r, uint32_t buffer) {
+    return r->ops->shows && r->ops->shows(r->device, buffer);
+}
+
 uint64_t run_arena_bytes(const PlimRun *r) {
     return r->ops->arena_bytes(r->device);
+}
+
+const char *run_far_folder(const PlimRun *r, const char **caveat) {
+    return r->ops->far_folder ? r->ops->far_folder(r->device, caveat) : NULL;
 }
 
 RunDevice run_device(const PlimRun *r) {

@@ -26,20 +26,23 @@ typedef struct {
     uint64_t arena_bytes;   // of the caller's
     const PlimCubin *cubin; // for a GPU
     const char *tune;       // file of measured algorithms for a GPU's products, or NULL
+    // Folder for what a plan for the CPU keeps on disk; NULL: TMPDIR, else the current folder.
+    const char *far_folder;
 } RunOptions;
 
 // Opens the plan's device and allocates the arenas and everything else; nothing is allocated
 // afterwards. The plan has passed plan_verify and outlives the run; kernel has a function per plan
 // kernel (NULL for library products). PLIM_BAD_INPUT where the caller's arena is too small or
-// crooked, PLIM_MACHINE where the device or a library is missing.
+// crooked, PLIM_MACHINE where the device or a library is missing, PLIM_IO where the disk can't hold
+// what the plan keeps there.
 PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, const RunOptions *options,
                    PlimRun **out, PlimError *error);
 // Gives everything back but the caller's arena. NULL is allowed.
 void run_release(PlimRun *r);
 
 // Runs one entry's program to its end. Inputs have been written to their buffers. PLIM_MACHINE
-// where a library's product or the device failed, PLIM_BAD_INPUT where an observer refused;
-// contents are then undefined.
+// where a library's product or the device failed, PLIM_IO where the disk did, PLIM_BAD_INPUT where
+// an observer refused; contents are then undefined.
 PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error);
 // The same without the instructions that are marked, by number in the program (program.h).
 PlimStatus run_entry_without(PlimRun *r, const PlanEntry *entry, const bool *unwanted,
@@ -113,9 +116,14 @@ void run_forget(PlimRun *r, const RunObserver *observer);
 
 // Worker threads, the calling one counted; 0 on a GPU.
 int run_workers(const PlimRun *r);
-// A buffer's address in the device's memory: the program's own where the device is the CPU.
+// A buffer's address in the device's memory: the program's own where the device is the CPU. What
+// stands there may not be looked at where run_shows is false: on a GPU, and in far memory.
 void *run_address(const PlimRun *r, uint32_t buffer);
-// Bytes of the device's arenas: what the plan promised for its device spaces.
+bool run_shows(const PlimRun *r, uint32_t buffer);
+// Bytes of the arenas in the device's memory: what the plan promised.
 uint64_t run_arena_bytes(const PlimRun *r);
+// Where far memory is, for people: the folder, and what to know of it as the rest of a sentence or
+// "". NULL where there is none on a disk.
+const char *run_far_folder(const PlimRun *r, const char **caveat);
 
 #endif

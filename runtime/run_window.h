@@ -1,6 +1,6 @@
 // A window: a stretch of a buffer in the program's memory, so that states of any size are saved and
-// loaded piece by piece. Where the device is the CPU it is the arena itself, whole and without a
-// copy; elsewhere it is pinned memory of a few MiB.
+// loaded piece by piece. Where the buffer is in the program's own memory it is the arena itself,
+// whole and without a copy; for far memory and GPUs it is a room of a few MiB.
 #ifndef PLIM_RUNTIME_RUN_WINDOW_H
 #define PLIM_RUNTIME_RUN_WINDOW_H
 
@@ -9,10 +9,11 @@
 typedef struct {
     RunDevice on;
     PlimRun *run;
-    DeviceChannel channel; // no room where the device's memory is the program's
-    char *address;         // of what is being written, in the device's memory
-    uint64_t bytes;        // of it
-    PlimError error;       // of the first that failed
+    DeviceChannel channel;
+    bool direct;     // what is at hand is the program's own memory
+    char *address;   // of what is being written, in the device's memory
+    uint64_t bytes;  // of it
+    PlimError error; // of the first that failed
     PlimStatus status;
 } RunWindow;
 

@@ -82,8 +82,8 @@ void step_log_write(StepLog *log, const StepReport *r) {
         write_number(f, "lr", 9, r->rate);
     fprintf(f,
             ", \"plan_peak_bytes\": %" PRIu64 ", \"arena_peak_bytes\": %" PRIu64
-            ", \"rss_bytes\": %" PRIu64 "}\n",
-            r->plan_peak_bytes, r->arena_peak_bytes, resident_peak_bytes());
+            ", \"far_bytes\": %" PRIu64 ", \"rss_bytes\": %" PRIu64 "}\n",
+            r->plan_peak_bytes, r->arena_peak_bytes, r->far_bytes, resident_peak_bytes());
     fflush(f);
 }
 

@@ -167,18 +167,10 @@ static PlimStatus open_training(Training *t, PlimError *error) {
     return status;
 }
 
-// Of the device's arenas: what the plan said at compile time.
-static uint64_t planned_bytes(const Plan *p) {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < p->space_count; i++)
-        if (p->space[i].kind == SPACE_DEVICE)
-            sum += p->space[i].bytes;
-    return sum;
-}
-
 // What is told of the step that just ended.
 static StepReport describe_step(const Training *t, double loss) {
     const Loop *l = &t->loop;
+    const Plan *p = t->s->plan;
     const double seconds = l->times.ends - l->times.begins;
     StepReport r = {.step = (uint64_t)l->step,
                     .steps = (uint64_t)l->end,
@@ -187,8 +179,9 @@ static StepReport describe_step(const Training *t, double loss) {
                     .data_ms = 1e3 * (l->times.data - l->times.begins),
                     .tokens_per_s = (double)inputs_tokens(l->inputs) / seconds,
                     .epoch = inputs_passes(l->inputs, (uint64_t)l->step),
-                    .plan_peak_bytes = planned_bytes(t->s->plan),
-                    .arena_peak_bytes = run_arena_bytes(t->s->run)};
+                    .plan_peak_bytes = plan_space_bytes(p, SPACE_DEVICE),
+                    .arena_peak_bytes = run_arena_bytes(t->s->run),
+                    .far_bytes = plan_space_bytes(p, SPACE_HOST) + plan_space_bytes(p, SPACE_DISK)};
     for (uint32_t i = 0; i < l->entry->input_count; i++) {
         const PlanInput *input = &l->entry->input[i];
         if (input->source != PLAN_FROM_KNOB || strcmp(input->name, "lr") != 0)

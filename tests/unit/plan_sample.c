@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+static uint64_t round_up(uint64_t bytes, uint64_t to) {
+    return (bytes + to - 1) / to * to;
+}
+
 static void touch(PlanBuffer *b, uint32_t position) {
     if (b->entry == UINT32_MAX)
         return;
@@ -59,12 +63,12 @@ static void place(Plan *p) {
             if (!meet(o, b) || b->offset >= o->offset + o->bytes ||
                 o->offset >= b->offset + b->bytes)
                 continue;
-            b->offset = (o->offset + o->bytes + 63) / 64 * 64;
+            b->offset = round_up(o->offset + o->bytes, b->alignment);
             j = UINT32_MAX; // Again from the first.
         }
-        const uint64_t end = b->offset + (b->bytes + 63) / 64 * 64;
-        PlanSpace *space = &p->space[b->space];
-        space->bytes = end > space->bytes ? end : space->bytes;
+        const uint64_t end = b->offset + round_up(b->bytes, b->alignment);
+        if (end > p->space[b->space].bytes)
+            p->space[b->space].bytes = end;
     }
 }
 
@@ -74,7 +78,7 @@ static uint64_t load_at(const Plan *p, uint32_t space, uint32_t entry, uint32_t 
         const PlanBuffer *b = &p->buffer[i];
         if (b->space == space && (b->entry == entry || b->entry == UINT32_MAX) &&
             b->first <= position && position <= b->last)
-            sum += (b->bytes + 63) / 64 * 64;
+            sum += round_up(b->bytes, b->alignment);
     }
     return sum;
 }
@@ -104,7 +108,7 @@ bool plan_complete(Plan *p) {
     return plan_sign(p) == PLIM_OK;
 }
 
-static Plan *read_plan(PlanMemory *pm, const char *path) {
+Plan *plan_sample_file(PlanMemory *pm, const char *path) {
     char text[8192];
     FILE *in = fopen(path, "r");
     if (!in)
@@ -121,11 +125,11 @@ static Plan *read_plan(PlanMemory *pm, const char *path) {
 }
 
 Plan *plan_sample(PlanMemory *pm) {
-    return read_plan(pm, PLIM_SOURCE_DIR "/tests/unit/sample.plan");
+    return plan_sample_file(pm, PLIM_SOURCE_DIR "/tests/unit/sample.plan");
 }
 
 Plan *plan_sample_far(PlanMemory *pm) {
-    return read_plan(pm, PLIM_SOURCE_DIR "/tests/unit/far.plan");
+    return plan_sample_file(pm, PLIM_SOURCE_DIR "/tests/unit/far.plan");
 }
 
 // Buffer i + 1 is written by instruction i from the two before it, in a ring of four places.

@@ -14,6 +14,8 @@ Plan *plan_sample(PlanMemory *pm);
 // The same computation with a space beside the device's, on three streams as moves have them:
 // states, and an activation, that are copied out and in again (far.plan). For a GPU.
 Plan *plan_sample_far(PlanMemory *pm);
+// Another such file, completed.
+Plan *plan_sample_file(PlanMemory *pm, const char *path);
 // The sample's binary form, for the caller to free. NULL where anything fails.
 uint8_t *plan_sample_bytes(size_t *size);
 // Makes the digest at the end right again after a change of the bytes.
