@@ -1,7 +1,7 @@
 // The points worth having: candidates from every method, each measured, none better than another.
 #include "passes/retain/retain_front.h"
 #include "passes/retain/retain_greedy.h"
-#include "passes/retain/retain_index.h"
+#include "passes/retain/retain_tree.h"
 
 enum { RUNGS = 24 };
 
@@ -48,16 +48,55 @@ static RetainPoint run_once(const RetainProblem *p, Arena *a) {
     return (RetainPoint){.cost = retain_cost(p, &s, a), .schedule = s};
 }
 
+// Chains of blocks, with and without moves.
+static int add_trees(const RetainIndex *x, const RetainOptions *o, int rungs, RetainFront *front) {
+    Arena *a = arena_create();
+    const RetainChain *c = retain_chain(x, a);
+    int degraded = 0;
+    const RetainWays options = {.nodes = o->nodes, .far = o->far > 0};
+    const RetainBlock *block = retain_blocks(c, options, &degraded, a);
+    retain_tree(c, block, false, 4 * rungs, front);
+    if (options.far)
+        retain_tree(c, block, true, 4 * rungs, front);
+    arena_release(a);
+    return degraded;
+}
+
+// Of the front about as many points as wanted: of those that fit each rung of a ladder of bytes the
+// fastest. The first and the last one are among them.
+static int thin_out(const RetainFront *front, RetainPoint once, int rungs, RetainPoint *point) {
+    int count = 0;
+    point[count++] = once;
+    int begin = 0;
+    while (begin < front->count && front->point[begin].cost.bytes >= once.cost.bytes)
+        begin++;
+    if (begin == front->count)
+        return count;
+    const int64_t most = front->point[begin].cost.bytes;
+    const int64_t least = front->point[front->count - 1].cost.bytes;
+    int64_t limit = most;
+    for (int i = begin; i < front->count; i++) {
+        const int64_t bytes = front->point[i].cost.bytes;
+        if (bytes > limit && i < front->count - 1)
+            continue;
+        point[count++] = front->point[i];
+        while (limit >= bytes && most > least)
+            limit -= (most - least) / rungs + 1;
+    }
+    return count;
+}
+
 RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *options, Arena *a) {
+    const int rungs = options->rungs ? options->rungs : RUNGS;
     const RetainIndex *x = retain_index(p, a);
     RetainFront *front = retain_front(p, options->far, a);
-    retain_greedy(x, options->rungs ? options->rungs : RUNGS, front);
+    retain_greedy(x, rungs, front);
+    int degraded = 0;
+    if (p->forward_count)
+        degraded = add_trees(x, options, rungs, front);
     retain_front_end(front);
-    RetainPoint *point = arena_array(a, RetainPoint, front->count + 1);
-    int count = 1;
-    point[0] = run_once(p, a);
-    for (int i = 0; i < front->count; i++)
-        if (front->point[i].cost.bytes < point[0].cost.bytes)
-            point[count++] = front->point[i];
-    return (RetainFrontier){.count = count, .point = point, .bound = find_bound(x, options, a)};
+    RetainPoint *point = arena_array(a, RetainPoint, front->count + 2);
+    const int count = thin_out(front, run_once(p, a), rungs, point);
+    return (RetainFrontier){
+        .count = count, .point = point, .bound = find_bound(x, options, a), .degraded = degraded};
 }

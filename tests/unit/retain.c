@@ -105,7 +105,7 @@ static void check_frontier(const RetainProblem *p, const RetainFrontier *f, int6
 }
 
 Test(retain, frontiers_hold_what_they_promise) {
-    for (uint64_t seed = 0; seed < (SLOW ? 20 : 200); seed++) {
+    for (uint64_t seed = 0; seed < (SLOW ? 10 : 60); seed++) {
         Arena *a = arena_create();
         const RetainProblem *p =
             retain_sample_random(a, seed, 3 + (int)(seed % 9), 2 + (int)(seed % 7));

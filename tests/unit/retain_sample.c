@@ -120,3 +120,93 @@ const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, 
     s->value[gradient].kept = true;
     return retain_sample_done(s);
 }
+
+// --- A decoder ---
+
+typedef struct {
+    RetainSample *s;
+    RetainDecoder d;
+} Build;
+
+// A value of tokens times `columns`, made from the operands in picoseconds of time.
+static int make(const Build *b, int64_t columns, int64_t time, unsigned flags, const int *operand) {
+    const int64_t bytes = 2 * b->d.tokens * columns;
+    const int v = retain_sample_task(b->s, time, bytes, flags, operand);
+    if (b->d.far_rate > 0)
+        b->s->value[v].out = b->s->value[v].in = (int64_t)((double)bytes / b->d.far_rate);
+    return v;
+}
+
+static int product(const Build *b, int64_t inner, int64_t columns, unsigned flags,
+                   const int *operand) {
+    return make(b, columns, 2 * b->d.tokens * inner * columns / 500, flags, operand);
+}
+
+static int pointwise(const Build *b, int64_t columns, int operands, unsigned flags,
+                     const int *operand) {
+    return make(b, columns, 2 * b->d.tokens * columns * (operands + 1) / 3, flags, operand);
+}
+
+// The gradient of a weight, and its use.
+static void weight_gradient(const Build *b, int64_t rows, int64_t columns, const int *operand) {
+    const int v = retain_sample_task(b->s, 2 * b->d.tokens * rows * columns / 500,
+                                     2 * rows * columns, RETAIN_ONCE, operand);
+    retain_sample_task(b->s, 2 * rows * columns, 0, RETAIN_ONCE, RETAIN_READS(v));
+}
+
+typedef struct {
+    int x, norm1, qkv, attention, middle, norm2, up, act;
+} Layer;
+
+static int forward_layer(const Build *b, Layer *l, int x) {
+    const int64_t h = b->d.width, attend = 4 * b->d.tokens * 1024 * h / 500;
+    l->x = x;
+    l->norm1 = pointwise(b, h, 1, 0, RETAIN_READS(x));
+    l->qkv = product(b, h, 3 * h, 0, RETAIN_READS(l->norm1));
+    l->attention = make(b, h, attend, RETAIN_ONCE, RETAIN_READS(l->qkv));
+    const int out = product(b, h, h, 0, RETAIN_READS(l->attention));
+    l->middle = pointwise(b, h, 2, 0, RETAIN_READS(x, out));
+    l->norm2 = pointwise(b, h, 1, 0, RETAIN_READS(l->middle));
+    l->up = product(b, h, 4 * h, 0, RETAIN_READS(l->norm2));
+    l->act = pointwise(b, 4 * h, 1, 0, RETAIN_READS(l->up));
+    const int down = product(b, 4 * h, h, 0, RETAIN_READS(l->act));
+    return pointwise(b, h, 2, 0, RETAIN_READS(l->middle, down));
+}
+
+static int backward_layer(const Build *b, const Layer *l, int g) {
+    const int64_t h = b->d.width, attend = 10 * b->d.tokens * 1024 * h / 500;
+    const unsigned once = RETAIN_ONCE;
+    const int act = product(b, h, 4 * h, once, RETAIN_READS(g));
+    weight_gradient(b, 4 * h, h, RETAIN_READS(l->act, g));
+    const int up = pointwise(b, 4 * h, 2, once, RETAIN_READS(act, l->up));
+    const int norm2 = product(b, 4 * h, h, once, RETAIN_READS(up));
+    weight_gradient(b, h, 4 * h, RETAIN_READS(l->norm2, up));
+    const int middle = pointwise(b, h, 3, once, RETAIN_READS(norm2, l->middle, g));
+    const int attention = product(b, h, h, once, RETAIN_READS(middle));
+    weight_gradient(b, h, h, RETAIN_READS(l->attention, middle));
+    const int qkv = make(b, 3 * h, attend, once, RETAIN_READS(attention, l->qkv, l->attention));
+    const int norm1 = product(b, 3 * h, h, once, RETAIN_READS(qkv));
+    weight_gradient(b, h, 3 * h, RETAIN_READS(l->norm1, qkv));
+    return pointwise(b, h, 3, once, RETAIN_READS(norm1, l->x, middle));
+}
+
+const RetainProblem *retain_sample_decoder(Arena *a, RetainDecoder d) {
+    const Build b = {.s = retain_sample(a), .d = d};
+    const int64_t h = d.width, classes = 16 * h;
+    const int tokens = retain_sample_argument(b.s, 8 * d.tokens);
+    Layer *layer = arena_array(a, Layer, d.layers + 1);
+    int x = make(&b, h, 4 * d.tokens * h / 3, 0, RETAIN_READS(tokens));
+    for (int i = 0; i < d.layers; i++)
+        x = forward_layer(&b, &layer[i], x);
+    const int norm = pointwise(&b, h, 1, 0, RETAIN_READS(x));
+    const int logits = product(&b, h, classes, 0, RETAIN_READS(norm));
+    retain_sample_turn(b.s);
+    const int classes_gradient = pointwise(&b, classes, 1, RETAIN_ONCE, RETAIN_READS(logits));
+    const int norm_gradient = product(&b, classes, h, RETAIN_ONCE, RETAIN_READS(classes_gradient));
+    weight_gradient(&b, h, classes, RETAIN_READS(norm, classes_gradient));
+    int g = pointwise(&b, h, 2, RETAIN_ONCE, RETAIN_READS(norm_gradient, x));
+    for (int i = d.layers - 1; i >= 0; i--)
+        g = backward_layer(&b, &layer[i], g);
+    retain_sample_task(b.s, 4 * d.tokens * h / 3, 0, RETAIN_ONCE, RETAIN_READS(g, tokens));
+    return retain_sample_done(b.s);
+}

@@ -38,4 +38,14 @@ const RetainProblem *retain_sample_chain(Arena *a, const RetainStage *stage, int
 // A few tasks forward, with values read here and there later.
 const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, int backward);
 
+// The training step of a transformer decoder, by operator, in two bytes an element: attention runs
+// once, parameter gradients are used up at once. A processor of 500 operations and 3 bytes a
+// picosecond, far memory of far_rate bytes a picosecond (0: nothing can be moved).
+typedef struct {
+    int layers;
+    int64_t tokens, width;
+    double far_rate;
+} RetainDecoder;
+const RetainProblem *retain_sample_decoder(Arena *a, RetainDecoder d);
+
 #endif

@@ -1,0 +1,194 @@
+// Cuts the forward into a chain of blocks, by structure alone.
+//
+// Between two tasks those values cross that were made before and are read after, by the forward.
+// A residual network has places where one value crosses; so do transformers, before and after each
+// of their sublayers. Values that are read all over (an encoder's output, a mask) would cross
+// everywhere: they are set aside and kept. Cuts are where the fewest values cross such that no
+// block is too long. Tasks after the forward belong to the block whose values they read; they come
+// in the order opposite to that of the blocks, or are counted to a later block than they need be.
+//
+// Cost: O(tasks + reads).
+#include "passes/retain/retain_chain.h"
+
+#include <string.h>
+
+// READ_FAR: a value read further on than this, in tasks and in parts of all, is set aside.
+// TASKS_LONG: of a block, where cutting it means that more values cross.
+enum { READ_FAR = 48, READ_FAR_PARTS = 6, TASKS_LONG = 64, CROSS_MAX = 4 };
+
+bool retain_enters(const RetainChain *c, int value) {
+    return c->x->p->value[value].maker < c->begin[c->home[value]];
+}
+
+static int far_apart(int tasks) {
+    return tasks / READ_FAR_PARTS > READ_FAR ? tasks / READ_FAR_PARTS : READ_FAR;
+}
+
+// Does the forward make it, and may it be lost in time?
+static bool belongs(const RetainIndex *x, int v) {
+    const RetainProblem *p = x->p;
+    const int maker = p->value[v].maker;
+    if (maker < 0 || maker >= p->forward_count || p->value[v].kept || !retain_bytes(p, v))
+        return false;
+    return x->last_forward[v] - maker <= far_apart(p->forward_count) &&
+           x->last_backward[v] - x->first_backward[v] <=
+               far_apart(p->task_count - p->forward_count);
+}
+
+// Cuts where at most `most` values cross. Returns the length of the longest block.
+static int cut(RetainChain *c, const int *crossing, int most) {
+    const int tasks = c->x->p->forward_count;
+    int longest = 0;
+    c->count = 0;
+    c->begin[c->count++] = 0;
+    for (int t = 1; t <= tasks; t++) {
+        if (t < tasks && crossing[t] > most)
+            continue;
+        const int length = t - c->begin[c->count - 1];
+        longest = length > longest ? length : longest;
+        c->begin[c->count++] = t;
+    }
+    c->count--;
+    return longest;
+}
+
+static void find_blocks(RetainChain *c, Arena *a) {
+    const RetainIndex *x = c->x;
+    const int tasks = x->p->forward_count;
+    int *crossing = arena_array(a, int, tasks + 2);
+    for (int v = 0; v < x->p->value_count; v++)
+        if (belongs(x, v)) {
+            crossing[x->p->value[v].maker + 1]++;
+            crossing[x->last_forward[v] + 1]--;
+        }
+    for (int t = 1; t <= tasks; t++)
+        crossing[t] += crossing[t - 1];
+    c->begin = arena_array(a, int, tasks + 2);
+    for (int most = 1; most <= CROSS_MAX; most++)
+        if (cut(c, crossing, most) <= TASKS_LONG)
+            break;
+    // Several in a row are one, so that there are not too many; the last one may be shorter.
+    const int together = (c->count + RETAIN_BLOCKS_MAX - 1) / RETAIN_BLOCKS_MAX;
+    int count = 0;
+    for (int b = 0; b < c->count; b += together)
+        c->begin[count++] = c->begin[b];
+    c->begin[count] = tasks;
+    c->count = count;
+}
+
+static void find_homes(RetainChain *c, Arena *a) {
+    const RetainProblem *p = c->x->p;
+    c->home = arena_array(a, int, p->value_count + 1);
+    c->member_begin = arena_array(a, int, c->count + 3);
+    int *block = arena_array(a, int, p->forward_count + 1);
+    for (int b = 0; b < c->count; b++)
+        for (int t = c->begin[b]; t < c->begin[b + 1]; t++)
+            block[t] = b;
+    int total = 0;
+    for (int v = 0; v < p->value_count; v++) {
+        c->home[v] = belongs(c->x, v) ? block[c->x->last_forward[v]] : -1;
+        if (c->home[v] >= 0) {
+            c->member_begin[c->home[v] + 2]++;
+            total++;
+        } else if (p->value[v].maker < p->forward_count)
+            c->always += retain_bytes(p, v);
+    }
+    for (int b = 2; b <= c->count; b++)
+        c->member_begin[b] += c->member_begin[b - 1];
+    c->member = arena_array(a, int, total + 1);
+    for (int v = 0; v < p->value_count; v++)
+        if (c->home[v] >= 0)
+            c->member[c->member_begin[c->home[v] + 1]++] = v;
+}
+
+// The block of each later task: the last one whose values it or a task after it reads.
+static void find_back(RetainChain *c, int *block) {
+    const RetainProblem *p = c->x->p;
+    int most = 0;
+    for (int t = p->task_count - 1; t >= p->forward_count; t--) {
+        for (int i = 0; i < p->task[t].operand_count; i++) {
+            const int home = c->home[p->task[t].operand[i]];
+            most = home > most ? home : most;
+        }
+        block[t] = most;
+    }
+    // back[b] is where the tasks of the blocks before b begin.
+    for (int b = 0; b <= c->count; b++)
+        c->back[b] = p->task_count;
+    for (int t = p->task_count - 1; t >= p->forward_count; t--)
+        for (int b = block[t] + 1; b <= c->count && c->back[b] > t; b++)
+            c->back[b] = t;
+    c->back[c->count] = p->forward_count;
+    c->back[0] = p->task_count;
+}
+
+static void find_last(RetainChain *c, const int *block, Arena *a) {
+    const RetainIndex *x = c->x;
+    c->last = arena_array(a, int, x->p->value_count + 1);
+    for (int v = 0; v < x->p->value_count; v++) {
+        c->last[v] = c->home[v];
+        if (c->home[v] >= 0 && x->last_backward[v] >= 0 && block[x->last_backward[v]] < c->home[v])
+            c->last[v] = block[x->last_backward[v]];
+    }
+}
+
+static void find_late(RetainChain *c, Arena *a) {
+    const RetainIndex *x = c->x;
+    const RetainProblem *p = x->p;
+    c->late = arena_array(a, int64_t, p->task_count + 2);
+    for (int v = 0; v < p->value_count; v++) {
+        const int maker = p->value[v].maker;
+        if (maker < p->forward_count)
+            continue;
+        int last = x->last_backward[v] > maker ? x->last_backward[v] : maker;
+        last = p->value[v].kept ? p->task_count : last;
+        c->late[maker + 1] += retain_bytes(p, v);
+        c->late[last + 1] -= retain_bytes(p, v);
+    }
+    for (int t = 1; t <= p->task_count; t++)
+        c->late[t] += c->late[t - 1];
+}
+
+// Values that can't be made again and that somebody may want after the forward.
+static bool must_stay(const RetainIndex *x, int v) {
+    const RetainProblem *p = x->p;
+    if (retain_again(p, v))
+        return false;
+    for (int i = x->reader_begin[v]; i < x->reader_begin[v + 1]; i++)
+        if (x->reader[i] >= p->forward_count || !(p->task[x->reader[i]].flags & RETAIN_ONCE))
+            return true;
+    return false;
+}
+
+static void find_sums(RetainChain *c, Arena *a) {
+    const RetainProblem *p = c->x->p;
+    c->enters = arena_array(a, int64_t, c->count + 1);
+    c->once = arena_array(a, int64_t, c->count + 1);
+    c->forward = arena_array(a, int64_t, c->count + 1);
+    c->later = arena_array(a, int64_t, c->count + 1);
+    for (int b = 0; b < c->count; b++) {
+        for (int t = c->begin[b]; t < c->begin[b + 1]; t++)
+            c->forward[b] += retain_time(p, t);
+        for (int t = c->back[b + 1]; t < c->back[b]; t++)
+            c->later[b] += retain_time(p, t);
+        for (int i = c->member_begin[b]; i < c->member_begin[b + 1]; i++) {
+            const int v = c->member[i];
+            c->enters[b] += retain_enters(c, v) ? retain_bytes(p, v) : 0;
+            c->once[b] += must_stay(c->x, v) ? retain_bytes(p, v) : 0;
+        }
+    }
+}
+
+RetainChain *retain_chain(const RetainIndex *x, Arena *a) {
+    RetainChain *c = arena_new(a, RetainChain);
+    c->x = x;
+    find_blocks(c, a);
+    find_homes(c, a);
+    c->back = arena_array(a, int, c->count + 2);
+    int *block = arena_array(a, int, x->p->task_count + 1);
+    find_back(c, block);
+    find_last(c, block, a);
+    find_late(c, a);
+    find_sums(c, a);
+    return c;
+}

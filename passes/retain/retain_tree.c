@@ -1,0 +1,317 @@
+// Schedules of a chain of blocks for every memory, by dynamic programming in the manner of Rotor
+// (Beaumont et al., Optimal checkpointing for heterogeneous chains, arXiv 1911.13214), with a
+// choice of ways per block as in Rockmate (2307.01236), of which some move values to far memory.
+//
+//   C(s, t, m)  least time of blocks s .. t forward and back, with what goes into s there and m
+//               bytes for everything of theirs
+//             = min of
+//     way w     F(s) + C(s + 1, t, m - kept(w)) + again(w) + B(s)
+//     split r   F(s .. r - 1), keeping only what goes into s + C(r, t, m - enters(s)) + C(s, r - 1,
+//     m)
+//   where the peaks allow it. A block alone, not for the first time, keeps nothing: what its later
+//   tasks want is made when they want it.
+//
+// The part after a split runs once more later. So (s, last block) is always the first run of its
+// blocks, everything else a repetition. What can't be made again stays from the first run on. Where
+// the later tasks of a block read what goes out of it ("tail"), a repetition either finds it there,
+// held all the while, or has lost it; two tables. Copies take no time up to a block's fair share of
+// the tasks' time, and all beyond it; of equal blocks the first ones should move.
+//
+// Memory is in slots, sizes rounded to the nearest: what a schedule really needs is measured.
+// Cost: blocks cubed times slots / 6.
+#include "passes/retain/retain_tree.h"
+
+#include "passes/retain/retain_program.h"
+
+#include <string.h>
+
+enum { SLOTS = 480, NONE = INT16_MIN };
+#define NEVER (INT64_MAX / 4)
+
+typedef enum { HELD, LOST, MODES } Tail;
+
+// What is best with so many slots. choice: a way >= 0; a split r of block r - s - 1: -2r - 1 where
+// the tail of the second part is held, -2r - 2 where it is lost.
+typedef struct {
+    int64_t time;
+    int16_t choice;
+} Cell;
+
+typedef struct {
+    const RetainChain *c;
+    const RetainBlock *block;
+    bool far;
+    Arena *a;
+    int64_t unit;      // bytes of a slot
+    Tail modes;        // 1 where there are no tails
+    Cell **cell;       // by (s, t, mode), SLOTS + 1 each
+    int64_t *out, *in; // by block: its share of copies
+    int64_t *once;     // by block: sum of `once` of the blocks before
+    int64_t *run;      // by block: sum of forward times of the blocks before
+    RetainPeak *bare;  // by block: peak of the first way
+    RetainWriter *w;
+} Tree;
+
+static Cell *cell_of(const Tree *x, int s, int t, Tail mode) {
+    return x->cell[((size_t)s * (size_t)x->c->count + (size_t)t) * MODES + mode];
+}
+
+static int slots(const Tree *x, int64_t bytes) {
+    return (int)((bytes + x->unit / 2) / x->unit);
+}
+
+static bool is_first(const Tree *x, int t) {
+    return t == x->c->count - 1;
+}
+
+// What is there besides while blocks s .. t run again: gradients, what must not be lost, the tail.
+static int64_t besides(const Tree *x, int s, int t, Tail mode) {
+    if (is_first(x, t))
+        return 0;
+    return x->c->late[x->c->back[t + 1]] + x->once[t + 1] - x->once[s + 1] +
+           (mode == HELD ? x->block[t].tail : 0);
+}
+
+static int64_t beyond(int64_t copies, int64_t room) {
+    return copies > room ? copies - room : 0;
+}
+
+// Time of copies that the tasks' doesn't hide, and next to nothing for those that it does.
+static int64_t copy_time(const Tree *x, int s, const RetainWay *way) {
+    if (!way->out && !way->in)
+        return 0;
+    return beyond(way->out, x->out[s]) + beyond(way->in, x->in[s] + way->again) +
+           (way->out + way->in) / (256 * (int64_t)x->c->count) * (s + 1);
+}
+
+static void try_choice(Cell *cell, int m, int64_t time, int choice) {
+    if (time >= cell[m].time)
+        return;
+    cell[m].time = time;
+    cell[m].choice = (int16_t)choice;
+}
+
+static void try_ways(Tree *x, int s, int t, Tail mode, Cell *cell) {
+    const RetainBlock *b = &x->block[s];
+    const Cell *rest = s < t ? cell_of(x, s + 1, t, mode) : NULL;
+    const int64_t tail = !is_first(x, t) && s < t && mode == HELD ? b[t - s].tail : 0;
+    for (int i = 0; i < b->count; i++) {
+        const RetainWay *way = &b->way[i];
+        if (way->out && (!x->far || !is_first(x, t)))
+            continue;
+        int64_t peak = b->peak[i].forward + besides(x, s, t, mode);
+        peak = peak > b->peak[i].later + tail ? peak : b->peak[i].later + tail;
+        const int shift = slots(x, way->kept);
+        int least = slots(x, peak);
+        least = rest && shift > least ? shift : least;
+        const int64_t own = x->c->forward[s] + x->c->later[s] + way->again + copy_time(x, s, way);
+        for (int m = least; m <= SLOTS; m++)
+            try_choice(cell, m, own + (rest ? rest[m - shift].time : 0), i);
+    }
+}
+
+// One block, again: what its later tasks want is made when they want it.
+static void try_alone(Tree *x, int s, Tail mode, Cell *cell) {
+    const RetainBlock *b = &x->block[s];
+    const bool lost = mode == LOST;
+    const int64_t own = x->c->later[s] + (lost ? b->lost_again : b->way[0].again);
+    for (int m = slots(x, lost ? b->lost_peak : b->peak[0].later); m <= SLOTS; m++)
+        try_choice(cell, m, own, 0);
+}
+
+static void try_splits(Tree *x, int s, int t, Tail mode, Cell *cell) {
+    const int64_t around = besides(x, s, t, mode);
+    int64_t peak = 0;
+    for (int r = s + 1; r <= t; r++) {
+        // Blocks s .. r - 1 run, and what goes into s stays.
+        const int64_t own = x->bare[r - 1].forward + (r - 1 > s ? x->c->enters[s] : 0) +
+                            x->once[r - 1] - x->once[s];
+        peak = own > peak ? own : peak;
+        const int shift = slots(x, x->c->enters[s] + x->once[r] - x->once[s]);
+        const int least = slots(x, peak + around) > shift ? slots(x, peak + around) : shift;
+        const int64_t run = x->run[r] - x->run[s];
+        const Cell *after = cell_of(x, r, t, mode);
+        for (Tail second = HELD; second < x->modes; second++) {
+            const Cell *before = cell_of(x, s, r - 1, second);
+            for (int m = least; m <= SLOTS; m++)
+                try_choice(cell, m, run + after[m - shift].time + before[m].time,
+                           -2 * r - 1 - (int)second);
+        }
+    }
+}
+
+static void solve(Tree *x) {
+    const int count = x->c->count;
+    for (int length = 1; length <= count; length++)
+        for (int s = 0; s + length <= count; s++)
+            for (Tail mode = HELD; mode < x->modes; mode++) {
+                const int t = s + length - 1;
+                Cell *cell = arena_array(x->a, Cell, SLOTS + 1);
+                for (int m = 0; m <= SLOTS; m++)
+                    cell[m] = (Cell){.time = NEVER, .choice = NONE};
+                x->cell[((size_t)s * (size_t)count + (size_t)t) * MODES + mode] = cell;
+                if (length == 1 && !is_first(x, t))
+                    try_alone(x, s, mode, cell);
+                else
+                    try_ways(x, s, t, mode, cell);
+                if (length > 1)
+                    try_splits(x, s, t, mode, cell);
+            }
+}
+
+// --- Writing the schedule of a cell ---
+
+// Nothing reads this copy any more; what can't be made again or fetched is never lost.
+static void lose(Tree *x, int value) {
+    if (retain_again(x->c->x->p, value) || x->w->stored[value])
+        x->w->there[value] = false;
+}
+
+// Runs the block for the first time, its moved values on their way as soon as they are made.
+static void run_block(Tree *x, int b, const RetainWay *way) {
+    const RetainChain *c = x->c;
+    const int begin = c->member_begin[b];
+    for (int i = begin; way && i < c->member_begin[b + 1]; i++)
+        if (way->fate[i - begin] == RETAIN_MOVE && retain_enters(c, c->member[i]))
+            retain_store(x->w, c->member[i]);
+    for (int t = c->begin[b]; t < c->begin[b + 1]; t++) {
+        retain_run(x->w, t);
+        for (int i = begin; way && i < c->member_begin[b + 1]; i++)
+            if (way->fate[i - begin] == RETAIN_MOVE && c->x->p->value[c->member[i]].maker == t)
+                retain_store(x->w, c->member[i]);
+    }
+}
+
+// What goes from before block b to it and later ones, which is what lets them run.
+static void want_entering(Tree *x, int b) {
+    for (int i = x->c->member_begin[b]; i < x->c->member_begin[b + 1]; i++)
+        if (retain_enters(x->c, x->c->member[i]))
+            retain_want(x->w, x->c->member[i]);
+}
+
+static void lose_entering(Tree *x, int b) {
+    for (int i = x->c->member_begin[b]; i < x->c->member_begin[b + 1]; i++)
+        if (retain_enters(x->c, x->c->member[i]))
+            lose(x, x->c->member[i]);
+}
+
+static void go_back(Tree *x, int b) {
+    const RetainChain *c = x->c;
+    for (int t = c->back[b + 1]; t < c->back[b]; t++)
+        retain_run(x->w, t);
+    for (int i = c->member_begin[b]; i < c->member_begin[b + 1]; i++)
+        if (c->last[c->member[i]] == b)
+            lose(x, c->member[i]);
+    // Of later blocks what was held for this one.
+    if (b + 1 < c->count)
+        for (int i = c->member_begin[b + 1]; i < c->member_begin[b + 2]; i++)
+            if (c->last[c->member[i]] == b)
+                lose(x, c->member[i]);
+}
+
+static void write_cell(Tree *x, int s, int t, Tail mode, int m);
+
+static void write_way(Tree *x, int s, int t, Tail mode, int m, const RetainWay *way) {
+    const RetainChain *c = x->c;
+    const int begin = c->member_begin[s];
+    if (is_first(x, t))
+        run_block(x, s, way);
+    else
+        for (int i = begin; i < c->member_begin[s + 1]; i++)
+            if (way->fate[i - begin] == RETAIN_KEEP)
+                retain_want(x->w, c->member[i]);
+    if (!is_first(x, t) && s < t)
+        want_entering(x, s + 1);
+    for (int i = begin; i < c->member_begin[s + 1]; i++)
+        if (way->fate[i - begin] != RETAIN_KEEP)
+            lose(x, c->member[i]);
+    if (s < t)
+        write_cell(x, s + 1, t, mode, m - slots(x, way->kept));
+    go_back(x, s);
+}
+
+static void write_split(Tree *x, int s, int r, int t, Tail mode, Tail second, int m) {
+    const RetainChain *c = x->c;
+    for (int b = s; b < r && is_first(x, t); b++)
+        run_block(x, b, NULL);
+    if (!is_first(x, t))
+        want_entering(x, r);
+    for (int b = s; b < r; b++)
+        for (int i = c->member_begin[b]; i < c->member_begin[b + 1]; i++)
+            if (b > s || !retain_enters(c, c->member[i]))
+                lose(x, c->member[i]);
+    const int shift = slots(x, c->enters[s] + x->once[r] - x->once[s]);
+    write_cell(x, r, t, mode, m - shift);
+    if (second == LOST)
+        lose_entering(x, r);
+    write_cell(x, s, r - 1, second, m);
+}
+
+static void write_cell(Tree *x, int s, int t, Tail mode, int m) {
+    const int choice = cell_of(x, s, t, mode)[m].choice;
+    if (s == t && !is_first(x, t))
+        go_back(x, s);
+    else if (choice >= 0)
+        write_way(x, s, t, mode, m, &x->block[s].way[choice]);
+    else
+        write_split(x, s, (-choice - 1) / 2, t, mode, (Tail)((-choice - 1) % 2), m);
+}
+
+static RetainSchedule write(Tree *x, int m, Arena *a) {
+    x->w = retain_writer(x->c->x, a);
+    write_cell(x, 0, x->c->count - 1, HELD, m);
+    return retain_written(x->w);
+}
+
+static void start(Tree *x) {
+    const RetainChain *c = x->c;
+    const size_t count = (size_t)c->count;
+    x->cell = arena_array(x->a, Cell *, count * count * MODES + 1);
+    x->out = arena_array(x->a, int64_t, count + 1);
+    x->in = arena_array(x->a, int64_t, count + 1);
+    x->once = arena_array(x->a, int64_t, count + 1);
+    x->run = arena_array(x->a, int64_t, count + 1);
+    x->bare = arena_array(x->a, RetainPeak, count + 1);
+    x->modes = 1;
+    int64_t most = 0, kept = 0;
+    for (int b = 0; b < c->count; b++) {
+        x->out[b] = x->far ? retain_copies_out(c, b) : 0;
+        x->in[b] = x->far ? retain_copies_in(c, b) : 0;
+        x->once[b + 1] = x->once[b] + c->once[b];
+        x->run[b + 1] = x->run[b] + c->forward[b];
+        x->bare[b] = x->block[b].peak[0];
+        x->modes = x->block[b].tail ? MODES : x->modes;
+        int64_t block_kept = 0;
+        for (int i = 0; i < x->block[b].count; i++) {
+            const RetainPeak peak = x->block[b].peak[i];
+            const int64_t here = kept + (peak.forward > peak.later ? peak.forward : peak.later);
+            most = here > most ? here : most;
+            block_kept =
+                x->block[b].way[i].kept > block_kept ? x->block[b].way[i].kept : block_kept;
+        }
+        kept += block_kept;
+    }
+    x->unit = most / SLOTS + 1;
+}
+
+void retain_tree(const RetainChain *c, const RetainBlock *block, bool far, int rungs,
+                 RetainFront *front) {
+    Tree x = {.c = c, .block = block, .far = far, .a = arena_create()};
+    start(&x);
+    solve(&x);
+    // The least memory of each time, evenly.
+    const Cell *cell = cell_of(&x, 0, c->count - 1, HELD);
+    Arena *steps = arena_create();
+    const int apart = SLOTS / rungs > 0 ? SLOTS / rungs : 1;
+    int written = -apart;
+    for (int m = 0; m <= SLOTS; m++) {
+        const bool best = cell[m].time < NEVER && (!m || cell[m].time < cell[m - 1].time);
+        if (!best || (m - written < apart && m && cell[m - 1].time < NEVER && m < SLOTS))
+            continue;
+        written = m;
+        arena_reset(steps);
+        retain_front_add(front, write(&x, m, steps));
+    }
+    arena_release(steps);
+    arena_release(x.a);
+}
