@@ -11,6 +11,8 @@
 // there:
 //
 //     batch = 32, accumulate = 4  =>  Graph.repeat = 4, and batch is 8 all through the entry
+//
+// FrontendInput.micro_batch says it the other way round, and beats the text.
 #include "frontend/elaborate.h"
 
 #include "frontend/builtins.h"
@@ -83,6 +85,46 @@ static const char *batch_size_name(Elab *e, const EntryDecl *entry) {
         elab_fail(e, entry->loc, CODE_ACCUMULATE, NULL,
                   "accumulate splits the batch, but no argument is from data");
     return name;
+}
+
+// How many parts --micro-batch makes of the batch. 1 after a diagnostic, too.
+static int64_t count_parts(Elab *e, const Frame *frame, const EntryDecl *entry) {
+    const char *name = batch_size_name(e, entry);
+    const Datum *whole = name ? frame_find_here(frame, name) : NULL;
+    if (!whole || whole->kind != DATUM_INT)
+        return 1;
+    const int64_t batch = whole->as.whole;
+    const int64_t part = e->in->micro_batch == MICRO_BATCH_WHOLE ? batch : e->in->micro_batch;
+    e->in->batch = batch;
+    if (part <= batch && batch % part == 0 && batch / part <= INT32_MAX)
+        return batch / part;
+    elab_fail(e, entry->loc, CODE_ACCUMULATE, NULL,
+              "%s = %lld does not split into micro-batches of %lld", name, (long long)batch,
+              (long long)part);
+    return 1;
+}
+
+// Where the text's accumulate is a size of the model, it becomes the number of parts for all
+// entries: `entry eval(text: i32[batch / accumulate, ...])` counts by it.
+static void split_all(Elab *e, Frame *sizes, const StmtList *entries) {
+    bool any = false;
+    for (int i = 0; i < entries->count; i++) {
+        const EntryDecl *entry = entries->at[i]->entry;
+        if (!elab_has_minimize(&entry->body))
+            continue;
+        any = true;
+        const int64_t parts = count_parts(e, sizes, entry);
+        const char *name = elab_accumulate_name(&entry->body);
+        const Datum *size = name ? frame_find_here(sizes, name) : NULL;
+        if (size && size->kind == DATUM_INT)
+            frame_set(sizes, e->arena, name, datum_int(parts));
+        for (int k = 0; size && k < e->module->size_count; k++)
+            if (strcmp(e->module->size[k].name, name) == 0)
+                e->module->size[k].value = parts;
+    }
+    if (!any)
+        elab_fail(e, e->model->loc, CODE_ACCUMULATE, NULL,
+                  "micro-batches are parts of a batch to train on, but no entry trains");
 }
 
 // Counts one micro-batch in the model's frame.
@@ -259,6 +301,8 @@ static void elab_entry(Elab *e, const EntryDecl *entry, const Frame *sizes, cons
     e->entry_frame = NULL;
     // Before the body, whose shapes depend on it.
     e->accumulate = elab_find_accumulate(e, &entry->body);
+    if (e->in->micro_batch && e->training)
+        e->accumulate = count_parts(e, model, entry);
     g->repeat = (int32_t)e->accumulate;
     if (e->accumulate == 1 || split_batch(e, model, entry)) {
         run_model_body(e);
@@ -390,6 +434,10 @@ void elab_entries(Elab *e) {
     e->application = NULL;
     const StmtList entries = choose_entries(e);
     // A wrong size would echo in every shape.
+    if (diag_error_count(e->diag) > errors)
+        return;
+    if (e->in->micro_batch)
+        split_all(e, sizes, &entries);
     if (diag_error_count(e->diag) > errors)
         return;
     e->application = &top;

@@ -337,3 +337,20 @@ int64_t elab_find_accumulate(Elab *e, const Body *body) {
     find_accumulate(e, body, &found);
     return found ? found : 1;
 }
+
+const char *elab_accumulate_name(const Body *body) {
+    for (int i = 0; i < body->count; i++) {
+        const Stmt *s = body->at[i];
+        for (int k = 0; s->kind == STMT_MINIMIZE && k < s->settings.count; k++) {
+            const Setting *setting = &s->settings.at[k];
+            if (strcmp(setting->name, setting_known[SETTING_ACCUMULATE]) == 0 &&
+                setting->value->kind == EXPR_NAME)
+                return setting->value->as.text;
+        }
+        const char *name = elab_accumulate_name(&s->body);
+        name = name ? name : elab_accumulate_name(&s->other);
+        if (name)
+            return name;
+    }
+    return NULL;
+}

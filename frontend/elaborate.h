@@ -259,6 +259,8 @@ void elab_entries(Elab *e);
 void elab_minimize(Elab *e, const Stmt *s);
 // accumulate = N of the entry's minimize statements; 1 where none says so.
 int64_t elab_find_accumulate(Elab *e, const Body *body);
+// The name it is said by, accumulate = NAME; NULL where it is said otherwise or not at all.
+const char *elab_accumulate_name(const Body *body);
 bool elab_has_minimize(const Body *body);
 // Parses an `at` block. NULL after diagnostics.
 Rule *elab_rule(Elab *e, const RuleDecl *decl);

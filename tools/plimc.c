@@ -9,10 +9,12 @@
 #include "codegen/cuda_emit.h"
 #include "frontend/frontend.h"
 #include "passes/pipeline.h"
+#include "passes/predict.h"
 #include "runtime/plan_report.h"
 #include "tools/config_read.h"
 #include "tools/dependencies.h"
 #include "tools/explain.h"
+#include "tools/micro_batch.h"
 #include "tools/plimc_flags.h"
 #include "tools/tool_io.h"
 
@@ -24,6 +26,7 @@
 
 // Error codes, without their P0.
 enum {
+    P_MICRO_BATCH = 505,
     P_TARGET = 852,
     P_EMIT = 864,
     P_PASS = 891,
@@ -42,6 +45,8 @@ typedef struct {
     FrontendFiles files;
     PublishedConfig published;     // of --config FILE.json
     Module *module;                // NULL for .plan input
+    int64_t micro_batch;           // as FrontendInput has it
+    int64_t batch;                 // of a model's training, where micro_batch is not 0
     bool dumped;                   // --dump-after has printed: stop quietly
     double started, phase_started; // seconds, of now()
     const char *phase;             // under way, or NULL
@@ -101,10 +106,17 @@ static bool write_dependencies(const Compilation *c) {
                               out ? out : base_name(c->cx.arena, c->request->file));
 }
 
+static bool no_micro_batch(Compilation *c, const char *what) {
+    return diag_error(c->cx.diag, (Loc){.file = c->request->file}, P_MICRO_BATCH,
+                      "--micro-batch is for model texts: %s has its micro-batches already", what);
+}
+
 // From graph text or a model. False with diagnostics.
 static bool read_module(Compilation *c, const char *text, size_t bytes) {
     const PlimcRequest *r = c->request;
     if (tool_text_kind(r->file, text) == TEXT_GRAPH) {
+        if (c->micro_batch)
+            return no_micro_batch(c, "graph text");
         c->module = module_parse(c->cx.arena, c->cx.diag, r->file, text, bytes);
     } else {
         SizeOverride size[PLIMC_LIST_MAX];
@@ -125,10 +137,12 @@ static bool read_module(Compilation *c, const char *text, size_t bytes) {
                             .size_count = r->size_count,
                             .entry = r->entry,
                             .entry_count = r->entry_count,
-                            .model = r->model};
+                            .model = r->model,
+                            .micro_batch = c->micro_batch};
         c->module = frontend_module(c->cx.arena, c->cx.diag, &in, &c->files);
         for (int i = 0; i < in.remarks.count; i++)
             remark_add(&c->cx, "elaborate", in.remarks.at[i].subject, "%s", in.remarks.at[i].text);
+        c->batch = in.batch;
     }
     return c->module && module_verify(c->module, c->cx.diag);
 }
@@ -349,15 +363,111 @@ static bool check_emit(Compilation *c) {
     return false;
 }
 
+// --- --micro-batch auto ---
+
+typedef struct {
+    const Compilation *of;
+    const char *text;
+    size_t bytes;
+    int64_t smallest; // that is a model at all: a fused update wants the whole batch
+} Trials;
+
+// Picoseconds of a step of all entries that train: those with the names given.
+static bool predict_training(const Compilation *c, const char *const *name, int count,
+                             uint64_t *time) {
+    const PlanUses *uses = plan_uses_new(c->cx.plan, c->cx.plan_memory);
+    Rates rates;
+    rates_assume(c->cx.plan->target, c->cx.plan->isa, c->cx.plan->workers, &rates);
+    *time = 0;
+    for (uint32_t e = 0; uses && e < c->cx.plan->entry_count; e++)
+        for (int i = 0; i < count; i++) {
+            Prediction p;
+            if (strcmp(c->cx.plan->entry[e].name, name[i]) != 0)
+                continue;
+            if (!predict_entry(uses, e, c->options.rates ? c->options.rates : &rates,
+                               c->cx.plan_memory, &p))
+                return false;
+            *time += p.total;
+        }
+    return uses != NULL;
+}
+
+// All but code, in memory of its own; its diagnostics are nobody's.
+static bool try_micro_batch(void *user, int64_t size, uint64_t *time) {
+    Trials *t = user;
+    Compilation c = {.request = t->of->request,
+                     .options = t->of->options,
+                     .cpu = t->of->cpu,
+                     .micro_batch = size};
+    Arena *a = arena_create();
+    c.cx = (PassCtx){.arena = a,
+                     .scratch = arena_create(),
+                     .diag = diag_create(a),
+                     .options = &c.options,
+                     .plan_memory = plan_memory_new()};
+    bool good = c.cx.plan_memory && read_module(&c, t->text, t->bytes);
+    const char **name = good ? arena_array(a, const char *, c.module->entry_count + 1) : NULL;
+    int count = 0;
+    t->smallest = good ? size : t->smallest;
+    for (int i = 0; good && i < c.module->entry_count; i++) {
+        const Graph *g = c.module->entry[i];
+        bool trains = false;
+        for (int k = 0; k < g->node_count; k++)
+            trains = trains || g->node[k]->op == OP_MINIMIZE;
+        if (trains)
+            name[count++] = g->name;
+    }
+    good = good && pipeline_run(c.module, &c.cx, NULL, 0, NULL, NULL) &&
+           predict_training(&c, name, count, time);
+    plan_memory_release(c.cx.plan_memory);
+    arena_release(c.cx.scratch);
+    arena_release(a);
+    return good;
+}
+
+// Finds the size and leaves it in c->micro_batch. Where none fits it is the smallest, whose error
+// then says what is in the way.
+static bool choose_micro_batch(Compilation *c, const char *text, size_t bytes) {
+    // The whole batch is the first size to try, and tells the others.
+    c->micro_batch = MICRO_BATCH_WHOLE;
+    if (!read_module(c, text, bytes))
+        return false;
+    enter_phase(c, "micro-batches");
+    Trials t = {.of = c, .text = text, .bytes = bytes, .smallest = c->batch};
+    const int64_t size = micro_batch_choose(c->batch, try_micro_batch, &t);
+    c->micro_batch = size ? size : t.smallest;
+    remark_add(&c->cx, "micro-batch", c->module->name ? c->module->name : "",
+               size ? "%lld of %lld at once is predicted to be fastest"
+                    : "not even %lld of %lld at once fits",
+               (long long)c->micro_batch, (long long)c->batch);
+    if (size && !c->request->quiet) {
+        enter_phase(c, NULL);
+        fprintf(stderr, "plimc: micro-batches of %lld of the batch of %lld\n", (long long)size,
+                (long long)c->batch);
+    }
+    return true;
+}
+
+// The module of a model or graph text, with micro-batches as asked for.
+static bool read_input(Compilation *c, const char *text, size_t bytes) {
+    // Whether the text is fine is seen at one size as well as at another.
+    if (c->request->micro_batch_auto && !c->request->check && tool_text_kind(c->request->file, text) != TEXT_GRAPH &&
+        !choose_micro_batch(c, text, bytes))
+        return false;
+    return read_module(c, text, bytes);
+}
+
 // Everything after the input's text is at hand.
 static bool compile(Compilation *c, const char *text, size_t bytes) {
     const PlimcRequest *r = c->request;
     diag_add_source(c->cx.diag, r->file, text, bytes);
     enter_phase(c, "read");
     if (tool_text_kind(r->file, text) == TEXT_PLAN) {
+        if (c->micro_batch)
+            return no_micro_batch(c, "a plan");
         if (!read_plan(c, text, bytes) || !choose_plan_target(c))
             return false;
-    } else if (!choose_target(c) || !read_module(c, text, bytes)) {
+    } else if (!choose_target(c) || !read_input(c, text, bytes)) {
         return false;
     }
     if (!check_emit(c))
@@ -384,7 +494,8 @@ static int run(Arena *a, const PlimcRequest *r) {
     char *text = tool_read("plimc", r->file, INPUT_MAX, &bytes);
     if (!text)
         return EXIT_INPUT;
-    Compilation c = {.request = r, .options = r->options, .started = now()};
+    Compilation c = {
+        .request = r, .options = r->options, .micro_batch = r->micro_batch, .started = now()};
     c.options.tool = "plimc " PLIM_VERSION;
     c.options.flags = r->flags;
     c.cx = (PassCtx){.arena = a,

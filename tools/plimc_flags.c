@@ -28,6 +28,8 @@ static const Flag flag_table[] = {
     {"--config", "NAME|FILE.json", "Model", "a config of the model, or a published one"},
     {"--model", "NAME", "Model", "which model, where the file has several"},
     {"--entry", "NAME,...", "Model", "only these entries"},
+    {"--micro-batch", "N|auto", "Model",
+     "train on N of the batch at once; auto: what is fastest in --budget"},
     {"-I", "DIR", "Model", "where `use` looks"},
     {"--target", "NAME", "Target",
      "cpu (x86-64-v3), cpu:x86-64-v4, cpu:native, ..., cuda:sm_90a, ..."},
@@ -47,8 +49,7 @@ static const Flag flag_table[] = {
 enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0] };
 
 // Promised for later: refuse_later knows them by name.
-static const char *const later_table[] = {"--far", "--micro-batch", "--cluster", "--mesh",
-                                          "--place"};
+static const char *const later_table[] = {"--far", "--cluster", "--mesh", "--place"};
 
 void plimc_print_help(void) {
     printf("usage: plimc FILE.plim|FILE.graph|FILE.plan [options]\n"
@@ -130,6 +131,12 @@ static bool take_number(PlimcRequest *r, const char *name, const char *value) {
            n <= (strcmp(name, "--effort") == 0 ? EFFORT_MAX : 1024);
 }
 
+static bool take_micro_batch(PlimcRequest *r, const char *value) {
+    r->micro_batch_auto = strcmp(value, "auto") == 0;
+    r->micro_batch = r->micro_batch_auto ? MICRO_BATCH_WHOLE : 0;
+    return r->micro_batch_auto || tool_count(value, 1, &r->micro_batch);
+}
+
 // Flags whose value is one of a few words.
 static bool take_choice(PlimcRequest *r, const char *name, const char *value) {
     static const char *const precision[] = {"f32", "bf16"}, *const format[] = {"text", "json"},
@@ -196,6 +203,8 @@ static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *v
     }
     if (strcmp(name, "--emit") == 0)
         return read_emit(value, &r->emit);
+    if (strcmp(name, "--micro-batch") == 0)
+        return take_micro_batch(r, value);
     if (strcmp(name, "-D") == 0)
         return read_size_override(a, value, r);
     if (strcmp(name, "--entry") == 0)

@@ -26,6 +26,8 @@ typedef struct {
     const char *dependencies; // -MD
     const char *dump_after;
     const char *explain;
+    int64_t micro_batch;      // --micro-batch; 0: as the text says
+    bool micro_batch_auto;    // the largest first, down to what is fastest in the budget
     PlimcEmit emit;
     bool check, quiet, json_errors, help, version, remarks, times;
     PassOptions options;
