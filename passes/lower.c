@@ -77,6 +77,7 @@ static void lower_states(Lower *lw) {
                         .kind = s->kind == STATE_PARAM       ? BUFFER_WEIGHTS
                                 : s->kind == STATE_OPTIMIZER ? BUFFER_OPTIMIZER
                                                              : BUFFER_STATE,
+                        .space = s->far ? LOWER_FAR : LOWER_DEVICE,
                         .bytes = type_bytes(&s->type),
                         .alignment = lower_alignment(lw->cx->options),
                         // Of no entry, live at all times.
@@ -121,6 +122,7 @@ static void lower_buffers(Lower *lw) {
             continue;
         PlanBuffer b = {.name = storage_name(lw, s),
                         .kind = s->kind,
+                        .space = s->far ? LOWER_FAR : LOWER_DEVICE,
                         .bytes = s->bytes,
                         .alignment = lower_alignment(lw->cx->options),
                         .entry = lw->entry,
@@ -334,6 +336,17 @@ static const char *or_empty(const char *text) {
     return text ? text : "";
 }
 
+static bool uses_far(const Module *m) {
+    for (int i = 0; i < m->state_count; i++)
+        if (m->state[i]->far)
+            return true;
+    for (int i = 0; i < m->entry_count; i++)
+        for (int k = 0; k < m->entry[i]->node_count; k++)
+            if (m->entry[i]->node[k]->op == OP_OFFLOAD)
+                return true;
+    return false;
+}
+
 // isa is left to the driver, who knows the target's instruction sets.
 static Plan *plan_begin(const Module *m, PassCtx *cx) {
     Plan *p = arena_new(cx->arena, Plan);
@@ -346,11 +359,12 @@ static Plan *plan_begin(const Module *m, PassCtx *cx) {
     p->flags = or_empty(o->flags);
     p->tokenizer = m->tokenizer ? m->tokenizer : "bytes";
     p->workers = lower_workers(o);
-    // One stream and one memory: the device's.
+    // Far memory is there where something is in it. Streams are pass_schedule's.
     p->stream_count = 1;
-    p->space_count = 1;
-    p->space = arena_array(cx->arena, PlanSpace, 1);
-    p->space[0].kind = SPACE_DEVICE;
+    p->space_count = uses_far(m) ? 2 : 1;
+    p->space = arena_array(cx->arena, PlanSpace, 2);
+    p->space[LOWER_DEVICE].kind = SPACE_DEVICE;
+    p->space[LOWER_FAR].kind = o->gpu.count > 0 ? SPACE_HOST : SPACE_DISK;
     // As many as there can be; entries may lack a prologue or an update.
     p->segment = arena_array(cx->arena, PlanSegment, m->entry_count * STEP_SEGMENT_COUNT + 1);
     p->entry = arena_array(cx->arena, PlanEntry, m->entry_count + 1);

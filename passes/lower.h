@@ -34,6 +34,9 @@ void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *opti
 void lower_convolution(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out);
 void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out);
 
+// The plan's spaces: a GPU's far memory is its host's, a CPU's a file.
+enum { LOWER_DEVICE, LOWER_FAR };
+
 // One entry being lowered.
 typedef struct {
     PassCtx *cx;

@@ -56,10 +56,12 @@ const char *loc_text(Arena *a, Loc loc) {
 }
 
 // "add+layernorm h.0.ln_1"; long groups name their first operators.
-static const char *step_name(Arena *a, const Step *s) {
+static const char *step_name(Arena *a, const StoragePlan *sp, const Step *s) {
     enum { NAMED_MAX = 4 };
     const char *ops = "";
-    if (s->kind == STEP_COPY)
+    if (step_is_move(sp, s))
+        ops = op_info(sp->storage[s->to.storage].far ? OP_OFFLOAD : OP_FETCH)->name;
+    else if (s->kind == STEP_COPY)
         ops = "copy";
     else if (s->kind == STEP_FILL)
         ops = "fill";
@@ -221,7 +223,10 @@ static void add_fill(Lower *lw, const Step *s, PlanInstr *out) {
 
 // Bytes one after another on both sides: no kernel is needed.
 // Constants and long copies go by a kernel: it makes numbers, and its tiles are shared out.
-static bool is_plain_copy(const Step *s) {
+// Moves are ranges of bytes, in whatever order their elements lie in them.
+static bool is_plain_copy(const StoragePlan *sp, const Step *s) {
+    if (step_is_move(sp, s))
+        return true;
     return s->from.storage != STORAGE_NONE && type_bytes(s->type) <= COPY_BYTES_MAX &&
            place_is_dense(&s->from, s->type) && place_is_dense(&s->to, s->type);
 }
@@ -257,7 +262,7 @@ PlanInstr lower_step(Lower *lw, int position) {
     PlanInstr out = {.workspace = UINT32_MAX,
                      .signal = UINT32_MAX,
                      .phase = plan_phase(s->for_node->phase),
-                     .name = step_name(a, s),
+                     .name = step_name(a, lw->sp, s),
                      .where = loc_text(a, s->for_node->loc)};
     KernelCall call = {0};
     switch (s->kind) {
@@ -266,7 +271,7 @@ PlanInstr lower_step(Lower *lw, int position) {
         return out;
     // Strided, long, or a constant written out.
     case STEP_COPY:
-        if (is_plain_copy(s)) {
+        if (is_plain_copy(lw->sp, s)) {
             add_plain_copy(lw, s, &out);
             return out;
         }

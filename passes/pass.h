@@ -35,6 +35,8 @@ typedef struct {
     uint64_t chunk_bytes;  // logits a chunk of pass_chunk holds at once, 0: 16 MiB on a CPU,
                            // 512 MiB on a GPU
     uint64_t budget;       // bytes a device, 0: no limit
+    bool far;              // --far: what the budget asks for may move to far memory
+    uint64_t far_bytes;    // of far memory, 0: no limit
     int workers;           // most worker threads, 0: WORKERS; a GPU has one
     bool onednn, openblas; // which product library to plan for on a CPU; both false: our own
                            // kernels. A GPU has cuBLASLt

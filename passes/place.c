@@ -46,6 +46,15 @@ bool place_is_batch(const Place *p, const Type *t) {
     return place_is_dense(&dense, t);
 }
 
+// Axes by falling stride must be those of a place made in this order; a broadcast axis never is.
+bool place_is_range(const Place *p, const Type *t) {
+    int order[RANK_MAX];
+    place_axis_order(p, t, order);
+    Place dense = place_ordered(p->storage, t, order);
+    dense.offset = p->offset;
+    return place_equal(p, &dense, t);
+}
+
 // Broadcast axes count: stride 0 equals stride 0 only.
 bool place_equal(const Place *a, const Place *b, const Type *t) {
     if (a->storage != b->storage || a->offset != b->offset)

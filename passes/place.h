@@ -21,6 +21,8 @@ Place place_ordered(uint32_t storage, const Type *t, const int *order);
 bool place_is_dense(const Place *p, const Type *t);
 // The same but for the first axis, whose steps may leave gaps.
 bool place_is_batch(const Place *p, const Type *t);
+// One range of bytes without gaps or repetitions, whichever axis is the fastest.
+bool place_is_range(const Place *p, const Type *t);
 // The same bytes read in the same way.
 bool place_equal(const Place *a, const Place *b, const Type *t);
 // Elements from the first touched to one past the last; 0 for empty shapes.

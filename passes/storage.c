@@ -17,6 +17,7 @@
 #include "passes/storage.h"
 
 #include "ir/check.h"
+#include "ir/far.h"
 #include "ir/op_lower.h"
 #include "passes/storage_work.h"
 
@@ -33,13 +34,16 @@ uint32_t storage_add(StorageWork *w, const Type *t, PlanBufferKind kind, const V
             arena_grow(w->a, w->busy, (size_t)sp->storage_count, (size_t)capacity, sizeof *w->busy);
         sp->storage_capacity = capacity;
     }
-    sp->storage[sp->storage_count] = (Storage){.bytes = type_bytes(t),
-                                               .dtype = t->dtype,
-                                               .kind = kind,
-                                               .input = -1,
-                                               .owner = owner,
-                                               .first = INT32_MAX,
-                                               .last = -1};
+    sp->storage[sp->storage_count] =
+        (Storage){.bytes = type_bytes(t),
+                  .dtype = t->dtype,
+                  .kind = kind,
+                  .input = -1,
+                  // Copies for a while are the device's.
+                  .far = owner && kind != BUFFER_WORKSPACE && w->far[owner->id],
+                  .owner = owner,
+                  .first = INT32_MAX,
+                  .last = -1};
     w->busy[sp->storage_count] = -1;
     return (uint32_t)sp->storage_count++;
 }
@@ -58,6 +62,7 @@ uint32_t storage_of_state(StorageWork *w, const State *s) {
                                                                  : BUFFER_STATE;
         *storage = storage_add(w, &s->type, kind, NULL);
         w->sp->storage[*storage].state = s;
+        w->sp->storage[*storage].far = s->far;
     }
     return *storage;
 }
@@ -76,6 +81,8 @@ static void find_stored(StorageWork *w) {
         for (int k = 0; k < n->input_count; k++) {
             const Node *def = n->input[k]->def;
             w->used[n->input[k]->id] = true;
+            w->viewed[n->input[k]->id] =
+                w->viewed[n->input[k]->id] || node_is_view(n) || n->op == OP_CONCAT;
             if (w->tasks->of[def->id] != w->tasks->of[n->id])
                 w->stored[n->input[k]->id] = true;
         }
@@ -107,6 +114,7 @@ static void find_roots(StorageWork *w) {
         const Node *n = g->node[i];
         for (int r = 0; r < n->result_count; r++) {
             const Value *v = &n->result[r];
+            w->far[v->id] = node_keeps_far(n) ? w->far[n->input[0]->id] : value_is_far(w->m, v);
             w->root[v->id] = node_is_view(n) ? w->root[n->input[0]->id] : v;
             if (n->op == OP_CONSTANT)
                 w->sp->constant[v->id] = n;
@@ -166,9 +174,11 @@ static StorageWork *work_create(const Module *m, const Graph *g, const Tasks *ta
     w->axes = arena_array(a, AxisOrder, values);
     w->used = arena_array(a, bool, values);
     w->stored = arena_array(a, bool, values);
+    w->viewed = arena_array(a, bool, values);
     w->constant_needed = arena_array(a, bool, values);
     w->committed = arena_array(a, bool, g->commit_count + 1);
     w->direct = arena_array(a, bool, values);
+    w->far = arena_array(a, bool, values);
     w->time_of = arena_array(a, int32_t, tasks->count + 1);
     w->task_at = arena_array(a, int32_t, tasks->count + 1);
     StoragePlan *sp = w->sp;
@@ -277,6 +287,11 @@ Place step_result(const StoragePlan *sp, const Step *s, const Node *n, int i) {
     return s->out ? s->out[i] : sp->place[n->result[i].id];
 }
 
+bool step_is_move(const StoragePlan *sp, const Step *s) {
+    return s->kind == STEP_COPY && s->from.storage != STORAGE_NONE &&
+           sp->storage[s->from.storage].far != sp->storage[s->to.storage].far;
+}
+
 bool storage_is_stored(const StoragePlan *sp, const Value *v) {
     return sp->place[v->id].storage != STORAGE_NONE;
 }
@@ -292,7 +307,7 @@ uint64_t storage_load(const StoragePlan *sp) {
     change = arena_array(scratch, int64_t, sp->step_count + 2);
     for (int i = 0; i < sp->storage_count; i++) {
         const Storage *s = &sp->storage[i];
-        if (s->state || s->first > s->last)
+        if (s->state || s->far || s->first > s->last)
             continue;
         // Bytes that come to life at a step and those that die after one.
         change[s->first] += (int64_t)storage_padded(s->bytes);

@@ -17,6 +17,7 @@ typedef struct {
     PlanBufferKind kind;
     const State *state;  // the state that lives here in every entry, or NULL
     int32_t input;       // index in Graph.input, or -1
+    bool far;            // in far memory, not the device's
     bool carried;        // an accumulator: zero-filled before the first micro-batch
     const Value *owner;  // gives name, scope, place in the text, shape; NULL for unread states
     int32_t first, last; // steps; first > last: never touched
@@ -26,9 +27,9 @@ typedef enum { STEP_PROLOGUE, STEP_BODY, STEP_UPDATE, STEP_SEGMENT_COUNT } StepS
 
 typedef enum {
     STEP_NODES, // one kernel for node[0..node_count-1]
-    STEP_COPY,  // value (at from, or a constant) is written to `to`
-    STEP_FILL   // zeros in all of storage to.storage, or in the dense bytes of `to` where value is
-                // set
+    STEP_COPY, // value (at from, or a constant) is written to `to`; a move where one of them is far
+    STEP_FILL  // zeros in all of storage to.storage, or in the dense bytes of `to` where value is
+               // set
 } StepKind;
 
 // One instruction to be.
@@ -88,13 +89,15 @@ StoragePlan *storage_plan_apart(const Module *m, const Graph *g, const Tasks *ta
 int step_input_number(const Step *s, const Node *n, int i);
 Place step_input(const StoragePlan *sp, const Step *s, const Node *n, int i);
 Place step_result(const StoragePlan *sp, const Step *s, const Node *n, int i);
+// Whether a copy is one between memories: of one range of bytes, far on one side.
+bool step_is_move(const StoragePlan *sp, const Step *s);
 // Whether anything outside its kernel reads the value.
 bool storage_is_stored(const StoragePlan *sp, const Value *v);
 
 // Bytes as they count in an arena: rounded up to the alignment.
 enum { STORAGE_ALIGNMENT = 64 };
 size_t storage_padded(size_t bytes);
-// The largest sum of live bytes over the steps. Persistent storages aren't counted.
+// The largest sum of live bytes of the device over the steps. Persistent storages aren't counted.
 uint64_t storage_load(const StoragePlan *sp);
 
 #endif

@@ -84,11 +84,11 @@ static bool is_computed(const Node *n) {
     case LOWER_CONVOLUTION:
     case LOWER_ATTENTION:
     case LOWER_PART:
+    case LOWER_MOVE:
         return n->op != OP_CONSTANT && n->op != OP_ACCUMULATE && n->op != OP_EINSUM_ADD;
     case LOWER_NONE:
     case LOWER_VIEW:
     case LOWER_SCATTER:
-    case LOWER_MOVE:
     case LOWER_EXPANDED:
         return false;
     }
@@ -186,7 +186,7 @@ bool storage_suits_attention(const Place *p, const Type *t) {
 
 // What the templates want of a place they write.
 static bool suits_template(const Node *n, const Value *v, const Place *place) {
-    if (op_info(n->op)->lowering == LOWER_COLUMNS)
+    if (op_info(n->op)->lowering == LOWER_COLUMNS || op_info(n->op)->lowering == LOWER_MOVE)
         return place_is_dense(place, &v->type);
     if (op_info(n->op)->lowering == LOWER_CONVOLUTION)
         return n->op == OP_CONV2D_WEIGHT_GRAD ? place_is_dense(place, &v->type)

@@ -40,7 +40,11 @@ static bool constant_is_zero(const Node *n) {
     return node_float(n, "value", 1) == 0;
 }
 
-// value at `from`, or a constant, is written to `to`.
+static bool is_far(const StorageWork *w, const Place *p) {
+    return p->storage != STORAGE_NONE && w->sp->storage[p->storage].far;
+}
+
+// One step: within a memory, or of one range between two.
 static void push_copy(StorageWork *w, const Node *for_node, StepSegment segment, const Value *value,
                       const Place *from, const Place *to) {
     const Node *constant = w->sp->constant[value->id];
@@ -61,6 +65,50 @@ static void push_copy(StorageWork *w, const Node *for_node, StepSegment segment,
     s.touch_count = s.from.storage == STORAGE_NONE ? 1 : 2;
     s.touch = touch_list(w, touch, s.touch_count);
     push_step(w, s);
+}
+
+// One range of bytes from one memory to the other.
+static void push_move(StorageWork *w, const Node *for_node, StepSegment segment, const Value *value,
+                      const Place *from, const Place *to) {
+    const uint32_t touch[2] = {to->storage, from->storage};
+    push_step(w, (Step){.kind = STEP_COPY,
+                        .segment = segment,
+                        .value = value,
+                        .type = &value->type,
+                        .from = *from,
+                        .to = *to,
+                        .for_node = for_node,
+                        .touch_count = 2,
+                        .touch = touch_list(w, touch, 2)});
+}
+
+// What moves is near on one side and laid out alike on both. Anything else goes through memory of
+// the device's that is laid out as the far side.
+void storage_copy(StorageWork *w, const Node *for_node, StepSegment segment, const Value *value,
+                  const Place *from, const Place *to) {
+    const bool constant = w->sp->constant[value->id] != NULL;
+    const bool in = !constant && is_far(w, from), out = is_far(w, to);
+    if (!in && !out) {
+        push_copy(w, for_node, segment, value, from, to);
+        return;
+    }
+    CHECK(place_is_range(in ? from : to, &value->type));
+    Place alike = *to;
+    memcpy(alike.stride, from->stride, sizeof alike.stride);
+    if (in != out && !constant && place_equal(&alike, to, &value->type)) {
+        push_move(w, for_node, segment, value, from, to);
+        return;
+    }
+    Place between = in ? *from : *to;
+    between.storage = storage_add(w, &value->type, BUFFER_WORKSPACE, value);
+    between.offset = 0;
+    if (in) {
+        push_move(w, for_node, segment, value, from, &between);
+        storage_copy(w, for_node, segment, value, &between, to);
+    } else {
+        push_copy(w, for_node, segment, value, from, &between);
+        push_move(w, for_node, segment, value, &between, to);
+    }
 }
 
 // Zeros in all of a storage.
@@ -91,7 +139,7 @@ static AxisOrder axes_of_place(const Place *p, const Type *t) {
 }
 
 // A place is taken: its storage is busy until the last reader of the value.
-static void set_place(StorageWork *w, const Value *v, const Place *p) {
+void storage_set_place(StorageWork *w, const Value *v, const Place *p) {
     w->sp->place[v->id] = *p;
     w->axes[v->id] = axes_of_place(p, &v->type);
     storage_read_until(w, p->storage, w->last_use[w->root[v->id]->id]);
@@ -205,10 +253,12 @@ static bool find_overwritten(const StorageWork *w, int task, const Value *v, Axi
     return false;
 }
 
-// Gradients are told apart for people: plans show memory by kind.
-static uint32_t new_storage(StorageWork *w, const Value *v) {
-    return storage_add(w, &v->type, w->is_gradient[v->id] ? BUFFER_GRADIENTS : BUFFER_ACTIVATIONS,
-                       v);
+// Gradients, and copies of far states, are told apart for people: plans show memory by kind.
+uint32_t storage_of_value(StorageWork *w, const Value *v) {
+    PlanBufferKind kind = w->is_gradient[v->id] ? BUFFER_GRADIENTS : BUFFER_ACTIVATIONS;
+    if (v->def->op == OP_FETCH && w->root[v->def->input[0]->id]->def->op == OP_STATE)
+        kind = w->sp->storage[w->sp->place[v->def->input[0]->id].storage].kind;
+    return storage_add(w, &v->type, kind, v);
 }
 
 // The carried storage of an accumulator, made and zero-filled once.
@@ -228,7 +278,7 @@ static Place choose_free_place(StorageWork *w, int task, const Value *v, AxisOrd
     int at = 0;
     if (!w->apart && find_overwritten(w, task, v, axes, &at, &p))
         return p;
-    const Place fresh = place_by_axes(new_storage(w, v), &v->type, axes);
+    const Place fresh = place_by_axes(storage_of_value(w, v), &v->type, axes);
     while (w->apart && find_overwritten(w, task, v, axes, &at, &p))
         list_takeover(w, fresh.storage, p.storage);
     return fresh;
@@ -249,8 +299,8 @@ static void choose_place(StorageWork *w, int task, const Node *n, int result) {
         p = choose_free_place(w, task, v, axes);
     // The accumulator's own node runs no kernel: it gets its place here.
     if (w->direct[v->id])
-        set_place(w, w->accumulator[v->id], &p);
-    set_place(w, v, &p);
+        storage_set_place(w, w->accumulator[v->id], &p);
+    storage_set_place(w, v, &p);
 }
 
 // Whether something must be written for the result.
@@ -301,7 +351,7 @@ static void copy_input(StorageWork *w, Step *s, const Node *n, int i, const int 
     const uint32_t storage = storage_add(w, &v->type, BUFFER_WORKSPACE, v);
     Place *copy = &in[step_input_number(s, n, i)];
     *copy = place_ordered(storage, &v->type, order);
-    push_copy(w, n, s->segment, v, &w->sp->place[v->id], copy);
+    storage_copy(w, n, s->segment, v, &w->sp->place[v->id], copy);
     s->in = in;
 }
 
@@ -384,13 +434,13 @@ static void push_product(StorageWork *w, Step s, const Node *n) {
         s.out = out;
         // The dense place begins as what is added to.
         if (s.accumulate)
-            push_copy(w, n, s.segment, v, &result, out);
+            storage_copy(w, n, s.segment, v, &result, out);
     }
     // Last: only now are all places of the step known.
     set_touches(w, &s);
     push_step(w, s);
     if (copies & 4u)
-        push_copy(w, n, s.segment, &n->result[0], s.out, &result);
+        storage_copy(w, n, s.segment, &n->result[0], s.out, &result);
 }
 
 // einsum_add(0, a, b)  =>  the product alone (how a product of bf16 gives f32)
@@ -420,8 +470,8 @@ static void place_over_base(StorageWork *w, int task, const Node *n) {
     const Place home = w->home[v->id];
     if (home.storage != STORAGE_NONE) {
         if (w->sp->constant[base->id] || !place_equal(p, &home, &v->type))
-            push_copy(w, n, task_segment(w, task), base, p, &home);
-        set_place(w, v, &home);
+            storage_copy(w, n, task_segment(w, task), base, p, &home);
+        storage_set_place(w, v, &home);
         return;
     }
     // Nobody reads the base afterwards, and the step itself reads nothing else of its storage.
@@ -432,15 +482,15 @@ static void place_over_base(StorageWork *w, int task, const Node *n) {
     alone =
         alone && p->offset == 0 && place_is_dense(p, &v->type) && type_equal(&base->type, &v->type);
     if (alone && !w->apart) {
-        set_place(w, v, p);
+        storage_set_place(w, v, p);
         return;
     }
     // Otherwise a copy of the base comes first and is added to.
-    const Place fresh = place_dense(new_storage(w, v), &v->type);
+    const Place fresh = place_dense(storage_of_value(w, v), &v->type);
     if (alone)
         list_takeover(w, fresh.storage, p->storage);
-    push_copy(w, n, task_segment(w, task), base, p, &fresh);
-    set_place(w, v, &fresh);
+    storage_copy(w, n, task_segment(w, task), base, p, &fresh);
+    storage_set_place(w, v, &fresh);
 }
 
 // Dead operators leave nothing behind.
@@ -509,11 +559,11 @@ static void place_views(StorageWork *w, int task, const Node *n) {
         if (!place_view(n, r, in, &p)) {
             // The operand, walked in row-major order, fills the result: the copy has the operand's
             // shape.
-            const Place fresh = place_dense(new_storage(w, v), &n->input[0]->type);
-            push_copy(w, n, task_segment(w, task), n->input[0], in, &fresh);
+            const Place fresh = place_dense(storage_of_value(w, v), &n->input[0]->type);
+            storage_copy(w, n, task_segment(w, task), n->input[0], in, &fresh);
             p = place_dense(fresh.storage, &v->type);
         }
-        set_place(w, v, &p);
+        storage_set_place(w, v, &p);
     }
 }
 
@@ -523,25 +573,25 @@ static void run_concat(StorageWork *w, int task, const Node *n) {
     // Given by storage_choose_homes; else it has memory of its own.
     Place whole = w->home[v->id];
     if (whole.storage == STORAGE_NONE)
-        whole = place_dense(new_storage(w, v), &v->type);
-    set_place(w, v, &whole);
+        whole = place_dense(storage_of_value(w, v), &v->type);
+    storage_set_place(w, v, &whole);
     for (int i = 0; i < n->input_count; i++) {
         const Value *x = n->input[i];
         const Place part = place_concat_part(n, i, &whole);
         // Computed elsewhere, or a constant: the part is written now.
         if (w->sp->constant[x->id] || !place_equal(&w->sp->place[x->id], &part, &x->type))
-            push_copy(w, n, task_segment(w, task), x, &w->sp->place[x->id], &part);
+            storage_copy(w, n, task_segment(w, task), x, &w->sp->place[x->id], &part);
     }
 }
 
 // Zeros everywhere, then the operand inside.
 static void run_pad(StorageWork *w, int task, const Node *n) {
     const Value *v = &n->result[0];
-    const Place whole = place_dense(new_storage(w, v), &v->type);
+    const Place whole = place_dense(storage_of_value(w, v), &v->type);
     const Place inside = place_pad_inside(n, &whole);
-    set_place(w, v, &whole);
+    storage_set_place(w, v, &whole);
     push_fill(w, n, task_segment(w, task), whole.storage, v);
-    push_copy(w, n, task_segment(w, task), n->input[0], &w->sp->place[n->input[0]->id], &inside);
+    storage_copy(w, n, task_segment(w, task), n->input[0], &w->sp->place[n->input[0]->id], &inside);
 }
 
 // Inputs have their place; states get theirs; constants only where a template needs them.
@@ -550,11 +600,11 @@ static void place_leaf(StorageWork *w, int task, const Node *n) {
     if (n->op == OP_STATE) {
         const State *s = module_find_state(w->m, node_text(n, "name", ""));
         const Place p = place_dense(storage_of_state(w, s), &v->type);
-        set_place(w, v, &p);
+        storage_set_place(w, v, &p);
     } else if (n->op == OP_CONSTANT && w->constant_needed[v->id]) {
-        const Place p = place_dense(new_storage(w, v), &v->type);
-        set_place(w, v, &p);
-        push_copy(w, n, task_segment(w, task), v, &p, &p);
+        const Place p = place_dense(storage_of_value(w, v), &v->type);
+        storage_set_place(w, v, &p);
+        storage_copy(w, n, task_segment(w, task), v, &p, &p);
     }
 }
 
@@ -566,6 +616,8 @@ static void visit_task(StorageWork *w, int task) {
         run_task(w, task);
     else if (n->op == OP_STATE || n->op == OP_INPUT || n->op == OP_CONSTANT)
         place_leaf(w, task, n);
+    else if (op_info(n->op)->family == FAMILY_MOVE)
+        storage_move(w, task, n);
     else if (node_is_view(n))
         place_views(w, task, n);
     else if (n->op == OP_CONCAT)
@@ -590,7 +642,7 @@ static void place_inputs(StorageWork *w) {
             CHECK(size_mul(s->bytes, (size_t)w->g->repeat, &s->bytes));
         w->sp->input_storage[i] = storage;
         const Place p = place_dense(storage, &in->value->type);
-        set_place(w, in->value, &p);
+        storage_set_place(w, in->value, &p);
     }
 }
 
@@ -632,8 +684,8 @@ static void finish_results(StorageWork *w, StepSegment segment) {
         if (!copy && def->op == OP_STATE)
             copy = w->state_committed[w->sp->storage[p.storage].state->id];
         if (copy) {
-            const Place to = place_dense(new_storage(w, v), &v->type);
-            push_copy(w, v->def, segment, v, &p, &to);
+            const Place to = place_dense(storage_of_value(w, v), &v->type);
+            storage_copy(w, v->def, segment, v, &p, &to);
             p = to;
         }
         w->sp->result[i] = p;
@@ -656,14 +708,14 @@ static void finish_commits(StorageWork *w, StepSegment segment) {
             continue;
         const uint32_t copy = storage_add(w, &v->type, BUFFER_WORKSPACE, v);
         const Place to = place_dense(copy, &v->type);
-        push_copy(w, v->def, segment, v, &from[i], &to);
+        storage_copy(w, v->def, segment, v, &from[i], &to);
         from[i] = to;
     }
     for (int i = 0; i < g->commit_count; i++) {
         const Value *v = g->commit[i].value;
         const Place to = place_dense(storage_of_state(w, g->commit[i].state), &v->type);
         if (!w->committed[i] && !place_equal(&from[i], &to, &v->type))
-            push_copy(w, v->def, segment, v, &from[i], &to);
+            storage_copy(w, v->def, segment, v, &from[i], &to);
     }
 }
 

@@ -29,6 +29,8 @@ typedef struct {
     Place *home;         // by value id: where it must be computed to, or storage STORAGE_NONE
     AxisOrder *axes;     // by value id
     bool *used, *stored; // by value id: read at all; read outside its task
+    bool *viewed;        // by value id: read by a view or concat
+    bool *far;           // by value id: in far memory
     bool *constant_needed;       // by value id of a constant: must be in memory
     bool *committed;             // by commit: its value is computed straight into the state
     const Value **old;           // by state id: a `state` node's result, linked by
@@ -65,6 +67,15 @@ bool storage_suits_attention(const Place *p, const Type *t);
 
 // Phases 3 and 4.
 void storage_make_steps(StorageWork *w);
+// value at `from`, or a constant, is written to `to`: as many steps as that takes.
+void storage_copy(StorageWork *w, const Node *for_node, StepSegment segment, const Value *value,
+                  const Place *from, const Place *to);
+// The steps of offload and fetch (storage_move.c).
+void storage_move(StorageWork *w, int task, const Node *n);
+// Memory for a value that has no home and takes over none.
+uint32_t storage_of_value(StorageWork *w, const Value *v);
+// The place is taken by the value.
+void storage_set_place(StorageWork *w, const Value *v, const Place *p);
 // The axis order the result would have on its own.
 AxisOrder storage_axes(const StorageWork *w, const Node *n, int result);
 

@@ -48,6 +48,10 @@
 //     of its target: by architecture, then kernel, one to four each, of sizes CUDA allows; its
 //     products are cuBLASLt's, and it has one worker. No other plan has launches or such products.
 //
+// Far memory
+// 20  No two spaces are of one kind. Inputs, results, workspaces, carried buffers and what kernels,
+//     products and fills touch are the device's memory; of a copy one side at least.
+//
 // A repeated segment is executed twice, which proves all its calls: the contents a call leaves
 // behind, but for the bytes it does not write, depend on nothing but its instructions, so the
 // second call begins as every later one; where it reads by slot, the other slots' bytes are checked
@@ -119,6 +123,10 @@ static bool check_head(Verifier *v) {
     for (uint32_t i = 0; i < p->space_count; i++) {
         if ((uint32_t)p->space[i].kind >= SPACE_COUNT)
             return verify_refuse(v, 1, "space %u has no known kind", i);
+        for (uint32_t j = 0; j < i; j++)
+            if (p->space[j].kind == p->space[i].kind)
+                return verify_refuse(v, 20, "spaces %u and %u are both %s", j, i,
+                                     plan_space_name(p->space[i].kind));
         v->space_base[i] = base;
         // Addresses, and sums of them with offsets, stay far from overflow.
         if (p->space[i].bytes > (uint64_t)1 << 56 || base > (uint64_t)1 << 60)
@@ -126,6 +134,10 @@ static bool check_head(Verifier *v) {
         base += p->space[i].bytes;
     }
     return true;
+}
+
+bool verify_is_near(const Verifier *v, uint32_t buffer) {
+    return v->plan->space[v->plan->buffer[buffer].space].kind == SPACE_DEVICE;
 }
 
 static bool check_buffer(Verifier *v, uint32_t index) {
@@ -148,6 +160,8 @@ static bool check_buffer(Verifier *v, uint32_t index) {
                              b->space);
     if (!verify_shape_bytes(b->dtype, b->rank, b->dim, &bytes) || bytes > b->bytes)
         return verify_refuse(v, 2, "buffer %u (%.100s) is smaller than its shape", index, name);
+    if (b->carried && !verify_is_near(v, index))
+        return verify_refuse(v, 20, "buffer %u (%.100s) is carried in far memory", index, name);
     if (b->entry == UINT32_MAX ? b->first != 0 || b->last != UINT32_MAX : b->first > b->last)
         return verify_refuse(v, 2, "buffer %u (%.100s) has no proper live range", index, name);
     return true;
@@ -212,6 +226,8 @@ static bool check_inputs(Verifier *v, uint32_t entry) {
                                  "input %.100s is in buffer %u, which is not its entry's from the "
                                  "beginning",
                                  in->name, in->buffer);
+        if (!verify_is_near(v, in->buffer))
+            return verify_refuse(v, 20, "input %.100s is in far memory", in->name);
         if (!claim_buffer(v, in->buffer, bytes, "input", in->name))
             return false;
         v->input_of[in->buffer] = i;
@@ -233,6 +249,8 @@ static bool check_outcome(Verifier *v, const PlanEntry *e, uint32_t entry) {
             (b->entry != entry && b->entry != UINT32_MAX))
             return verify_refuse(v, 6, "result %.100s is not inside a buffer of %.100s", r->name,
                                  e->name);
+        if (!verify_is_near(v, r->buffer))
+            return verify_refuse(v, 20, "result %.100s is in far memory", r->name);
     }
     for (uint32_t i = 0; i < e->commit_count; i++)
         if (e->commit[i].state >= p->state_count)

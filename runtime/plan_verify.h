@@ -27,6 +27,9 @@ bool verify_refuse_instr(Verifier *v, int rule, uint32_t segment, uint32_t instr
                          const char *format, ...) __attribute__((format(printf, 5, 6)));
 bool verify_no_memory(Verifier *v);
 
+// Whether a buffer in range is in the device's memory.
+bool verify_is_near(const Verifier *v, uint32_t buffer);
+
 // Bytes of a shape; false where a dim is below 1 or the product overflows.
 bool verify_shape_bytes(PlanDType dtype, uint32_t rank, const int64_t *dim, uint64_t *out);
 

@@ -1,4 +1,5 @@
-// The verifier's rules 6 to 10, each instruction by itself, and what rule 5 says of their accesses.
+// The verifier's rules 6 to 10 and 20, each instruction by itself, and what rule 5 says of their
+// accesses.
 #include "runtime/plan_verify.h"
 
 enum { OPERANDS_MAX = 64 }; // the interpreter's limit
@@ -80,6 +81,19 @@ static bool check_operand(Verifier *v, const Site *s, uint32_t operand) {
     return check_slots(v, s, operand) && check_live(v, s, o->buffer);
 }
 
+// Rule 20 for an instruction whose operands are in range.
+static bool check_near(Verifier *v, const Site *s) {
+    const PlanInstr *instr = s->instr;
+    uint32_t far = 0;
+    for (uint32_t i = 0; i < instr->operand_count; i++)
+        far += !verify_is_near(v, instr->operand[i].buffer);
+    if (instr->kind == INSTR_COPY)
+        return far < 2 || verify_refuse_instr(v, 20, s->segment, s->index,
+                                              "copies from far memory to far memory");
+    return far == 0 ||
+           verify_refuse_instr(v, 20, s->segment, s->index, "touches far memory and is no copy");
+}
+
 // Rule 8: every worker has the kernel's bytes, in a buffer that may be overwritten.
 static bool check_workspace(Verifier *v, const Site *s) {
     const Plan *p = v->plan;
@@ -101,6 +115,8 @@ static bool check_workspace(Verifier *v, const Site *s) {
     // Both hold values between instructions, which workspace does not keep.
     if (v->input_of[instr->workspace] != UINT32_MAX || b->carried)
         return verify_refuse_instr(v, 8, s->segment, s->index, "works in an input or accumulator");
+    if (!verify_is_near(v, instr->workspace))
+        return verify_refuse_instr(v, 20, s->segment, s->index, "works in far memory");
     return check_live(v, s, instr->workspace);
 }
 
@@ -268,7 +284,7 @@ static bool check_instr(Verifier *v, const Site *s, const PlanInstr **first) {
     for (uint32_t i = 0; i < instr->operand_count; i++)
         if (!check_operand(v, s, i))
             return false;
-    if (!check_workspace(v, s) || !check_in_place(v, s))
+    if (!check_near(v, s) || !check_workspace(v, s) || !check_in_place(v, s))
         return false;
     if (instr->kind == INSTR_PRODUCT && !check_product(v, s))
         return false;

@@ -4,8 +4,8 @@
 // buffers (state) lie at the bottom, side by side, shared by nobody. Above them every entry packs
 // its own buffers (passes/memory/pack.h); entries never run at the same time, so they lie over each
 // other, and the arena is as tall as the tallest. The load (the largest sum of live bytes) bounds
-// it from below; both are in the plan. Over budget (which is the device's) is an error that names
-// what is live at the peak.
+// it from below; both are in the plan. Over the budget, or over what --far allows of far memory, is
+// an error that names what is live at the peak.
 #include "passes/pass.h"
 
 #include "ir/check.h"
@@ -144,9 +144,15 @@ static int compare_size(const void *a, const void *b) {
     return (x > y) - (x < y); // both in one array: by number
 }
 
-// P0801: the five largest buffers live at the peak, and the budget that would do.
-static bool report_budget(const Plan *p, PassCtx *cx, const EntryLayout *e) {
+// What may lie in a space, 0: anything.
+static uint64_t limit_of(const PassCtx *cx, const PlanSpace *s) {
+    return s->kind == SPACE_DEVICE ? cx->options->budget : cx->options->far_bytes;
+}
+
+// The five largest buffers live at the peak, and the limit that would do.
+static bool report_limit(const Plan *p, PassCtx *cx, const EntryLayout *e) {
     enum { NAMED = 5 };
+    const PlanSpace *space = &p->space[e->space];
     const PlanBuffer **live = arena_array(cx->scratch, const PlanBuffer *, p->buffer_count + 1);
     size_t count = 0;
     for (uint32_t i = 0; i < p->buffer_count; i++) {
@@ -158,17 +164,24 @@ static bool report_budget(const Plan *p, PassCtx *cx, const EntryLayout *e) {
             live[count++] = b;
     }
     qsort(live, count, sizeof *live, compare_size);
-    diag_error(cx->diag, (Loc){0}, 801,
-               "entry %s needs %llu bytes, but the budget is %llu; the largest buffers at its peak "
-               "follow",
-               p->entry[e->entry].name, (unsigned long long)p->space[e->space].bytes,
-               (unsigned long long)cx->options->budget);
+    const char *name = p->entry[e->entry].name;
+    if (space->kind == SPACE_DEVICE)
+        diag_error(cx->diag, (Loc){0}, 801,
+                   "entry %s needs %llu bytes, but the budget is %llu; the largest buffers at its "
+                   "peak follow",
+                   name, (unsigned long long)space->bytes, (unsigned long long)limit_of(cx, space));
+    else
+        diag_error(cx->diag, (Loc){0}, 807,
+                   "entry %s needs %llu bytes of %s, but --far allows %llu; the largest buffers "
+                   "there follow",
+                   name, (unsigned long long)space->bytes, plan_space_name(space->kind),
+                   (unsigned long long)limit_of(cx, space));
     for (size_t i = 0; i < count && i < NAMED; i++)
         diag_note(cx->diag, (Loc){0}, "%s: %llu bytes of %s%s%s", live[i]->name,
                   (unsigned long long)live[i]->bytes, plan_buffer_kind_name(live[i]->kind),
                   *live[i]->where ? ", from " : "", live[i]->where);
-    diag_help(cx->diag, "the smallest budget that fits is %llu bytes",
-              (unsigned long long)p->space[e->space].bytes);
+    diag_help(cx->diag, "the smallest %s that fits is %llu bytes",
+              space->kind == SPACE_DEVICE ? "budget" : "--far", (unsigned long long)space->bytes);
     return false;
 }
 
@@ -222,9 +235,9 @@ PassResult pass_layout(Module *m, PassCtx *cx) {
         EntryLayout tallest;
         if (!place_space(p, cx, i, &groups, &tallest))
             return PASS_FAILED;
-        const uint64_t budget = p->space[i].kind == SPACE_DEVICE ? cx->options->budget : 0;
-        if (budget > 0 && p->space[i].bytes > budget && p->entry_count > 0) {
-            report_budget(p, cx, &tallest);
+        const uint64_t limit = limit_of(cx, &p->space[i]);
+        if (limit > 0 && p->space[i].bytes > limit && p->entry_count > 0) {
+            report_limit(p, cx, &tallest);
             return PASS_FAILED;
         }
     }

@@ -201,7 +201,8 @@ static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTake
     for (int i = 0; i < sp->storage_count; i++) {
         const Storage *s = &sp->storage[i];
         const int64_t bytes = (int64_t)storage_padded(s->bytes);
-        if (s->state || toucher[i] == NOBODY)
+        // What is far takes nothing of the device's memory.
+        if (s->state || s->far || toucher[i] == NOBODY)
             continue;
         if (toucher[i] != MANY) {
             transient[toucher[i]] += bytes;

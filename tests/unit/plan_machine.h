@@ -19,7 +19,8 @@ typedef struct {
     PassOptions options;
     Module *m;
     Kernel **kernel;
-    char *memory; // the arena of the plan
+    char *memory[SPACE_COUNT]; // the arenas of the plan
+    uint64_t turns;            // by what streams take turns; 0: list order
 } Machine;
 
 // Reads the module and runs every pass. options as given.
@@ -48,8 +49,10 @@ static inline void machine_open(Machine *t, const char *text, PassOptions option
                                     strlen(p->kernel[i].text), &at);
         cr_assert(t->kernel[i] != NULL);
     }
-    t->memory = arena_alloc(t->arena, p->space[0].bytes + 64, 1);
-    memset(t->memory, 0x5a, p->space[0].bytes);
+    for (uint32_t i = 0; i < p->space_count; i++) {
+        t->memory[i] = arena_alloc(t->arena, p->space[i].bytes + 64, 1);
+        memset(t->memory[i], 0x5a, p->space[i].bytes);
+    }
 }
 
 static inline void machine_close(Machine *t) {
@@ -58,7 +61,8 @@ static inline void machine_close(Machine *t) {
 }
 
 static inline void *machine_buffer(const Machine *t, uint32_t buffer) {
-    return t->memory + t->cx.plan->buffer[buffer].offset;
+    const PlanBuffer *b = &t->cx.plan->buffer[buffer];
+    return t->memory[b->space] + b->offset;
 }
 
 static inline void machine_set_number(void *at, DType dtype, int64_t i, double x) {
@@ -90,10 +94,42 @@ static inline void machine_execute(Machine *t, const PlanInstr *instr, uint32_t 
         kernel_interpret(t->kernel[instr->kernel], operand, instr->imm);
 }
 
+static inline bool machine_may_run(const PlanInstr *instr, const bool *signalled) {
+    for (uint32_t i = 0; i < instr->wait_count; i++)
+        if (!signalled[instr->wait[i]])
+            return false;
+    return true;
+}
+
+// One call, streams taking turns as far as events let them. Copies happen at once: whatever is
+// possible is one of the turns.
+static inline void machine_call(Machine *t, const PlanSegment *s, uint32_t slot) {
+    uint32_t at[PLAN_STREAMS_MAX] = {0};
+    bool *signalled = arena_array(t->arena, bool, s->event_count + 1);
+    for (uint32_t done = 0, idle = 0; done < s->instr_count; idle++) {
+        cr_assert_lt(idle, 100000u, "every stream waits");
+        t->turns = t->turns * 6364136223846793005u + 1442695040888963407u;
+        const uint32_t stream = (uint32_t)(t->turns >> 33) % t->cx.plan->stream_count;
+        uint32_t *i = &at[stream];
+        while (*i < s->instr_count && s->instr[*i].stream != stream)
+            (*i)++;
+        if (*i == s->instr_count || !machine_may_run(&s->instr[*i], signalled))
+            continue;
+        const PlanInstr *instr = &s->instr[(*i)++];
+        machine_execute(t, instr, slot);
+        if (instr->signal != UINT32_MAX)
+            signalled[instr->signal] = true;
+        done++;
+        idle = 0;
+    }
+}
+
 static inline void machine_run(Machine *t, const PlanEntry *e) {
     for (uint32_t c = 0; c < e->call_count; c++) {
         const PlanSegment *s = &t->cx.plan->segment[e->call[c].segment];
-        for (uint32_t i = 0; i < s->instr_count; i++)
+        if (t->turns)
+            machine_call(t, s, e->call[c].slot);
+        for (uint32_t i = 0; !t->turns && i < s->instr_count; i++)
             machine_execute(t, &s->instr[i], e->call[c].slot);
     }
 }

@@ -1,0 +1,32 @@
+// Storage across two memories: what offload and fetch write.
+//
+// A move copies one range of bytes, so both sides are laid out alike: far memory as the operand is,
+// where nothing but fetch reads it, the copy that comes back as far memory is. So whoever reads the
+// copy walks it as it would have walked the original, and computes the same bits. Far memory that is
+// cut, joined or committed lies row-major, which keeps its parts ranges. Cost: one look at a move.
+#include "passes/storage_work.h"
+
+#include <string.h>
+
+// Whether something cuts, joins or commits it: then it lies row-major.
+static bool is_cut(const StorageWork *w, const Value *v) {
+    return w->is_committed[v->id] || w->viewed[v->id];
+}
+
+void storage_move(StorageWork *w, int task, const Node *n) {
+    const Value *x = n->input[0], *v = &n->result[0];
+    if (!w->stored[v->id])
+        return; // nobody reads it
+    const Place from = w->sp->place[x->id];
+    Place to = w->home[v->id];
+    if (to.storage == STORAGE_NONE) {
+        const uint32_t storage = storage_of_value(w, v);
+        to = place_dense(storage, &v->type);
+        const bool alike = from.storage != STORAGE_NONE && !w->sp->constant[x->id] &&
+                           place_is_range(&from, &v->type) && (n->op == OP_FETCH || !is_cut(w, v));
+        if (alike)
+            memcpy(to.stride, from.stride, sizeof to.stride);
+    }
+    storage_set_place(w, v, &to);
+    storage_copy(w, n, task_segment(w, task), x, &from, &to);
+}
