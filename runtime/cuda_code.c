@@ -1,6 +1,6 @@
 // Cubins are machine code for one architecture. One of sm_80 runs on later GPUs of the same major
-// number too; one whose name ends in "a" runs on exactly its own. A program has several cubins an
-// architecture, each with the functions of some kernels.
+// number too; one whose name ends in "a", or is of a system on a chip, runs on exactly its own. A
+// program has several cubins an architecture, each with the functions of some kernels.
 #include "runtime/cuda_code.h"
 
 #include "runtime/error.h"
@@ -32,7 +32,14 @@ static bool read_arch(const char *arch, int *number, bool *specific) {
     return end > arch + 3 && (*end == '\0' || strcmp(end, "a") == 0);
 }
 
+// GPUs inside of a system on a chip (Orin, Thor) and others share numbers, not machine code: NVIDIA
+// promises none of what runs on one kind for the other.
+static bool is_integrated(int number) {
+    return number == 87 || number == 88 || number == 110;
+}
+
 const char *cuda_best_arch(const PlimCubin *cubin, int major, int minor) {
+    const int gpu = 10 * major + minor;
     const char *best = NULL;
     int best_score = -1;
     for (; cubin && cubin->arch; cubin++) {
@@ -40,8 +47,8 @@ const char *cuda_best_arch(const PlimCubin *cubin, int major, int minor) {
         bool specific;
         if (!read_arch(cubin->arch, &number, &specific))
             continue;
-        const bool runs =
-            specific ? number == 10 * major + minor : number / 10 == major && number % 10 <= minor;
+        const bool alone = specific || is_integrated(number) || is_integrated(gpu);
+        const bool runs = alone ? number == gpu : number / 10 == major && number <= gpu;
         const int score = 2 * number + specific;
         if (runs && score > best_score) {
             best = cubin->arch;

@@ -59,29 +59,43 @@ static CuResult measure(const Measure *m, double *least) {
     return result;
 }
 
-// The best algorithm of a row becomes the row's. *first: the time of the library's own choice.
+// The best algorithm of a row becomes the row's. *first: the time of the first that ran, which is
+// the library's own choice where that can. CUBLAS_ERROR and more where none runs.
 static CuResult tune_row(Measure *m, uint32_t row, double *first, double *best) {
     LtAlgorithm algorithm[CUBLAS_CANDIDATES_MAX];
     const int count = cublas_candidates(m->d->products, row, algorithm);
-    int chosen = 0;
+    CuResult failed = CUBLAS_ERROR;
+    int chosen = -1;
     for (int i = 0; i < count; i++) {
         double took;
         cublas_choose(m->d->products, row, &algorithm[i]);
         const CuResult result = measure(m, &took);
         // One that the library proposes but does not run is none; the driver's errors stay.
-        if (result >= CUBLAS_ERROR)
+        if (result >= CUBLAS_ERROR) {
+            failed = result;
             continue;
+        }
         if (result != CU_SUCCESS)
             return result;
-        if (i == 0)
-            *first = *best = took;
-        if (took < *best) {
+        if (chosen < 0)
+            *first = took;
+        if (chosen < 0 || took < *best) {
             *best = took;
             chosen = i;
         }
     }
+    if (chosen < 0)
+        return failed;
     cublas_choose(m->d->products, row, &algorithm[chosen]);
-    return count > 0 ? CU_SUCCESS : CUBLAS_ERROR;
+    return CU_SUCCESS;
+}
+
+static PlimStatus none_runs(const PlanProduct *x, CuResult result, PlimError *error) {
+    return error_set(error, PLIM_MACHINE,
+                     "none of cuBLASLt's algorithms for the product %lld x %lld x %lld of %s and "
+                     "%s runs on this GPU: the last one gave status %d",
+                     (long long)x->m, (long long)x->k, (long long)x->n, plan_dtype_name(x->a),
+                     plan_dtype_name(x->b), (int)(result - CUBLAS_ERROR));
 }
 
 static PlimStatus tune_all(Measure *m, FILE *out, PlimError *error) {
@@ -98,6 +112,8 @@ static PlimStatus tune_all(Measure *m, FILE *out, PlimError *error) {
                            ? NULL
                            : device_cuda.address(m->d, m->instr->workspace);
         const CuResult result = tune_row(m, row, &first, &best);
+        if (result >= CUBLAS_ERROR)
+            return none_runs(x, result, error);
         if (result != CU_SUCCESS)
             return cuda_failed(m->d, result, m->instr->name, error);
         cublas_write_row(m->d->products, row, best, out);

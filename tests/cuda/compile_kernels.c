@@ -4,9 +4,10 @@
 // architecture gets every kernel; the others get attention, and of the other kernels one of each
 // form: of those whose code differs in numbers alone, the first. Prints a line for each function
 // that spills registers, and counts. Exit status 1 where a kernel does not compile, where one
-// spills that must not (attention with head dims up to 128; others more than a few bytes), or where
-// compiling --again on so many threads gives other bytes. Needs a cache folder of its own: what is
-// found there has no log to look for spills in.
+// spills that must not (attention with head dims up to 128; others more than a few bytes), where
+// ptxas makes wgmma wait for each other (it then says so, and the kernel takes twice as long), or
+// where compiling --again on so many threads gives other bytes. Needs a cache folder of its own:
+// what is found there has no log to look for spills in.
 #include "codegen/cuda_programs.h"
 #include "codegen/plan_kernels.h"
 #include "tools/tool_io.h"
@@ -124,6 +125,20 @@ static int count_spills(const Kernels *ks, const CudaProgram *program, const cha
     return bad;
 }
 
+// ptxas' complaint begins "Potential Performance Loss: wgmma.mma_async instructions are serialized
+// due to" and names the function at its end. Returns how many there are.
+static int count_serialized(const CudaProgram *program, const char *arch) {
+    static const char complaint[] = "instructions are serialized";
+    int count = 0;
+    for (const char *at = program->nvrtc.log; (at = strstr(at, complaint)) != NULL;) {
+        const int length = (int)strcspn(at, "\n");
+        printf("SERIALIZED %s: %.*s\n", arch, length, at);
+        at += length;
+        count++;
+    }
+    return count;
+}
+
 // Both up to their next character that is no digit, numbers counting as equal.
 static bool same_form(const char *x, const char *y) {
     while (*x && *y) {
@@ -210,16 +225,20 @@ static bool compile(Kernels *ks, const GpuArchs *archs, int threads, int again) 
     if (!print_all(ks, archs, &programs) ||
         !cuda_programs_compile(ks->a, ks->d, NULL, NVRTC_CUBIN, threads, &programs))
         return false;
-    int bad = 0, functions = 0;
-    for (int i = 0; i < programs.count; i++)
-        bad += count_spills(ks, &programs.program[i],
-                            gpu_arch_name(ks->a, programs.program[i].nvrtc.arch), &functions);
+    int bad = 0, functions = 0, serialized = 0;
+    for (int i = 0; i < programs.count; i++) {
+        const char *arch = gpu_arch_name(ks->a, programs.program[i].nvrtc.arch);
+        bad += count_spills(ks, &programs.program[i], arch, &functions);
+        serialized += count_serialized(&programs.program[i], arch);
+    }
     printf(
         "%d kernels, %d of them different, %d architectures: %d functions in %d programs, %.1f s; "
-        "%d spill that must not\n",
-        ks->seen, ks->count, archs->count, functions, programs.count, now() - start, bad);
+        "%d spill that must not, %d serialize products\n",
+        ks->seen, ks->count, archs->count, functions, programs.count, now() - start, bad,
+        serialized);
     // A log that tells nothing would pass for one without spills.
-    return bad == 0 && functions > 0 && (again == 0 || compile_again(ks, archs, again, &programs));
+    return bad == 0 && serialized == 0 && functions > 0 &&
+           (again == 0 || compile_again(ks, archs, again, &programs));
 }
 
 int main(int argc, char **argv) {

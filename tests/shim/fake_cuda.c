@@ -89,9 +89,17 @@ static int enter(const char *name) {
     const char *fail = getenv("PLIM_FAKE_FAIL");
     const size_t length = strlen(name);
     char *end = NULL;
-    if (fail && strncmp(fail, name, length) == 0 && fail[length] == ':' &&
-        strtol(fail + length + 1, &end, 10) == called[i].count && *end == ':') {
-        status = (int)strtol(end + 1, &end, 10);
+    if (fail && strncmp(fail, name, length) == 0 && fail[length] == ':') {
+        const char *which = fail + length + 1;
+        const bool every = *which == '*';
+        if (every)
+            status = (int)strtol(which + 2, &end, 10);
+        else if (strtol(which, &end, 10) == called[i].count && *end == ':')
+            status = (int)strtol(end + 1, &end, 10);
+        else
+            end = NULL;
+    }
+    if (end) {
         if (*end == '!')
             broken = status;
     }

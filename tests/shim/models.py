@@ -122,6 +122,11 @@ class Perceptrons(Devices):
         self.assertTrue((self.folder / "gpu.tune").read_text().startswith("plimsoll tune 1\nlibrary "))
         self.train(gpu, 2, "after.log", gpu=True)
         self.assertEqual(self.losses("before.log"), self.losses("after.log"))
+        # A library that proposes what its GPU then refuses: nothing was measured, so nothing is written.
+        measured = (self.folder / "gpu.tune").read_bytes()
+        self.refused_in_one_sentence(gpu, "tune", says=r"none of cuBLASLt's algorithms for the product .* status 15",
+                                     env=self.environment(PLIM_FAKE_FAIL="cublasLtMatmul:*:15"))
+        self.assertEqual((self.folder / "gpu.tune").read_bytes(), measured)
         (self.folder / "gpu.tune").write_text("nonsense\n")
         self.refused_in_one_sentence(gpu, "train", "--data", "data", "--steps", 1, says="no file that tune has written",
                                      env=self.environment())
