@@ -11,6 +11,11 @@
 // only inside is never stored; what the early members read must live until the last one, so members
 // stand close together.
 //
+// A cast whose only reader sums it down columns (the f32 sum of a bf16 gradient, for a bias) waits
+// for that reader and is computed as the sum loads: it would otherwise go to memory, twice as wide
+// as what it casts. It stays out of its producer's group, which need not be closed for it: the cast
+// stands where the sum stands.
+//
 // Not fused: an expensive producer before a rowwise operator of several stages, which would compute
 // it again in each; anything past the operands a kernel can have.
 #include "passes/pass.h"
@@ -44,6 +49,7 @@ typedef struct {
     int *of;            // by node id: group, 0 none
     const Value **root; // by value id: through views
     const int *uses;    // by value id
+    const Node **sum;   // by value id: a sum down columns that reads it
     int *column_group;  // by root's value id: the last column group that read it
     int ordinal;        // executable nodes so far
 } Fuse;
@@ -99,6 +105,19 @@ static void add_input(FuseGroup *group, const Value *v) {
         group->input[group->input_count++] = v->id;
 }
 
+static bool is_update(const Fuse *f, const Node *n) {
+    return f->g->repeat > 1 && n->phase == PHASE_UPDATE;
+}
+
+// The sum down columns that computes the cast n as it loads, or NULL.
+static const Node *waits_for(const Fuse *f, const Node *n) {
+    const Value *v = &n->result[0];
+    if (n->op != OP_CAST || f->uses[v->id] != 1)
+        return NULL;
+    const Node *sum = f->sum[v->id];
+    return sum && is_update(f, sum) == is_update(f, n) && !is_constant(f, n->input[0]) ? sum : NULL;
+}
+
 // A group of one.
 static int group_start(Fuse *f, const Node *n) {
     const OpInfo *info = op_info(n->op);
@@ -111,7 +130,7 @@ static int group_start(Fuse *f, const Node *n) {
                          .expensive = info->flags & (OPF_EXPENSIVE | OPF_RANDOM),
                          .rows = is_rows(n),
                          .columns = is_columns(n),
-                         .update = f->g->repeat > 1 && n->phase == PHASE_UPDATE};
+                         .update = is_update(f, n)};
     for (int i = 0; i < n->input_count; i++)
         if (!is_constant(f, n->input[i]))
             add_input(group, n->input[i]);
@@ -239,6 +258,16 @@ static void close_others(Fuse *f, const Node *n) {
     }
 }
 
+// The cast that has waited for the sum n. Fits: a sum has one operand.
+static void take_cast(Fuse *f, const Node *n, int own) {
+    const Node *cast = n->input[0]->def;
+    if (waits_for(f, cast) != n)
+        return;
+    group_merge(f, group_find(f, f->of[cast->id]), own, 1);
+    drop_own_inputs(f, n, own);
+    close_others(f, cast);
+}
+
 // Views and leaves run nowhere: they neither join nor close.
 static void visit(Fuse *f, const Node *n) {
     const bool leaf = n->op == OP_INPUT || n->op == OP_STATE || n->op == OP_CONSTANT;
@@ -251,7 +280,10 @@ static void visit(Fuse *f, const Node *n) {
     f->ordinal++;
     if (can_fuse(n)) {
         const int own = group_start(f, n);
+        if (waits_for(f, n))
+            return;
         if (is_columns(n)) {
+            take_cast(f, n, own);
             join_columns(f, n, own);
         } else {
             for (int i = 0; i < n->input_count; i++) {
@@ -311,6 +343,17 @@ static void explain_groups(const Graph *g, int groups, PassCtx *cx) {
                    all[i].members, all[i].text, all[i].named > NAMED_MAX ? ", ..." : "");
 }
 
+// Sums down columns by what they read.
+static const Node **find_sums(const Graph *g, Arena *a) {
+    const Node **sum = arena_array(a, const Node *, g->value_limit + 1);
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        if (op_info(n->op)->family == FAMILY_REDUCE && can_fuse(n) && is_columns(n))
+            sum[n->input[0]->id] = n;
+    }
+    return sum;
+}
+
 static void fuse_graph(Graph *g, PassCtx *cx) {
     Arena *a = cx->scratch;
     Fuse f = {.g = g,
@@ -318,6 +361,7 @@ static void fuse_graph(Graph *g, PassCtx *cx) {
               .of = arena_array(a, int, g->node_limit + 1),
               .root = arena_array(a, const Value *, g->value_limit + 1),
               .uses = graph_use_counts(g, a),
+              .sum = find_sums(g, a),
               .column_group = arena_array(a, int, g->value_limit + 1)};
     for (int i = 0; i < g->node_count; i++)
         visit(&f, g->node[i]);
