@@ -37,6 +37,7 @@ typedef struct {
     uint64_t budget;       // bytes a device, 0: no limit
     bool far;              // --far: what the budget asks for may move to far memory
     uint64_t far_bytes;    // of far memory, 0: no limit
+    bool frontier;         // --frontier: pass retain tells of all that there is to choose from
     int workers;           // most worker threads, 0: WORKERS; a GPU has one
     bool onednn, openblas; // which product library to plan for on a CPU; both false: our own
                            // kernels. A GPU has cuBLASLt

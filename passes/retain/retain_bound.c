@@ -1,0 +1,184 @@
+// What no plan can do without, from data dependences alone.
+//
+//   states                      in the device's memory always
+//   sums over micro-batches     from the first to the last
+//   while an operator runs:     its operands and results, where it is one that never becomes part
+//   of
+//                               another kernel (a product, a convolution, attention);
+//                               and each value that is made once, by such an operator that must
+//                               have run before, and is read by one that must run after
+//
+// Made once is what the backward pass makes, and attention, whose result is computed once; results
+// of attention count only where nothing may be moved away. What may be written over an operand or
+// into a state counts as nothing, and values that are parts of others are left out. So the bound is
+// below what plans need; it is not always reached.
+//
+// Cost: nodes squared / 64 for who must run before whom, and nodes for each value that counts.
+#include "passes/retain/retain_bound.h"
+
+#include "ir/check.h"
+#include "ir/far.h"
+#include "passes/rewrite.h"
+#include "passes/storage.h"
+
+typedef struct {
+    const Module *m;
+    const Graph *g;
+    bool far; // values may be moved
+    Arena *a;
+    const Value **root; // by value id
+    bool *committed;    // by value id of a root: perhaps written into its state
+    bool *part;         // by value id of a root: perhaps computed into a concat
+    size_t words;       // 64-bit words of a set of nodes
+    uint64_t **before;  // by place in the graph: the set of nodes it needs, places
+    uint64_t **after; // by value id of a root: nodes that some reader of it needs; NULL: no reader
+    int *place;       // by node id
+    int64_t *live;    // by place
+} BoundWork;
+
+static bool is_leaf(const Node *n) {
+    return n->op == OP_INPUT || n->op == OP_STATE || n->op == OP_CONSTANT;
+}
+
+// Never part of a kernel with others, so its operands and results are in memory while it runs.
+static bool runs_alone(const Node *n) {
+    const OpLowering lowering = op_info(n->op)->lowering;
+    return lowering == LOWER_PRODUCT || lowering == LOWER_CONVOLUTION ||
+           lowering == LOWER_ATTENTION || lowering == LOWER_SCATTER;
+}
+
+static int64_t bytes_of(const BoundWork *w, const Value *v) {
+    if (is_leaf(v->def) || value_is_far(w->m, v) || w->committed[v->id] || w->part[v->id])
+        return 0;
+    return (int64_t)storage_padded(type_bytes(&v->type));
+}
+
+static bool is_in(const uint64_t *set, int node) {
+    return set[node / 64] >> (node % 64) & 1;
+}
+
+static void add_all(const BoundWork *w, uint64_t *set, const uint64_t *other) {
+    for (size_t i = 0; i < w->words; i++)
+        set[i] |= other[i];
+}
+
+static void find_roots(BoundWork *w) {
+    const Graph *g = w->g;
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        w->place[n->id] = i;
+        for (int r = 0; r < n->result_count; r++)
+            w->root[n->result[r].id] = match_view(n) ? w->root[n->input[0]->id] : &n->result[r];
+        // Sums over micro-batches are counted as such; what is added to them straight is not.
+        for (int k = 0; k < n->input_count; k++)
+            if (n->op == OP_CONCAT || n->op == OP_ACCUMULATE)
+                w->part[w->root[n->input[k]->id]->id] = true;
+        if (n->op == OP_ACCUMULATE)
+            w->part[n->result[0].id] = true;
+    }
+    for (int i = 0; i < g->commit_count; i++)
+        w->committed[w->root[g->commit[i].value->id]->id] = true;
+}
+
+// Who must run before whom, and before some reader of a value.
+static void find_orders(BoundWork *w) {
+    const Graph *g = w->g;
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        w->before[i] = arena_array(w->a, uint64_t, w->words);
+        for (int k = 0; k < n->input_count; k++) {
+            const int from = w->place[n->input[k]->def->id];
+            add_all(w, w->before[i], w->before[from]);
+            w->before[i][from / 64] |= (uint64_t)1 << (from % 64);
+        }
+        for (int k = 0; k < n->input_count && !match_view(n); k++) {
+            uint64_t **after = &w->after[w->root[n->input[k]->id]->id];
+            if (!*after)
+                *after = arena_array(w->a, uint64_t, w->words);
+            add_all(w, *after, w->before[i]);
+        }
+    }
+}
+
+// A value that is made once lives while whatever stands between its maker and a reader runs.
+static void add_spanning(BoundWork *w, int maker, const Value *v) {
+    const uint64_t *after = w->after[v->id];
+    const int64_t bytes = bytes_of(w, v);
+    if (!after || bytes == 0)
+        return;
+    for (int t = maker + 1; t < w->g->node_count; t++)
+        if (is_in(after, t) && is_in(w->before[t], maker))
+            w->live[t] += bytes;
+}
+
+// What the operator itself reads and writes, but for what spans it, which is counted.
+static void add_own(BoundWork *w, int t) {
+    const Node *n = w->g->node[t];
+    const bool adds =
+        op_info(n->op)->flags & OPF_INPLACE; // the first result over the first operand
+    for (int k = adds ? 1 : 0; k < n->input_count; k++) {
+        const Value *x = w->root[n->input[k]->id];
+        bool seen = w->after[x->id] && is_in(w->after[x->id], t);
+        for (int i = 0; i < k && !seen; i++)
+            seen = w->root[n->input[i]->id] == x;
+        w->live[t] += seen ? 0 : bytes_of(w, x);
+    }
+    for (int r = 0; r < n->result_count; r++)
+        w->live[t] += bytes_of(w, &n->result[r]);
+}
+
+static bool is_made_once(const BoundWork *w, const Node *n) {
+    if (!runs_alone(n))
+        return false;
+    return n->phase != PHASE_FORWARD || (op_info(n->op)->family == FAMILY_ATTENTION && !w->far);
+}
+
+static uint64_t bound_of_graph(const Module *m, const Graph *g, bool far) {
+    Arena *a = arena_create();
+    const size_t nodes = (size_t)g->node_count + 1;
+    BoundWork w = {.m = m, .g = g, .far = far, .a = a, .words = nodes / 64 + 1};
+    w.root = arena_array(a, const Value *, g->value_limit + 1);
+    w.committed = arena_array(a, bool, g->value_limit + 1);
+    w.part = arena_array(a, bool, g->value_limit + 1);
+    w.after = arena_array(a, uint64_t *, g->value_limit + 1);
+    w.before = arena_array(a, uint64_t *, nodes);
+    w.place = arena_array(a, int, g->node_limit + 1);
+    w.live = arena_array(a, int64_t, nodes);
+    find_roots(&w);
+    find_orders(&w);
+    int64_t carried = 0, most = 0;
+    for (int t = 0; t < g->node_count; t++) {
+        const Node *n = g->node[t];
+        if (n->op == OP_ACCUMULATE && g->repeat > 1)
+            carried += (int64_t)storage_padded(type_bytes(&n->result[0].type));
+        if (is_made_once(&w, n))
+            for (int r = 0; r < n->result_count; r++)
+                add_spanning(&w, t, &n->result[r]);
+        if (runs_alone(n))
+            add_own(&w, t);
+    }
+    for (int t = 0; t < g->node_count; t++)
+        // Sums live to the end of the last micro-batch, and in the update as long as they are read.
+        if (w.live[t] > most && (g->repeat == 1 || g->node[t]->phase != PHASE_UPDATE))
+            most = w.live[t];
+    arena_release(a);
+    return (uint64_t)(most + carried);
+}
+
+uint64_t retain_bound(const RetainLadder *l, PassCtx *cx) {
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < l->variant_count; i++) {
+        const RetainVariant *v = &l->variant[i];
+        uint64_t state = 0, most = 0;
+        for (int s = 0; s < v->m->state_count; s++)
+            if (!v->m->state[s]->far)
+                state += storage_padded(type_bytes(&v->m->state[s]->type));
+        for (int e = 0; e < v->m->entry_count; e++) {
+            const uint64_t bytes =
+                v->graph[e] ? bound_of_graph(v->m, v->m->entry[e], cx->options->far) : 0;
+            most = bytes > most ? bytes : most;
+        }
+        least = state + most < least ? state + most : least;
+    }
+    return least;
+}

@@ -1,0 +1,11 @@
+// Bytes of the device that no plan of these operators can do without.
+#ifndef PLIM_PASSES_RETAIN_RETAIN_BOUND_H
+#define PLIM_PASSES_RETAIN_RETAIN_BOUND_H
+
+#include "passes/retain/retain_ladder.h"
+
+// The least over the ladder's variants. Proved: whatever is kept, computed again or moved, and in
+// whatever order the operators run.
+uint64_t retain_bound(const RetainLadder *l, PassCtx *cx);
+
+#endif

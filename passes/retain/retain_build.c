@@ -1,0 +1,276 @@
+// From a graph to the abstract problem of what to keep.
+//
+// Tasks are the kernels that `fuse` would make of the graph as it stands (it runs on a copy), in
+// the order the graph has: so what is read inside a kernel only takes no memory, and a chain costs
+// what its one kernel does. Views and leaves are no tasks: who reads a view reads its root, and
+// states, arguments and constants are there at any time. Storage is chosen for program order, as
+// the pass order does; from it come which values are written straight into states or accumulators
+// (they take nothing), bytes that kernels need for themselves, and which results could be written
+// over a dying operand. Among tasks that run once and in their place, a result and the operand it
+// is written over are one value of the problem. (Forward tasks may run again at other times, so
+// their results count as memory of their own.)
+//
+// Forward tasks are those before the first of another phase. They may run again but for attention,
+// whose result is kept or moved. Random draws are numbered by their operands, so that they come
+// out the same.
+//
+// Not seen: what `order` makes of the freedom the schedule leaves, and that fusing may change with
+// the schedule. The final arena judges. Cost: linear, and what fuse and order_problem take.
+#include "passes/retain/retain_build.h"
+
+#include "ir/check.h"
+#include "ir/far.h"
+#include "passes/cost.h"
+#include "passes/memory/order_problem.h"
+#include "passes/storage_work.h"
+
+#include <string.h>
+
+// MOVE_MIN: bytes from which on a value is worth a copy to far memory and back.
+enum { MOVE_MIN = 64 << 10 };
+
+typedef struct {
+    const Module *m;
+    const Graph *g; // a copy: fused, groups gathered
+    const PassOptions *options;
+    const Rates *rates;
+    Arena *a;
+    const Tasks *tasks;
+    const StoragePlan *sp;
+    StorageTakeovers takeovers;
+    const int64_t *transient; // by task of the graph
+    const Value **root;       // by value id
+    int *last;                // by value id of a root: the task of the graph that reads it last
+    int *holders;             // by storage: values computed into it
+    const Value **holder;     // by storage: one of them
+    int *over_begin;          // by storage: the first takeover of the result in it, -1: none
+    int *value_of;            // by value id
+    RetainTask *task;
+    RetainNodes *nodes;
+    RetainValue *value;
+    int task_count, value_count;
+    bool forward; // only forward tasks came by so far
+} BuildWork;
+
+static bool is_leaf(const Node *n) {
+    return n->op == OP_INPUT || n->op == OP_STATE || n->op == OP_CONSTANT;
+}
+
+static bool is_idle(const Task *t) {
+    return t->count == 1 && (is_leaf(t->node[0]) || node_is_view(t->node[0]));
+}
+
+// The graph as fuse and order would see it.
+static Graph *fused_copy(const Module *m, const Graph *g, const PassOptions *options, Arena *a) {
+    Graph *copy = graph_copy(g, a);
+    Module one = *m;
+    one.entry = &copy;
+    one.entry_count = 1;
+    PassCtx cx = {.arena = a, .scratch = a, .options = options};
+    pass_fuse(&one, &cx);
+    CHECK(tasks_gather(copy, a));
+    return copy;
+}
+
+// Bytes that kernels need for themselves, from the problem of ordering.
+static const int64_t *find_transients(const BuildWork *w) {
+    int64_t *out = arena_array(w->a, int64_t, w->tasks->count + 1);
+    const OrderProblem p = order_problem(w->m, w->g, w->tasks, w->options, w->a);
+    for (int i = 0; i < p.og->task_count; i++)
+        if (p.source[i] >= 0)
+            out[p.source[i]] = p.og->transient[i];
+    return out;
+}
+
+// Roots of views, their last readers, and what lies in which storage.
+static void find_reads(BuildWork *w) {
+    const Graph *g = w->g;
+    w->root = arena_array(w->a, const Value *, g->value_limit + 1);
+    w->last = arena_array(w->a, int, g->value_limit + 1);
+    w->holders = arena_array(w->a, int, w->sp->storage_count + 1);
+    w->holder = arena_array(w->a, const Value *, w->sp->storage_count + 1);
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        for (int r = 0; r < n->result_count; r++) {
+            const Value *v = &n->result[r];
+            w->root[v->id] = node_is_view(n) ? w->root[n->input[0]->id] : v;
+            const uint32_t storage = w->sp->place[v->id].storage;
+            if (node_is_view(n) || storage == STORAGE_NONE)
+                continue;
+            w->holders[storage]++;
+            w->holder[storage] = v;
+        }
+        for (int k = 0; k < n->input_count && !node_is_view(n); k++)
+            w->last[w->root[n->input[k]->id]->id] = (int)w->tasks->of[n->id];
+    }
+    w->over_begin = arena_array(w->a, int, w->sp->storage_count + 1);
+    memset(w->over_begin, -1, sizeof *w->over_begin * (size_t)w->sp->storage_count);
+    for (int i = w->takeovers.count - 1; i >= 0; i--)
+        w->over_begin[w->takeovers.item[i].result] = i;
+    for (int i = 0; i < g->result_count; i++)
+        w->last[w->root[g->result[i].value->id]->id] = INT32_MAX;
+    for (int i = 0; i < g->commit_count; i++)
+        w->last[w->root[g->commit[i].value->id]->id] = INT32_MAX;
+}
+
+// What is written into a state or an accumulator has its bytes there.
+static int64_t bytes_of(const BuildWork *w, const Value *v) {
+    const Storage *s = &w->sp->storage[w->sp->place[v->id].storage];
+    if (s->state || s->carried || value_is_far(w->m, v))
+        return 0;
+    return (int64_t)storage_padded(type_bytes(&v->type));
+}
+
+// The value of the problem whose memory a result of this task is written over; -1: none. Only
+// where the operand was made, and dies, among tasks that stay in their place.
+static int find_overwritten(const BuildWork *w, uint32_t storage) {
+    for (int i = w->over_begin[storage]; i >= 0 && i < w->takeovers.count; i++) {
+        const StorageTakeover *t = &w->takeovers.item[i];
+        if (t->result != storage)
+            break;
+        const Value *x = w->holder[t->operand];
+        const int value = w->holders[t->operand] == 1 ? w->value_of[x->id] : -1;
+        if (value >= 0 && w->last[x->id] == t->task && w->value[value].bytes > 0 &&
+            w->task[w->value[value].maker].flags & RETAIN_ONCE)
+            return value;
+    }
+    return -1;
+}
+
+static void add_result(BuildWork *w, const Value *v, RetainTask *t, int *result) {
+    if (!storage_is_stored(w->sp, v))
+        return;
+    const uint32_t storage = w->sp->place[v->id].storage;
+    const bool alone = w->holders[storage] == 1;
+    const int over = w->forward || !alone ? -1 : find_overwritten(w, storage);
+    if (over >= 0) {
+        w->value_of[v->id] = over;
+        w->value[over].kept = w->last[v->id] == INT32_MAX;
+        return;
+    }
+    const int64_t bytes = bytes_of(w, v);
+    const bool moves = w->options->far && w->forward && bytes >= MOVE_MIN;
+    w->value_of[v->id] = w->value_count;
+    result[t->result_count++] = w->value_count;
+    w->value[w->value_count++] =
+        (RetainValue){.bytes = bytes,
+                      .maker = w->task_count,
+                      .kept = w->last[v->id] == INT32_MAX,
+                      .out = moves ? (int64_t)cost_move(w->rates, RATE_OUT, bytes) : 0,
+                      .in = moves ? (int64_t)cost_move(w->rates, RATE_IN, bytes) : 0,
+                      .owner = v};
+}
+
+static bool contains(const int *list, int count, int what) {
+    for (int i = 0; i < count; i++)
+        if (list[i] == what)
+            return true;
+    return false;
+}
+
+// Values that nodes of the task read from outside; each once.
+static void add_operands(const BuildWork *w, const Task *from, RetainTask *t) {
+    int room = 0;
+    for (int i = 0; i < from->count; i++)
+        room += from->node[i]->input_count;
+    int *operand = arena_array(w->a, int, room + 1);
+    for (int i = 0; i < from->count; i++)
+        for (int k = 0; k < from->node[i]->input_count; k++) {
+            const Value *x = w->root[from->node[i]->input[k]->id];
+            const int value = w->value_of[x->id];
+            if (value < 0 || w->tasks->of[x->def->id] == w->tasks->of[from->node[0]->id] ||
+                contains(operand, t->operand_count, value))
+                continue;
+            operand[t->operand_count++] = value;
+        }
+    t->operand = operand;
+}
+
+// A kernel of several operators moves what it reads and writes, not what they hand each other.
+static int64_t time_of(const BuildWork *w, const Task *from, const RetainTask *t) {
+    if (from->count == 1)
+        return (int64_t)cost_node(w->rates, from->node[0]);
+    double flops = 0, bytes = 0;
+    for (int i = 0; i < from->count; i++)
+        flops += (double)node_flops(from->node[i]);
+    for (int i = 0; i < t->operand_count; i++)
+        bytes += (double)type_bytes(&((const Value *)w->value[t->operand[i]].owner)->type);
+    for (int i = 0; i < from->count; i++)
+        for (int r = 0; r < from->node[i]->result_count; r++)
+            if (storage_is_stored(w->sp, &from->node[i]->result[r]))
+                bytes += (double)type_bytes(&from->node[i]->result[r].type);
+    const uint64_t compute = rates_flops_time(w->rates, RATE_ROWS, flops);
+    const uint64_t move = rates_bytes_time(w->rates, RATE_ROWS, bytes);
+    return (int64_t)(w->rates->start + (compute > move ? compute : move));
+}
+
+static bool may_run_again(const BuildWork *w, const Task *from) {
+    for (int i = 0; i < from->count; i++)
+        if (op_info(from->node[i]->op)->family == FAMILY_ATTENTION)
+            return false;
+    return w->forward;
+}
+
+static void add_task(BuildWork *w, int source) {
+    const Task *from = &w->tasks->task[source];
+    for (int i = 0; i < from->count; i++)
+        w->forward = w->forward && from->node[i]->phase == PHASE_FORWARD;
+    RetainTask *t = &w->task[w->task_count];
+    uint32_t *ids = arena_array(w->a, uint32_t, from->count);
+    int results = 0;
+    for (int i = 0; i < from->count; i++) {
+        ids[i] = from->node[i]->id;
+        results += from->node[i]->result_count;
+    }
+    w->nodes[w->task_count] = (RetainNodes){from->count, ids};
+    *t = (RetainTask){.transient = w->transient[source],
+                      .flags = may_run_again(w, from) ? 0 : RETAIN_ONCE};
+    add_operands(w, from, t);
+    int *result = arena_array(w->a, int, results + 1);
+    for (int i = 0; i < from->count; i++)
+        for (int r = 0; r < from->node[i]->result_count; r++)
+            add_result(w, &from->node[i]->result[r], t, result);
+    t->result = result;
+    t->time = time_of(w, from, t);
+    w->task_count++;
+}
+
+static bool has_backward(const Graph *g) {
+    for (int i = 0; i < g->node_count; i++)
+        if (g->node[i]->phase == PHASE_BACKWARD)
+            return true;
+    return false;
+}
+
+RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *options,
+                          const Rates *rates, Arena *a) {
+    if (!has_backward(g))
+        return NULL;
+    BuildWork w = {.m = m, .options = options, .rates = rates, .a = a, .forward = true};
+    w.g = fused_copy(m, g, options, a);
+    w.tasks = tasks_create(w.g, a);
+    w.sp = storage_plan_apart(m, w.g, w.tasks, a, &w.takeovers);
+    w.transient = find_transients(&w);
+    find_reads(&w);
+    w.task = arena_array(a, RetainTask, w.tasks->count + 1);
+    w.nodes = arena_array(a, RetainNodes, w.tasks->count + 1);
+    w.value = arena_array(a, RetainValue, g->value_limit + 1);
+    w.value_of = arena_array(a, int, g->value_limit + 1);
+    memset(w.value_of, -1, sizeof *w.value_of * g->value_limit);
+    int forward = 0;
+    for (int i = 0; i < w.tasks->count; i++) {
+        if (is_idle(&w.tasks->task[i]))
+            continue;
+        add_task(&w, i);
+        forward = w.forward ? w.task_count : forward;
+    }
+    RetainGraph *out = arena_new(a, RetainGraph);
+    *out = (RetainGraph){.problem = {.task_count = w.task_count,
+                                     .forward_count = forward,
+                                     .task = w.task,
+                                     .value_count = w.value_count,
+                                     .value = w.value},
+                         .nodes = w.nodes,
+                         .value_of = w.value_of};
+    return out;
+}

@@ -1,0 +1,147 @@
+// What is said: why a budget can't be met, and why each value was kept, moved or computed again.
+#include "passes/retain/retain_report.h"
+
+#include "ir/check.h"
+#include "runtime/plan_report.h"
+
+// SAY_MIN: bytes from which on a value is worth a sentence.
+enum { SAY_MIN = 64 << 10, NAMED = 5 };
+
+typedef struct {
+    const RetainProblem *p;
+    int *runs;      // by task
+    bool *stored;   // by value
+    bool *backward; // by value: a task of the backward pass reads it
+} RetainFates;
+
+static RetainFates find_fates(const RetainProblem *p, const RetainSchedule *s, Arena *a) {
+    RetainFates f = {.p = p,
+                     .runs = arena_array(a, int, p->task_count + 1),
+                     .stored = arena_array(a, bool, p->value_count + 1),
+                     .backward = arena_array(a, bool, p->value_count + 1)};
+    for (int i = 0; i < s->count; i++) {
+        if (s->step[i].kind == RETAIN_RUN)
+            f.runs[s->step[i].what]++;
+        else
+            f.stored[s->step[i].what] = true;
+    }
+    for (int t = p->forward_count; t < p->task_count; t++)
+        for (int k = 0; k < p->task[t].operand_count; k++)
+            f.backward[p->task[t].operand[k]] = true;
+    return f;
+}
+
+// Whether there was anything to choose.
+static bool has_choice(const RetainFates *f, int value) {
+    const RetainValue *v = &f->p->value[value];
+    return f->backward[value] && v->maker >= 0 && v->maker < f->p->forward_count && v->bytes > 0;
+}
+
+RetainCounts retain_count(const RetainProblem *p, const RetainSchedule *s, Arena *scratch) {
+    const RetainFates f = find_fates(p, s, scratch);
+    RetainCounts n = {0};
+    for (int v = 0; v < p->value_count; v++) {
+        if (!has_choice(&f, v))
+            continue;
+        int *count = f.stored[v] ? &n.moved : f.runs[p->value[v].maker] > 1 ? &n.again : &n.kept;
+        ++*count;
+    }
+    return n;
+}
+
+// "computing it again takes 3.100 ms"; what it is made of may have to be made again, too.
+static const char *price_again(const RetainProblem *p, int value, Arena *a) {
+    const RetainTask *t = &p->task[p->value[value].maker];
+    if (t->flags & RETAIN_ONCE)
+        return "it is never computed again";
+    return arena_format(a, "computing it from what it is made of takes %.3f ms",
+                        1e-9 * (double)t->time);
+}
+
+static const char *price_moved(const PassCtx *cx, const RetainValue *v, Arena *a) {
+    if (!cx->options->far)
+        return "moving it was not allowed (--far)";
+    if (!v->out)
+        return "it is too small to move";
+    return arena_format(a, "moving it out and back takes %.3f ms of copies",
+                        1e-9 * (double)(v->out + v->in));
+}
+
+static void report_value(PassCtx *cx, const RetainFates *f, const char *entry, int value) {
+    const RetainValue *v = &f->p->value[value];
+    const int again = f->runs[v->maker] - 1;
+    const char *fate = f->stored[value] ? "moved to far memory and fetched"
+                       : again == 1     ? "computed again"
+                       : again > 1 ? arena_format(cx->scratch, "computed again %d times", again)
+                                   : "kept";
+    remark_add(cx, "retain", remark_value(cx->scratch, v->owner),
+               "in %s %lld bytes that the backward pass reads are %s; %s; %s", entry,
+               (long long)v->bytes, fate, price_again(f->p, value, cx->scratch),
+               price_moved(cx, v, cx->scratch));
+}
+
+void retain_report_values(PassCtx *cx, const RetainLadder *l, const RetainRung *r) {
+    const RetainVariant *v = &l->variant[r->variant];
+    for (int e = 0; e < v->m->entry_count; e++) {
+        if (!v->graph[e])
+            continue;
+        const RetainProblem *p = &v->graph[e]->problem;
+        const RetainPoint *point = retain_rung_point(l, r, e);
+        const char *name = v->m->entry[e]->name;
+        const RetainFates f = find_fates(p, &point->schedule, cx->scratch);
+        const RetainCounts n = retain_count(p, &point->schedule, cx->scratch);
+        const int64_t whole = v->frontier[e].point[0].cost.time;
+        remark_add(cx, "retain", name,
+                   "rung %d of %d: of the values that the backward pass reads %d are kept, %d "
+                   "computed again, %d moved; that takes %.3f ms more than the %.3f ms of keeping "
+                   "all",
+                   (int)(r - l->rung) + 1, l->rung_count, n.kept, n.again, n.moved,
+                   1e-9 * (double)(point->cost.time - whole), 1e-9 * (double)whole);
+        for (int i = 0; i < p->value_count; i++)
+            if (has_choice(&f, i) && p->value[i].bytes >= SAY_MIN)
+                report_value(cx, &f, name, i);
+    }
+}
+
+// States that nobody allowed to be elsewhere are what most budgets of training fail at.
+static void advise(PassCtx *cx, const RetainTrial *least) {
+    const char *far = cx->options->gpu.count > 0 ? "host" : "disk";
+    if (least->state > 0)
+        diag_note(cx->diag, (Loc){0}, "states take %llu bytes of it",
+                  (unsigned long long)least->state);
+    if (!cx->options->far)
+        diag_note(cx->diag, (Loc){0},
+                  "nothing may be moved away: --far %s allows it for states and other values", far);
+    diag_help(cx->diag, "the smallest budget that fits is %llu bytes",
+              (unsigned long long)least->bytes[SPACE_DEVICE]);
+}
+
+bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bound) {
+    const PlanUses *u = plan_uses_new(least->plan, least->memory);
+    if (!u)
+        return diag_error(cx->diag, (Loc){0}, 856, "out of memory");
+    const PlanEntryUses *e = &u->entry[u->peak_entry];
+    const uint32_t peak = e->curve[SPACE_DEVICE].peak;
+    diag_error(
+        cx->diag, (Loc){0}, 801,
+        "entry %s needs %llu bytes at the least, but the budget is %llu; the largest buffers "
+        "at its peak follow",
+        least->plan->entry[u->peak_entry].name, (unsigned long long)least->bytes[SPACE_DEVICE],
+        (unsigned long long)cx->options->budget);
+    uint32_t buffer[NAMED];
+    const uint32_t count = plan_uses_largest(u, u->peak_entry, peak, buffer, NAMED);
+    for (uint32_t i = 0; i < count; i++) {
+        const PlanBuffer *b = &least->plan->buffer[buffer[i]];
+        diag_note(cx->diag, (Loc){0}, "%s: %llu bytes of %s%s%s", b->name,
+                  (unsigned long long)b->bytes, plan_buffer_kind_name(b->kind),
+                  *b->where ? ", from " : "", b->where);
+    }
+    if (peak < e->step_count)
+        diag_note(cx->diag, (Loc){0}, "the peak is while %s runs%s%s", e->step[peak].instr->name,
+                  *e->step[peak].instr->where ? ", from " : "", e->step[peak].instr->where);
+    diag_note(cx->diag, (Loc){0},
+              "no plan needs less than %llu bytes, whatever is kept, moved or computed again",
+              (unsigned long long)bound);
+    advise(cx, least);
+    return false;
+}

@@ -1,0 +1,21 @@
+// What the pass retain has to say.
+#ifndef PLIM_PASSES_RETAIN_RETAIN_REPORT_H
+#define PLIM_PASSES_RETAIN_RETAIN_REPORT_H
+
+#include "passes/retain/retain_ladder.h"
+
+// P0801: no rung fits. least is the trial of the one that needs fewest bytes of the device, or of
+// those whose far memory fits, the one; bound: no plan needs fewer.
+bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bound);
+
+// Of the forward values that the backward pass reads.
+typedef struct {
+    int kept, again, moved;
+} RetainCounts;
+RetainCounts retain_count(const RetainProblem *p, const RetainSchedule *s, Arena *scratch);
+
+// What became of each forward value of notable size that the backward pass wants, and the price of
+// the alternatives, for the rung that was taken.
+void retain_report_values(PassCtx *cx, const RetainLadder *l, const RetainRung *r);
+
+#endif
