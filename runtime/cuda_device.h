@@ -2,6 +2,7 @@
 #ifndef PLIM_RUNTIME_CUDA_DEVICE_H
 #define PLIM_RUNTIME_CUDA_DEVICE_H
 
+#include "runtime/communicator.h"
 #include "runtime/cuda_code.h"
 #include "runtime/device.h"
 #include "runtime/product_cublaslt.h"
@@ -16,6 +17,7 @@ typedef struct {
     const char *lent;  // the caller's among them, or NULL
     CudaCode *code;
     CublasTable *products; // NULL where the plan has none
+    Communicator *ranks;   // likewise: where it has no collectives
     CuStream *stream;      // the plan's; what is written and read between entries goes through 0
     CuEvent *event;        // of one segment; then one a stream, for where segments begin and end
     uint32_t event_count;  // of the former

@@ -117,6 +117,11 @@ static bool start_instruction(Execution *x, CuStream stream) {
         return worked(x, cu->fill(to, (unsigned char)instr->imm[0], bytes, stream));
     case INSTR_COPY:
         return worked(x, cu->copy(to, (CuAddress)(uintptr_t)x->operand[1], bytes, stream));
+    case INSTR_ALL_REDUCE:
+    case INSTR_ALL_GATHER:
+    case INSTR_REDUCE_SCATTER:
+    case INSTR_EXCHANGE:
+        return worked(x, communicator_start(x->d->ranks, instr, x->operand, stream));
     }
     return false;
 }
@@ -216,6 +221,22 @@ static bool hand_over_entry(Execution *x) {
     return true;
 }
 
+// A status of whoever was called.
+static void status_text(const CudaDevice *d, CuResult result, char *out, size_t size) {
+    if (result >= NCCL_ERROR)
+        snprintf(out, size, "NCCL: %s", communicator_error_text(d->ranks, result));
+    else if (result >= CUBLAS_ERROR)
+        snprintf(out, size, "cuBLASLt status %d", result - CUBLAS_ERROR);
+    else
+        cuda_error_text(&d->cu, result, out, size);
+}
+
+// Waits for an entry; what collectives report of themselves counts as its error.
+static CuResult settle_entry(CudaDevice *d) {
+    const CuResult result = cuda_settle(d);
+    return result == CU_SUCCESS ? communicator_state(d->ranks) : result;
+}
+
 // The sentence of a failure at x->moment.
 static PlimStatus failed_at(const Execution *x, PlimError *error) {
     char text[256];
@@ -224,10 +245,7 @@ static PlimStatus failed_at(const Execution *x, PlimError *error) {
         return PLIM_BAD_INPUT;
     if (!instr)
         return cuda_failed(x->d, x->result, x->call->entry->name, error);
-    if (instr->kind == INSTR_PRODUCT && x->result >= CUBLAS_ERROR)
-        snprintf(text, sizeof text, "cuBLASLt status %d", x->result - CUBLAS_ERROR);
-    else
-        cuda_error_text(&x->d->cu, x->result, text, sizeof text);
+    status_text(x->d, x->result, text, sizeof text);
     return error_set(error, PLIM_MACHINE, "the GPU failed at %s%s%s (%s, instruction %u): %s",
                      instr->name[0] ? instr->name : "an instruction", instr->where[0] ? " at " : "",
                      instr->where, x->moment.segment->name, x->moment.index, text);
@@ -242,7 +260,11 @@ static PlimStatus run_singly(CudaDevice *d, const DeviceCall *call, PlimError *e
 static PlimStatus find_culprit(CudaDevice *d, const DeviceCall *call, CuResult result,
                                PlimError *error) {
     char text[256];
-    cuda_error_text(&d->cu, result, text, sizeof text);
+    status_text(d, result, text, sizeof text);
+    // Ranks come to collectives together or not at all.
+    if (result >= NCCL_ERROR)
+        return error_set(error, PLIM_MACHINE, "the GPU failed in entry %s: %s", call->entry->name,
+                         text);
     // A context that an instruction has broken gives its error to every call.
     const bool alive = cuda_settle(d) == CU_SUCCESS;
     Observers none = {.count = 0};
@@ -260,7 +282,7 @@ static PlimStatus run_queued(CudaDevice *d, const DeviceCall *call, PlimError *e
     Execution x = {.d = d, .call = call, .mode = MODE_QUEUED};
     if (!hand_over_entry(&x))
         return failed_at(&x, error);
-    const CuResult result = cuda_settle(d);
+    const CuResult result = settle_entry(d);
     return result == CU_SUCCESS ? PLIM_OK : find_culprit(d, call, result, error);
 }
 
@@ -299,7 +321,7 @@ static PlimStatus run_replayed(CudaDevice *d, const DeviceCall *call, PlimError 
     }
     CuResult result = d->cu.graph_launch(*graph, d->stream[0]);
     if (result == CU_SUCCESS)
-        result = cuda_settle(d);
+        result = settle_entry(d);
     return result == CU_SUCCESS ? PLIM_OK : find_culprit(d, call, result, error);
 }
 
@@ -360,7 +382,7 @@ static PlimStatus run_timed(CudaDevice *d, const DeviceCall *call, PlimError *er
     if (!begin_timing(&x) || !hand_over_entry(&x))
         status = failed_at(&x, error);
     else {
-        const CuResult result = cuda_settle(d);
+        const CuResult result = settle_entry(d);
         if (result == CU_SUCCESS)
             tell_times(&x);
         else

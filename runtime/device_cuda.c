@@ -2,8 +2,8 @@
 //
 // Opening finds the driver, takes the first GPU that CUDA_VISIBLE_DEVICES shows, loads the code,
 // takes one allocation for the plan's device space and pinned memory for its host space, and
-// prepares the library's products: everything that a machine may lack is missed here, before any
-// data is read.
+// joins the plan's ranks where it has collectives, and prepares the library's products: everything
+// that a machine may lack is missed here, before any data is read.
 //
 // Bytes that an entry's inputs get are copied to pinned memory (the inbox) and on from there on
 // stream 0, without waiting: what the entry then runs comes after them. States go through channels:
@@ -202,6 +202,8 @@ static PlimStatus cuda_open(const Plan *p, PlimKernelFn *const *kernel, const Ru
     if (status == PLIM_OK)
         status = take_streams(d, error);
     if (status == PLIM_OK)
+        status = communicator_new(p, &d->ranks, error);
+    if (status == PLIM_OK)
         return cublas_table_new(loading, p, gpu_name(d), options->tune, &d->products, error);
     cublas_forget(loading);
     return status;
@@ -238,6 +240,7 @@ static void cuda_release(void *device) {
     if (d->context) {
         (void)d->cu.context_set(d->context);
         cuda_release_graphs(d);
+        communicator_release(d->ranks);
         cublas_table_release(d->products);
         cuda_code_release(d->code);
         release_streams(d);

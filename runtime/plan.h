@@ -18,7 +18,7 @@
 
 enum { PLAN_VERSION = 1, PLAN_STREAMS_MAX = 16, PLAN_RANK_MAX = 8 };
 // Every entry is checked against every buffer and state: bounded, so that no text or file takes long.
-enum { PLAN_ENTRIES_MAX = 1024, PLAN_REPEATS_MAX = 64 /* repeated segments of one entry */ };
+enum { PLAN_PEERS_MAX = 65535, PLAN_ENTRIES_MAX = 1024, PLAN_REPEATS_MAX = 64 /* repeated segments of one entry */ };
 
 typedef enum { PLAN_F32, PLAN_BF16, PLAN_I32, PLAN_BOOL, PLAN_DTYPE_COUNT } PlanDType;
 // An arena begins at a multiple of this many bytes.
@@ -38,8 +38,14 @@ typedef enum {
     INSTR_KERNEL, // generated code: kernel, imm
     INSTR_PRODUCT,// a library's product: kernel (its text has the shapes)
     INSTR_FILL,   // operand 0 := byte pattern imm[0]
-    INSTR_COPY    // operand 1 (read) -> operand 0 (write), equal bytes
+    INSTR_COPY,   // operand 1 (read) -> operand 0 (write), equal bytes
+    // Collectives: every rank's operand 1 (read) -> operand 0 (write), elements of the buffers' dtype.
+    INSTR_ALL_REDUCE,     // the ranks' elements combined, imm [PlanReduction]; the operands may be one range
+    INSTR_ALL_GATHER,     // the ranks' bytes one behind the other
+    INSTR_REDUCE_SCATTER, // this rank's part of the elements combined, imm [PlanReduction]
+    INSTR_EXCHANGE        // the bytes of rank - shift, all around, imm [shift]
 } PlanInstrKind;
+typedef enum { PLAN_SUM, PLAN_MAXIMUM } PlanReduction;
 // Part of a training step, for people.
 typedef enum { PLAN_PHASE_FORWARD, PLAN_PHASE_BACKWARD, PLAN_PHASE_UPDATE, PLAN_PHASE_COUNT } PlanPhase;
 typedef enum { PLAN_FROM_DATA, PLAN_FROM_KNOB, PLAN_FROM_STEP, PLAN_FROM_STEPS, PLAN_FROM_SEED, PLAN_FROM_CALLER,
@@ -203,6 +209,7 @@ typedef struct {
     const char *tokenizer; // "bytes" or a file name
     uint32_t workers;      // most worker threads the workspaces allow; 1 for a GPU
     uint32_t stream_count;
+    uint32_t peers;        // ranks that run this plan beside this one: collectives are among peers + 1
     uint32_t degraded;     // a solver was killed by the hang guard
     uint32_t space_count;   PlanSpace *space;
     uint32_t buffer_count;  PlanBuffer *buffer;
@@ -242,6 +249,7 @@ const char *plan_space_name(PlanSpaceKind k);
 const char *plan_phase_name(PlanPhase phase);
 const char *plan_access_name(PlanAccess access);
 const char *plan_instr_kind_name(PlanInstrKind kind);
+bool plan_is_collective(PlanInstrKind kind);
 const char *plan_source_name(PlanSource source);
 const char *plan_state_kind_name(uint32_t kind); // PLAN_STATE_PARAM ..
 const char *plan_state_file(const PlanState *s); // its name in weight files: file, or name where that is empty

@@ -16,7 +16,8 @@ static const char *const buffer_kind_names[] = {"weights",     "gradients", "opt
                                                 "activations", "workspace", "communication",
                                                 "inputs",      "state"};
 static const char *const access_names[] = {"read", "write", "update"};
-static const char *const instr_names[] = {"kernel", "product", "fill", "copy"};
+static const char *const instr_names[] = {"kernel",     "product",    "fill",           "copy",
+                                          "all_reduce", "all_gather", "reduce_scatter", "exchange"};
 static const char *const source_names[] = {"data", "knob",   "step", "steps",
                                            "seed", "caller", "slot"};
 static const char *const phase_names[] = {"forward", "backward", "update"};
@@ -238,6 +239,7 @@ static const Field whole_fields[] = {
     PLAIN(STRING, Plan, tokenizer, "tokenizer", OMIT_ZERO),
     PLAIN(U32, Plan, workers, "workers", OMIT_NEVER),
     PLAIN(U32, Plan, stream_count, "streams", OMIT_NEVER),
+    PLAIN(U32, Plan, peers, "peers", OMIT_ZERO),
     PLAIN(U32, Plan, degraded, "degraded", OMIT_ZERO),
     LIST(LINES, Plan, space, "", &space_struct),
     LIST(LINES, Plan, buffer, "", &buffer_struct),
@@ -298,6 +300,10 @@ const char *plan_access_name(PlanAccess access) {
 
 const char *plan_instr_kind_name(PlanInstrKind kind) {
     return name_at(instr_names, LENGTH(instr_names), kind);
+}
+
+bool plan_is_collective(PlanInstrKind kind) {
+    return kind >= INSTR_ALL_REDUCE && kind <= INSTR_EXCHANGE;
 }
 
 const char *plan_source_name(PlanSource source) {
@@ -381,8 +387,8 @@ void field_set(void *object, size_t offset, const void *value, size_t size) {
 uint32_t field_ref(const void *object, const Field *f) {
     if (f->ref == REF_CALLED) {
         const PlanInstr *instr = object;
-        // What a fill or a copy has there means nothing: both forms say none.
-        if (instr->kind == INSTR_FILL || instr->kind == INSTR_COPY)
+        // What the others have there means nothing: both forms say none.
+        if (instr->kind != INSTR_KERNEL && instr->kind != INSTR_PRODUCT)
             return UINT32_MAX;
     }
     return field_u32(object, f->offset);

@@ -36,7 +36,7 @@ typedef enum {
     REF_SEGMENT,
     REF_ENTRY,
     REF_KERNEL,
-    REF_CALLED, // the kernel of an instruction: none for fill and copy
+    REF_CALLED, // the kernel of an instruction: none for fills, copies and collectives
     REF_STREAM,
     REF_EVENT // of the segment
 } FieldRef;
@@ -78,7 +78,7 @@ uint64_t field_u64(const void *object, size_t offset);
 const char *field_string(const void *object, const Field *f); // "" for NULL
 const void *field_list(const void *object, const Field *f);   // the list's first element
 void field_set(void *object, size_t offset, const void *value, size_t size);
-// The index of FIELD_REF; UINT32_MAX for none, and for the kernel of a fill or copy.
+// The index of FIELD_REF; UINT32_MAX for none, and for an instruction without kernel.
 uint32_t field_ref(const void *object, const Field *f);
 // Whether text leaves the field out.
 bool field_is_omitted(const void *object, const Field *f);

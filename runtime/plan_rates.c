@@ -162,6 +162,11 @@ RateFamily rates_family(const Plan *p, const PlanInstr *instr) {
     case INSTR_FILL:
         return RATE_FILL;
     case INSTR_COPY:
+    // Of one rank, which is all that can be run, they are copies.
+    case INSTR_ALL_REDUCE:
+    case INSTR_ALL_GATHER:
+    case INSTR_REDUCE_SCATTER:
+    case INSTR_EXCHANGE:
         break;
     }
     // To operand 0, from operand 1.

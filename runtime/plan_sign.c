@@ -244,9 +244,9 @@ static bool has_kernel(const PlanInstr *instr) {
 
 // signature(i) of plan_sign.h, and the labels of what it writes.
 static bool sign_instr(Signer *s, PlanInstr *instr) {
-    // A copy writes operand 0 and reads operand 1, a fill writes operand 0.
+    // Copies and collectives write operand 0 and read operand 1, a fill writes operand 0.
     if (has_kernel(instr) ? instr->kernel >= s->plan->kernel_count
-                          : instr->operand_count != (instr->kind == INSTR_COPY ? 2u : 1u))
+                          : instr->operand_count != (instr->kind == INSTR_FILL ? 1u : 2u))
         return fail(s, PLIM_BAD_PLAN);
     Found found = {0};
     uint64_t h = plan_hash_u64(plan_hash_start(), (uint64_t)instr->kind);

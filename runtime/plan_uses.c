@@ -211,11 +211,14 @@ const char *plan_instr_kernel(const Plan *p, const PlanInstr *instr) {
     case INSTR_PRODUCT:
         return p->kernel[instr->kernel].name;
     case INSTR_FILL:
-        return "fill";
     case INSTR_COPY:
+    case INSTR_ALL_REDUCE:
+    case INSTR_ALL_GATHER:
+    case INSTR_REDUCE_SCATTER:
+    case INSTR_EXCHANGE:
         break;
     }
-    return "copy";
+    return plan_instr_kind_name(instr->kind);
 }
 
 uint32_t plan_uses_writers(const PlanUses *u, uint32_t entry, uint32_t position, uint32_t operand,

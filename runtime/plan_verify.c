@@ -21,7 +21,7 @@
 //     tiles are its kernel's.
 //  8  A kernel that needs workspace has it for every worker.
 //  9  Operands of one instruction that share bytes, one of them written, are the same range of the
-//     same buffer, and the instruction is a KERNEL.
+//     same buffer, and the instruction is a KERNEL or an ALL_REDUCE.
 // 10  Live ranges cover every access; those of results reach the end of the entry; what a repeated
 //     segment uses and begins before it, or is an input, lives to its end, and carried buffers
 //     begin before it.
@@ -51,6 +51,12 @@
 // Far memory
 // 20  No two spaces are of one kind. Inputs, results, workspaces, carried buffers and what kernels,
 //     products and fills touch are the device's memory; of a copy one side at least.
+//
+// Ranks
+// 21  A collective moves whole elements of one dtype, as many as its kind makes of the ranks'
+//     operands; sums are of numbers, shifts below the number of ranks. All of them stand on one
+//     stream. All ranks run this plan, so they meet every collective in the order of its list,
+//     with operands of the same sizes.
 //
 // A repeated segment is executed twice, which proves all its calls: the contents a call leaves
 // behind, but for the bytes it does not write, depend on nothing but its instructions, so the
@@ -119,6 +125,8 @@ static bool check_head(Verifier *v) {
     if (p->entry_count > PLAN_ENTRIES_MAX)
         return verify_refuse(v, 1, "%u entries, but there may be %d", p->entry_count,
                              PLAN_ENTRIES_MAX);
+    if (p->peers > PLAN_PEERS_MAX)
+        return verify_refuse(v, 1, "%u peers, but there may be %d", p->peers, PLAN_PEERS_MAX);
     uint64_t base = 0;
     for (uint32_t i = 0; i < p->space_count; i++) {
         if ((uint32_t)p->space[i].kind >= SPACE_COUNT)
@@ -415,7 +423,8 @@ PlimStatus plan_verify(const Plan *p, PlimError *error) {
     Verifier v = {.plan = p, .error = error, .memory = plan_memory_new()};
     if (!v.memory || !take_tables(&v))
         verify_no_memory(&v);
-    else if (verify_structure(&v) && verify_calls(&v) && verify_launches(&v) && verify_buffers(&v))
+    else if (verify_structure(&v) && verify_calls(&v) && verify_launches(&v) &&
+             verify_collectives(&v) && verify_buffers(&v))
         verify_run(&v);
     plan_memory_release(v.memory);
     return v.status;

@@ -34,10 +34,11 @@ bool verify_is_near(const Verifier *v, uint32_t buffer);
 bool verify_shape_bytes(PlanDType dtype, uint32_t rank, const int64_t *dim, uint64_t *out);
 
 // The parts, in order; each needs those before it. plan_verify.c lists the rules.
-bool verify_structure(Verifier *v); // rules 1 to 5
-bool verify_calls(Verifier *v);     // rules 6 to 10
-bool verify_launches(Verifier *v);  // rule 19
-bool verify_buffers(Verifier *v);   // rules 11 and 12
-bool verify_run(Verifier *v);       // rules 13 to 18
+bool verify_structure(Verifier *v);   // rules 1 to 5
+bool verify_calls(Verifier *v);       // rules 6 to 10
+bool verify_launches(Verifier *v);    // rule 19
+bool verify_collectives(Verifier *v); // rule 21
+bool verify_buffers(Verifier *v);     // rules 11 and 12
+bool verify_run(Verifier *v);         // rules 13 to 18
 
 #endif

@@ -152,9 +152,8 @@ static bool check_in_place(Verifier *v, const Site *s) {
             const bool same =
                 a->buffer == b->buffer && a->offset == b->offset && a->bytes == b->bytes;
             // In place: one range read, the same range written, by our own code. Libraries promise
-            // no such
-            // thing, and two writes to one range have no order.
-            if (!same || instr->kind != INSTR_KERNEL ||
+            // no such thing but for sums of ranks, and two writes to one range have no order.
+            if (!same || (instr->kind != INSTR_KERNEL && instr->kind != INSTR_ALL_REDUCE) ||
                 (a->access != PLAN_READ && b->access != PLAN_READ))
                 return verify_refuse_instr(v, 9, s->segment, s->index,
                                            "operands %u and %u share bytes", j, i);
@@ -190,6 +189,14 @@ static bool check_form(Verifier *v, const Site *s) {
     case INSTR_COPY:
         good = instr->operand_count == 2 && o[0].access == PLAN_WRITE && o[1].access == PLAN_READ &&
                o[0].bytes == o[1].bytes && instr->imm_count == 0;
+        break;
+    // verify_collectives has the sizes.
+    case INSTR_ALL_REDUCE:
+    case INSTR_ALL_GATHER:
+    case INSTR_REDUCE_SCATTER:
+    case INSTR_EXCHANGE:
+        good = instr->operand_count == 2 && o[0].access == PLAN_WRITE && o[1].access == PLAN_READ &&
+               instr->imm_count == (instr->kind == INSTR_ALL_GATHER ? 0 : 1);
         break;
     // A [m, k], B [k, n], C [m, n]; check_product has the sizes.
     case INSTR_PRODUCT:
@@ -275,7 +282,7 @@ static bool check_instr(Verifier *v, const Site *s, const PlanInstr **first) {
     const Plan *p = v->plan;
     const PlanInstr *instr = s->instr;
     const bool called = instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
-    if ((uint32_t)instr->kind > INSTR_COPY || instr->stream >= p->stream_count ||
+    if ((uint32_t)instr->kind > INSTR_EXCHANGE || instr->stream >= p->stream_count ||
         (called && instr->kernel >= p->kernel_count))
         return verify_refuse_instr(v, 1, s->segment, s->index, "has a field out of range");
     if (!check_form(v, s))

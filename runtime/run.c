@@ -14,6 +14,11 @@ struct PlimRun {
 
 PlimStatus run_new(const Plan *p, PlimKernelFn *const *kernel, const RunOptions *options,
                    PlimRun **out, PlimError *error) {
+    if (p->peers > 0)
+        return error_set(error, PLIM_BAD_INPUT,
+                         "this program is for %u processes that run together, which can't find "
+                         "each other yet: only programs for one can be run",
+                         p->peers + 1);
     PlimRun *r = calloc(1, sizeof *r);
     if (!r)
         return error_set(error, PLIM_NO_MEMORY, "out of memory: the run needs %zu bytes",

@@ -83,9 +83,7 @@ static void write_instruction(PlimTrace *t, uint32_t number) {
     begin_slice(t, track, instr->name, times->begins, times->ends);
     const bool called = instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
     fprintf(t->file, ",\"args\":{\"kernel\":\"%s\",\"segment\":",
-            called                      ? p->plan->kernel[instr->kernel].name
-            : instr->kind == INSTR_FILL ? "fill"
-                                        : "copy");
+            called ? p->plan->kernel[instr->kernel].name : plan_instr_kind_name(instr->kind));
     plan_json_string(t->file, program_segment(p, call)->name);
     fprintf(t->file, ",\"slot\":%u,\"instruction\":%u,\"where\":", p->entry->call[call].slot,
             index);

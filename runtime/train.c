@@ -11,6 +11,7 @@
 #include "runtime/checkpoint.h"
 #include "runtime/error.h"
 #include "runtime/eval.h"
+#include "runtime/ranks.h"
 #include "runtime/resume.h"
 #include "runtime/step_log.h"
 #include "runtime/weights.h"
@@ -257,7 +258,11 @@ static PlimStatus train_step(Training *t, PlimError *error) {
 PlimStatus train_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     Training t = {.s = s, .own = *o};
     t.o = &t.own;
-    PlimStatus status = open_training(&t, error);
+    // Before anything is opened: several processes would train the same, and save over each other.
+    Ranks ranks;
+    PlimStatus status = ranks_expect(s->plan->peers, &ranks, error);
+    if (status == PLIM_OK)
+        status = open_training(&t, error);
     while (status == PLIM_OK && t.loop.step < t.loop.end && !stop_signal(s->stop))
         status = train_step(&t, error);
     status = end_saving(&t, status, error);

@@ -1,9 +1,9 @@
 // The sample plan on the fake GPU beside the CPU: two streams, events, slots, a product by the fake
 // cuBLASLt; and the same with states and an activation in pinned host memory, copied by streams of
-// their own. Results are equal to the bit whatever order the streams take; an event left out shows;
-// observers see the same bytes; every call of the driver and of the library that fails is one
-// sentence. Each case runs in a process of its own, as the fake counts calls from a process's
-// begin.
+// their own; and with collectives, by a fake NCCL. Results are equal to the bit whatever order the
+// streams take; an event left out shows; observers see the same bytes; every call of the driver and
+// of the library that fails is one sentence. Each case runs in a process of its own, as the fake
+// counts calls from a process's begin.
 #include "runtime/checkpoint.h"
 #include "runtime/digest.h"
 #include "runtime/resume.h"
@@ -54,15 +54,17 @@ static void make_launches(Plan *p, PlanMemory *pm) {
         }
 }
 
-typedef enum { ON_CPU, ON_GPU, ON_GPU_FAR } Place;
+typedef enum { ON_CPU, ON_CPU_RANKS, ON_GPU, ON_GPU_FAR, ON_GPU_RANKS } Place;
 
 static Plan *make_plan(PlanMemory *pm, Place place) {
-    Plan *p = place == ON_GPU_FAR ? plan_sample_far(pm) : plan_sample(pm);
+    Plan *p = place == ON_GPU_FAR                              ? plan_sample_far(pm)
+              : place == ON_CPU_RANKS || place == ON_GPU_RANKS ? plan_sample_ranks(pm)
+                                                               : plan_sample(pm);
     PlimError error;
     must(p != NULL, "no sample plan");
     p->workers = 1;
     p->kernel[0].tiles = 1;
-    if (place != ON_CPU) {
+    if (place >= ON_GPU) {
         p->target = "cuda:sm_80,sm_90a";
         p->isa = "";
         p->product[0].library = PLAN_CUBLASLT;
@@ -156,11 +158,11 @@ static PlimStatus whole(const Plan *p, Outcome *out, PlimError *error) {
     return status;
 }
 
-static Outcome on_cpu(void) {
+static Outcome on_cpu(Place place) {
     PlanMemory *pm = plan_memory_new();
     Outcome out;
     PlimError error;
-    if (whole(make_plan(pm, ON_CPU), &out, &error) != PLIM_OK)
+    if (whole(make_plan(pm, place), &out, &error) != PLIM_OK)
         must(false, error.text);
     must(out.count == STEPS && out.loss[STEPS - 1] != out.loss[0], "nothing was computed");
     plan_memory_release(pm);
@@ -187,10 +189,13 @@ typedef struct {
 } Waiter;
 
 // Reads what another stream made; then of moves: what overwrites the bytes being copied out, the
-// copy in that finds them, and who reads the copy, of an activation and of states.
-static const Waiter waiter_table[] = {{ON_GPU, 1, 3},     {ON_GPU_FAR, 1, 3}, {ON_GPU_FAR, 1, 4},
-                                      {ON_GPU_FAR, 1, 5}, {ON_GPU_FAR, 0, 3}, {ON_GPU_FAR, 2, 3},
-                                      {ON_GPU_FAR, 2, 4}};
+// copy in that finds them, and who reads the copy, of an activation and of states; then of
+// collectives, and of who reads what they made.
+static const Waiter waiter_table[] = {
+    {ON_GPU, 1, 3},       {ON_GPU_FAR, 1, 3},   {ON_GPU_FAR, 1, 4},   {ON_GPU_FAR, 1, 5},
+    {ON_GPU_FAR, 0, 3},   {ON_GPU_FAR, 2, 3},   {ON_GPU_FAR, 2, 4},   {ON_GPU_RANKS, 1, 3},
+    {ON_GPU_RANKS, 1, 4}, {ON_GPU_RANKS, 1, 6}, {ON_GPU_RANKS, 2, 3}, {ON_GPU_RANKS, 2, 7},
+    {ON_GPU_RANKS, 2, 8}};
 enum { WAITERS = sizeof waiter_table / sizeof waiter_table[0] };
 
 typedef struct {
@@ -222,8 +227,10 @@ static void check_orders(const Outcome *wanted) {
     for (int seed = 0; seed < SEEDS; seed++) {
         const Seeded near = {.wanted = wanted, .seed = seed, .place = ON_GPU};
         const Seeded far = {.wanted = wanted, .seed = seed, .place = ON_GPU_FAR};
+        const Seeded ranks = {.wanted = wanted, .seed = seed, .place = ON_GPU_RANKS};
         must(in_child(with_seed, &near) == 0, "the GPU's result differs from the CPU's");
         must(in_child(with_seed, &far) == 0, "far memory changes the result");
+        must(in_child(with_seed, &ranks) == 0, "collectives of one rank change the result");
     }
     for (int i = 0; i < WAITERS; i++) {
         int different = 0;
@@ -408,8 +415,8 @@ static void check_failure(const char *name, long n, const char *sticky, const Sa
     if (!fgets(text, sizeof text, in))
         text[0] = '\0';
     fclose(in);
-    const bool allowed =
-        gives_back(name) || begins(name, "cuDeviceGetName") || begins(name, "cuCtxSetCurrent");
+    const bool allowed = gives_back(name) || begins(name, "cuDeviceGetName") ||
+                         begins(name, "cuCtxSetCurrent") || begins(name, "ncclCommAbort");
     if (failed == 3 || (!failed && !allowed)) {
         fprintf(stderr, "%s: %s\n", setting, text);
         must(false, "a failed call was not noticed");
@@ -429,7 +436,13 @@ static void check_failures(const Saving *in_place) {
     must(in != NULL, "no calls");
     int functions = 0;
     while (fscanf(in, "%63s %ld", name, &count) == 2) {
-        functions++;
+        // The other places add calls of these to what the first one does.
+        const bool adds = in_place->place == ON_GPU_FAR     ? begins(name, "cuMem")
+                          : in_place->place == ON_GPU_RANKS ? begins(name, "nccl")
+                                                            : true;
+        functions += adds;
+        if (!adds)
+            continue;
         // The first, the second, one in the middle, the last.
         const long number[] = {1, 2, count / 2, count};
         for (int i = 0; i < 4; i++)
@@ -439,36 +452,46 @@ static void check_failures(const Saving *in_place) {
             }
     }
     fclose(in);
-    must(functions > 30, "too few functions were called");
+    must(functions >= (in_place->place == ON_GPU ? 30 : 5), "too few functions were called");
 }
 
+typedef struct {
+    const char *setting, *to, *said;
+    Place place;
+} Lack;
+
 static int sentence_of(const void *argument) {
-    const char *const *words = argument;
-    setenv(words[0], words[1], 1);
+    const Lack *l = argument;
+    setenv(l->setting, l->to, 1);
     PlanMemory *pm = plan_memory_new();
     Outcome out;
     PlimError error = {""};
-    const PlimStatus status = whole(make_plan(pm, ON_GPU_FAR), &out, &error);
+    const PlimStatus status = whole(make_plan(pm, l->place), &out, &error);
     plan_memory_release(pm);
-    if (status == PLIM_OK || !strstr(error.text, words[2]))
-        fprintf(stderr, "%s=%s: %s\n", words[0], words[1], error.text);
-    return status == PLIM_OK || !strstr(error.text, words[2]);
+    const bool good = status != PLIM_OK && strstr(error.text, l->said);
+    if (!good)
+        fprintf(stderr, "%s=%s: %s\n", l->setting, l->to, error.text);
+    return !good;
 }
 
-// What a machine may lack.
+// What a machine may lack, and what a launcher may say.
 static void check_machines(void) {
-    static const char *const table[][3] = {
-        {"PLIM_FAKE_DEVICE", "0.0", "finds no GPU"},
-        {"PLIM_FAKE_DEVICE", "7.5", "compile it again with --target cuda:sm_75"},
-        {"PLIM_FAKE_DEVICE", "10.0", "compute capability 10.0"},
-        {"PLIM_FAKE_VERSION", "11040", "supports CUDA up to 11.4"},
-        {"PLIM_FAKE_MEMORY", "64", "of the GPU's memory"},
-        {"PLIM_FAKE_PINNED", "64", "of pinned host memory"},
-        {"PLIM_FAKE_KERNELS", "", "has no kernel k0"},
-        {"PLIM_FAKE_FAIL", "cublasLtCreate:1:1", "cuBLASLt does not start"},
+    static const Lack table[] = {
+        {"PLIM_FAKE_DEVICE", "0.0", "finds no GPU", ON_GPU},
+        {"PLIM_FAKE_DEVICE", "7.5", "compile it again with --target cuda:sm_75", ON_GPU},
+        {"PLIM_FAKE_DEVICE", "10.0", "compute capability 10.0", ON_GPU},
+        {"PLIM_FAKE_VERSION", "11040", "supports CUDA up to 11.4", ON_GPU},
+        {"PLIM_FAKE_MEMORY", "64", "of the GPU's memory", ON_GPU},
+        {"PLIM_FAKE_PINNED", "64", "of pinned host memory", ON_GPU_FAR},
+        {"PLIM_FAKE_KERNELS", "", "has no kernel k0", ON_GPU},
+        {"PLIM_FAKE_FAIL", "cublasLtCreate:1:1", "cuBLASLt does not start", ON_GPU},
+        {"PLIM_FAKE_FAIL", "ncclCommInitRank:1:3", "NCCL can't join", ON_GPU_RANKS},
+        {"PLIM_FAKE_NCCL_VERSION", "2804", "is too old", ON_GPU_RANKS},
+        {"PLIM_FAKE_NCCL_STATE", "6", "in entry train: NCCL: made to fail", ON_GPU_RANKS},
+        {"RANK", "1", "WORLD_SIZE is not", ON_GPU_RANKS},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        must(in_child(sentence_of, table[i]) == 0, "a machine's lack is told in other words");
+        must(in_child(sentence_of, &table[i]) == 0, "a lack is told in other words");
 }
 
 static void check_place(const Outcome *wanted, const Saving *in_place) {
@@ -483,12 +506,14 @@ static void check_place(const Outcome *wanted, const Saving *in_place) {
 int main(void) {
     char folder[] = "/tmp/plim-gpu-XXXXXX", command[64];
     must(mkdtemp(folder) != NULL, "no folder");
-    const Outcome wanted = on_cpu();
+    const Outcome wanted = on_cpu(ON_CPU), joined = on_cpu(ON_CPU_RANKS);
+    must(memcmp(&wanted, &joined, sizeof wanted) == 0, "collectives of one rank compute something");
     check_orders(&wanted);
     must(in_child(check_digest, NULL) == 0, "digests");
     check_machines();
     check_place(&wanted, &(Saving){folder, ON_GPU});
     check_place(&wanted, &(Saving){folder, ON_GPU_FAR});
+    check_place(&wanted, &(Saving){folder, ON_GPU_RANKS});
     snprintf(command, sizeof command, "rm -r %s", folder);
     must(system(command) == 0, "the folder can't be removed");
     puts("gpu_plan: all well");

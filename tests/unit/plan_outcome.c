@@ -58,7 +58,8 @@ static void execute(Machine *m, const PlanInstr *i, uint32_t slot) {
         memset(at[0], (int)i->imm[0], i->operand[0].bytes);
         return;
     }
-    if (i->kind == INSTR_COPY) {
+    // Of one rank, a collective is a copy.
+    if (i->kind == INSTR_COPY || plan_is_collective(i->kind)) {
         memmove(at[0], at[1], i->operand[0].bytes);
         return;
     }

@@ -128,6 +128,10 @@ Plan *plan_sample(PlanMemory *pm) {
     return plan_sample_file(pm, PLIM_SOURCE_DIR "/tests/unit/sample.plan");
 }
 
+Plan *plan_sample_ranks(PlanMemory *pm) {
+    return plan_sample_file(pm, PLIM_SOURCE_DIR "/tests/unit/ranks.plan");
+}
+
 Plan *plan_sample_far(PlanMemory *pm) {
     return plan_sample_file(pm, PLIM_SOURCE_DIR "/tests/unit/far.plan");
 }

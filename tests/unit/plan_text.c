@@ -44,8 +44,13 @@ static void expect_round_trip(const Plan *p, PlanMemory *pm) {
 
 Test(plan_text, sample_round_trips) {
     PlanMemory *pm = plan_memory_new();
-    const Plan *p = plan_sample(pm);
+    Plan *p = plan_sample(pm);
     cr_assert_not_null(p);
+    expect_round_trip(p, pm);
+    // With collectives, and as one of several ranks.
+    p = plan_sample_ranks(pm);
+    cr_assert_not_null(p);
+    p->peers = 7;
     expect_round_trip(p, pm);
     plan_memory_release(pm);
 }

@@ -16,9 +16,11 @@ typedef struct {
     size_t size;
 } Encoded;
 
-static Encoded encode_sample(void) {
+typedef Plan *Sample(PlanMemory *pm);
+
+static Encoded encode_sample(Sample *sample) {
     PlanMemory *pm = plan_memory_new();
-    const Plan *p = plan_sample(pm);
+    const Plan *p = sample(pm);
     cr_assert_not_null(p);
     Encoded e = {0};
     cr_assert_eq(plan_encode(p, &e.bytes, &e.size), PLIM_OK);
@@ -33,9 +35,9 @@ static Plan *decode(const Encoded *e, PlanMemory *pm) {
     return p;
 }
 
-Test(plan_verify, accepts_the_sample) {
+static void accept(Sample *sample) {
     PlanMemory *pm = plan_memory_new();
-    const Plan *p = plan_sample(pm);
+    const Plan *p = sample(pm);
     PlimError error = {""};
     cr_assert_not_null(p);
     cr_assert_eq(plan_verify(p, &error), PLIM_OK, "%s", error.text);
@@ -46,6 +48,11 @@ Test(plan_verify, accepts_the_sample) {
         cr_assert_eq(first, other, "interleaving %u gives other bytes", (unsigned)seed);
     }
     plan_memory_release(pm);
+}
+
+Test(plan_verify, accepts_the_samples) {
+    accept(plan_sample);
+    accept(plan_sample_ranks);
 }
 
 // Whether the corrupted plan computes what the sample computes, whatever the interleaving.
@@ -84,8 +91,8 @@ static void corrupt_all_seeds(const Encoded *e, PlanCorruption kind, uint64_t wa
     cr_assert_geq(refused, SEEDS / 2, "%s: only %d of %d refused", name, refused, SEEDS);
 }
 
-Test(plan_verify, refuses_corrupted_plans) {
-    const Encoded e = encode_sample();
+static void corrupt_sample(Sample *of) {
+    const Encoded e = encode_sample(of);
     PlanMemory *pm = plan_memory_new();
     uint64_t wanted;
     const Plan *sample = decode(&e, pm);
@@ -97,6 +104,14 @@ Test(plan_verify, refuses_corrupted_plans) {
         corrupt_all_seeds(&e, (PlanCorruption)kind, wanted);
     plan_memory_release(pm);
     free(e.bytes);
+}
+
+Test(plan_verify, refuses_corrupted_plans) {
+    corrupt_sample(plan_sample);
+}
+
+Test(plan_verify, refuses_corrupted_collectives) {
+    corrupt_sample(plan_sample_ranks);
 }
 
 static void name_states_alike(Plan *p) {
@@ -136,20 +151,14 @@ static void bound_data_endlessly(Plan *p) {
     input_from(p, PLAN_FROM_DATA)->bound = INT64_MIN;
 }
 
-Test(plan_verify, refuses_what_the_runtime_relies_on) {
-    static const struct {
-        void (*change)(Plan *p);
-        const char *says;
-    } mistake[] = {
-        {name_states_alike, "unsafe plan: rule 3: two states are called w"},
-        {name_files_alike, "unsafe plan: rule 3: two states in weight files are called w.m"},
-        {cut_two_axes, "unsafe plan: rule 3: state 0: w.{}.{} is no name in weight files"},
-        {make_knob_bool, "unsafe plan: rule 3: input lr is no data, so it must be one number"},
-        {empty_data, "unsafe plan: rule 1: input 0 of train has a field out of range"},
-        {bound_data_endlessly, "unsafe plan: rule 1: input 0 of train has a field out of range"},
-    };
-    const Encoded e = encode_sample();
-    for (size_t i = 0; i < sizeof mistake / sizeof mistake[0]; i++) {
+typedef struct {
+    void (*change)(Plan *p);
+    const char *says;
+} Mistake;
+
+static void refuse(Sample *of, const Mistake *mistake, size_t count) {
+    const Encoded e = encode_sample(of);
+    for (size_t i = 0; i < count; i++) {
         PlanMemory *pm = plan_memory_new();
         Plan *p = decode(&e, pm);
         PlimError error = {""};
@@ -159,6 +168,78 @@ Test(plan_verify, refuses_what_the_runtime_relies_on) {
         plan_memory_release(pm);
     }
     free(e.bytes);
+}
+
+Test(plan_verify, refuses_what_the_runtime_relies_on) {
+    static const Mistake mistake[] = {
+        {name_states_alike, "unsafe plan: rule 3: two states are called w"},
+        {name_files_alike, "unsafe plan: rule 3: two states in weight files are called w.m"},
+        {cut_two_axes, "unsafe plan: rule 3: state 0: w.{}.{} is no name in weight files"},
+        {make_knob_bool, "unsafe plan: rule 3: input lr is no data, so it must be one number"},
+        {empty_data, "unsafe plan: rule 1: input 0 of train has a field out of range"},
+        {bound_data_endlessly, "unsafe plan: rule 1: input 0 of train has a field out of range"},
+    };
+    refuse(plan_sample, mistake, sizeof mistake / sizeof mistake[0]);
+}
+
+static PlanInstr *instr_of(Plan *p, PlanInstrKind kind) {
+    for (uint32_t i = 0; i < p->segment_count; i++)
+        for (uint32_t j = 0; j < p->segment[i].instr_count; j++)
+            if (p->segment[i].instr[j].kind == kind)
+                return &p->segment[i].instr[j];
+    cr_assert_fail("the sample has no such instruction");
+    return NULL;
+}
+
+static void gather_of_two(Plan *p) {
+    p->peers = 1;
+}
+
+static void scatter_of_two(Plan *p) {
+    p->peers = 1;
+    PlanInstr *gather = instr_of(p, INSTR_ALL_GATHER);
+    gather->operand[1].bytes /= 2;
+}
+
+static void shift_too_far(Plan *p) {
+    instr_of(p, INSTR_EXCHANGE)->imm[0] = 1;
+}
+
+static void multiply_ranks(Plan *p) {
+    instr_of(p, INSTR_ALL_REDUCE)->imm[0] = 2;
+}
+
+static void mix_types(Plan *p) {
+    p->buffer[instr_of(p, INSTR_EXCHANGE)->operand[0].buffer].dtype = PLAN_I32;
+}
+
+static void split_element(Plan *p) {
+    PlanInstr *exchange = instr_of(p, INSTR_EXCHANGE);
+    exchange->operand[0].bytes = exchange->operand[1].bytes = 6;
+}
+
+static void use_another_stream(Plan *p) {
+    instr_of(p, INSTR_REDUCE_SCATTER)->stream = 0;
+}
+
+Test(plan_verify, refuses_wrong_collectives) {
+    static const Mistake mistake[] = {
+        {gather_of_two, "unsafe plan: rule 21: instruction 3 of train.body (all_gather p): has not "
+                        "the sizes of 2 ranks"},
+        {scatter_of_two, "unsafe plan: rule 21: instruction 2 of train.update (reduce_scatter "
+                         "grad): has not the sizes of 2 ranks"},
+        {shift_too_far, "unsafe plan: rule 21: instruction 4 of train.body (exchange a): has an "
+                        "immediate out of range"},
+        {multiply_ranks, "unsafe plan: rule 21: instruction 1 of train.update (all_reduce grad): "
+                         "has an immediate out of range"},
+        {mix_types, "unsafe plan: rule 21: instruction 4 of train.body (exchange a): has not whole "
+                    "elements of one dtype"},
+        {split_element, "unsafe plan: rule 21: instruction 4 of train.body (exchange a): has not "
+                        "whole elements of one dtype"},
+        {use_another_stream, "unsafe plan: rule 21: instruction 2 of train.update (reduce_scatter "
+                             "grad): is not on the other collectives' stream"},
+    };
+    refuse(plan_sample_ranks, mistake, sizeof mistake / sizeof mistake[0]);
 }
 
 // Accumulators of one name and size must not stand for each other.
