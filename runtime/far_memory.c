@@ -50,8 +50,6 @@ struct FarMemory {
     char *base;
     uint64_t bytes;
     Crew crew[FAR_DIRECTIONS];
-    pthread_mutex_t lock; // guards room
-    char *room;           // between two far places
 };
 
 static int move_piece(const Crew *c, char *room, uint64_t piece) {
@@ -169,8 +167,7 @@ static PlimStatus start(FarMemory *m, const char *folder, uint64_t bytes, PlimEr
         return status;
     m->bytes = bytes;
     m->base = map(bytes, PROT_NONE);
-    m->room = map(FAR_PIECE_BYTES, PROT_READ | PROT_WRITE);
-    if (!m->base || !m->room)
+    if (!m->base)
         return error_set(error, PLIM_NO_MEMORY, "out of addresses for far memory");
     for (int i = 0; i < FAR_DIRECTIONS; i++)
         if (!crew_init(&m->crew[i], m->file, (FarDirection)i))
@@ -182,7 +179,6 @@ PlimStatus far_memory_new(const char *folder, uint64_t bytes, FarMemory **out, P
     FarMemory *m = calloc(1, sizeof *m);
     if (!m)
         return error_set(error, PLIM_NO_MEMORY, "out of memory preparing far memory");
-    pthread_mutex_init(&m->lock, NULL);
     const PlimStatus status = start(m, folder, bytes, error);
     if (status != PLIM_OK) {
         far_memory_release(m);
@@ -197,10 +193,8 @@ void far_memory_release(FarMemory *m) {
         return;
     for (int i = 0; i < FAR_DIRECTIONS; i++)
         crew_end(&m->crew[i]);
-    unmap(m->room, FAR_PIECE_BYTES);
     unmap(m->base, m->bytes);
     far_file_close(m->file);
-    pthread_mutex_destroy(&m->lock);
     free(m);
 }
 
@@ -213,45 +207,16 @@ bool far_memory_has(const FarMemory *m, const void *address) {
     return m && (uintptr_t)address - (uintptr_t)m->base < m->bytes;
 }
 
-static uint64_t offset_of(const FarMemory *m, const void *address) {
-    return (uintptr_t)address - (uintptr_t)m->base;
-}
-
-// A piece of the room's size at a time.
-static int copy_within(FarMemory *m, uint64_t to, uint64_t from, uint64_t bytes,
-                       FarDirection *failed) {
-    int why = 0;
-    pthread_mutex_lock(&m->lock);
-    for (uint64_t done = 0; done < bytes && why == 0;) {
-        const uint64_t left = bytes - done;
-        const uint64_t take = left < FAR_PIECE_BYTES ? left : FAR_PIECE_BYTES;
-        *failed = FAR_READ;
-        why = crew_move(&m->crew[FAR_READ], from + done, m->room, take);
-        if (why == 0) {
-            *failed = FAR_WRITE;
-            why = crew_move(&m->crew[FAR_WRITE], to + done, m->room, take);
-        }
-        done += take;
-    }
-    pthread_mutex_unlock(&m->lock);
-    return why;
-}
-
 bool far_memory_copy(FarMemory *m, void *to, const void *from, uint64_t bytes, PlimError *error) {
-    const bool to_far = far_memory_has(m, to), from_far = far_memory_has(m, from);
-    FarDirection direction = to_far ? FAR_WRITE : FAR_READ;
-    int why;
-    if (to_far && from_far)
-        why = copy_within(m, offset_of(m, to), offset_of(m, from), bytes, &direction);
-    else if (to_far)
-        // The crew that writes only reads there.
-        why = crew_move(&m->crew[FAR_WRITE], offset_of(m, to), (char *)(uintptr_t)from, bytes);
-    else
-        why = crew_move(&m->crew[FAR_READ], offset_of(m, from), to, bytes);
+    const bool write = far_memory_has(m, to);
+    const uint64_t offset = (uintptr_t)(write ? to : from) - (uintptr_t)m->base;
+    // The crew that writes only reads there.
+    char *memory = write ? (char *)(uintptr_t)from : to;
+    const int why = crew_move(&m->crew[write ? FAR_WRITE : FAR_READ], offset, memory, bytes);
     if (why == 0)
         return true;
-    error_set(error, PLIM_IO, "can't %s far memory's file in %s: %s",
-              direction == FAR_READ ? "read" : "write", far_memory_folder(m), strerror(why));
+    error_set(error, PLIM_IO, "can't %s far memory's file in %s: %s", write ? "write" : "read",
+              far_memory_folder(m), strerror(why));
     return false;
 }
 

@@ -19,8 +19,8 @@ void far_memory_release(FarMemory *m); // NULL is allowed; no copy is under way
 char *far_memory_base(const FarMemory *m);
 // Whether the address is one of them; m NULL: of none.
 bool far_memory_has(const FarMemory *m, const void *address);
-// Copies bytes, where either address or both are far, and returns when they are there. Any number
-// of threads; copies of one direction come one after another. False with a sentence.
+// Copies bytes, where one of the addresses is far, and returns when they are there. Any number of
+// threads; copies of one direction come one after another. False with a sentence.
 bool far_memory_copy(FarMemory *m, void *to, const void *from, uint64_t bytes, PlimError *error);
 
 const char *far_memory_folder(const FarMemory *m);
