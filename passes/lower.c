@@ -355,6 +355,7 @@ static Plan *plan_begin(const Module *m, PassCtx *cx) {
     p->model = or_empty(m->name);
     p->target = o->target ? o->target : "cpu";
     p->isa = or_empty(o->isa);
+    p->rates = ""; // pass_predict's to say
     p->tool = or_empty(o->tool);
     p->flags = or_empty(o->flags);
     p->tokenizer = m->tokenizer ? m->tokenizer : "bytes";

@@ -23,4 +23,8 @@ typedef struct {
 bool predict_entry(const PlanUses *u, uint32_t entry, const Rates *rates, PlanMemory *pm,
                    Prediction *out);
 
+// The times that the plan itself has, where it has any; what they are made of is by rates.
+bool predict_planned(const PlanUses *u, uint32_t entry, const Rates *rates, PlanMemory *pm,
+                     Prediction *out);
+
 #endif

@@ -20,6 +20,9 @@ enum { PLAN_VERSION = 1, PLAN_STREAMS_MAX = 16, PLAN_RANK_MAX = 8 };
 // Every entry is checked against every buffer and state: bounded, so that no text or file takes long.
 enum { PLAN_PEERS_MAX = 65535, PLAN_ENTRIES_MAX = 1024, PLAN_REPEATS_MAX = 64 /* repeated segments of one entry */ };
 
+// Eleven days of picoseconds: what is predicted to take longer takes this.
+#define PLAN_TIME_MAX UINT64_C(1000000000000000000)
+
 typedef enum { PLAN_F32, PLAN_BF16, PLAN_I32, PLAN_BOOL, PLAN_DTYPE_COUNT } PlanDType;
 // An arena begins at a multiple of this many bytes.
 enum { PLAN_ARENA_ALIGNMENT = 64 };
@@ -105,6 +108,8 @@ typedef struct {
     uint32_t wait_count, *wait;  // events to wait for first
     uint32_t signal;             // event signalled after, or UINT32_MAX
     uint64_t flops, bytes;       // of one call
+    uint64_t begin, duration;    // predicted, in picoseconds; begin: from that of the segment's call. At most
+                                 // PLAN_TIME_MAX; 0: nobody predicted
     uint64_t signature;          // what it must compute: see plan_sign.h
     PlanPhase phase;             // of the operators
     const char *name;            // for people: the operators and their scope, "layernorm h.0.ln_1"
@@ -161,6 +166,7 @@ typedef struct {
     PlanCommit *commit;
     uint32_t call_count;
     PlanCall *call;
+    uint64_t predicted;          // picoseconds of all calls; at most PLAN_TIME_MAX, 0: nobody predicted
 } PlanEntry;
 
 typedef struct {
@@ -206,6 +212,7 @@ typedef struct {
     const char *isa;       // "avx2,fma,f16c,bmi2"; checked at start
     const char *tool;      // "plimc 0.1.0"
     const char *flags;     // those that changed the plan
+    const char *rates;     // whose measured rates times are predicted with: "2 threads of ..."; "": assumed ones
     const char *tokenizer; // "bytes" or a file name
     uint32_t workers;      // most worker threads the workspaces allow; 1 for a GPU
     uint32_t stream_count;

@@ -121,6 +121,8 @@ static const Field instr_fields[] = {
     REF(PlanInstr, signal, "signal", OMIT_NONE, EVENT),
     PLAIN(U64, PlanInstr, flops, "flops", OMIT_ZERO),
     PLAIN(U64, PlanInstr, bytes, "bytes", OMIT_ZERO),
+    PLAIN(U64, PlanInstr, begin, "begins", OMIT_ZERO),
+    PLAIN(U64, PlanInstr, duration, "takes", OMIT_ZERO),
     PLAIN(HEX, PlanInstr, signature, "signature", OMIT_NEVER),
     ENUM_FIRST(PlanInstr, phase, "phase", phase_names),
     PLAIN(STRING, PlanInstr, name, "name", OMIT_ZERO),
@@ -174,6 +176,7 @@ STRUCT(commit, "commit", NULL, PlanCommit, false);
 // entry e1 train { inputs, results, commits and calls, a line each }
 static const Field entry_fields[] = {
     PLAIN(NAME, PlanEntry, name, "", OMIT_NEVER),
+    PLAIN(U64, PlanEntry, predicted, "takes", OMIT_ZERO),
     LIST(LINES, PlanEntry, input, "", &input_struct),
     LIST(LINES, PlanEntry, result, "", &result_struct),
     LIST(LINES, PlanEntry, commit, "", &commit_struct),
@@ -236,6 +239,7 @@ static const Field whole_fields[] = {
     PLAIN(STRING, Plan, isa, "isa", OMIT_ZERO),
     PLAIN(STRING, Plan, tool, "tool", OMIT_ZERO),
     PLAIN(STRING, Plan, flags, "flags", OMIT_ZERO),
+    PLAIN(STRING, Plan, rates, "rates", OMIT_ZERO),
     PLAIN(STRING, Plan, tokenizer, "tokenizer", OMIT_ZERO),
     PLAIN(U32, Plan, workers, "workers", OMIT_NEVER),
     PLAIN(U32, Plan, stream_count, "streams", OMIT_NEVER),

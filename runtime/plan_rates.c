@@ -88,6 +88,20 @@ void rates_assume(const char *target, const char *isa, uint32_t threads, Rates *
     snprintf(out->machine, sizeof out->machine, "%s", row->name);
 }
 
+bool rates_processor(char out[RATES_PROCESSOR_MAX]) {
+    char line[256];
+    out[0] = '\0';
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && !*out && fgets(line, sizeof line, f))
+        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':'))
+            snprintf(out, RATES_PROCESSOR_MAX, "%.*s", RATES_PROCESSOR_MAX - 1,
+                     strchr(line, ':') + 1 + strspn(strchr(line, ':') + 1, " \t"));
+    if (f)
+        fclose(f);
+    out[strcspn(out, "\"\n")] = '\0'; // it stands in quotes
+    return *out != '\0';
+}
+
 static uint64_t picoseconds(double seconds) {
     const double ps = seconds * 1e12 + 0.5;
     // Plans that make no sense may have any numbers; a day of picoseconds is below 1e17.

@@ -63,6 +63,10 @@ typedef struct {
 // threads.
 void rates_assume(const char *target, const char *isa, uint32_t threads, Rates *out);
 
+// This machine's CPU by its own name; false where the system does not say.
+enum { RATES_PROCESSOR_MAX = 64 };
+bool rates_processor(char out[RATES_PROCESSOR_MAX]);
+
 // The text form. A mistake is refused with line and column in error. Kernels lie in pm.
 PlimStatus rates_read(const char *text, size_t size, PlanMemory *pm, Rates *out, PlimError *error);
 // name: of a kernel, for people, by its place in r->kernel; NULL: none.

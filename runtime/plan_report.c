@@ -159,6 +159,7 @@ void plan_json_figures(const PlanUses *u, FILE *out) {
     json_field(out, "isa", p->isa);
     json_field(out, "tool", p->tool);
     json_field(out, "flags", p->flags);
+    json_field(out, "rates", p->rates);
     fprintf(out, "\"plan_version\": %" PRIu32 ",\n \"digest\": \"%016" PRIx64 "\",\n ", p->version,
             p->digest);
     fputs("\"spaces\": {", out);

@@ -2,7 +2,7 @@
 // shares with the planner the struct, and with plan_sign the hash functions.
 //
 // Structure
-//  1  Every index, kind and count is in range; no value is empty.
+//  1  Every index, kind, count and time is in range; no value is empty.
 //  2  A buffer is aligned, inside its space, and holds its shape. Persistent buffers are live
 //     always.
 //  3  A state has a persistent buffer, an input one of its entry, no other state or input has it,
@@ -371,6 +371,9 @@ static bool names_are_there(Verifier *v) {
     for (uint32_t i = 0; i < p->entry_count; i++)
         if (!p->entry[i].name)
             return verify_refuse(v, 1, "entry %u has no name", i);
+    for (uint32_t i = 0; i < p->entry_count; i++)
+        if (p->entry[i].predicted > PLAN_TIME_MAX)
+            return verify_refuse(v, 1, "%.100s is predicted to take for ever", p->entry[i].name);
     for (uint32_t i = 0; i < p->kernel_count; i++)
         if (!p->kernel[i].name || !p->kernel[i].text)
             return verify_refuse(v, 1, "kernel %u has no name or text", i);

@@ -283,6 +283,7 @@ static bool check_instr(Verifier *v, const Site *s, const PlanInstr **first) {
     const PlanInstr *instr = s->instr;
     const bool called = instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
     if ((uint32_t)instr->kind > INSTR_EXCHANGE || instr->stream >= p->stream_count ||
+        instr->begin > PLAN_TIME_MAX || instr->duration > PLAN_TIME_MAX ||
         (called && instr->kernel >= p->kernel_count))
         return verify_refuse_instr(v, 1, s->segment, s->index, "has a field out of range");
     if (!check_form(v, s))

@@ -49,6 +49,8 @@ bool dependencies_write(const PlimcRequest *r, const FrontendFiles *used, const 
             print_more(memory, used->path[i]);
     if (r->config_file)
         print_more(memory, r->config_file);
+    if (r->rates)
+        print_more(memory, r->rates);
     fputc('\n', memory);
     const bool good = fclose(memory) == 0 && tool_write("plimc", r->dependencies, text, size);
     free(text);

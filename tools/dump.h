@@ -49,6 +49,9 @@ int dump_diff(Dump *d, FILE *out);
 // The entry of --entry, or the main one (plan_main_entry); false after setting the error: no entry
 // has the name, or the plan has none.
 bool dump_entry(Dump *d, uint32_t *entry);
+// When each instruction runs: as the plan says, or where it does not or --machine was given, by
+// d->machine. False when there is no memory.
+bool dump_predict(const Dump *d, uint32_t entry, Prediction *out);
 // printf into the error; DUMP_FAILED.
 int dump_fail(Dump *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

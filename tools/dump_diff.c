@@ -56,7 +56,8 @@ static void print_head(Diff *f) {
                 {"target", f->before->target, f->after->target},
                 {"instructions of", f->before->isa, f->after->isa},
                 {"tool", f->before->tool, f->after->tool},
-                {"flags", f->before->flags, f->after->flags}};
+                {"flags", f->before->flags, f->after->flags},
+                {"rates", f->before->rates, f->after->rates}};
     for (size_t i = 0; i < sizeof line / sizeof line[0]; i++)
         if (strcmp(line[i].before, line[i].after) != 0) {
             f->different = true;

@@ -11,7 +11,6 @@
 #include "tools/dump.h"
 
 #include "tools/html/page_text.h"
-#include "passes/predict.h"
 #include "tools/string_pool.h"
 
 #include <inttypes.h>
@@ -154,7 +153,7 @@ static void write_segment(Writer *w, const PlanSegment *s) {
 // By position: what the instruction takes, and what that time is made of.
 static void write_times(Writer *w, uint32_t entry) {
     Prediction times = {0};
-    if (!predict_entry(w->d->uses, entry, &w->d->machine, w->d->memory, &times)) {
+    if (!dump_predict(w->d, entry, &times)) {
         w->failed = true;
         return;
     }
@@ -210,7 +209,8 @@ static void write_head(Writer *w, const Plan *p) {
     write_member(w, "target", p->target);
     write_member(w, "tool", p->tool);
     write_member(w, "flags", p->flags);
-    write_member(w, "machine", w->d->machine.machine);
+    write_member(w, "machine",
+                 *p->rates && !w->d->options->machine ? p->rates : w->d->machine.machine);
     write_names(w, "kinds", BUFFER_KIND_COUNT, kind_name);
     write_names(w, "phases", PLAN_PHASE_COUNT, phase_name);
     write_names(w, "limits", LIMIT_COUNT, limit_text);

@@ -3,7 +3,6 @@
 // "version"; new ones don't.
 #include "tools/dump.h"
 
-#include "passes/predict.h"
 #include "runtime/plan_report.h"
 #include "tools/json_put.h"
 
@@ -125,6 +124,7 @@ static void put_instruction(JsonPut *j, const Plan *p, const PlanStep *s, const 
     put_index(j, "workspace", instr->workspace);
     json_put_count(j, "flops", instr->flops);
     json_put_count(j, "bytes", instr->bytes);
+    json_put_count(j, "begin_ps", t->begin);
     json_put_count(j, "predicted_ps", t->end - t->begin);
     json_put_text(j, "limit", limit_name(t->limit));
     put_operands(j, instr);
@@ -164,7 +164,7 @@ static void put_inputs(JsonPut *j, const PlanEntry *e) {
 static bool put_program(JsonPut *j, Dump *d, uint32_t entry) {
     const PlanEntryUses *u = &d->uses->entry[entry];
     Prediction time;
-    if (!predict_entry(d->uses, entry, &d->machine, d->memory, &time))
+    if (!dump_predict(d, entry, &time))
         return false;
     json_put_line(j);
     json_put_open(j, d->plan->entry[entry].name, '{');

@@ -70,6 +70,11 @@ int dump_fail(Dump *d, const char *format, ...) {
     return DUMP_FAILED;
 }
 
+bool dump_predict(const Dump *d, uint32_t entry, Prediction *out) {
+    const bool planned = !d->options->machine;
+    return (planned ? predict_planned : predict_entry)(d->uses, entry, &d->machine, d->memory, out);
+}
+
 bool dump_entry(Dump *d, uint32_t *entry) {
     *entry = plan_main_entry(d->uses);
     const char *name = d->options->entry;

@@ -9,7 +9,6 @@
 #include "runtime/plan_report.h"
 #include "tools/dump_text.h"
 #include "tools/measured.h"
-#include "passes/predict.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -197,7 +196,7 @@ static int print_step(Dump *d, const PlanReport *r, FILE *out) {
             r->operators);
     if (entry == UINT32_MAX)
         return DUMP_DONE;
-    if (!predict_entry(d->uses, entry, &d->machine, d->memory, &time))
+    if (!dump_predict(d, entry, &time))
         return dump_fail(d, "out of memory");
     fprintf(out, "a step      of %s: %s, %s moved\n", p->entry[entry].name,
             text_rate((double)r->flops, "FLOP", flops), text_rate((double)r->bytes, "B", bytes));
@@ -208,9 +207,13 @@ static int print_step(Dump *d, const PlanReport *r, FILE *out) {
     for (int i = 0; i < LIMIT_COUNT; i++)
         fprintf(out, "%s %s %.1f %%", i ? "," : "", limit_name((Limit)i),
                 sum ? 100 * (double)time.limit[i] / (double)sum : 0.0);
-    fprintf(out, "\nassumed     ");
-    machine_print(&d->machine, out);
-    fputc('\n', out);
+    if (*p->rates && !d->options->machine) {
+        fprintf(out, "\nby rates of %s\n", p->rates);
+    } else {
+        fprintf(out, "\nassumed     ");
+        machine_print(&d->machine, out);
+        fputc('\n', out);
+    }
     return d->options->measured ? print_measured(d, entry, &time, out) : DUMP_DONE;
 }
 

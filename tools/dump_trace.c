@@ -8,7 +8,6 @@
 
 #include "tools/json_put.h"
 #include "tools/measured.h"
-#include "passes/predict.h"
 
 #include <inttypes.h>
 
@@ -255,7 +254,7 @@ int dump_trace(Dump *d, FILE *out) {
             return status;
         t.measured = &measured;
     }
-    if (!predict_entry(d->uses, t.entry, &d->machine, d->memory, &time) || !put_all(&t))
+    if (!dump_predict(d, t.entry, &time) || !put_all(&t))
         return dump_fail(d, "out of memory");
     return DUMP_DONE;
 }

@@ -8,7 +8,6 @@
 #include "runtime/plan_report.h"
 #include "tools/dump_text.h"
 #include "tools/nearest.h"
-#include "passes/predict.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -271,7 +270,7 @@ static bool print_instruction(Dump *d, uint32_t entry, uint32_t position, FILE *
     const char *name = d->plan->entry[entry].name;
     char text[TEXT_NUMBER], moved[TEXT_NUMBER];
     Prediction time;
-    if (!predict_entry(d->uses, entry, &d->machine, d->memory, &time))
+    if (!dump_predict(d, entry, &time))
         return false;
     const PredictedStep *t = &time.step[position];
     fprintf(out, "%s:%u of %u: %s, %s%s%s\n", name, position, d->uses->entry[entry].step_count,

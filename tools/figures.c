@@ -12,8 +12,8 @@
 // behind its unit is for people. Lines that begin with # are comments.
 #include "tools/figures.h"
 
-#include "runtime/plan_report.h"
 #include "passes/predict.h"
+#include "runtime/plan_report.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -34,7 +34,10 @@ bool figures_measure(Dump *d, const PlanUses *u, double *value) {
     // Each on its own target, unless --machine names one for both.
     if (!d->options->machine)
         machine_of_plan(p, &machine);
-    if (entry != UINT32_MAX && !predict_entry(u, entry, &machine, d->memory, &time))
+    // As dump_predict, of either plan.
+    const bool planned = !d->options->machine;
+    if (entry != UINT32_MAX &&
+        !(planned ? predict_planned : predict_entry)(u, entry, &machine, d->memory, &time))
         return false;
     memset(value, 0, FIGURES * sizeof *value);
     for (uint32_t i = 0; i < p->space_count; i++)

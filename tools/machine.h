@@ -2,7 +2,7 @@
 #ifndef PLIM_TOOLS_MACHINE_H
 #define PLIM_TOOLS_MACHINE_H
 
-#include "runtime/plan_rates.h"
+#include "passes/predict.h"
 
 // The figures assumed for the plan's target.
 void machine_of_plan(const Plan *p, Rates *out);

@@ -8,6 +8,7 @@
 #include "passes/pipeline.h"
 #include "runtime/flags.h"
 #include "tools/pack_command.h"
+#include "tools/rates_file.h"
 #include "tools/tool_io.h"
 
 #include <stdlib.h>
@@ -28,6 +29,7 @@ static const Flag flag_table[] = {
     {"--order", "NAME", "Options", "least (default), program, depth-first, list or eager"},
     {"--arrange", "NAME", "Options", "naive: buffers share no bytes"},
     {"--chunk", "SIZE", "Options", "logits held at once by the pass chunk (default 16MiB)"},
+    {"--rates", "FILE", "Options", "predict times by what `PROGRAM tune` has measured"},
     {"--csv", "IN.csv", "Packing", "pack the buffers of a CSV file, and print one JSON line"},
     {"--capacity", "SIZE", "Packing", "stop once they fit in this; exit 1 where they don't"},
     {"--help", NULL, "Other", "print this and stop"},
@@ -35,7 +37,7 @@ static const Flag flag_table[] = {
 enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0], INPUT_MAX = 64 << 20 };
 
 typedef struct {
-    const char *file, *out, *passes, *csv;
+    const char *file, *out, *passes, *csv, *rates;
     bool all, list, help, remarks;
     int print_flags;   // of module_print
     uint64_t capacity; // of --csv
@@ -67,6 +69,7 @@ static const char **text_option(Request *r, const char *name) {
     } known[] = {{"--csv", &r->csv},
                  {"--passes", &r->passes},
                  {"-o", &r->out},
+                 {"--rates", &r->rates},
                  {"--target", &r->options.target},
                  {"--precision", &r->options.precision},
                  {"--order", &r->options.order},
@@ -211,6 +214,16 @@ static void print_remarks(const PassCtx *cx) {
     }
 }
 
+// --rates, into the options.
+static bool read_rates(Request *r, PassCtx *cx, Rates *out) {
+    const RatesRequest request = {
+        .tool = "plim-opt", .path = r->rates, .target = r->options.target, .threads = WORKERS};
+    if (!r->rates)
+        return true;
+    r->options.rates = out;
+    return rates_file_read(&request, cx->arena, cx->diag, cx->plan_memory, out);
+}
+
 // False after a sentence or with diagnostics, which main prints.
 static bool run(const Request *r, PassCtx *cx, const char *const *name, int count) {
     size_t bytes = 0;
@@ -250,6 +263,7 @@ int main(int argc, char **argv) {
     if (r.csv)
         return pack_command(r.csv, r.out, r.capacity);
     PassCtx cx = {.arena = arena_create(), .scratch = arena_create(), .options = &r.options};
+    Rates rates;
     cx.diag = diag_create(cx.arena);
     cx.plan_memory = plan_memory_new();
     const char **name = NULL;
@@ -258,7 +272,7 @@ int main(int argc, char **argv) {
     status = count < 0 ? 2 : 1;
     if (!cx.plan_memory)
         fprintf(stderr, "plim-opt: out of memory\n");
-    else if (count >= 0 && run(&r, &cx, name, count))
+    else if (count >= 0 && read_rates(&r, &cx, &rates) && run(&r, &cx, name, count))
         status = 0;
     // Warnings too, where all went well.
     diag_print(cx.diag, stderr, tool_color());

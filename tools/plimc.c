@@ -16,6 +16,7 @@
 #include "tools/explain.h"
 #include "tools/micro_batch.h"
 #include "tools/plimc_flags.h"
+#include "tools/rates_file.h"
 #include "tools/tool_io.h"
 
 #include <inttypes.h>
@@ -44,6 +45,7 @@ typedef struct {
     CpuTarget cpu; // of a CPU target; a GPU's is options.gpu
     FrontendFiles files;
     PublishedConfig published;     // of --config FILE.json
+    Rates rates;                   // of --rates
     Module *module;                // NULL for .plan input
     int64_t micro_batch;           // as FrontendInput has it
     int64_t batch;                 // of a model's training, where micro_batch is not 0
@@ -363,6 +365,19 @@ static bool check_emit(Compilation *c) {
     return false;
 }
 
+// --rates, once the target is known.
+static bool read_rates(Compilation *c) {
+    const PassOptions *o = &c->options;
+    const RatesRequest request = {.tool = "plimc",
+                                  .path = c->request->rates,
+                                  .target = o->target,
+                                  .threads = (uint32_t)(o->workers ? o->workers : WORKERS)};
+    if (!request.path)
+        return true;
+    c->options.rates = &c->rates;
+    return rates_file_read(&request, c->cx.arena, c->cx.diag, c->cx.plan_memory, &c->rates);
+}
+
 // --- --micro-batch auto ---
 
 typedef struct {
@@ -373,23 +388,13 @@ typedef struct {
 } Trials;
 
 // Picoseconds of a step of all entries that train: those with the names given.
-static bool predict_training(const Compilation *c, const char *const *name, int count,
-                             uint64_t *time) {
-    const PlanUses *uses = plan_uses_new(c->cx.plan, c->cx.plan_memory);
-    Rates rates;
-    rates_assume(c->cx.plan->target, c->cx.plan->isa, c->cx.plan->workers, &rates);
-    *time = 0;
-    for (uint32_t e = 0; uses && e < c->cx.plan->entry_count; e++)
-        for (int i = 0; i < count; i++) {
-            Prediction p;
-            if (strcmp(c->cx.plan->entry[e].name, name[i]) != 0)
-                continue;
-            if (!predict_entry(uses, e, c->options.rates ? c->options.rates : &rates,
-                               c->cx.plan_memory, &p))
-                return false;
-            *time += p.total;
-        }
-    return uses != NULL;
+static uint64_t predicted_training(const Plan *p, const char *const *name, int count) {
+    uint64_t time = 0;
+    for (uint32_t e = 0; e < p->entry_count; e++)
+        for (int i = 0; i < count; i++)
+            if (strcmp(p->entry[e].name, name[i]) == 0)
+                time += p->entry[e].predicted;
+    return time;
 }
 
 // All but code, in memory of its own; its diagnostics are nobody's.
@@ -417,8 +422,9 @@ static bool try_micro_batch(void *user, int64_t size, uint64_t *time) {
         if (trains)
             name[count++] = g->name;
     }
-    good = good && pipeline_run(c.module, &c.cx, NULL, 0, NULL, NULL) &&
-           predict_training(&c, name, count, time);
+    good = good && pipeline_run(c.module, &c.cx, NULL, 0, NULL, NULL);
+    if (good)
+        *time = predicted_training(c.cx.plan, name, count);
     plan_memory_release(c.cx.plan_memory);
     arena_release(c.cx.scratch);
     arena_release(a);
@@ -451,8 +457,8 @@ static bool choose_micro_batch(Compilation *c, const char *text, size_t bytes) {
 // The module of a model or graph text, with micro-batches as asked for.
 static bool read_input(Compilation *c, const char *text, size_t bytes) {
     // Whether the text is fine is seen at one size as well as at another.
-    if (c->request->micro_batch_auto && !c->request->check && tool_text_kind(c->request->file, text) != TEXT_GRAPH &&
-        !choose_micro_batch(c, text, bytes))
+    if (c->request->micro_batch_auto && !c->request->check &&
+        tool_text_kind(c->request->file, text) != TEXT_GRAPH && !choose_micro_batch(c, text, bytes))
         return false;
     return read_module(c, text, bytes);
 }
@@ -467,7 +473,7 @@ static bool compile(Compilation *c, const char *text, size_t bytes) {
             return no_micro_batch(c, "a plan");
         if (!read_plan(c, text, bytes) || !choose_plan_target(c))
             return false;
-    } else if (!choose_target(c) || !read_input(c, text, bytes)) {
+    } else if (!choose_target(c) || !read_rates(c) || !read_input(c, text, bytes)) {
         return false;
     }
     if (!check_emit(c))

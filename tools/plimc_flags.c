@@ -40,6 +40,7 @@ static const Flag flag_table[] = {
     {"--order", "NAME", "Plan", "least (default), program, depth-first, list or eager"},
     {"--arrange", "NAME", "Plan", "naive: no two buffers share bytes"},
     {"--pass-limit", "N", "Plan", "make at most N optional rewrites, to bisect a wrong one"},
+    {"--rates", "FILE", "Plan", "predict times by what `PROGRAM tune` has measured"},
     {"--strict", NULL, "Plan", "refuse degraded plans"},
     {"--effort", "N", "Plan", "N times the work of searching (1); from 2 on also integer programs"},
     {"--time", NULL, "Other", "print the time of each phase"},
@@ -183,6 +184,7 @@ static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *v
                 {"--model", &r->model},
                 {"-MD", &r->dependencies},
                 {"--dump-after", &r->dump_after},
+                {"--rates", &r->rates},
                 {"--dump-mip", &r->options.dump_mip},
                 {"--explain", &r->explain},
                 {"--target", &r->options.target}};
@@ -267,7 +269,8 @@ int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
         // In the order given, which matters where a flag comes twice. No plan names a folder of the
         // machine it was made on.
         if (is_recorded(flag)) {
-            const char *slash = value == r->config_file && value ? strrchr(value, '/') : NULL;
+            const bool file = value && (value == r->config_file || value == r->rates);
+            const char *slash = file ? strrchr(value, '/') : NULL;
             r->flags = arena_format(a, "%s%s%s%s%s", r->flags, r->flags[0] ? " " : "", flag->name,
                                     value ? " " : "",
                                     slash   ? slash + 1

@@ -23,6 +23,7 @@ typedef struct {
     const char *config;      // --config NAME, or NULL
     const char *config_file; // --config FILE.json, or NULL
     const char *model;
+    const char *rates;        // --rates, or NULL
     const char *dependencies; // -MD
     const char *dump_after;
     const char *explain;
