@@ -9,7 +9,6 @@
 #include "codegen/cuda_emit.h"
 #include "frontend/frontend.h"
 #include "passes/pipeline.h"
-#include "passes/predict.h"
 #include "runtime/plan_report.h"
 #include "tools/config_read.h"
 #include "tools/dependencies.h"
