@@ -3,7 +3,10 @@
 #include "passes/retain/retain_greedy.h"
 #include "passes/retain/retain_tree.h"
 
-enum { RUNGS = 24 };
+#include <math.h>
+
+// MOVERS: parts of the chain up to which values move.
+enum { RUNGS = 24, MOVERS = 12 };
 
 // While a task runs for the first time there are: what it reads and makes, its own bytes, the
 // arguments; and what was made once, can't be moved and is read from then on.
@@ -48,6 +51,21 @@ static RetainPoint run_once(const RetainProblem *p, Arena *a) {
     return (RetainPoint){.cost = retain_cost(p, &s, a), .schedule = s};
 }
 
+// Terms under which more and more moves.
+static void add_moves(RetainTree *tree, int blocks, int rungs, RetainFront *front) {
+    retain_tree_add(tree, (RetainTerms){.copies = RETAIN_SHARE}, rungs, front);
+    for (int i = -6; i <= 4; i++)
+        retain_tree_add(tree, (RetainTerms){.copies = RETAIN_PRICE, .price = ldexp(1, i)}, 4 * rungs,
+                        front);
+    for (int i = 1; i < MOVERS; i++)
+        if (blocks * i / MOVERS > blocks * (i - 1) / MOVERS)
+            retain_tree_add(tree,
+                            (RetainTerms){.copies = RETAIN_PRICE,
+                                          .price = 1.0 / 64,
+                                          .movers = blocks * i / MOVERS},
+                            4 * rungs, front);
+}
+
 // Chains of blocks, with and without moves.
 static int add_trees(const RetainIndex *x, const RetainOptions *o, int rungs, RetainFront *front) {
     Arena *a = arena_create();
@@ -55,9 +73,10 @@ static int add_trees(const RetainIndex *x, const RetainOptions *o, int rungs, Re
     int degraded = 0;
     const RetainWays options = {.nodes = o->nodes, .far = o->far > 0};
     const RetainBlock *block = retain_blocks(c, options, &degraded, a);
-    retain_tree(c, block, false, 4 * rungs, front);
+    RetainTree *tree = retain_tree(c, block, a);
+    retain_tree_add(tree, (RetainTerms){.copies = RETAIN_STAY}, 4 * rungs, front);
     if (options.far)
-        retain_tree(c, block, true, 4 * rungs, front);
+        add_moves(tree, c->count, rungs, front);
     arena_release(a);
     return degraded;
 }

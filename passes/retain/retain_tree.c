@@ -14,11 +14,15 @@
 // The part after a split runs once more later. So (s, last block) is always the first run of its
 // blocks, everything else a repetition. What can't be made again stays from the first run on. Where
 // the later tasks of a block read what goes out of it ("tail"), a repetition either finds it there,
-// held all the while, or has lost it; two tables. Copies take no time up to a block's fair share of
-// the tasks' time, and all beyond it; of equal blocks the first ones should move.
+// held all the while, or has lost it; two tables.
+//
+// How far copies fit beside the tasks depends on all of them together, which no state here knows.
+// So they have a price (retain_tree.h). It rises along the chain, because the first blocks' values
+// are away for longest: for some price so many blocks move as the engines keep up with, which is
+// the fraction that MEMO (2407.12117) computes for equal layers. Several prices are tried.
 //
 // Memory is in slots, sizes rounded to the nearest: what a schedule really needs is measured.
-// Cost: blocks cubed times slots / 6.
+// Cost: blocks cubed times slots / 6, and for each terms blocks squared times slots.
 #include "passes/retain/retain_tree.h"
 
 #include "passes/retain/retain_program.h"
@@ -37,10 +41,10 @@ typedef struct {
     int16_t choice;
 } Cell;
 
-typedef struct {
+struct RetainTree {
     const RetainChain *c;
     const RetainBlock *block;
-    bool far;
+    RetainTerms terms;
     Arena *a;
     int64_t unit;      // bytes of a slot
     Tail modes;        // 1 where there are no tails
@@ -50,7 +54,9 @@ typedef struct {
     int64_t *run;      // by block: sum of forward times of the blocks before
     RetainPeak *bare;  // by block: peak of the first way
     RetainWriter *w;
-} Tree;
+};
+
+typedef RetainTree Tree;
 
 static Cell *cell_of(const Tree *x, int s, int t, Tail mode) {
     return x->cell[((size_t)s * (size_t)x->c->count + (size_t)t) * MODES + mode];
@@ -76,12 +82,16 @@ static int64_t beyond(int64_t copies, int64_t room) {
     return copies > room ? copies - room : 0;
 }
 
-// Time of copies that the tasks' doesn't hide, and next to nothing for those that it does.
+// What the way's copies are taken to cost; a little even where they are hidden.
 static int64_t copy_time(const Tree *x, int s, const RetainWay *way) {
     if (!way->out && !way->in)
         return 0;
+    const double copies = 0.5 * (double)(way->out + way->in);
+    const double along = (double)(s + 1) / (double)x->c->count;
+    if (x->terms.copies == RETAIN_PRICE)
+        return (int64_t)(2 * x->terms.price * along * copies) + 1;
     return beyond(way->out, x->out[s]) + beyond(way->in, x->in[s] + way->again) +
-           (way->out + way->in) / (256 * (int64_t)x->c->count) * (s + 1);
+           (int64_t)(copies * along / 128) + 1;
 }
 
 static void try_choice(Cell *cell, int m, int64_t time, int choice) {
@@ -91,13 +101,18 @@ static void try_choice(Cell *cell, int m, int64_t time, int choice) {
     cell[m].choice = (int16_t)choice;
 }
 
+static bool may_move(const Tree *x, int s, int t) {
+    return x->terms.copies != RETAIN_STAY && is_first(x, t) &&
+           (!x->terms.movers || s < x->terms.movers);
+}
+
 static void try_ways(Tree *x, int s, int t, Tail mode, Cell *cell) {
     const RetainBlock *b = &x->block[s];
     const Cell *rest = s < t ? cell_of(x, s + 1, t, mode) : NULL;
     const int64_t tail = !is_first(x, t) && s < t && mode == HELD ? b[t - s].tail : 0;
     for (int i = 0; i < b->count; i++) {
         const RetainWay *way = &b->way[i];
-        if (way->out && (!x->far || !is_first(x, t)))
+        if (way->out && !may_move(x, s, t))
             continue;
         int64_t peak = b->peak[i].forward + besides(x, s, t, mode);
         peak = peak > b->peak[i].later + tail ? peak : b->peak[i].later + tail;
@@ -140,23 +155,17 @@ static void try_splits(Tree *x, int s, int t, Tail mode, Cell *cell) {
     }
 }
 
-static void solve(Tree *x) {
-    const int count = x->c->count;
-    for (int length = 1; length <= count; length++)
-        for (int s = 0; s + length <= count; s++)
-            for (Tail mode = HELD; mode < x->modes; mode++) {
-                const int t = s + length - 1;
-                Cell *cell = arena_array(x->a, Cell, SLOTS + 1);
-                for (int m = 0; m <= SLOTS; m++)
-                    cell[m] = (Cell){.time = NEVER, .choice = NONE};
-                x->cell[((size_t)s * (size_t)count + (size_t)t) * MODES + mode] = cell;
-                if (length == 1 && !is_first(x, t))
-                    try_alone(x, s, mode, cell);
-                else
-                    try_ways(x, s, t, mode, cell);
-                if (length > 1)
-                    try_splits(x, s, t, mode, cell);
-            }
+static void solve_cell(Tree *x, int s, int t, Tail mode) {
+    Cell **cell = &x->cell[((size_t)s * (size_t)x->c->count + (size_t)t) * MODES + mode];
+    *cell = *cell ? *cell : arena_array(x->a, Cell, SLOTS + 1);
+    for (int m = 0; m <= SLOTS; m++)
+        (*cell)[m] = (Cell){.time = NEVER, .choice = NONE};
+    if (s == t && !is_first(x, t))
+        try_alone(x, s, mode, *cell);
+    else
+        try_ways(x, s, t, mode, *cell);
+    if (s < t)
+        try_splits(x, s, t, mode, *cell);
 }
 
 // --- Writing the schedule of a cell ---
@@ -275,8 +284,8 @@ static void start(Tree *x) {
     x->modes = 1;
     int64_t most = 0, kept = 0;
     for (int b = 0; b < c->count; b++) {
-        x->out[b] = x->far ? retain_copies_out(c, b) : 0;
-        x->in[b] = x->far ? retain_copies_in(c, b) : 0;
+        x->out[b] = retain_copies_out(c, b);
+        x->in[b] = retain_copies_in(c, b);
         x->once[b + 1] = x->once[b] + c->once[b];
         x->run[b + 1] = x->run[b] + c->forward[b];
         x->bare[b] = x->block[b].peak[0];
@@ -294,24 +303,34 @@ static void start(Tree *x) {
     x->unit = most / SLOTS + 1;
 }
 
-void retain_tree(const RetainChain *c, const RetainBlock *block, bool far, int rungs,
-                 RetainFront *front) {
-    Tree x = {.c = c, .block = block, .far = far, .a = arena_create()};
-    start(&x);
-    solve(&x);
-    // The least memory of each time, evenly.
-    const Cell *cell = cell_of(&x, 0, c->count - 1, HELD);
+RetainTree *retain_tree(const RetainChain *c, const RetainBlock *block, Arena *a) {
+    Tree *x = arena_new(a, Tree);
+    *x = (Tree){.c = c, .block = block, .a = a};
+    start(x);
+    for (int t = 0; t < c->count - 1; t++)
+        for (int s = t; s >= 0; s--)
+            for (Tail mode = HELD; mode < x->modes; mode++)
+                solve_cell(x, s, t, mode);
+    return x;
+}
+
+void retain_tree_add(RetainTree *x, RetainTerms terms, int rungs, RetainFront *front) {
+    const int last = x->c->count - 1;
+    x->terms = terms;
+    for (int s = last; s >= 0; s--)
+        solve_cell(x, s, last, HELD);
+    // The least memory of each time, evenly; the least of all in any case.
+    const Cell *cell = cell_of(x, 0, last, HELD);
     Arena *steps = arena_create();
     const int apart = SLOTS / rungs > 0 ? SLOTS / rungs : 1;
-    int written = -apart;
+    int written = -1;
     for (int m = 0; m <= SLOTS; m++) {
-        const bool best = cell[m].time < NEVER && (!m || cell[m].time < cell[m - 1].time);
-        if (!best || (m - written < apart && m && cell[m - 1].time < NEVER && m < SLOTS))
+        if (cell[m].time >= NEVER || (m && cell[m].time == cell[m - 1].time) ||
+            (written >= 0 && m - written < apart))
             continue;
         written = m;
         arena_reset(steps);
-        retain_front_add(front, write(&x, m, steps));
+        retain_front_add(front, write(x, m, steps));
     }
     arena_release(steps);
-    arena_release(x.a);
 }

@@ -6,8 +6,25 @@
 #include "passes/retain/retain_block.h"
 #include "passes/retain/retain_front.h"
 
-// Adds about `rungs` schedules to the front; far: with ways that move values too.
-void retain_tree(const RetainChain *c, const RetainBlock *block, bool far, int rungs,
-                 RetainFront *front);
+typedef struct RetainTree RetainTree;
+
+// What a second of copies costs where the dynamic program chooses; what it really costs is
+// measured.
+typedef enum {
+    RETAIN_STAY,  // nothing moves
+    RETAIN_SHARE, // nothing up to a block's fair share of the tasks' time, itself beyond it
+    RETAIN_PRICE  // a price, from nothing at the first block to twice the one told at the last
+} RetainCopies;
+
+typedef struct {
+    RetainCopies copies;
+    double price; // of RETAIN_PRICE, seconds a second
+    int movers;   // the first so many blocks may move values; 0: all
+} RetainTerms;
+
+// Solves what doesn't depend on terms: everything that runs again. Everything lives in a.
+RetainTree *retain_tree(const RetainChain *c, const RetainBlock *block, Arena *a);
+// Adds about `rungs` schedules to the front.
+void retain_tree_add(RetainTree *x, RetainTerms terms, int rungs, RetainFront *front);
 
 #endif
