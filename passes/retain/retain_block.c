@@ -2,9 +2,10 @@
 //
 // Ways come from a greedy descent, which gives up one kept value at a time, the one that saves most
 // bytes for what runs again then, and from an integer program for rows of memory in between
-// (retain_program). What a way needs at most while the block's tasks run is found by writing its
-// steps. Blocks that are equal in everything the ways depend on share them: a model's layers are
-// solved once. Cost: members squared times reads, per kind of block.
+// (retain_program); of a block with few values all are tried. What a way needs at most while the
+// block's tasks run is found by writing its steps. Blocks that are equal in everything the ways
+// depend on share them: a model's layers are solved once. Cost: members squared times reads, per
+// kind of block.
 #include "passes/retain/retain_block.h"
 
 #include "passes/retain/retain_closure.h"
@@ -141,6 +142,29 @@ static void add_greedy(Work *k, int b, RetainBlock *block) {
         if (step % each == 0)
             retain_way_add(k->z, b, block, way[0].fate, k->a);
     retain_way_add(k->z, b, block, way[0].fate, k->a);
+}
+
+// Every combination of fates. False where there are too many.
+static bool add_all(Work *k, int b, RetainBlock *block) {
+    const RetainChain *c = k->c;
+    const int begin = c->member_begin[b], members = c->member_begin[b + 1] - begin;
+    const int fates = k->options.far ? 3 : 2;
+    int count = 1;
+    for (int i = 0; i < members; i++) {
+        count *= fates;
+        if (count > RETAIN_WAYS_MAX / 2)
+            return false;
+    }
+    RetainFate *fate = arena_array(k->scratch, RetainFate, members + 1);
+    for (int i = 0; i < count; i++) {
+        for (int n = 0, rest = i; n < members; n++, rest /= fates) {
+            fate[n] = (RetainFate)(rest % fates);
+            if (fate[n] == RETAIN_MOVE && !retain_movable(c->x->p, c->member[begin + n]))
+                fate[n] = RETAIN_KEEP;
+        }
+        retain_way_add(k->z, b, block, fate, k->a);
+    }
+    return true;
 }
 
 // --- Bytes while the block's tasks run ---
@@ -310,33 +334,42 @@ static Work *start(const RetainChain *c, RetainWays options, Arena *a, Arena *sc
     return k;
 }
 
+// The kind of block b: that of an equal one before, or a new one.
+static int find_kind(Work *k, int b, Shape *shape, int *kinds) {
+    shape[*kinds] = block_shape(k, b);
+    int i = 0;
+    while (!same_shape(&shape[i], &shape[*kinds]))
+        i++;
+    *kinds += i == *kinds;
+    return i;
+}
+
 RetainBlock *retain_blocks(const RetainChain *c, RetainWays options, int *degraded, Arena *a) {
     Arena *scratch = arena_create();
     Work *k = start(c, options, a, scratch);
     RetainBlock *block = arena_array(a, RetainBlock, c->count + 1);
-    RetainBlock **kind = arena_array(scratch, RetainBlock *, c->count + 1);
-    int *first = arena_array(scratch, int, c->count + 1);
     Shape *shape = arena_array(scratch, Shape, c->count + 1);
-    int *kind_of = arena_array(scratch, int, c->count + 1);
-    int kinds = 0;
+    int *kind_of = arena_array(scratch, int, c->count + 1); // a kind's ways are at its first block
+    int *first = arena_array(scratch, int, c->count + 1);
+    int *solve = arena_array(scratch, int, c->count + 1);
+    int kinds = 0, solve_count = 0;
     for (int b = 0; b < c->count; b++) {
-        shape[kinds] = block_shape(k, b);
-        int i = 0;
-        while (!same_shape(&shape[i], &shape[kinds]))
-            i++;
-        kind_of[b] = i;
-        if (i < kinds)
+        const int before = kinds;
+        kind_of[b] = find_kind(k, b, shape, &kinds);
+        if (kinds == before)
             continue;
-        first[kinds] = b;
-        kind[kinds++] = &block[b];
+        first[kind_of[b]] = b;
         block[b].way = arena_array(a, RetainWay, RETAIN_WAYS_MAX + 1);
         add_bare(k, b, &block[b]);
+        if (add_all(k, b, &block[b]))
+            continue;
         add_greedy(k, b, &block[b]);
+        solve[solve_count++] = b;
     }
-    *degraded = retain_programs(c, options, first, kinds, kind, a);
+    *degraded = retain_programs(c, options, solve, solve_count, block, a);
     for (int b = 0; b < c->count; b++) {
-        block[b].count = kind[kind_of[b]]->count;
-        block[b].way = kind[kind_of[b]]->way;
+        block[b].count = block[first[kind_of[b]]].count;
+        block[b].way = block[first[kind_of[b]]].way;
         find_peaks(k, b, &block[b]);
     }
     arena_release(scratch);

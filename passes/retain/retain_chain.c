@@ -10,7 +10,7 @@
 // Cost: O(tasks + reads).
 #include "passes/retain/retain_chain.h"
 
-#include <string.h>
+#include <limits.h>
 
 // READ_FAR: a value read further on than this, in tasks and in parts of all, is set aside.
 // TASKS_LONG: of a block, where cutting it means that more values cross.
@@ -76,11 +76,10 @@ static void find_blocks(RetainChain *c, Arena *a) {
     c->count = count;
 }
 
-static void find_homes(RetainChain *c, Arena *a) {
+static void find_homes(RetainChain *c, int *block, Arena *a) {
     const RetainProblem *p = c->x->p;
     c->home = arena_array(a, int, p->value_count + 1);
     c->member_begin = arena_array(a, int, c->count + 3);
-    int *block = arena_array(a, int, p->forward_count + 1);
     for (int b = 0; b < c->count; b++)
         for (int t = c->begin[b]; t < c->begin[b + 1]; t++)
             block[t] = b;
@@ -101,16 +100,42 @@ static void find_homes(RetainChain *c, Arena *a) {
             c->member[c->member_begin[c->home[v] + 1]++] = v;
 }
 
-// The block of each later task: the last one whose values it or a task after it reads.
-static void find_back(RetainChain *c, int *block) {
+// The first and the last block that a later task may belong to: where a value that it reads was
+// made and where it was read last by the forward, for all of them if that is possible.
+static void find_span(const RetainChain *c, const int *block, int task, int *low, int *high) {
+    const RetainTask *t = &c->x->p->task[task];
+    int most = -1;
+    *low = -1;
+    *high = INT_MAX;
+    for (int i = 0; i < t->operand_count; i++) {
+        const int home = c->home[t->operand[i]];
+        if (home < 0)
+            continue;
+        const int made = block[c->x->p->value[t->operand[i]].maker];
+        most = home > most ? home : most;
+        *low = made > *low ? made : *low;
+        *high = home < *high ? home : *high;
+    }
+    if (*low > *high)
+        *low = *high = most;
+}
+
+// The block of each later task, in falling order: that of the task before as long as it may be, but
+// none before a block that a task after it belongs to.
+static void find_back(RetainChain *c, int *block, Arena *a) {
     const RetainProblem *p = c->x->p;
-    int most = 0;
+    int *low = arena_array(a, int, p->task_count + 2),
+        *high = arena_array(a, int, p->task_count + 1);
+    low[p->task_count] = 0;
     for (int t = p->task_count - 1; t >= p->forward_count; t--) {
-        for (int i = 0; i < p->task[t].operand_count; i++) {
-            const int home = c->home[p->task[t].operand[i]];
-            most = home > most ? home : most;
-        }
-        block[t] = most;
+        find_span(c, block, t, &low[t], &high[t]);
+        low[t] = low[t] > low[t + 1] ? low[t] : low[t + 1];
+    }
+    int now = c->count - 1;
+    for (int t = p->forward_count; t < p->task_count; t++) {
+        now = high[t] < now ? high[t] : now;
+        now = low[t] > now ? low[t] : now;
+        block[t] = now;
     }
     // back[b] is where the tasks of the blocks before b begin.
     for (int b = 0; b <= c->count; b++)
@@ -183,10 +208,10 @@ RetainChain *retain_chain(const RetainIndex *x, Arena *a) {
     RetainChain *c = arena_new(a, RetainChain);
     c->x = x;
     find_blocks(c, a);
-    find_homes(c, a);
-    c->back = arena_array(a, int, c->count + 2);
     int *block = arena_array(a, int, x->p->task_count + 1);
-    find_back(c, block);
+    find_homes(c, block, a);
+    c->back = arena_array(a, int, c->count + 2);
+    find_back(c, block, a);
     find_last(c, block, a);
     find_late(c, a);
     find_sums(c, a);

@@ -1,12 +1,14 @@
 // The points worth having: candidates from every method, each measured, none better than another.
+#include "passes/retain/retain_exact.h"
 #include "passes/retain/retain_front.h"
 #include "passes/retain/retain_greedy.h"
 #include "passes/retain/retain_tree.h"
 
 #include <math.h>
 
-// MOVERS: parts of the chain up to which values move.
-enum { RUNGS = 24, MOVERS = 12 };
+// MOVERS: parts of the chain up to which values move. EXACT_RUNGS: points looked for, for one that
+// is wanted.
+enum { RUNGS = 24, MOVERS = 12, EXACT_RUNGS = 4 };
 
 // While a task runs for the first time there are: what it reads and makes, its own bytes, the
 // arguments; and what was made once, can't be moved and is read from then on.
@@ -55,8 +57,8 @@ static RetainPoint run_once(const RetainProblem *p, Arena *a) {
 static void add_moves(RetainTree *tree, int blocks, int rungs, RetainFront *front) {
     retain_tree_add(tree, (RetainTerms){.copies = RETAIN_SHARE}, rungs, front);
     for (int i = -6; i <= 4; i++)
-        retain_tree_add(tree, (RetainTerms){.copies = RETAIN_PRICE, .price = ldexp(1, i)}, 4 * rungs,
-                        front);
+        retain_tree_add(tree, (RetainTerms){.copies = RETAIN_PRICE, .price = ldexp(1, i)},
+                        4 * rungs, front);
     for (int i = 1; i < MOVERS; i++)
         if (blocks * i / MOVERS > blocks * (i - 1) / MOVERS)
             retain_tree_add(tree,
@@ -110,12 +112,16 @@ RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *opti
     const RetainIndex *x = retain_index(p, a);
     RetainFront *front = retain_front(p, options->far, a);
     retain_greedy(x, rungs, front);
+    const RetainPoint once = run_once(p, a);
+    int64_t bound = find_bound(x, options, a), least = 0;
     int degraded = 0;
-    if (p->forward_count)
+    const int64_t apart = (once.cost.bytes - bound) / (EXACT_RUNGS * (int64_t)rungs) + 1;
+    if (!options->far && retain_exact(x, once.cost.bytes, apart, front, &least))
+        bound = least > bound ? least : bound;
+    else if (p->forward_count)
         degraded = add_trees(x, options, rungs, front);
     retain_front_end(front);
     RetainPoint *point = arena_array(a, RetainPoint, front->count + 2);
-    const int count = thin_out(front, run_once(p, a), rungs, point);
-    return (RetainFrontier){
-        .count = count, .point = point, .bound = find_bound(x, options, a), .degraded = degraded};
+    const int count = thin_out(front, once, rungs, point);
+    return (RetainFrontier){.count = count, .point = point, .bound = bound, .degraded = degraded};
 }

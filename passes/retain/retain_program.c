@@ -21,7 +21,7 @@
 enum { RUNGS = 12, MEMBERS_MAX = 96, PROGRAMS_MAX = 192, NODES = 2000 };
 
 typedef struct {
-    int kind, block;
+    int block;
     int64_t memory, out, in;  // right sides; out and in: INT64_MAX for none, -1: no moves
     int *keep, *move, *again; // columns, by member, member, task of the block; -1: none
     Mip *program;
@@ -195,17 +195,16 @@ static double *find_start(Work *w, const Try *t, const RetainBlock *ways, Retain
     return mip_violation(t->program, value) <= MIP_TOLERANCE ? value : NULL;
 }
 
-static void add_try(Work *w, int kind, int block, int64_t memory, int64_t out, int64_t in,
-                    const int *local) {
+static void add_try(Work *w, int block, int64_t memory, int64_t out, int64_t in, const int *local) {
     Try *t = &w->try[w->count++];
-    *t = (Try){.kind = kind, .block = block, .memory = memory, .out = out, .in = in};
+    *t = (Try){.block = block, .memory = memory, .out = out, .in = in};
     t->program = mip_create(w->a, "retain");
     add_columns(w, t);
     add_rows(w, t, local);
 }
 
 // A ladder of memories; with moves a short one for each of some lengths of the copies.
-static void add_tries(Work *w, int kind, int block, const RetainBlock *ways, bool far, int *local) {
+static void add_tries(Work *w, int block, const RetainBlock *ways, bool far, int *local) {
     const RetainChain *c = w->c;
     const int begin = c->member_begin[block], members = c->member_begin[block + 1] - begin;
     const int most = far ? 2 * RUNGS : RUNGS;
@@ -219,16 +218,16 @@ static void add_tries(Work *w, int kind, int block, const RetainBlock *ways, boo
         high = ways->way[i].kept > high ? ways->way[i].kept : high;
     }
     for (int i = 0; i < RUNGS && high > low; i++)
-        add_try(w, kind, block, low + (high - low) / RUNGS * i, -1, -1, local);
+        add_try(w, block, low + (high - low) / RUNGS * i, -1, -1, local);
     if (!far)
         return;
     const int64_t out = retain_copies_out(c, block), in = retain_copies_in(c, block);
     for (int i = 0; i < 3; i++) {
         const int64_t memory = high / 3 * i;
-        add_try(w, kind, block, memory, out / 2, in / 2, local);
-        add_try(w, kind, block, memory, out, in, local);
-        add_try(w, kind, block, memory, 2 * out, 2 * in, local);
-        add_try(w, kind, block, memory, INT64_MAX, INT64_MAX, local);
+        add_try(w, block, memory, out / 2, in / 2, local);
+        add_try(w, block, memory, out, in, local);
+        add_try(w, block, memory, 2 * out, 2 * in, local);
+        add_try(w, block, memory, INT64_MAX, INT64_MAX, local);
     }
 }
 
@@ -243,20 +242,20 @@ static void take_answer(const Work *w, const Try *t, const double *value, Retain
     retain_way_add(z, t->block, ways, fate, a);
 }
 
-int retain_programs(const RetainChain *c, RetainWays options, const int *first, int kinds,
-                    RetainBlock **kind, Arena *a) {
+int retain_programs(const RetainChain *c, RetainWays options, const int *which, int count,
+                    RetainBlock *block, Arena *a) {
     Arena *scratch = arena_create();
     RetainClosure *z = retain_closure(c, scratch);
     Work w = {.c = c, .z = z, .a = scratch};
     w.try = arena_array(scratch, Try, PROGRAMS_MAX + 1);
     int *local = arena_array(scratch, int, c->x->p->value_count + 1);
-    for (int i = 0; i < kinds; i++)
-        add_tries(&w, i, first[i], kind[i], options.far, local);
+    for (int i = 0; i < count; i++)
+        add_tries(&w, which[i], &block[which[i]], options.far, local);
     MipProblem *problem = arena_array(scratch, MipProblem, w.count + 1);
     MipAnswer *answer = arena_array(scratch, MipAnswer, w.count + 1);
     for (int i = 0; i < w.count; i++) {
         problem[i].program = w.try[i].program;
-        problem[i].start = find_start(&w, &w.try[i], kind[w.try[i].kind], z);
+        problem[i].start = find_start(&w, &w.try[i], &block[w.try[i].block], z);
         problem[i].limits.nodes = options.nodes ? options.nodes : NODES;
     }
     int degraded = 0;
@@ -265,7 +264,7 @@ int retain_programs(const RetainChain *c, RetainWays options, const int *first, 
     for (int i = 0; i < w.count; i++) {
         degraded += answer[i].degraded != NULL;
         if (answer[i].value)
-            take_answer(&w, &w.try[i], answer[i].value, z, kind[w.try[i].kind], a);
+            take_answer(&w, &w.try[i], answer[i].value, z, &block[w.try[i].block], a);
     }
     arena_release(scratch);
     return degraded;

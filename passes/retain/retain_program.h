@@ -4,10 +4,10 @@
 
 #include "passes/retain/retain_closure.h"
 
-// Adds the best ways for a ladder of memories to each kind of block, which has some already; first:
-// by kind, a block of it. Returns how many programs failed.
-int retain_programs(const RetainChain *c, RetainWays options, const int *first, int kinds,
-                    RetainBlock **kind, Arena *a);
+// Adds the best ways for a ladder of memories to the blocks told, which have some already. Returns
+// how many programs failed.
+int retain_programs(const RetainChain *c, RetainWays options, const int *which, int count,
+                    RetainBlock *block, Arena *a);
 
 // Picoseconds of copies each way that the block has time for: its part of the tasks' time by what
 // it could move.

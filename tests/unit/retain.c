@@ -4,6 +4,7 @@
 
 #include "passes/retain/retain.h"
 #include "tests/unit/random_draw.h"
+#include "tests/unit/retain_oracle.h"
 #include "tests/unit/retain_sample.h"
 
 #include <string.h>
@@ -111,6 +112,89 @@ Test(retain, frontiers_hold_what_they_promise) {
             retain_sample_random(a, seed, 3 + (int)(seed % 9), 2 + (int)(seed % 7));
         const RetainFrontier f = retain_frontier(p, &(RetainOptions){0}, a);
         check_frontier(p, &f, 0);
+        arena_release(a);
+    }
+}
+
+// The least time of a point within the budget, INT64_MAX where there is none.
+static int64_t time_within(const RetainFrontier *f, int64_t budget) {
+    for (int i = 0; i < f->count; i++)
+        if (f->point[i].cost.bytes <= budget)
+            return f->point[i].cost.time;
+    return INT64_MAX;
+}
+
+enum { GRAPHS = SLOW ? 4 : 25, BUDGETS = 3 };
+
+// Small random graphs at budgets spread over what there is to gain, and one below the bound.
+Test(retain, is_as_good_as_checkmate) {
+    Arena *a = arena_create();
+    static RetainFrontier frontier[GRAPHS];
+    static MipProblem problem[GRAPHS * BUDGETS];
+    static MipAnswer answer[GRAPHS * BUDGETS];
+    static int64_t budget[GRAPHS * BUDGETS];
+    for (int g = 0; g < GRAPHS; g++) {
+        const RetainProblem *p = retain_sample_random(a, (uint64_t)g, 3 + g % 3, 2 + g % 2);
+        frontier[g] = retain_frontier(p, &(RetainOptions){.rungs = 1000}, a);
+        const int64_t most = frontier[g].point[0].cost.bytes;
+        for (int b = 0; b < BUDGETS; b++) {
+            const int i = g * BUDGETS + b;
+            budget[i] = b ? frontier[g].bound + (most - frontier[g].bound) * (b - 1) / 2
+                          : frontier[g].bound - 1;
+            problem[i].program = retain_checkmate(p, budget[i], a);
+        }
+    }
+    mip_solve_all(problem, GRAPHS * BUDGETS, 0, a, answer);
+    int better = 0;
+    for (int i = 0; i < GRAPHS * BUDGETS; i++) {
+        const int64_t time = time_within(&frontier[i / BUDGETS], budget[i]);
+        if (answer[i].status == MIP_INFEASIBLE) {
+            better += time < INT64_MAX;
+            continue;
+        }
+        cr_assert_eq(answer[i].status, MIP_OPTIMAL);
+        cr_assert_neq(time, INT64_MAX, "graph %d: none in %lld bytes, Checkmate has one of %g",
+                      i / BUDGETS, (long long)budget[i], answer[i].objective);
+        cr_assert_leq((double)time, answer[i].objective + 1e-6, "graph %d, %lld bytes: %lld > %g",
+                      i / BUDGETS, (long long)budget[i], (long long)time, answer[i].objective);
+        better += (double)time < answer[i].objective - 1e-6;
+    }
+    // Only where a task runs twice in a stage, or not in order.
+    cr_assert_leq(better, GRAPHS * BUDGETS / 20, "%d", better);
+    arena_release(a);
+}
+
+enum { CHAINS = SLOW ? 3 : 24 };
+
+static RetainStage *random_stages(uint64_t seed, int count, int64_t move, Arena *a) {
+    uint64_t state = seed * 7919 + 3;
+    RetainStage *stage = arena_array(a, RetainStage, count);
+    for (int i = 0; i < count; i++)
+        stage[i] = (RetainStage){.forward = 1 + draw(&state, 20),
+                                 .backward = 1 + draw(&state, 40),
+                                 .bytes = 1 + draw(&state, 9),
+                                 .transient = draw(&state, 3) ? 0 : draw(&state, 12),
+                                 .move = move * (1 + draw(&state, 8))};
+    return stage;
+}
+
+Test(retain, is_as_good_as_rotor_on_chains) {
+    for (int i = 0; i < CHAINS; i++) {
+        Arena *a = arena_create();
+        const int count = SLOW ? 12 : 10 + i * 50 / (CHAINS - 1);
+        const RetainStage *stage = random_stages((uint64_t)i, count, 0, a);
+        const RetainProblem *p = retain_sample_chain(a, stage, count);
+        const RetainFrontier f = retain_frontier(p, &(RetainOptions){.rungs = 1000}, a);
+        check_frontier(p, &f, 0);
+        const int64_t most = f.point[0].cost.bytes;
+        const int64_t *rotor = retain_rotor(stage, count, most, a);
+        for (int64_t budget = 0; budget <= most; budget++) {
+            const int64_t time = time_within(&f, budget);
+            cr_assert_leq(time, rotor[budget],
+                          "chain %d of %d stages, %lld of %lld bytes: %lld > %lld", i, count,
+                          (long long)budget, (long long)most, (long long)time,
+                          (long long)rotor[budget]);
+        }
         arena_release(a);
     }
 }
