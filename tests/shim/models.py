@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"), os.path.dirname(os.path.abspath(__file__))]
 import e2e  # noqa: E402
+from moves import with_moves  # noqa: E402
 
 SHIM = pathlib.Path(__file__).resolve().parent
 LIBRARIES = e2e.BUILD / "tests" / "shim" / "lib"
@@ -96,6 +97,53 @@ class Perceptrons(Devices):
         for file in ("model.safetensors", "optimizer.safetensors"):
             self.assertEqual((self.folder / "half.out/step-6" / file).read_bytes(),
                              (self.folder / "gpu.out/step-6" / file).read_bytes())
+
+    def moved_program(self):
+        """The same training with its optimizer states, a weight and an activation in pinned memory; what runs its kernels."""
+        self.good(e2e.PLIMC, *self.words, "--emit", "graph", "-o", "model.graph", "--quiet")
+        text = self.good(e2e.BUILD / "tools" / "plim-opt", "--passes", "simplify,autodiff,optimize", "model.graph", "-o", "-").stdout
+        (self.folder / "far.graph").write_text(with_moves(text, ("fc1.weight", ".m", ".v"), lambda name, operator: name == "h"))
+        gpu = ("far.graph", "--target", "cuda:sm_80", "--quiet")
+        self.good(e2e.PLIMC, *gpu, "-o", "far")
+        self.good(e2e.PLIMC, *gpu, "--emit", "cuda", "-o", "far.cu")
+        subprocess.run([SHIM / "compile", self.folder / "far.cu", self.folder / "far.so"], check=True)
+        return self.folder / "far", {"PLIM_FAKE_KERNELS": str(self.folder / "far.so")}
+
+    def test_far_memory_changes_no_bit(self):
+        far, kernels = self.moved_program()
+        self.train(self.gpu, 6, "near.log", "--save", "near.out", gpu=True)
+        spaces = json.loads(self.good(far, "info", "--json").stdout)["spaces"]
+        self.assertEqual(spaces.keys(), {"device", "host"})
+        self.assertGreater(spaces["host"]["bytes"], 8 * 16 * 16 + 4 * 16 * 16)
+        for seed in (0, 1, 7):
+            self.train(far, 6, "far.log", "--save", f"far{seed}.out", "--save-every", 1, gpu=True, **kernels, PLIM_FAKE_SEED=str(seed))
+            self.assertEqual(self.losses("far.log"), self.losses("near.log"))
+        log = [json.loads(line) for line in (self.folder / "far.log").read_text().splitlines()]
+        self.assertEqual({line["arena_peak_bytes"] for line in log}, {spaces["device"]["bytes"]})
+        # It goes on from what it saved half-way, and from what was saved without far memory.
+        for folder, half in (("far7.out", "step-6"), ("near.out", None)):
+            if half:
+                shutil.rmtree(self.folder / folder / half)
+            else:
+                self.train(self.gpu, 6, "half.log", "--save", "half.out", "--save-every", 3, gpu=True)
+                shutil.rmtree(self.folder / "half.out" / "step-6")
+                folder = "half.out"
+            self.on_gpu(far, "train", "--data", "data", "--steps", 6, "--save", folder, "--resume", "auto", **kernels)
+            for file in ("model.safetensors", "optimizer.safetensors"):
+                self.assertEqual((self.folder / folder / "step-6" / file).read_bytes(),
+                                 (self.folder / "near.out/step-6" / file).read_bytes())
+        # Watched instruction by instruction, and timed.
+        said = self.train(far, 4, "watched.log", "--digest", "--check-finite", "--quiet", gpu=True, **kernels).stdout
+        self.assertIn("fetch", said)
+        self.train(far, 4, "timed.log", "--profile", "--trace", "trace.json", gpu=True, **kernels)
+        self.assertIn("offload", (self.folder / "trace.json").read_text())
+        for log in ("watched.log", "timed.log"):
+            self.assertEqual(self.losses(log), self.losses("near.log")[:4])
+        self.on_gpu(far, "export", "--weights", "near.out/step-6", "-o", "far.safetensors", **kernels)
+        self.on_gpu(self.gpu, "export", "--weights", "near.out/step-6", "-o", "near.safetensors")
+        self.assertEqual((self.folder / "far.safetensors").read_bytes(), (self.folder / "near.safetensors").read_bytes())
+        self.refused_in_one_sentence(far, "train", "--data", "data", says="GiB of pinned host memory, which the driver does not give",
+                                     env=self.environment(**kernels, PLIM_FAKE_PINNED="1024"))
 
     def test_watching(self):
         gpu = self.gpu
