@@ -60,3 +60,25 @@ Graph *module_find_entry(const Module *m, const char *name) {
             return m->entry[i];
     return NULL;
 }
+
+Module *module_copy(const Module *m, Arena *a) {
+    Module *out = arena_new(a, Module);
+    *out = *m;
+    out->arena = a;
+    out->state = arena_array(a, State *, m->state_count + 1);
+    out->state_capacity = m->state_count + 1;
+    out->state_by_name = name_map_create(a);
+    for (int i = 0; i < m->state_count; i++) {
+        out->state[i] = arena_new(a, State);
+        *out->state[i] = *m->state[i];
+        name_map_add(out->state_by_name, out->state[i]->name, out->state[i]);
+    }
+    out->entry = arena_array(a, Graph *, m->entry_count + 1);
+    out->entry_capacity = m->entry_count + 1;
+    for (int i = 0; i < m->entry_count; i++) {
+        Graph *g = out->entry[i] = graph_copy(m->entry[i], a);
+        for (int k = 0; k < g->commit_count; k++)
+            g->commit[k].state = out->state[g->commit[k].state->id];
+    }
+    return out;
+}

@@ -52,6 +52,10 @@ State *module_find_state(const Module *m, const char *name); // NULL where there
 void module_add_entry(Module *m, Graph *g);
 Graph *module_find_entry(const Module *m, const char *name); // NULL where there is none
 
+// A copy in another arena: states and entries are its own, texts are shared, so m must outlive it.
+// Ids stay.
+Module *module_copy(const Module *m, Arena *a);
+
 // Text: the whole module, or reads it back. print(parse(print(m))) == print(m). GRAPH_PRINT_LOCS adds
 // each node's place in the model text. module_parse returns NULL after adding diagnostics.
 enum { GRAPH_PRINT_LOCS = 1 };

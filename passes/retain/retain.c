@@ -76,7 +76,7 @@ PassResult pass_retain(Module *m, PassCtx *cx) {
     const bool walked = walk(cx, l, &taken, &least);
     if (taken) {
         retain_report_values(cx, l, taken);
-        result = retain_take(l, taken, m, cx->scratch);
+        result = retain_take(l, taken, m, cx);
     } else if (walked) {
         retain_report_budget(cx, &least, retain_bound(l, cx));
     }

@@ -149,7 +149,8 @@ static void add_result(BuildWork *w, const Value *v, RetainTask *t, int *result)
         return;
     }
     const int64_t bytes = bytes_of(w, v);
-    const bool moves = w->options->far && w->forward && bytes >= MOVE_MIN;
+    // What was fetched is fetched again rather than stored a second time.
+    const bool moves = w->options->far && w->forward && bytes >= MOVE_MIN && v->def->op != OP_FETCH;
     w->value_of[v->id] = w->value_count;
     result[t->result_count++] = w->value_count;
     w->value[w->value_count++] =

@@ -76,20 +76,46 @@ static void add_rung(RetainLadder *l, RetainRung r) {
     l->rung[at] = r;
 }
 
+static int count_far(const Module *m) {
+    int count = 0;
+    for (int i = 0; i < m->state_count; i++)
+        count += m->state[i]->far;
+    return count;
+}
+
+// The module as it came and, where states may move, with more and more of them in far memory.
+static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
+    l->variant = arena_array(cx->scratch, RetainVariant, FAR_STATES_COUNT);
+    l->variant[l->variant_count++] = (RetainVariant){.m = m, .far = FAR_STATES_NONE};
+    for (FarStates far = FAR_STATES_NONE + 1; cx->options->far && far < FAR_STATES_COUNT; far++) {
+        Module *copy = module_copy(m, cx->scratch);
+        PassCtx inner = *cx;
+        inner.remarks = (Remarks){0}; // only what is taken is told of
+        const FarStatesOptions options = {.which = far};
+        far_states_apply(copy, &options, &inner);
+        if (count_far(copy) > count_far(l->variant[l->variant_count - 1].m))
+            l->variant[l->variant_count++] = (RetainVariant){.m = copy, .far = far};
+    }
+}
+
+// Without anything to choose inside its entries a variant is one rung, where there are others.
+static int count_rungs(const RetainLadder *l, const RetainVariant *v) {
+    const int longest = longest_frontier(v);
+    return longest == 0 && l->variant_count > 1 ? 1 : longest;
+}
+
 RetainLadder *retain_ladder(const Module *m, PassCtx *cx) {
     RetainLadder *l = arena_new(cx->scratch, RetainLadder);
     l->rates = rates_of(cx->options, cx->scratch);
-    l->variant_count = 1;
-    l->variant = arena_array(cx->scratch, RetainVariant, l->variant_count);
-    l->variant[0].m = m;
+    find_variants(l, m, cx);
     int rungs = 0;
     for (int i = 0; i < l->variant_count; i++) {
         find_frontiers(&l->variant[i], l, cx);
-        rungs += longest_frontier(&l->variant[i]);
+        rungs += count_rungs(l, &l->variant[i]);
     }
     l->rung = arena_array(cx->scratch, RetainRung, rungs + 1);
     for (int i = 0; i < l->variant_count; i++)
-        for (int k = 0; k < longest_frontier(&l->variant[i]); k++)
+        for (int k = 0; k < count_rungs(l, &l->variant[i]); k++)
             add_rung(l, (RetainRung){.variant = i, .point = k});
     return l;
 }
@@ -214,10 +240,12 @@ void retain_trial_release(RetainTrial *t) {
     *t = (RetainTrial){0};
 }
 
-PassResult retain_take(const RetainLadder *l, const RetainRung *r, Module *m, Arena *scratch) {
-    PassResult result = PASS_SAME;
+PassResult retain_take(const RetainLadder *l, const RetainRung *r, Module *m, PassCtx *cx) {
+    // The same changes give the same ids, which the frontiers go by.
+    const FarStatesOptions options = {.which = l->variant[r->variant].far};
+    PassResult result = far_states_apply(m, &options, cx);
     for (int e = 0; e < m->entry_count; e++)
-        if (l->variant[r->variant].graph[e] && apply_point(l, r, e, m->entry[e], scratch))
+        if (l->variant[r->variant].graph[e] && apply_point(l, r, e, m->entry[e], cx->scratch))
             result = PASS_CHANGED;
     return result;
 }

@@ -1,14 +1,16 @@
 // The rungs between most memory and least time: what each is, and what it comes to in the end.
 //
-// A rung is a variant of the module (as it came; later perhaps with states in far memory) and a
-// point of its frontiers. Rungs stand in order of time and depend on no budget.
+// A rung is a variant of the module (as it came; with --far, with states in far memory) and a point of
+// its frontiers. Rungs stand in order of time and depend on no budget.
 #ifndef PLIM_PASSES_RETAIN_RETAIN_LADDER_H
 #define PLIM_PASSES_RETAIN_RETAIN_LADDER_H
 
+#include "passes/far_states.h"
 #include "passes/retain/retain_build.h"
 
 typedef struct {
     const Module *m;
+    FarStates far;               // how it came to be
     RetainGraph **graph;         // by entry: NULL where there is nothing to choose
     RetainFrontier *frontier;    // by entry that has a graph
     uint64_t fixed[SPACE_COUNT]; // bytes that entries without a choice take: once one is tried
@@ -29,7 +31,7 @@ typedef struct {
     RetainRung *rung; // rising time
 } RetainLadder;
 
-// Everything lives in cx->scratch and points into m. rung_count is 0 where no entry has a choice.
+// Everything lives in cx->scratch and points into m. rung_count is 0 where there is no choice.
 RetainLadder *retain_ladder(const Module *m, PassCtx *cx);
 
 // The point of the entry's frontier that a rung means.
@@ -49,6 +51,6 @@ bool retain_try(RetainLadder *l, const RetainRung *r, PassCtx *cx, RetainTrial *
 void retain_trial_release(RetainTrial *t);
 
 // Changes the module to what the rung says. SAME where that is the module as it is.
-PassResult retain_take(const RetainLadder *l, const RetainRung *r, Module *m, Arena *scratch);
+PassResult retain_take(const RetainLadder *l, const RetainRung *r, Module *m, PassCtx *cx);
 
 #endif

@@ -261,3 +261,60 @@ Test(far_states, loops_keep_what_they_fetched) {
     cr_assert(fetches <= 8, "%d fetches of two states", fetches);
     bench_close(&t);
 }
+
+// As much as it takes: nothing, then the optimizer's state, then weights.
+Test(far_states, budgets_move_states) {
+    static const char *const text = "model m(batch = 4, width = 128) {\n"
+                                    "  fn layer(x) { w = param [256, width] ~ normal(0.1)\n"
+                                    "    u = param [width, 256] ~ normal(0.1)\n"
+                                    "    return x + tanh(x @ u) @ w }\n"
+                                    "  entry train(text: i32[batch] from data, lr: f32 = 0.1) {\n"
+                                    "    x = normal([batch, width])\n"
+                                    "    for i in 0 .. 2 { x = h.{i}: layer(x) }\n"
+                                    "    loss = cross_entropy(x, text)\n"
+                                    "    minimize loss { optimizer = adamw(lr); update = fused }\n"
+                                    "    return loss\n"
+                                    "  }\n"
+                                    "  entry eval(text: i32[batch] from data) {\n"
+                                    "    x = ones([batch, width])\n"
+                                    "    for i in 0 .. 2 { x = h.{i}: layer(x) }\n"
+                                    "    return cross_entropy(x, text)\n"
+                                    "  }\n"
+                                    "}\n";
+    static const char *const pass[] = {"simplify", "precision", "autodiff", "optimize",  "tidy",
+                                       "chunk",    "bound",     "legalize", "recompute", "retain"};
+    // Weights are 512 KiB, the optimizer's state 1 MiB, a gradient 128 KiB.
+    static const struct {
+        uint64_t budget;
+        FarStates far;
+    } known[] = {
+        {4 << 20, FAR_STATES_NONE}, {1 << 20, FAR_STATES_OPTIMIZER}, {540 << 10, FAR_STATES_ALL}};
+    const Tensor *first = NULL;
+    double loss[3][STEPS + 1];
+    Bench t;
+    bench_open(&t);
+    t.options.workers = 1;
+    for (int i = 0; i < 3; i++) {
+        FrontendInput in = {
+            .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
+        FrontendFiles files = {0};
+        Module *m = frontend_module(t.a, t.cx.diag, &in, &files);
+        expect(&t, m != NULL, "the model is wrong");
+        t.options.budget = known[i].budget;
+        t.options.far = true;
+        expect(&t, pipeline_run(m, &t.cx, pass, sizeof pass / sizeof pass[0], NULL, NULL),
+               "no rung fits");
+        for (int k = 0; k < m->state_count; k++)
+            cr_assert_eq(m->state[k]->far,
+                         m->state[k]->kind == STATE_OPTIMIZER ? known[i].far >= FAR_STATES_OPTIMIZER
+                                                              : known[i].far >= FAR_STATES_ALL,
+                         "%s with %d bytes", m->state[k]->name, (int)known[i].budget);
+        const Tensor *state = run_all(&t, m, loss[i]);
+        cr_assert(memcmp(loss[i], loss[0], sizeof loss[0]) == 0);
+        for (int k = 0; first && k < m->state_count; k++)
+            cr_assert(memcmp(state[k].at, first[k].at,
+                             (size_t)type_count(&first[k].type) * sizeof *first[k].at) == 0);
+        first = first ? first : state;
+    }
+    bench_close(&t);
+}
