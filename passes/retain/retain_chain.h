@@ -16,7 +16,8 @@ typedef struct {
     int *home;                  // by value: its block; -1: kept always, or not of the forward
     int *last;                  // by value of a block: the block after whose later tasks it is lost
     int *member, *member_begin; // values by block, in order
-    int64_t *enters;            // by block: bytes that go into it from before
+    int *cross, *cross_begin;   // values by block that are made before it, read in it or after
+    int64_t *enters;            // by block: bytes of those
     int64_t *once;              // by block: bytes of its values that must not be lost
     int64_t always;             // bytes of what is kept always
     int64_t *late;              // by later task: bytes that later tasks made, before it runs

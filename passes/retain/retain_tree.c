@@ -29,26 +29,28 @@
 
 #include <string.h>
 
-enum { SLOTS = 480, NONE = INT16_MIN };
+// Memory has as many slots as CELLS in all allow.
+enum { SLOTS_MIN = 480, SLOTS_MAX = 4000, CELLS = 6 << 20, NONE = INT16_MIN };
 #define NEVER (INT64_MAX / 4)
 
 typedef enum { HELD, LOST, MODES } Tail;
 
-// What is best with so many slots. choice: a way >= 0; a split r of block r - s - 1: -2r - 1 where
+// What is best with so many slots, by their number. choice: a way >= 0; a split r: -2r - 1 where
 // the tail of the second part is held, -2r - 2 where it is lost.
 typedef struct {
-    int64_t time;
-    int16_t choice;
-} Cell;
+    int64_t *time;
+    int16_t *choice;
+} Cells;
 
 struct RetainTree {
     const RetainChain *c;
     const RetainBlock *block;
     RetainTerms terms;
     Arena *a;
-    int64_t unit;      // bytes of a slot
-    Tail modes;        // 1 where there are no tails
-    Cell **cell;       // by (s, t, mode), SLOTS + 1 each
+    int64_t unit; // bytes of a slot
+    Tail modes;   // 1 where there are no tails
+    int slots;
+    Cells *cell;       // by (s, t, mode), slots + 1 each
     int64_t *out, *in; // by block: its share of copies
     int64_t *once;     // by block: sum of `once` of the blocks before
     int64_t *run;      // by block: sum of forward times of the blocks before
@@ -58,8 +60,8 @@ struct RetainTree {
 
 typedef RetainTree Tree;
 
-static Cell *cell_of(const Tree *x, int s, int t, Tail mode) {
-    return x->cell[((size_t)s * (size_t)x->c->count + (size_t)t) * MODES + mode];
+static Cells *cells_of(const Tree *x, int s, int t, Tail mode) {
+    return &x->cell[((size_t)s * (size_t)x->c->count + (size_t)t) * MODES + mode];
 }
 
 static int slots(const Tree *x, int64_t bytes) {
@@ -94,11 +96,11 @@ static int64_t copy_time(const Tree *x, int s, const RetainWay *way) {
            (int64_t)(copies * along / 128) + 1;
 }
 
-static void try_choice(Cell *cell, int m, int64_t time, int choice) {
-    if (time >= cell[m].time)
+static void try_choice(Cells *cell, int m, int64_t time, int choice) {
+    if (time >= cell->time[m])
         return;
-    cell[m].time = time;
-    cell[m].choice = (int16_t)choice;
+    cell->time[m] = time;
+    cell->choice[m] = (int16_t)choice;
 }
 
 static bool may_move(const Tree *x, int s, int t) {
@@ -106,9 +108,9 @@ static bool may_move(const Tree *x, int s, int t) {
            (!x->terms.movers || s < x->terms.movers);
 }
 
-static void try_ways(Tree *x, int s, int t, Tail mode, Cell *cell) {
+static void try_ways(Tree *x, int s, int t, Tail mode, Cells *cell) {
     const RetainBlock *b = &x->block[s];
-    const Cell *rest = s < t ? cell_of(x, s + 1, t, mode) : NULL;
+    const Cells *rest = s < t ? cells_of(x, s + 1, t, mode) : NULL;
     const int64_t tail = !is_first(x, t) && s < t && mode == HELD ? b[t - s].tail : 0;
     for (int i = 0; i < b->count; i++) {
         const RetainWay *way = &b->way[i];
@@ -120,21 +122,21 @@ static void try_ways(Tree *x, int s, int t, Tail mode, Cell *cell) {
         int least = slots(x, peak);
         least = rest && shift > least ? shift : least;
         const int64_t own = x->c->forward[s] + x->c->later[s] + way->again + copy_time(x, s, way);
-        for (int m = least; m <= SLOTS; m++)
-            try_choice(cell, m, own + (rest ? rest[m - shift].time : 0), i);
+        for (int m = least; m <= x->slots; m++)
+            try_choice(cell, m, own + (rest ? rest->time[m - shift] : 0), i);
     }
 }
 
 // One block, again: what its later tasks want is made when they want it.
-static void try_alone(Tree *x, int s, Tail mode, Cell *cell) {
+static void try_alone(Tree *x, int s, Tail mode, Cells *cell) {
     const RetainBlock *b = &x->block[s];
     const bool lost = mode == LOST;
     const int64_t own = x->c->later[s] + (lost ? b->lost_again : b->way[0].again);
-    for (int m = slots(x, lost ? b->lost_peak : b->peak[0].later); m <= SLOTS; m++)
+    for (int m = slots(x, lost ? b->lost_peak : b->peak[0].later); m <= x->slots; m++)
         try_choice(cell, m, own, 0);
 }
 
-static void try_splits(Tree *x, int s, int t, Tail mode, Cell *cell) {
+static void try_splits(Tree *x, int s, int t, Tail mode, Cells *cell) {
     const int64_t around = besides(x, s, t, mode);
     int64_t peak = 0;
     for (int r = s + 1; r <= t; r++) {
@@ -145,27 +147,32 @@ static void try_splits(Tree *x, int s, int t, Tail mode, Cell *cell) {
         const int shift = slots(x, x->c->enters[s] + x->once[r] - x->once[s]);
         const int least = slots(x, peak + around) > shift ? slots(x, peak + around) : shift;
         const int64_t run = x->run[r] - x->run[s];
-        const Cell *after = cell_of(x, r, t, mode);
+        const Cells *after = cells_of(x, r, t, mode);
         for (Tail second = HELD; second < x->modes; second++) {
-            const Cell *before = cell_of(x, s, r - 1, second);
-            for (int m = least; m <= SLOTS; m++)
-                try_choice(cell, m, run + after[m - shift].time + before[m].time,
+            const Cells *before = cells_of(x, s, r - 1, second);
+            for (int m = least; m <= x->slots; m++)
+                try_choice(cell, m, run + after->time[m - shift] + before->time[m],
                            -2 * r - 1 - (int)second);
         }
     }
 }
 
 static void solve_cell(Tree *x, int s, int t, Tail mode) {
-    Cell **cell = &x->cell[((size_t)s * (size_t)x->c->count + (size_t)t) * MODES + mode];
-    *cell = *cell ? *cell : arena_array(x->a, Cell, SLOTS + 1);
-    for (int m = 0; m <= SLOTS; m++)
-        (*cell)[m] = (Cell){.time = NEVER, .choice = NONE};
+    Cells *cell = cells_of(x, s, t, mode);
+    if (!cell->time) {
+        cell->time = arena_array(x->a, int64_t, x->slots + 1);
+        cell->choice = arena_array(x->a, int16_t, x->slots + 1);
+    }
+    for (int m = 0; m <= x->slots; m++) {
+        cell->time[m] = NEVER;
+        cell->choice[m] = NONE;
+    }
     if (s == t && !is_first(x, t))
-        try_alone(x, s, mode, *cell);
+        try_alone(x, s, mode, cell);
     else
-        try_ways(x, s, t, mode, *cell);
+        try_ways(x, s, t, mode, cell);
     if (s < t)
-        try_splits(x, s, t, mode, *cell);
+        try_splits(x, s, t, mode, cell);
 }
 
 // --- Writing the schedule of a cell ---
@@ -193,15 +200,13 @@ static void run_block(Tree *x, int b, const RetainWay *way) {
 
 // What goes from before block b to it and later ones, which is what lets them run.
 static void want_entering(Tree *x, int b) {
-    for (int i = x->c->member_begin[b]; i < x->c->member_begin[b + 1]; i++)
-        if (retain_enters(x->c, x->c->member[i]))
-            retain_want(x->w, x->c->member[i]);
+    for (int i = x->c->cross_begin[b]; i < x->c->cross_begin[b + 1]; i++)
+        retain_want(x->w, x->c->cross[i]);
 }
 
 static void lose_entering(Tree *x, int b) {
-    for (int i = x->c->member_begin[b]; i < x->c->member_begin[b + 1]; i++)
-        if (retain_enters(x->c, x->c->member[i]))
-            lose(x, x->c->member[i]);
+    for (int i = x->c->cross_begin[b]; i < x->c->cross_begin[b + 1]; i++)
+        lose(x, x->c->cross[i]);
 }
 
 static void go_back(Tree *x, int b) {
@@ -247,7 +252,7 @@ static void write_split(Tree *x, int s, int r, int t, Tail mode, Tail second, in
         want_entering(x, r);
     for (int b = s; b < r; b++)
         for (int i = c->member_begin[b]; i < c->member_begin[b + 1]; i++)
-            if (b > s || !retain_enters(c, c->member[i]))
+            if (c->x->p->value[c->member[i]].maker >= c->begin[s])
                 lose(x, c->member[i]);
     const int shift = slots(x, c->enters[s] + x->once[r] - x->once[s]);
     write_cell(x, r, t, mode, m - shift);
@@ -257,7 +262,7 @@ static void write_split(Tree *x, int s, int r, int t, Tail mode, Tail second, in
 }
 
 static void write_cell(Tree *x, int s, int t, Tail mode, int m) {
-    const int choice = cell_of(x, s, t, mode)[m].choice;
+    const int choice = cells_of(x, s, t, mode)->choice[m];
     if (s == t && !is_first(x, t))
         go_back(x, s);
     else if (choice >= 0)
@@ -272,10 +277,24 @@ static RetainSchedule write(Tree *x, int m, Arena *a) {
     return retain_written(x->w);
 }
 
+// Bytes that the block holds where nothing of it runs again or moves, and its peak then.
+static int64_t find_ample(const RetainBlock *b, int64_t *peak) {
+    int64_t kept = INT64_MAX;
+    *peak = 0;
+    for (int i = 0; i < b->count; i++) {
+        const RetainPeak p = b->peak[i];
+        if (b->way[i].again || b->way[i].out || b->way[i].kept >= kept)
+            continue;
+        kept = b->way[i].kept;
+        *peak = p.forward > p.later ? p.forward : p.later;
+    }
+    return kept < INT64_MAX ? kept : b->way[0].kept;
+}
+
 static void start(Tree *x) {
     const RetainChain *c = x->c;
     const size_t count = (size_t)c->count;
-    x->cell = arena_array(x->a, Cell *, count * count * MODES + 1);
+    x->cell = arena_array(x->a, Cells, count * count * MODES + 1);
     x->out = arena_array(x->a, int64_t, count + 1);
     x->in = arena_array(x->a, int64_t, count + 1);
     x->once = arena_array(x->a, int64_t, count + 1);
@@ -290,17 +309,14 @@ static void start(Tree *x) {
         x->run[b + 1] = x->run[b] + c->forward[b];
         x->bare[b] = x->block[b].peak[0];
         x->modes = x->block[b].tail ? MODES : x->modes;
-        int64_t block_kept = 0;
-        for (int i = 0; i < x->block[b].count; i++) {
-            const RetainPeak peak = x->block[b].peak[i];
-            const int64_t here = kept + (peak.forward > peak.later ? peak.forward : peak.later);
-            most = here > most ? here : most;
-            block_kept =
-                x->block[b].way[i].kept > block_kept ? x->block[b].way[i].kept : block_kept;
-        }
-        kept += block_kept;
+        int64_t peak;
+        const int64_t own = find_ample(&x->block[b], &peak);
+        most = kept + peak > most ? kept + peak : most;
+        kept += own;
     }
-    x->unit = most / SLOTS + 1;
+    const int64_t slots = CELLS / ((int64_t)(count * (count + 1) / 2) * x->modes);
+    x->slots = slots < SLOTS_MIN ? SLOTS_MIN : slots > SLOTS_MAX ? SLOTS_MAX : (int)slots;
+    x->unit = most / x->slots + 1;
 }
 
 RetainTree *retain_tree(const RetainChain *c, const RetainBlock *block, Arena *a) {
@@ -320,12 +336,12 @@ void retain_tree_add(RetainTree *x, RetainTerms terms, int rungs, RetainFront *f
     for (int s = last; s >= 0; s--)
         solve_cell(x, s, last, HELD);
     // The least memory of each time, evenly; the least of all in any case.
-    const Cell *cell = cell_of(x, 0, last, HELD);
+    const Cells *cell = cells_of(x, 0, last, HELD);
     Arena *steps = arena_create();
-    const int apart = SLOTS / rungs > 0 ? SLOTS / rungs : 1;
+    const int apart = x->slots / rungs > 0 ? x->slots / rungs : 1;
     int written = -1;
-    for (int m = 0; m <= SLOTS; m++) {
-        if (cell[m].time >= NEVER || (m && cell[m].time == cell[m - 1].time) ||
+    for (int m = 0; m <= x->slots; m++) {
+        if (cell->time[m] >= NEVER || (m && cell->time[m] == cell->time[m - 1]) ||
             (written >= 0 && m - written < apart))
             continue;
         written = m;

@@ -164,7 +164,7 @@ Test(retain, is_as_good_as_checkmate) {
     arena_release(a);
 }
 
-enum { CHAINS = SLOW ? 3 : 24 };
+enum { CHAINS = SLOW ? 3 : 12 };
 
 static RetainStage *random_stages(uint64_t seed, int count, int64_t move, Arena *a) {
     uint64_t state = seed * 7919 + 3;
