@@ -1,17 +1,18 @@
 // Choosing storage: which values share bytes, and the steps (kernels, copies, fills) that fill
 // them.
 //
-// On entry: a graph whose node order is final and whose groups are contiguous. In five phases:
+// On entry: a graph whose node order is final and whose groups are contiguous. In six phases:
 //   1. values: which are stored at all, the root each view looks at, the last task that reads each
 //   root;
 //   2. homes: a concat's operands are computed straight into its parts, a committed value straight
 //   into its
 //      state where every reader of the old version comes first (passes/storage_home.c);
-//   3. tasks in order, body before update: a storage for every result, in place of a dying input
+//   3. pitches: long rows of odd length begin at multiples of 16 bytes (passes/storage_pitch.c);
+//   4. tasks in order, body before update: a storage for every result, in place of a dying input
 //   where that
 //      is sound, and the copies that strides can't spare (passes/storage_steps.c);
-//   4. the end: results made dense, commits that had no home copied;
-//   5. live ranges of storages in steps.
+//   5. the end: results made dense, commits that had no home copied;
+//   6. live ranges of storages in steps.
 // Strides never depend on the order of the nodes, so kernels don't either: an in-place result takes
 // a storage only where it would have had the same strides anyway. Cost: linear.
 #include "passes/storage.h"
@@ -179,6 +180,7 @@ static StorageWork *work_create(const Module *m, const Graph *g, const Tasks *ta
     w->committed = arena_array(a, bool, g->commit_count + 1);
     w->direct = arena_array(a, bool, values);
     w->far = arena_array(a, bool, values);
+    w->pitched = arena_array(a, bool, values);
     w->time_of = arena_array(a, int32_t, tasks->count + 1);
     w->task_at = arena_array(a, int32_t, tasks->count + 1);
     StoragePlan *sp = w->sp;
@@ -250,6 +252,7 @@ static StoragePlan *run_phases(StorageWork *w) {
     find_times(w);
     find_last_uses(w);
     storage_choose_homes(w);
+    storage_choose_pitches(w);
     storage_make_steps(w);
     join_segments(w);
     find_ranges(w);

@@ -233,6 +233,7 @@ static bool reads_only_at(const StorageWork *w, const Task *t, const Place *p, c
 static bool find_overwritten(const StorageWork *w, int task, const Value *v, AxisOrder axes,
                              int *at, Place *out) {
     const Task *t = &w->tasks->task[task];
+    const Type memory = storage_memory_type(w, v);
     int number = 0;
     for (int i = 0; i < t->count; i++)
         for (int k = 0; k < t->node[i]->input_count; k++, number++) {
@@ -241,8 +242,8 @@ static bool find_overwritten(const StorageWork *w, int task, const Value *v, Axi
             if (number < *at || p->storage == STORAGE_NONE || w->sp->constant[x->id])
                 continue;
             // Strides must be those v would have in memory of its own: see storage.c.
-            const Place want = place_by_axes(p->storage, &v->type, axes);
-            if (storage_is_free(w, p->storage, w->time_of[task], &v->type) &&
+            const Place want = place_by_axes(p->storage, &memory, axes);
+            if (storage_is_free(w, p->storage, w->time_of[task], &memory) &&
                 type_equal(&x->type, &v->type) && place_equal(p, &want, &v->type) &&
                 reads_only_at(w, t, p, &v->type) && storage_may_overwrite(w, task, x, v)) {
                 *out = *p;
@@ -258,7 +259,8 @@ uint32_t storage_of_value(StorageWork *w, const Value *v) {
     PlanBufferKind kind = w->is_gradient[v->id] ? BUFFER_GRADIENTS : BUFFER_ACTIVATIONS;
     if (v->def->op == OP_FETCH && w->root[v->def->input[0]->id]->def->op == OP_STATE)
         kind = w->sp->storage[w->sp->place[v->def->input[0]->id].storage].kind;
-    return storage_add(w, &v->type, kind, v);
+    const Type memory = storage_memory_type(w, v);
+    return storage_add(w, &memory, kind, v);
 }
 
 // The carried storage of an accumulator, made and zero-filled once.
@@ -276,9 +278,13 @@ static Place accumulator_place(StorageWork *w, const Value *v) {
 static Place choose_free_place(StorageWork *w, int task, const Value *v, AxisOrder axes) {
     Place p;
     int at = 0;
+    // Columns that lie apart make no rows.
+    if (axes.count > 0 && axes.axis[axes.count - 1] != v->type.rank - 1)
+        w->pitched[v->id] = false;
     if (!w->apart && find_overwritten(w, task, v, axes, &at, &p))
         return p;
-    const Place fresh = place_by_axes(storage_of_value(w, v), &v->type, axes);
+    const Type memory = storage_memory_type(w, v);
+    const Place fresh = place_by_axes(storage_of_value(w, v), &memory, axes);
     while (w->apart && find_overwritten(w, task, v, axes, &at, &p))
         list_takeover(w, fresh.storage, p.storage);
     return fresh;

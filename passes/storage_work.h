@@ -31,6 +31,7 @@ typedef struct {
     bool *used, *stored; // by value id: read at all; read outside its task
     bool *viewed;        // by value id: read by a view or concat
     bool *far;           // by value id: in far memory
+    bool *pitched;       // by value id: rows begin at multiples of 16 bytes
     bool *constant_needed;       // by value id of a constant: must be in memory
     bool *committed;             // by commit: its value is computed straight into the state
     const Value **old;           // by state id: a `state` node's result, linked by
@@ -57,6 +58,10 @@ bool node_is_view(const Node *n);
 
 // Phase 2.
 void storage_choose_homes(StorageWork *w);
+// Phase 3: which values' rows are set apart (storage_pitch.c).
+void storage_choose_pitches(StorageWork *w);
+// The value's type with rows as long as they lie apart: its memory is a dense tensor of it.
+Type storage_memory_type(const StorageWork *w, const Value *v);
 // Whether result v of the task may be written over the value x, which the task reads, for x's
 // storage is dead after it.
 bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const Value *v);
@@ -65,7 +70,7 @@ bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const
 // dim is contiguous, and where strides let a GPU go through it 16 bytes at a time, it begins so.
 bool storage_suits_attention(const Place *p, const Type *t);
 
-// Phases 3 and 4.
+// Phases 4 and 5.
 void storage_make_steps(StorageWork *w);
 // value at `from`, or a constant, is written to `to`: as many steps as that takes.
 void storage_copy(StorageWork *w, const Node *for_node, StepSegment segment, const Value *value,

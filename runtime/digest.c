@@ -57,10 +57,14 @@ static bool hash_results(void *context, const RunMoment *at, RunStage stage, Pli
     for (uint32_t i = 0; i < at->instr->operand_count; i++) {
         if (at->instr->operand[i].access == PLAN_READ)
             continue;
-        const void *bytes = run_operand(at, i, error);
+        const char *bytes = run_operand(at, i, error);
         if (!bytes)
             return false;
-        hash = digest_bytes(hash, bytes, (size_t)at->instr->operand[i].bytes);
+        const PlanOperand *o = &at->instr->operand[i];
+        const PlanBuffer *b = &d->program.plan->buffer[o->buffer];
+        uint64_t piece;
+        for (uint64_t k = 0; plan_operand_piece(b, o, &k, &piece); k += piece)
+            hash = digest_bytes(hash, bytes + k, (size_t)piece);
     }
     d->hash[program_number(&d->program, at)] = hash;
     return true;

@@ -52,6 +52,13 @@ static void index_text(const PlanBuffer *b, uint64_t index, char *out, size_t si
         snprintf(out + used, size - used, "]");
 }
 
+// Of the value's elements, counted row by row, the one at that byte of the buffer.
+static uint64_t element_number(const PlanBuffer *b, uint64_t byte, uint64_t size) {
+    uint64_t pitch, row;
+    plan_buffer_rows(b, &pitch, &row);
+    return (byte / pitch * row + byte % pitch) / size;
+}
+
 static bool check_operand(const FiniteCheck *c, const RunMoment *at, uint32_t operand,
                           PlimError *error) {
     const PlanOperand *o = &at->instr->operand[operand];
@@ -60,15 +67,22 @@ static bool check_operand(const FiniteCheck *c, const RunMoment *at, uint32_t op
     // Integers have no such values.
     if (o->access == PLAN_READ || b->kind == BUFFER_WORKSPACE || (!half && b->dtype != PLAN_F32))
         return true;
-    const uint64_t size = half ? 2 : 4, count = o->bytes / size;
+    const uint64_t size = half ? 2 : 4;
     const char *from = run_operand(at, operand, error);
     if (!from)
         return false;
-    const uint64_t found = half ? find_bf16(from, count) : find_f32(from, count);
-    if (found == count)
+    uint64_t start = 0, bytes = 0, found = 0;
+    bool bad = false;
+    for (; !bad && plan_operand_piece(b, o, &start, &bytes); start += bad ? 0 : bytes) {
+        const uint64_t count = bytes / size;
+        found = half ? find_bf16(from + start, count) : find_f32(from + start, count);
+        bad = found < count;
+    }
+    if (!bad)
         return true;
+    found += start / size;
     char index[128];
-    index_text(b, o->offset / size + found, index, sizeof index);
+    index_text(b, element_number(b, o->offset + found * size, size), index, sizeof index);
     error_set(error, PLIM_BAD_INPUT,
               "step %lld: %s%s%s (%s, instruction %u) wrote %s at %s of a %s result",
               (long long)c->step, at->instr->name, at->instr->where[0] ? " at " : "",

@@ -140,6 +140,42 @@ size_t plan_utf8_prefix(const char *text, size_t size) {
     return at;
 }
 
+// A buffer of no dims, or one that holds what its dims say, is one row.
+void plan_buffer_rows(const PlanBuffer *b, uint64_t *pitch, uint64_t *row) {
+    uint64_t count = 1;
+    *pitch = *row = b->bytes;
+    for (uint32_t i = 0; i + 1 < b->rank; i++)
+        if (b->dim[i] < 1 || __builtin_mul_overflow(count, (uint64_t)b->dim[i], &count))
+            return;
+    if (b->rank < 2 || b->bytes % count != 0)
+        return;
+    const uint64_t filled = (uint64_t)b->dim[b->rank - 1] * plan_dtype_bytes(b->dtype);
+    if (b->dim[b->rank - 1] < 1 || filled >= b->bytes / count)
+        return;
+    *pitch = b->bytes / count;
+    *row = filled;
+}
+
+bool plan_operand_piece(const PlanBuffer *b, const PlanOperand *o, uint64_t *at, uint64_t *bytes) {
+    uint64_t pitch, row;
+    plan_buffer_rows(b, &pitch, &row);
+    if (*at >= o->bytes)
+        return false;
+    *bytes = o->bytes - *at;
+    if (pitch == row)
+        return true;
+    uint64_t within = (o->offset + *at) % pitch;
+    if (within >= row) {
+        *at += pitch - within;
+        within = 0;
+        if (*at >= o->bytes)
+            return false;
+        *bytes = o->bytes - *at;
+    }
+    *bytes = *bytes < row - within ? *bytes : row - within;
+    return true;
+}
+
 bool plan_is_cuda(const Plan *p) {
     return p->target && strncmp(p->target, "cuda:", 5) == 0;
 }

@@ -75,7 +75,8 @@ typedef struct {
     const char *where; // for people: "gpt2.plim:12:3", or ""
     PlanDType dtype;
     uint32_t rank;
-    int64_t dim[PLAN_RANK_MAX]; // of the value it was made for; product of dims x dtype <= bytes
+    int64_t dim[PLAN_RANK_MAX]; // of the value it was made for; product of dims x dtype <= bytes.
+                       // Where there are more bytes, each row of the last dim has as many more behind it
 } PlanBuffer;
 
 // State: a persistent buffer with a name.
@@ -247,6 +248,12 @@ PlimStatus plan_parse(const char *text, size_t size, PlanMemory *pm, Plan **out,
 
 // The verifier: see plan_verify.c for the rules. error names the first rule broken and the instruction.
 PlimStatus plan_verify(const Plan *p, PlimError *error);
+
+// The operand's bytes that hold numbers, piece after piece: what lies between rows holds none. *at, a byte of the operand,
+// is 0 at first and then what was given, plus *bytes. False where no piece is left. b: the operand's buffer.
+bool plan_operand_piece(const PlanBuffer *b, const PlanOperand *o, uint64_t *at, uint64_t *bytes);
+// From the beginning of a row of the buffer to the next one's, and without what lies between them; bytes.
+void plan_buffer_rows(const PlanBuffer *b, uint64_t *pitch, uint64_t *row);
 
 bool plan_is_cuda(const Plan *p); // made for a GPU: by its target
 size_t plan_dtype_bytes(PlanDType t);

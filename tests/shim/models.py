@@ -253,5 +253,20 @@ class HalfTransformers(Devices):
         self.close(self.losses("cpu.log"), self.losses("gpu.log"), 1e-2)
 
 
+class OddRows(Devices):
+    """Rows of 4102 bytes lie 4112 apart, so that threads load 16 bytes; what lies between them is nobody's."""
+    words = (*HalfTransformers.words, "-D", "vocab=2051")
+
+    def test_training(self):
+        (self.folder / "data").write_text(e2e.grammar_text(200))
+        self.assertIn(" c bf16 [0, 0, 2056, 1] ", self.good(e2e.PLIMC, *self.words, "--target", "cuda:sm_80", "--emit", "plan",
+                                                           "-o", "-", "--quiet").stdout)
+        self.train(self.cpu, 2, "cpu.log", "--check-finite")
+        said = self.train(self.gpu, 2, "gpu.log", "--check-finite", "--digest", "--quiet", gpu=True).stdout
+        self.close(self.losses("cpu.log"), self.losses("gpu.log"), 1e-2)
+        again = self.train(self.gpu, 2, "gpu.log", "--digest", "--quiet", gpu=True, PLIM_FAKE_SEED="3").stdout
+        self.assertEqual(said, again)
+
+
 if __name__ == "__main__":
     e2e.unittest.main()
