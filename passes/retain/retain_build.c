@@ -49,7 +49,7 @@ typedef struct {
     RetainNodes *nodes;
     RetainValue *value;
     int task_count, value_count;
-    bool forward; // only forward tasks came by so far
+    bool forward; // no backward task came by so far
 } BuildWork;
 
 static bool is_leaf(const Node *n) {
@@ -207,7 +207,8 @@ static int64_t time_of(const BuildWork *w, const Task *from, const RetainTask *t
 
 static bool may_run_again(const BuildWork *w, const Task *from) {
     for (int i = 0; i < from->count; i++)
-        if (op_info(from->node[i]->op)->family == FAMILY_ATTENTION)
+        if (op_info(from->node[i]->op)->family == FAMILY_ATTENTION ||
+            from->node[i]->phase == PHASE_UPDATE)
             return false;
     return w->forward;
 }
@@ -215,7 +216,8 @@ static bool may_run_again(const BuildWork *w, const Task *from) {
 static void add_task(BuildWork *w, int source) {
     const Task *from = &w->tasks->task[source];
     for (int i = 0; i < from->count; i++)
-        w->forward = w->forward && from->node[i]->phase == PHASE_FORWARD;
+        // A fused update's scalars stand among the forward's nodes.
+        w->forward = w->forward && from->node[i]->phase != PHASE_BACKWARD;
     RetainTask *t = &w->task[w->task_count];
     uint32_t *ids = arena_array(w->a, uint32_t, from->count);
     int results = 0;

@@ -318,3 +318,36 @@ Test(far_states, budgets_move_states) {
     }
     bench_close(&t);
 }
+
+// A fused update's scalars stand before the forward's first operator: that ends no forward pass.
+Test(far_states, fused_updates_leave_a_choice) {
+    static const char *const text = "model m(batch = 64, width = 64) {\n"
+                                    "  fn layer(x) { w = param [width, 256] ~ normal(0.1)\n"
+                                    "    u = param [256, width] ~ normal(0.1)\n"
+                                    "    return x + tanh(x @ w) @ u }\n"
+                                    "  entry train(text: i32[batch] from data, lr: f32 = 0.1) {\n"
+                                    "    x = normal([batch, width])\n"
+                                    "    for i in 0 .. 6 { x = h.{i}: layer(x) }\n"
+                                    "    loss = cross_entropy(x, text)\n"
+                                    "    minimize loss { optimizer = adamw(lr); update = fused }\n"
+                                    "    return loss\n"
+                                    "  }\n"
+                                    "}\n";
+    uint64_t bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        Bench t;
+        bench_open(&t);
+        t.cx.plan_memory = plan_memory_new();
+        FrontendInput in = {
+            .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
+        FrontendFiles files = {0};
+        Module *m = frontend_module(t.a, t.cx.diag, &in, &files);
+        expect(&t, m != NULL, "the model is wrong");
+        t.options.workers = 1;
+        t.options.budget = i ? bytes - (64 << 10) : 0;
+        expect(&t, pipeline_run(m, &t.cx, NULL, 0, NULL, NULL), "no rung fits");
+        bytes = t.cx.plan->space[0].bytes;
+        plan_memory_release(t.cx.plan_memory);
+        bench_close(&t);
+    }
+}
