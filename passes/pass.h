@@ -36,6 +36,7 @@ typedef struct {
                            // 512 MiB on a GPU
     uint64_t budget;       // bytes a device, 0: no limit
     bool far;              // --far: what the budget asks for may move to far memory
+    const char *far_kind;  // "disk" or "host" as asked for; NULL: whichever the target has
     uint64_t far_bytes;    // of far memory, 0: no limit
     bool frontier;         // --frontier: pass retain tells of all that there is to choose from
     int workers;           // most worker threads, 0: WORKERS; a GPU has one
@@ -47,7 +48,7 @@ typedef struct {
                            // integer programs are tried where they leave a gap
     const char *dump_mip;  // --dump-mip: the folder for integer programs, or NULL
     int64_t rewrite_limit; // --pass-limit: rewrites optional passes may make in all, 0: any number
-    const Rates *rates;       // what times are predicted with; NULL: assumed of the target
+    const Rates *rates;    // what times are predicted with; NULL: assumed of the target
     const char *tool, *flags; // recorded in the plan
 } PassOptions;
 

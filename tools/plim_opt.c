@@ -7,6 +7,7 @@
 #include "ir/module.h"
 #include "passes/pipeline.h"
 #include "runtime/flags.h"
+#include "tools/far_flag.h"
 #include "tools/pack_command.h"
 #include "tools/rates_file.h"
 #include "tools/tool_io.h"
@@ -26,6 +27,8 @@ static const Flag flag_table[] = {
     {"--target", "NAME", "Options", "cpu, cpu:x86-64-v4, ... (default cpu)"},
     {"--precision", "f32|bf16", "Options", "compute in this type, whatever the text says"},
     {"--budget", "SIZE", "Options", "bytes a device; takes KiB, MiB, GiB"},
+    {"--far", "KIND[=SIZE]", "Options",
+     "what may move: to disk (cpu) or host (cuda), at most SIZE"},
     {"--order", "NAME", "Options", "least (default), program, depth-first, list or eager"},
     {"--arrange", "NAME", "Options", "naive: buffers share no bytes"},
     {"--chunk", "SIZE", "Options", "logits held at once by the pass chunk (default 16MiB)"},
@@ -37,7 +40,7 @@ static const Flag flag_table[] = {
 enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0], INPUT_MAX = 64 << 20 };
 
 typedef struct {
-    const char *file, *out, *passes, *csv, *rates;
+    const char *file, *out, *passes, *csv, *rates, *far;
     bool all, list, help, remarks;
     int print_flags;   // of module_print
     uint64_t capacity; // of --csv
@@ -67,6 +70,7 @@ static const char **text_option(Request *r, const char *name) {
         const char *name;
         const char **at;
     } known[] = {{"--csv", &r->csv},
+                 {"--far", &r->far},
                  {"--passes", &r->passes},
                  {"-o", &r->out},
                  {"--rates", &r->rates},
@@ -262,7 +266,12 @@ int main(int argc, char **argv) {
     }
     if (r.csv)
         return pack_command(r.csv, r.out, r.capacity);
-    PassCtx cx = {.arena = arena_create(), .scratch = arena_create(), .options = &r.options};
+    Arena *arena = arena_create();
+    if (r.far && !far_flag_read(arena, r.far, &r.options)) {
+        arena_release(arena);
+        return usage("--far takes disk, host, disk=SIZE or host=SIZE, not ", r.far);
+    }
+    PassCtx cx = {.arena = arena, .scratch = arena_create(), .options = &r.options};
     Rates rates;
     cx.diag = diag_create(cx.arena);
     cx.plan_memory = plan_memory_new();

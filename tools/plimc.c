@@ -217,6 +217,18 @@ static void print_remarks(const PassCtx *cx) {
                 cx->remarks.item[i].text);
 }
 
+// A line a rung, of every entry that has a choice.
+static void print_frontier(const PassCtx *cx) {
+    int rungs = 0;
+    for (int i = 0; i < cx->remarks.count; i++) {
+        const Remark *r = &cx->remarks.item[i];
+        if (strcmp(r->pass, "frontier") == 0 && ++rungs)
+            printf("%s: %s\n", r->subject, r->text);
+    }
+    if (!rungs)
+        printf("no entry has a backward pass: there is nothing to choose\n");
+}
+
 // Where the runtime library lies: beside the installed tool, or in the build tree.
 static const char *find_runtime(Arena *a) {
     // Relative to the tool's folder: an installation can be moved as a whole.
@@ -483,8 +495,11 @@ static bool compile(Compilation *c, const char *text, size_t bytes) {
     if (r->emit == OUT_GRAPH && !r->dump_after)
         return write_text(c);
     enter_phase(c, "plan");
-    if (!c->cx.plan && !run_passes(c))
-        return false;
+    const bool planned = c->cx.plan || run_passes(c);
+    if (r->options.frontier)
+        print_frontier(&c->cx);
+    if (!planned || r->options.frontier)
+        return planned;
     if (r->remarks)
         print_remarks(&c->cx);
     if (r->dump_after)
@@ -519,7 +534,7 @@ static int run(Arena *a, const PlimcRequest *r) {
         diag_print(c.cx.diag, stderr, tool_color());
     if (good && r->config_file && !r->quiet)
         config_print_used(&c.published, r->config_file, stderr);
-    if (good && !r->check && !r->dump_after)
+    if (good && !r->check && !r->dump_after && !r->options.frontier)
         print_done(&c);
     plan_memory_release(c.cx.plan_memory);
     arena_release(c.cx.scratch);

@@ -3,6 +3,7 @@
 #include "tools/plimc_flags.h"
 
 #include "runtime/flags.h"
+#include "tools/far_flag.h"
 #include "tools/tool_io.h"
 
 #include <stdio.h>
@@ -18,6 +19,7 @@ static const Flag flag_table[] = {
      "graph, plan, llvm, asm, cuda, ptx, cubin, obj, lib or exe (default)"},
     {"--check", NULL, "Output", "stop after checking the input"},
     {"--dump-after", "PASS", "Output", "print what a pass made, and stop there"},
+    {"--frontier", NULL, "Output", "print what there is to choose from under a budget, and stop"},
     {"--remarks", NULL, "Output", "tell what the passes chose, and why"},
     {"--dump-mip", "DIR", "Output", "write order and layout as integer programs (CPLEX LP)"},
     {"-MD", "FILE", "Output", "write the files read as a make rule"},
@@ -35,7 +37,8 @@ static const Flag flag_table[] = {
      "cpu (x86-64-v3), cpu:x86-64-v4, cpu:native, ..., cuda:sm_90a, ..."},
     {"--precision", "f32|bf16", "Target", "compute in this type, whatever the text says"},
     {"--budget", "SIZE", "Target",
-     "bytes of memory, such as 2GiB: an error where the plan needs more"},
+     "bytes of memory, such as 2GiB: values are computed again to fit"},
+    {"--far", "KIND[=SIZE]", "Target", "what may move: to disk (cpu) or host (cuda), at most SIZE"},
     {"--threads", "N", "Target", "most worker threads the program may use (8)"},
     {"--order", "NAME", "Plan", "least (default), program, depth-first, list or eager"},
     {"--arrange", "NAME", "Plan", "naive: no two buffers share bytes"},
@@ -50,7 +53,7 @@ static const Flag flag_table[] = {
 enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0] };
 
 // Promised for later: refuse_later knows them by name.
-static const char *const later_table[] = {"--far", "--cluster", "--mesh", "--place"};
+static const char *const later_table[] = {"--cluster", "--mesh", "--place"};
 
 void plimc_print_help(void) {
     printf("usage: plimc FILE.plim|FILE.graph|FILE.plan [options]\n"
@@ -162,9 +165,14 @@ static void take_switch(PlimcRequest *r, const char *name) {
     const struct {
         const char *name;
         bool *at;
-    } known[] = {{"--check", &r->check},          {"--quiet", &r->quiet},     {"--help", &r->help},
-                 {"--version", &r->version},      {"--remarks", &r->remarks}, {"--time", &r->times},
-                 {"--strict", &r->options.strict}};
+    } known[] = {{"--check", &r->check},
+                 {"--quiet", &r->quiet},
+                 {"--help", &r->help},
+                 {"--version", &r->version},
+                 {"--remarks", &r->remarks},
+                 {"--time", &r->times},
+                 {"--strict", &r->options.strict},
+                 {"--frontier", &r->options.frontier}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(known[i].name, name) == 0)
             *known[i].at = true;
@@ -205,6 +213,8 @@ static bool take_flag(Arena *a, PlimcRequest *r, const char *name, const char *v
     }
     if (strcmp(name, "--emit") == 0)
         return read_emit(value, &r->emit);
+    if (strcmp(name, "--far") == 0)
+        return far_flag_read(a, value, &r->options);
     if (strcmp(name, "--micro-batch") == 0)
         return take_micro_batch(r, value);
     if (strcmp(name, "-D") == 0)
@@ -236,7 +246,7 @@ static int refuse_later(int argc, char **argv) {
     for (int i = 1; i < argc; i++)
         for (size_t j = 0; j < sizeof later_table / sizeof later_table[0]; j++) {
             const size_t length = strlen(later_table[j]);
-            // Both "--far X" and "--far=X", but no longer name that begins so.
+            // Both "--mesh X" and "--mesh=X", but no longer name that begins so.
             if (strncmp(argv[i], later_table[j], length) == 0 &&
                 (argv[i][length] == '\0' || argv[i][length] == '=')) {
                 fprintf(stderr, "plimc: %s is not supported yet\n", later_table[j]);

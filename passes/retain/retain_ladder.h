@@ -15,6 +15,7 @@ typedef struct {
     RetainFrontier *frontier;    // by entry that has a graph
     uint64_t fixed[SPACE_COUNT]; // bytes that entries without a choice take: once one is tried
     bool tried;
+    int64_t offset; // of the final arena from what the solver says, of the first rung: once tried
 } RetainVariant;
 
 typedef struct {

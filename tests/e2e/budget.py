@@ -1,0 +1,127 @@
+"""Under a budget: the same bits at every budget, more memory never a slower plan, a least that is one.
+
+PLIM_BUDGETS=10 sweeps so many budgets over all models that come with the compiler (minutes: docs/budget.md has what
+that gave); without it a few budgets of a few models. PLIM_FAR=disk lets values move as well.
+"""
+import os
+import random
+import re
+import unittest
+
+import e2e
+
+BUDGETS = int(os.environ.get("PLIM_BUDGETS", "0"))
+FAR = ("--far", os.environ["PLIM_FAR"]) if "PLIM_FAR" in os.environ else ()
+STEPS = 3
+TEXT = ("-D", "layers=3", "-D", "width=64", "-D", "context=64", "-D", "batch=8")
+# Flags, and what the data is: text, or a picture's side.
+MODELS = {"gpt2": (TEXT, "text"), "llama": (TEXT + ("-D", "ffn=176"), "text"), "llama_lora": ((), "text"),
+          "lstm": ((), "text"), "mlp": ((), "points"), "bert_base": ((), "tokens"), "vit_b16": ((), 32),
+          "alexnet": ((), 64), "vgg16": ((), 32), "resnet50": ((), 32), "mnasnet": ((), 32), "mobilenet_v2": ((), 32),
+          "efficientnet_b0": ((), 32), "densenet121": ((), 32), "random_wired": ((), 32), "unet": ((), 16)}
+
+
+class Budget(e2e.TestCase):
+    def data(self, kind, by_pixel):
+        source = random.Random(5)
+        if kind == "text":
+            (self.folder / "data").write_text(e2e.grammar_text(3000))
+        elif kind == "points":
+            e2e.write_classes(self.folder / "points", 256)
+            points = e2e.read_safetensors(self.folder / "points")
+            e2e.write_safetensors(self.folder / "data", {"x": points["x"], "label": points["y"]})
+        elif kind == "tokens":
+            rows, context = 64, 32
+            tokens = e2e.integers([source.randrange(16) for _ in range(rows * context)])
+            e2e.write_safetensors(self.folder / "data", {"tokens": ("I32", [rows, context], tokens),
+                                                         "labels": ("I32", [rows, context], tokens)})
+        else:
+            rows, pixels = 64, kind * kind
+            shape = [rows, kind, kind] if by_pixel else [rows]
+            labels = [source.randrange(4) for _ in range(rows * (pixels if by_pixel else 1))]
+            images = e2e.floats([source.gauss(0, 1) for _ in range(rows * 3 * pixels)])
+            e2e.write_safetensors(self.folder / "data", {"images": ("F32", [rows, 3, kind, kind], images),
+                                                         "labels": ("I32", shape, e2e.integers(labels))})
+        return "data"
+
+    def words(self, model):
+        return (e2e.SOURCE / "models" / f"{model}.plim", "--config", "tiny", "--entry", "train", *MODELS[model][0])
+
+    def rungs(self, model, *flags):
+        """Bytes and predicted times of what there is to choose from, the fastest first."""
+        done = self.good(e2e.PLIMC, *self.words(model), *flags, "--frontier")
+        found = re.findall(r": +(\d+) bytes +([0-9.]+) ms", done.stdout)
+        return [(int(size), float(time)) for size, time in found]
+
+    def least(self, model, *flags):
+        done = self.refused(e2e.PLIMC, *self.words(model), *flags, "--budget", "1", "--emit", "plan", "-o", "over")
+        self.assertRegex(done.stderr, r"error\[P0801\]: entry train needs \d+ bytes at the least")
+        self.assertFalse((self.folder / "over").exists())
+        least = int(re.search(r"smallest budget that fits is (\d+) bytes", done.stderr)[1])
+        self.assertLessEqual(int(re.search(r"no plan needs less than (\d+) bytes", done.stderr)[1]), least)
+        return least
+
+    def trained(self, model, data, *flags):
+        """Bytes of all weights and optimizer state after some steps, and the losses."""
+        name = f"{model}-{len(list(self.folder.iterdir()))}"
+        program = self.compile(*self.words(model), *flags, out=name)
+        losses = e2e.losses(self.train_far(program, data, "--save", f"{name}.out"))
+        files = sorted((self.folder / f"{name}.out" / f"step-{STEPS}").glob("*.safetensors"))
+        self.assertTrue(files)
+        return losses, [f.read_bytes() for f in files]
+
+    def train_far(self, program, data, *flags):
+        log = self.folder / "log.jsonl"
+        log.unlink(missing_ok=True)
+        far = ("--far-dir", self.folder) if FAR else ()
+        self.good(program, "train", "--data", data, "--steps", STEPS, "--log", log, "--quiet", *flags, *far)
+        return [e2e.json.loads(line) for line in log.read_text().splitlines()]
+
+    def check_bits(self, model, count):
+        """The budgets are spread from the least to one where all is kept."""
+        data = self.data(MODELS[model][1], model == "unet")
+        rungs = self.rungs(model)
+        least = self.least(model, *FAR)
+        plain = self.trained(model, data)
+        for k in range(count):
+            budget = least + (rungs[0][0] - least) * k // max(1, count - 1)
+            with self.subTest(model=model, budget=budget):
+                self.assertEqual(self.trained(model, data, "--budget", str(budget), *FAR) == plain, True)
+        # One byte less than the least is refused, and the least is not (k = 0).
+        self.refused(e2e.PLIMC, *self.words(model), *FAR, "--budget", str(least - 1), "--emit", "plan", "-o", "x",
+                     says="P0801")
+
+    def test_bits(self):
+        for model in MODELS if BUDGETS else ("gpt2",):
+            self.check_bits(model, BUDGETS or 2)
+
+    def test_more_memory_is_never_slower(self):
+        for model in ("gpt2",) if e2e.SCALE > 1 else ("gpt2", "mnasnet"):
+            rungs = self.rungs(model)
+            self.assertGreater(len(rungs), 2, model)
+            times = {time for _, time in rungs}
+            least = self.least(model)
+            before = None
+            steps = e2e.repeats(6)
+            for k in range(steps + 1):
+                budget = least + (rungs[0][0] - least) * k // steps
+                done = self.good(e2e.PLIMC, *self.words(model), "--budget", str(budget), "--remarks", "--emit", "plan",
+                                 "-o", "plan")
+                more, keep = re.search(r"takes ([0-9.]+) ms more than the ([0-9.]+) ms", done.stderr).groups()
+                time = float(more) + float(keep)
+                self.assertTrue(any(abs(time - t) < 0.01 for t in times), (model, budget, time))
+                self.assertTrue(before is None or time <= before, (model, budget, time, before))
+                before = time
+            self.assertEqual(before, min(times), model)
+
+    def test_flags(self):
+        words = self.words("mlp")
+        self.refused(e2e.PLIMC, *words, "--far", "host", "-o", "x", says=r"P0808.*a CPU's far memory is disk, not host")
+        self.refused(e2e.PLIMC, *words, "--far", "disk", "--target", "cuda:sm_90a", "-o", "x",
+                     says=r"P0808.*a GPU's far memory is host, not disk")
+        for value in ("tape", "disk=", "disk=0", "disk=2Gb", "host,disk"):
+            self.refused(e2e.PLIMC, *words, "--far", value, "-o", "x", status=2, says="--far takes KIND")
+
+
+if __name__ == "__main__":
+    unittest.main()
