@@ -2,8 +2,8 @@
 //
 // A state is the next task that runs for the first time, and the set of values that are there. From
 // it a task may run whose operands are there and which fits: the next one, or one that ran before.
-// A value that can be made again may be lost at any time; it is enough to lose one right before a
-// task that doesn't fit otherwise. Costs are the times of tasks that run again. What the tasks to
+// A value may be lost at any time, but it is enough to lose one right before a task that doesn't
+// fit otherwise. Costs are the times of tasks that run again. What the tasks to
 // come read and isn't there has to be made again, and so has what that needs: their times are a
 // bound of what a state still costs, exact where memory is ample.
 //
@@ -18,6 +18,7 @@
 
 // WORD: values are its bits. STATES, STATES_ALL: for one budget, and for all.
 enum { WORD = 64, TASKS_MAX = 48, STATES = 60000, STATES_ALL = 600000, TABLE = 1 << 18 };
+#define NEVER INT64_MAX
 
 typedef struct {
     uint64_t there;
@@ -34,7 +35,6 @@ typedef struct {
     uint64_t wanted[TASKS_MAX + 1];              // by next task: what it and those after it read
     uint64_t made[TASKS_MAX + 1];                // by next task: what has been made
     uint64_t useless[TASKS_MAX + 1];             // by next task: what nobody may read any more
-    uint64_t free;                               // what may be lost
     int64_t transient[TASKS_MAX];                // with arguments
     State *state;
     int count;
@@ -63,7 +63,6 @@ static void start(Search *s, Arena *a) {
             continue;
         const uint64_t bit = (uint64_t)1 << v;
         s->makes[maker] |= bit;
-        s->free |= retain_again(p, v) ? bit : 0;
         bool again = false; // a reader may run again
         int last = maker;
         for (int i = s->x->reader_begin[v]; i < s->x->reader_begin[v + 1]; i++) {
@@ -88,12 +87,14 @@ static void start(Search *s, Arena *a) {
     s->heap_key = arena_array(a, int64_t, 4 * (STATES + 2 * WORD));
 }
 
-// Time of all tasks that have to run again before the end.
+// Time of all tasks that have to run again before the end; NEVER where one of them may not.
 static int64_t find_bound(const Search *s, uint64_t there, int next) {
     uint64_t missing = s->wanted[next] & s->made[next] & ~there, seen = 0;
     int64_t sum = 0;
     while (missing) {
         const int maker = s->x->p->value[first_bit(missing)].maker;
+        if (s->x->p->task[maker].flags & RETAIN_ONCE)
+            return NEVER;
         sum += retain_time(s->x->p, maker);
         seen |= s->makes[maker];
         missing = (missing | (s->reads[maker] & ~there)) & ~seen;
@@ -164,6 +165,8 @@ static void reach(Search *s, State to) {
         *known = to;
     } else {
         to.bound = find_bound(s, to.there, to.next);
+        if (to.bound == NEVER)
+            return;
         s->state[s->count++] = to;
         *slot = s->count;
     }
@@ -190,7 +193,7 @@ static void expand(Search *s, int from) {
                          .parent = from,
                          .task = t});
     }
-    for (uint64_t set = tight ? at.there & s->free : 0; set; set &= set - 1)
+    for (uint64_t set = tight ? at.there : 0; set; set &= set - 1)
         reach(s, (State){.there = at.there & ~(set & -set),
                          .next = at.next,
                          .cost = at.cost,

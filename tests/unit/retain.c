@@ -105,15 +105,69 @@ static void check_frontier(const RetainProblem *p, const RetainFrontier *f, int6
     arena_release(a);
 }
 
+// The same, twice: equal points.
+static void check_same(const RetainFrontier *x, const RetainFrontier *y) {
+    cr_assert_eq(x->count, y->count);
+    cr_assert_eq(x->bound, y->bound);
+    for (int i = 0; i < x->count; i++) {
+        const RetainSchedule a = x->point[i].schedule, b = y->point[i].schedule;
+        cr_assert_eq(a.count, b.count);
+        for (int k = 0; k < a.count; k++)
+            cr_assert(a.step[k].kind == b.step[k].kind && a.step[k].what == b.step[k].what);
+    }
+}
+
+// Small ones and ones that are too large to be solved exactly, with and without moves.
 Test(retain, frontiers_hold_what_they_promise) {
-    for (uint64_t seed = 0; seed < (SLOW ? 10 : 60); seed++) {
+    for (uint64_t seed = 0; seed < (SLOW ? 6 : 30); seed++) {
         Arena *a = arena_create();
-        const RetainProblem *p =
-            retain_sample_random(a, seed, 3 + (int)(seed % 9), 2 + (int)(seed % 7));
-        const RetainFrontier f = retain_frontier(p, &(RetainOptions){0}, a);
-        check_frontier(p, &f, 0);
+        const bool large = seed % 3 == 0, far = seed % 2;
+        const RetainProblem *p = retain_sample_random(
+            a, seed, large ? 40 + (int)seed : 3 + (int)(seed % 9),
+            large ? 30 + (int)seed : 2 + (int)(seed % 7), far ? 1 + (int64_t)(seed % 5) : 0);
+        const int64_t room = far ? (seed % 4 == 1 ? 40 : INT64_MAX) : 0;
+        const RetainOptions options = {.far = room};
+        const RetainFrontier f = retain_frontier(p, &options, a);
+        check_frontier(p, &f, room);
+        if (seed % 10 == 0) {
+            const RetainFrontier again = retain_frontier(p, &options, a);
+            check_same(&f, &again);
+        }
         arena_release(a);
     }
+}
+
+// Schedules with a step lost, doubled or changed are refused, or at least measured without harm.
+Test(retain, corrupted_schedules_are_refused) {
+    Arena *a = arena_create();
+    const RetainProblem *p = retain_sample_random(a, 7, 12, 9, 2);
+    const RetainFrontier f = retain_frontier(p, &(RetainOptions){.far = INT64_MAX}, a);
+    uint64_t state = 5;
+    int refused = 0, tried = SLOW ? 200 : 2000;
+    for (int i = 0; i < tried; i++) {
+        const RetainSchedule from = f.point[draw(&state, (uint32_t)f.count)].schedule;
+        RetainStep *step = arena_array(a, RetainStep, from.count + 1);
+        memcpy(step, from.step, sizeof *step * (size_t)from.count);
+        const int at = (int)draw(&state, (uint32_t)from.count);
+        const int other = (int)draw(&state, (uint32_t)from.count);
+        const RetainStep swap = step[at];
+        RetainSchedule s = {.count = from.count, .step = step};
+        if (i % 3 == 0) {
+            step[at] = step[other];
+            step[other] = swap;
+        } else if (i % 3 == 1) {
+            memmove(step + at, step + at + 1, sizeof *step * (size_t)(from.count - at - 1));
+            s.count--;
+        } else
+            step[at] = (RetainStep){.kind = (RetainKind)draw(&state, 3),
+                                    .what = (int)draw(&state, 40) - 4};
+        if (retain_check(p, &s, a))
+            refused++;
+        else
+            cr_assert_geq(retain_cost(p, &s, a).bytes, f.bound);
+    }
+    cr_assert_geq(refused, tried / 2, "%d of %d", refused, tried);
+    arena_release(a);
 }
 
 // The least time of a point within the budget, INT64_MAX where there is none.
@@ -134,7 +188,7 @@ Test(retain, is_as_good_as_checkmate) {
     static MipAnswer answer[GRAPHS * BUDGETS];
     static int64_t budget[GRAPHS * BUDGETS];
     for (int g = 0; g < GRAPHS; g++) {
-        const RetainProblem *p = retain_sample_random(a, (uint64_t)g, 3 + g % 3, 2 + g % 2);
+        const RetainProblem *p = retain_sample_random(a, (uint64_t)g, 3 + g % 3, 2 + g % 2, 0);
         frontier[g] = retain_frontier(p, &(RetainOptions){.rungs = 1000}, a);
         const int64_t most = frontier[g].point[0].cost.bytes;
         for (int b = 0; b < BUDGETS; b++) {

@@ -33,7 +33,11 @@ static int value_of(const RetainProblem *p, int task) {
 
 static int64_t bytes_of(const RetainProblem *p, int task) {
     const int v = value_of(p, task);
-    return v < 0 ? 0 : p->value[v].bytes;
+    return v < 0 || p->task[task].flags & RETAIN_FREE ? 0 : p->value[v].bytes;
+}
+
+static int64_t time_of(const RetainProblem *p, int task) {
+    return p->task[task].flags & RETAIN_FREE ? 0 : p->task[task].time;
 }
 
 static bool is_kept(const RetainProblem *p, int task) {
@@ -65,7 +69,7 @@ static void add_columns(Work *w, int64_t budget) {
         for (int i = 0; i < n; i++) {
             const bool once = w->p->task[i].flags & RETAIN_ONCE;
             *at(w->r, w, t, i) = t < n && (i == t || (i < t && !once))
-                                     ? binary(w, "R", t, i, 0, (double)w->p->task[i].time)
+                                     ? binary(w, "R", t, i, 0, (double)time_of(w->p, i))
                                      : -1;
             *at(w->s, w, t, i) = i < t && value_of(w->p, i) >= 0 ? binary(w, "S", t, i, 0, 0) : -1;
             *at(w->u, w, t, i) = -1;

@@ -78,10 +78,11 @@ const RetainProblem *retain_sample_chain(Arena *a, const RetainStage *stage, int
     return retain_sample_done(s);
 }
 
-const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, int backward) {
+const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, int backward,
+                                          int64_t far_rate) {
     uint64_t state = seed * 1000003 + 29;
     RetainSample *s = retain_sample(a);
-    int made[64], count = 0, gradient = -1;
+    int *made = arena_array(a, int, 2 * forward + 2), count = 0, gradient = -1;
     made[count++] = retain_sample_argument(s, 1 + draw(&state, 4));
     for (int t = 0; t < forward; t++) {
         int reads[8], n = 0;
@@ -93,8 +94,24 @@ const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, 
         }
         reads[n] = -1;
         made[count++] = retain_sample_task(s, 1 + draw(&state, 9), 1 + draw(&state, 8),
-                                           draw(&state, 8) ? 0 : RETAIN_ONCE, reads);
+                                           draw(&state, 8)   ? 0
+                                           : draw(&state, 3) ? RETAIN_ONCE
+                                                             : RETAIN_FREE,
+                                           reads);
         s->task[t].transient = draw(&state, 3) ? 0 : draw(&state, 6);
+        RetainValue *v = &s->value[made[count - 1]];
+        v->kept = far_rate > 0 && draw(&state, 16) == 0;
+        v->out = v->in = draw(&state, 5) ? far_rate * v->bytes : 0;
+        // Sometimes a second result.
+        if (far_rate > 0 && draw(&state, 6) == 0) {
+            int *result = arena_array(a, int, 2);
+            result[0] = made[count - 1];
+            result[1] = made[count] = add_value(
+                s, (RetainValue){.bytes = 1 + draw(&state, 4), .maker = t, .out = 5, .in = 9});
+            count++;
+            s->task[t].result = result;
+            s->task[t].result_count = 2;
+        }
     }
     retain_sample_turn(s);
     for (int t = 0; t < backward; t++) {
@@ -102,7 +119,7 @@ const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, 
         if (gradient >= 0)
             reads[n++] = gradient;
         // Mostly in reverse.
-        const int at = forward - t * forward / backward;
+        const int at = (count - 1) - t * (count - 1) / backward;
         for (int i = 0; i < 2; i++) {
             const int other = draw(&state, 4) ? made[at - i > 0 ? at - i : 0]
                                               : made[draw(&state, (uint32_t)count)];

@@ -35,8 +35,10 @@ typedef struct {
 } RetainStage;
 const RetainProblem *retain_sample_chain(Arena *a, const RetainStage *stage, int count);
 
-// A few tasks forward, with values read here and there later.
-const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, int backward);
+// Tasks forward, with values read here and there later. With far_rate, picoseconds a byte, most
+// values can be moved; some tasks make two values then, and some values are results.
+const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, int backward,
+                                          int64_t far_rate);
 
 // The training step of a transformer decoder, by operator, in two bytes an element: attention runs
 // once, parameter gradients are used up at once. A processor of 500 operations and 3 bytes a
