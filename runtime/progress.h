@@ -14,8 +14,9 @@ typedef struct {
     bool evaluated;   // held-out data were evaluated after the step
     double eval_loss; // then
     double step_ms, tokens_per_s;
-    double data_ms; // of step_ms, until the data were there
-    double epoch;   // passes over the data, this step counted
+    double data_ms;      // of step_ms, until the data were there
+    double predicted_ms; // what the plan says of step_ms; 0: nothing
+    double epoch;        // passes over the data, this step counted
     bool has_rate;
     double rate; // the knob lr, where the entry has it
     uint64_t plan_peak_bytes, arena_peak_bytes, far_bytes;

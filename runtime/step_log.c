@@ -76,6 +76,8 @@ void step_log_write(StepLog *log, const StepReport *r) {
         write_number(f, "eval_loss", 9, r->eval_loss);
     write_number(f, "tokens_per_s", 6, r->tokens_per_s);
     write_number(f, "step_ms", 6, r->step_ms);
+    if (r->predicted_ms > 0)
+        write_number(f, "predicted_ms", 6, r->predicted_ms);
     write_number(f, "data_ms", 4, r->data_ms);
     write_number(f, "epoch", 9, r->epoch);
     if (r->has_rate)

@@ -11,6 +11,7 @@
 #include "runtime/checkpoint.h"
 #include "runtime/error.h"
 #include "runtime/eval.h"
+#include "runtime/measure.h"
 #include "runtime/ranks.h"
 #include "runtime/resume.h"
 #include "runtime/step_log.h"
@@ -19,6 +20,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+// Steps but the first, which touches memory for the first time.
+typedef struct {
+    double sum; // ms
+    uint64_t count;
+} StepMean;
+
+static void step_mean_add(StepMean *m, double ms) {
+    m->sum += m->count++ ? ms : 0;
+}
+
+// 0: of none.
+static double step_mean(const StepMean *m) {
+    return m->count > 1 ? m->sum / (double)(m->count - 1) : 0;
+}
 
 typedef struct {
     PlimSession *s;
@@ -32,6 +48,7 @@ typedef struct {
     StepLog *log;               // NULL without --log
     PlimCheckpoint *checkpoint; // NULL without --save
     int64_t told;               // newest saved step that was reported
+    StepMean mean;              // of what steps took
 } Training;
 
 // Opens the folder to save to, and finds what is to be resumed. The folder's lock comes first, so
@@ -178,6 +195,7 @@ static StepReport describe_step(const Training *t, double loss) {
                     .loss = loss,
                     .step_ms = 1e3 * seconds,
                     .data_ms = 1e3 * (l->times.data - l->times.begins),
+                    .predicted_ms = (double)l->entry->predicted * 1e-9,
                     .tokens_per_s = (double)inputs_tokens(l->inputs) / seconds,
                     .epoch = inputs_passes(l->inputs, (uint64_t)l->step),
                     .plan_peak_bytes = plan_space_bytes(p, SPACE_DEVICE),
@@ -238,12 +256,29 @@ static PlimStatus end_saving(Training *t, PlimStatus status, PlimError *error) {
     return last;
 }
 
+// The plan's prediction beside what steps took, where it was made with measured rates: assumed ones
+// only tell what a step can't be shorter than.
+static void tell_prediction(const Training *t) {
+    const Plan *p = t->s->plan;
+    const double measured = step_mean(&t->mean);
+    const double predicted = t->loop.entry ? (double)t->loop.entry->predicted * 1e-9 : 0;
+    char machine[MEASURE_MACHINE_MAX];
+    if (!*p->rates || predicted <= 0 || measured <= 0)
+        return;
+    measure_machine(t->s, machine);
+    const bool same = strcmp(machine, p->rates) == 0;
+    progress_note(t->progress, "predicted %.4g ms a step%s%s, measured %.4g (%+.0f %%)", predicted,
+                  same ? "" : " on ", same ? "" : p->rates, measured,
+                  100 * (measured / predicted - 1));
+}
+
 static PlimStatus train_step(Training *t, PlimError *error) {
     double loss;
     PlimStatus status = loop_step(&t->loop, &loss, error);
     if (status != PLIM_OK)
         return status;
     StepReport report = describe_step(t, loss);
+    step_mean_add(&t->mean, report.step_ms);
     report.evaluated = is_due(&t->loop, t->o->eval_every);
     if (report.evaluated)
         status = eval_mean(&t->held, eval_steps(&t->held), &report.eval_loss, error);
@@ -266,6 +301,8 @@ PlimStatus train_run(PlimSession *s, const PlimOptions *o, PlimError *error) {
     while (status == PLIM_OK && t.loop.step < t.loop.end && !stop_signal(s->stop))
         status = train_step(&t, error);
     status = end_saving(&t, status, error);
+    if (status == PLIM_OK)
+        tell_prediction(&t);
     checkpoint_release(t.checkpoint);
     progress_close(t.progress);
     // An error of the steps comes first; what could not be written is one, too.

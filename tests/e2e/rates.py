@@ -1,0 +1,118 @@
+"""Measured rates: a program measures itself, the compiler predicts with that, training tells both."""
+from e2e import *
+
+MODEL = SOURCE / "models" / "mlp.plim"
+
+
+class Rates(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.keep = tempfile.TemporaryDirectory()
+        cls.folder = pathlib.Path(cls.keep.name)
+        cls.program, cls.rates = cls.folder / "mlp", cls.folder / "mlp.rates"
+        assert run(PLIMC, MODEL, "-o", cls.program, "--quiet").returncode == 0
+        cls.tuned = run(cls.program, "tune", "--steps", "2", "--threads", "1")
+        assert cls.tuned.returncode == 0, cls.tuned.stderr
+        cls.again = cls.folder / "again"
+        done = run(PLIMC, MODEL, "-o", cls.again, "--rates", cls.rates, "-MD", cls.folder / "rule", "--quiet")
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        data = random.Random(1)
+        cls.data = []
+        for name, kind, shape in ("x", "<f4", (512, 784)), ("label", "<i4", (512,)):
+            count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+            head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({', '.join(map(str, shape))},), }}"
+            head += " " * (-(len(head) + 11) % 64) + "\n"
+            elements = [data.random() for _ in range(count)] if kind == "<f4" else [data.randrange(10) for _ in range(count)]
+            path = cls.folder / f"{name}.npy"
+            path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode()
+                             + struct.pack(f"<{count}{'f' if kind == '<f4' else 'i'}", *elements))
+            cls.data += ["--data", f"{name}={path}"]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.keep.cleanup()
+
+    def measured(self):
+        """Picoseconds: of the start, and of each kernel."""
+        text = self.rates.read_text()
+        return int(re.search(r"^start (\d+)", text, re.M)[1]), [int(n) for n in re.findall(r"^kernel \w+ (\d+)", text, re.M)]
+
+    def dump(self, program, *more):
+        return json.loads(run(PLIM_DUMP, "--json", program, *more).stdout)
+
+    def test_tells_where_it_wrote_and_for_whom(self):
+        self.assertIn(f"wrote {self.rates}: plimc --rates reads it", self.tuned.stderr)
+        text = self.rates.read_text()
+        self.assertRegex(text, r'machine "1 thread of .+"\ntarget cpu:x86-64-v3\nthreads 1\n')
+        self.assertRegex(text, r"(?m)^bytes out \d+")
+
+    def test_every_kernel_takes_what_was_measured(self):
+        start, kernels = self.measured()
+        plan = self.dump(self.again)
+        self.assertRegex(plan["rates"], "^1 thread of ")
+        steps = plan["programs"]["train"]["instructions"]
+        for step in steps:
+            if step["kernel"] not in ("fill", "copy"):
+                self.assertIn(step["predicted_ps"] - start, kernels)
+        self.assertEqual(sum(step["predicted_ps"] for step in steps), plan["programs"]["train"]["predicted_ps"])
+        self.assertEqual([step["begin_ps"] for step in steps[:2]], [0, steps[0]["predicted_ps"]])
+        # A machine that is named counts instead of the plan's own times.
+        other = self.dump(self.again, "--machine", "f32=1K,start=1")
+        self.assertNotEqual(other["programs"]["train"]["predicted_ps"], plan["programs"]["train"]["predicted_ps"])
+        self.assertIn("by rates of 1 thread of", run(PLIM_DUMP, self.again).stdout)
+
+    def test_plan_text_keeps_times(self):
+        text = run(PLIM_DUMP, "--plan", self.again).stdout
+        path = self.folder / "times.plan"
+        path.write_text(text)
+        self.assertEqual(run(PLIM_DUMP, "--plan", path).stdout, text)
+        self.assertRegex(text, r'\nrates "1 thread of ')
+        # Nothing but times and flags differs from a plan without measured rates.
+        def bare(plan):
+            plan = re.sub(r" (begins|takes) \d+", "", plan)
+            return re.sub(r"(?m)^(rates|flags) .*\n", "", plan)
+        self.assertEqual(bare(text), bare(run(PLIM_DUMP, "--plan", self.program).stdout))
+        broken = re.sub(r" takes \d+ signature", " takes 2000000000000000000 signature", text, count=1)
+        path.write_text(broken)
+        self.assertIn("rule 1", run(PLIM_DUMP, "--verify", path).stderr)
+
+    def test_training_tells_both(self):
+        log = self.folder / "log"
+        done = run(self.again, "train", *self.data, "--steps", "3", "--threads", "1", "--log", log)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, r"predicted [\d.]+ ms a step, measured [\d.]+ \([+-]\d+ %\)")
+        predicted = self.dump(self.again)["programs"]["train"]["predicted_ps"] * 1e-9
+        for line in log.read_text().splitlines():
+            self.assertAlmostEqual(json.loads(line)["predicted_ms"], predicted, delta=1e-4 * predicted)
+        # With other threads the machine is named.
+        done = run(self.again, "train", *self.data, "--steps", "3", "--threads", "2")
+        self.assertRegex(done.stderr, r"predicted [\d.]+ ms a step on 1 thread of ")
+        # Assumed rates promise nothing.
+        done = run(self.program, "train", *self.data, "--steps", "3", "--threads", "1")
+        self.assertNotIn("predicted", done.stderr)
+
+    def test_rule_names_the_rates(self):
+        self.assertIn("mlp.rates", (self.folder / "rule").read_text())
+        # The plan's record has no folder.
+        self.assertIn("--rates mlp.rates", run(PLIM_DUMP, self.again).stdout)
+
+    def check(self, text, *wanted, flags=()):
+        path = self.folder / "other.rates"
+        path.write_text(text)
+        done = run(PLIMC, MODEL, "--emit", "plan", "-o", "/dev/null", "--rates", path, *flags)
+        for sentence in wanted:
+            self.assertIn(sentence, done.stderr)
+        return done.returncode
+
+    def test_mistakes_and_other_machines(self):
+        text = self.rates.read_text()
+        self.assertEqual(self.check("rates 1\nstart soon\n", "other.rates:2:7: error[P0905]", "expected picoseconds, not soon"), 1)
+        self.assertEqual(self.check(text.replace("cpu:x86-64-v3", "cpu:znver3"), "warning[P0906]: these rates are of target cpu:znver3"), 0)
+        self.assertEqual(self.check(re.sub("thread of .*\"", "thread of an abacus\"", text), "these rates are of 1 thread of an abacus"), 0)
+        self.assertEqual(self.check(text.replace("threads 1", "threads 9"), "these rates are of 9 threads, and the program may use 2",
+                                    flags=["--threads", "2"]), 0)
+        self.assertIn("can't read", run(PLIMC, MODEL, "--emit", "plan", "--rates", self.folder / "none").stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
