@@ -12,6 +12,9 @@
 // fetch them each time round: of one state only the FETCHES_MAX - 1 widest gaps count. Fetching
 // whole is all that is done: a lookup of a few rows of a table fetches the table.
 //
+// Gradients that wait for a norm of all of them go away as soon as they are known, and come back
+// with the slices of their updates.
+//
 // Updates are elementwise, so slices give the same bits. What is fetched, updated and offloaded
 // slice after slice pipelines with a few slices of device memory (Deep Optimizer States,
 // arXiv 2410.21316, calls them subgroups). A first value that is the same everywhere is written
@@ -59,8 +62,10 @@ typedef struct {
     Copies copies[2];    // [1]: for update nodes
     const int *uses;     // by value id
     bool *committed;     // by value id
+    bool *waits;         // by value id: a gradient that waits for its update in far memory
+    Value **waiting;     // by value id: where it does
     size_t slice;        // bytes
-    int fetches, slices; // made
+    int fetches, slices, gradients; // made
 } Far;
 
 // --- which states, and how large slices are ---
@@ -69,8 +74,7 @@ static bool is_wanted(const State *s, const FarStatesOptions *o) {
     const bool kind = s->kind == STATE_OPTIMIZER
                           ? o->which >= FAR_STATES_OPTIMIZER
                           : s->kind == STATE_PARAM && o->which >= FAR_STATES_ALL;
-    return kind && !s->far && s->type.rank > 0 &&
-           type_bytes(&s->type) >= (o->least ? o->least : STATE_BYTES);
+    return kind && !s->far && s->type.rank > 0 && type_bytes(&s->type) >= o->least;
 }
 
 // --- reading ---
@@ -213,6 +217,8 @@ static Value *cut_operand(UpdateCut *u, Value *v, const int64_t *start, const in
         if (v->def->op == OP_STATE)
             return build_unary(&u->b, OP_FETCH, slice_of(&u->b, v, start, stop));
         v = near_value(f, v, u->n, 0);
+    } else if (v->id < f->rw.limit && f->waiting[v->id]) {
+        return build_unary(&u->b, OP_FETCH, slice_of(&u->b, f->waiting[v->id], start, stop));
     } else if (cuts_through(f, v)) {
         // A scaled gradient: otherwise the whole of it would be written first.
         const Node *n = v->def;
@@ -252,6 +258,51 @@ static bool wants_slices(const Far *f, const Node *n) {
         if (f->uses[n->result[k].id] != 1 || !f->committed[n->result[k].id])
             return false;
     return far;
+}
+
+// What a scaled or widened gradient is made from; v itself where it is neither.
+static const Value *unscaled(const Far *f, const Value *v) {
+    while (cuts_through(f, v)) {
+        const Node *n = v->def;
+        const Value *large = NULL;
+        for (int i = 0; i < n->input_count; i++)
+            if (type_count(&match_viewed(n->input[i])->type) > 1)
+                large = n->input[i];
+        if (!large)
+            return v;
+        v = large;
+    }
+    return v;
+}
+
+// Gradients that others than their updates read, for a norm of all of them: they go away in
+// between. Those of a fused update are applied at once, those of several micro-batches are sums
+// that change with each.
+static void find_gradients(Far *f, size_t least) {
+    bool fused = f->g->repeat > 1;
+    for (int i = f->rw.old_count - 1; i >= 0 && !fused; i--) {
+        const Node *n = f->rw.old[i];
+        fused = n->phase == PHASE_BACKWARD;
+        for (int k = 0; wants_slices(f, n) && k < n->input_count; k++) {
+            if (!type_same_shape(&n->input[k]->type, &n->result[0].type))
+                continue;
+            const Value *v = unscaled(f, n->input[k]);
+            f->waits[v->id] = f->uses[v->id] > 1 && !f->state[v->id] &&
+                              op_info(v->def->op)->family != FAMILY_LEAF &&
+                              type_bytes(&v->type) >= least;
+        }
+    }
+}
+
+static void send_gradients(Far *f, const Node *n) {
+    for (int k = 0; k < n->result_count; k++) {
+        Value *v = &n->result[k];
+        if (!f->waits[v->id])
+            continue;
+        Builder b = rewrite_builder(f->g, n);
+        f->waiting[v->id] = build_unary(&b, OP_OFFLOAD, v);
+        f->gradients++;
+    }
 }
 
 // The state that the value is committed to, where it is one of those that move.
@@ -353,10 +404,13 @@ static void finish_outputs(Far *f, Value **by) {
 
 // --- the whole ---
 
-static void walk(Far *f) {
-    Value **by = arena_array(f->cx->scratch, Value *, f->g->commit_count + 1);
+static void find_commits(Far *f) {
     for (int i = 0; i < f->g->commit_count; i++)
         f->committed[f->g->commit[i].value->id] = true;
+}
+
+static void walk(Far *f) {
+    Value **by = arena_array(f->cx->scratch, Value *, f->g->commit_count + 1);
     for (int i = 0; i < f->rw.old_count; i++) {
         Node *n = f->rw.old[i];
         // Views of far states stand where they are read, as views of what is fetched.
@@ -368,6 +422,7 @@ static void walk(Far *f) {
         }
         read_near(f, n, i);
         rewrite_keep(&f->rw, n);
+        send_gradients(f, n);
         if (n->op != OP_STATE || !f->state[n->result[0].id])
             offload_results(f, n, by);
     }
@@ -381,7 +436,9 @@ static Copies copies_create(const Module *m, const Graph *g, Arena *a) {
                     .copy_round = arena_array(a, int, g->value_limit + 1)};
 }
 
-static void rewrite_entry(const Module *m, Graph *g, const bool *moved, size_t slice, PassCtx *cx) {
+// Returns how many gradients wait far away.
+static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
+                         const FarStatesOptions *options, PassCtx *cx) {
     Arena *a = cx->scratch;
     Far f = {.cx = cx,
              .m = m,
@@ -393,43 +450,52 @@ static void rewrite_entry(const Module *m, Graph *g, const bool *moved, size_t s
              .copies = {copies_create(m, g, a), copies_create(m, g, a)},
              .uses = graph_use_counts(g, a),
              .committed = arena_array(a, bool, g->value_limit + 1),
-             .slice = slice};
+             .waits = arena_array(a, bool, g->value_limit + 1),
+             .waiting = arena_array(a, Value *, g->value_limit + 1),
+             .slice = options->slice};
     rewrite_begin(&f.rw, g, a);
     find_states(&f);
     find_gaps(&f);
+    find_commits(&f);
+    if (options->which >= FAR_STATES_GRADIENTS)
+        find_gradients(&f, options->least);
     walk(&f);
     graph_drop_dead(g);
     if (f.fetches || f.slices)
-        remark_add(
-            cx, "far", g->name,
-            "weights are fetched whole %d times, updates run in %d slices of up to %zu bytes",
-            f.fetches, f.slices, slice);
+        remark_add(cx, "far", g->name,
+                   "weights are fetched whole %d times, %d gradients wait far away, updates run in "
+                   "%d slices of up to %zu bytes",
+                   f.fetches, f.gradients, f.slices, f.slice);
+    return f.gradients;
 }
 
-static size_t slice_bytes(const FarStatesOptions *o, size_t total) {
-    if (o->slice)
-        return o->slice;
+static size_t slice_bytes(size_t total) {
     const size_t least = total / SLICES_MAX;
     return least > SLICE_BYTES ? least : SLICE_BYTES;
 }
 
 PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx *cx) {
+    FarStatesOptions o = *options;
+    o.least = o.least ? o.least : STATE_BYTES;
     bool *moved = arena_array(cx->scratch, bool, m->state_count + 1);
     size_t total = 0;
-    int count = 0;
+    int count = 0, added = 0, gradients = 0; // added: by this rung
     for (int i = 0; i < m->state_count; i++) {
-        moved[i] = is_wanted(m->state[i], options);
+        const State *s = m->state[i];
+        moved[i] = is_wanted(s, &o);
         count += moved[i];
-        total += moved[i] ? type_bytes(&m->state[i]->type) : 0;
+        added += moved[i] && (s->kind == STATE_OPTIMIZER) == (o.which == FAR_STATES_OPTIMIZER);
+        total += moved[i] ? type_bytes(&s->type) : 0;
     }
     if (!count)
         return PASS_SAME;
+    o.slice = o.slice ? o.slice : slice_bytes(total);
     for (int i = 0; i < m->state_count; i++)
         m->state[i]->far = m->state[i]->far || moved[i];
     for (int i = 0; i < m->entry_count; i++)
-        rewrite_entry(m, m->entry[i], moved, slice_bytes(options, total), cx);
+        gradients += rewrite_entry(m, m->entry[i], moved, &o, cx);
     remark_add(cx, "far", m->name ? m->name : "",
                "%d states of %zu bytes live in far memory, those of less than %zu bytes stay",
-               count, total, options->least ? options->least : (size_t)STATE_BYTES);
-    return PASS_CHANGED;
+               count, total, o.least);
+    return added && (o.which < FAR_STATES_GRADIENTS || gradients) ? PASS_CHANGED : PASS_SAME;
 }

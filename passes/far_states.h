@@ -9,6 +9,7 @@ typedef enum {
     FAR_STATES_NONE,
     FAR_STATES_OPTIMIZER, // what only updates read
     FAR_STATES_ALL,       // weights, too
+    FAR_STATES_GRADIENTS, // and gradients that wait for their update
     FAR_STATES_COUNT
 } FarStates;
 
@@ -20,7 +21,7 @@ typedef struct {
 
 // Marks states of m as far and rewrites every entry: readers get fetches, what is committed is
 // offloaded, updates run slice by slice. m's states and graphs are its own (states are changed).
-// PASS_SAME where no state is large enough: such a rung is the one before.
+// PASS_SAME where that comes to the rung before: nothing large enough is added.
 PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx *cx);
 
 #endif

@@ -76,13 +76,6 @@ static void add_rung(RetainLadder *l, RetainRung r) {
     l->rung[at] = r;
 }
 
-static int count_far(const Module *m) {
-    int count = 0;
-    for (int i = 0; i < m->state_count; i++)
-        count += m->state[i]->far;
-    return count;
-}
-
 // The module as it came and, where states may move, with more and more of them in far memory.
 static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
     l->variant = arena_array(cx->scratch, RetainVariant, FAR_STATES_COUNT);
@@ -92,8 +85,7 @@ static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
         PassCtx inner = *cx;
         inner.remarks = (Remarks){0}; // only what is taken is told of
         const FarStatesOptions options = {.which = far};
-        far_states_apply(copy, &options, &inner);
-        if (count_far(copy) > count_far(l->variant[l->variant_count - 1].m))
+        if (far_states_apply(copy, &options, &inner) == PASS_CHANGED)
             l->variant[l->variant_count++] = (RetainVariant){.m = copy, .far = far};
     }
 }
