@@ -2,6 +2,7 @@
 #include "passes/retain/retain_exact.h"
 #include "passes/retain/retain_front.h"
 #include "passes/retain/retain_greedy.h"
+#include "passes/retain/retain_polish.h"
 #include "passes/retain/retain_tree.h"
 
 #include <math.h>
@@ -112,14 +113,18 @@ RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *opti
     const RetainIndex *x = retain_index(p, a);
     RetainFront *front = retain_front(p, options->far, a);
     retain_greedy(x, rungs, front);
+    if (options->far)
+        retain_try_all(x, front);
     const RetainPoint once = run_once(p, a);
     int64_t bound = find_bound(x, options, a), least = 0;
     int degraded = 0;
     const int64_t apart = (once.cost.bytes - bound) / (EXACT_RUNGS * (int64_t)rungs) + 1;
     if (!options->far && retain_exact(x, once.cost.bytes, apart, front, &least))
         bound = least > bound ? least : bound;
-    else if (p->forward_count)
+    else if (p->forward_count) {
         degraded = add_trees(x, options, rungs, front);
+        retain_polish(x, options->far > 0, front);
+    }
     retain_front_end(front);
     RetainPoint *point = arena_array(a, RetainPoint, front->count + 2);
     const int count = thin_out(front, once, rungs, point);

@@ -10,6 +10,9 @@
 
 #include <stdlib.h>
 
+// CHOICES_MAX: of fates, for which all are tried.
+enum { CHOICES_MAX = 20000 };
+
 typedef struct {
     int value;
     int64_t bytes, time; // of it; of its maker
@@ -69,6 +72,48 @@ void retain_greedy(const RetainIndex *x, int rungs, RetainFront *front) {
             break;
         given_up[c[i].value] = true;
         done += c[i].bytes;
+    }
+    arena_release(steps);
+    arena_release(a);
+}
+
+// Values whose fates make a difference, and how many fates each may have.
+static int find_open(const RetainIndex *x, int *open, int64_t *choices) {
+    const RetainProblem *p = x->p;
+    int count = 0;
+    *choices = 1;
+    for (int v = 0; v < p->value_count && *choices <= CHOICES_MAX; v++) {
+        const int maker = p->value[v].maker;
+        if (maker < 0 || maker >= p->forward_count || p->value[v].kept || !retain_bytes(p, v))
+            continue;
+        const int fates = 1 + retain_again(p, v) + retain_movable(p, v);
+        if (fates == 1)
+            continue;
+        open[count++] = v;
+        *choices *= fates;
+    }
+    return count;
+}
+
+void retain_try_all(const RetainIndex *x, RetainFront *front) {
+    const RetainProblem *p = x->p;
+    Arena *a = arena_create(), *steps = arena_create();
+    int *open = arena_array(a, int, p->value_count + 1);
+    RetainFate *fate = arena_array(a, RetainFate, p->value_count + 1);
+    int64_t choices;
+    const int count = find_open(x, open, &choices);
+    for (int64_t i = 0; i < choices && choices <= CHOICES_MAX; i++) {
+        int64_t rest = i;
+        for (int k = 0; k < count; k++) {
+            const bool again = retain_again(p, open[k]), moves = retain_movable(p, open[k]);
+            const int chosen = (int)(rest % (1 + again + moves));
+            rest /= 1 + again + moves;
+            fate[open[k]] = chosen == 0            ? RETAIN_KEEP
+                            : chosen == 1 && again ? RETAIN_AGAIN
+                                                   : RETAIN_MOVE;
+        }
+        arena_reset(steps);
+        retain_front_add(front, retain_write(x, fate, steps));
     }
     arena_release(steps);
     arena_release(a);

@@ -7,5 +7,7 @@
 
 // Adds schedules of rising time to the front, the first of which runs every task once.
 void retain_greedy(const RetainIndex *x, int rungs, RetainFront *front);
+// Adds every choice of keeping, making again or moving each value, where there are few.
+void retain_try_all(const RetainIndex *x, RetainFront *front);
 
 #endif

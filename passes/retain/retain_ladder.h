@@ -1,7 +1,7 @@
 // The rungs between most memory and least time: what each is, and what it comes to in the end.
 //
-// A rung is a variant of the module (as it came; with --far, with states in far memory) and a point of
-// its frontiers. Rungs stand in order of time and depend on no budget.
+// A rung is a variant of the module (as it came; with --far, with states in far memory) and a point
+// of its frontiers. Rungs stand in order of time and depend on no budget.
 #ifndef PLIM_PASSES_RETAIN_RETAIN_LADDER_H
 #define PLIM_PASSES_RETAIN_RETAIN_LADDER_H
 

@@ -1,0 +1,109 @@
+// Last changes to the best schedules found: each value of each of them is kept, made again or moved
+// instead, one at a time, and what then is as good as others is changed further (a Pareto local
+// search). A schedule is taken for the fates its steps show; one in which parts run again and again
+// may not be among those that fates can say, and its changes are then changes of another.
+//
+// Work is counted in steps measured: small problems are searched well, large ones hardly.
+#include "passes/retain/retain_polish.h"
+
+#include "passes/retain/retain_write.h"
+
+#include <string.h>
+
+enum { STEPS_ALL = 3000000 };
+
+typedef struct {
+    const RetainIndex *x;
+    RetainFront *front;
+    Arena *a, *steps;
+    RetainFate *fate;
+    const RetainStep **done; // schedules whose changes have been tried
+    int done_count, done_room;
+    int64_t work;
+    bool moves;
+} Polish;
+
+static bool is_done(const Polish *k, const RetainStep *step) {
+    for (int i = 0; i < k->done_count; i++)
+        if (k->done[i] == step)
+            return true;
+    return false;
+}
+
+static void set_done(Polish *k, const RetainStep *step) {
+    if (k->done_count == k->done_room) {
+        const int room = 2 * k->done_room + 64;
+        k->done = arena_grow(k->a, k->done, (size_t)k->done_room, (size_t)room, sizeof *k->done);
+        k->done_room = room;
+    }
+    k->done[k->done_count++] = step;
+}
+
+// A value is moved if it is stored, made again if its maker runs again, and else kept.
+static void find_fates(const Polish *k, const RetainSchedule *s) {
+    const RetainProblem *p = k->x->p;
+    int next = 0;
+    memset(k->fate, 0, sizeof *k->fate * (size_t)p->value_count);
+    for (int i = 0; i < s->count; i++) {
+        const int what = s->step[i].what;
+        if (s->step[i].kind == RETAIN_STORE)
+            k->fate[what] = RETAIN_MOVE;
+        if (s->step[i].kind != RETAIN_RUN || what == next++)
+            continue;
+        next--;
+        for (int n = 0; n < p->task[what].result_count; n++)
+            if (k->fate[p->task[what].result[n]] == RETAIN_KEEP)
+                k->fate[p->task[what].result[n]] = RETAIN_AGAIN;
+    }
+}
+
+static void measure(Polish *k) {
+    arena_reset(k->steps);
+    const RetainSchedule s = retain_write(k->x, k->fate, k->steps);
+    k->work += s.count;
+    retain_front_add(k->front, s);
+}
+
+static bool may_change(const RetainProblem *p, int value) {
+    const int maker = p->value[value].maker;
+    return maker >= 0 && maker < p->forward_count && !p->value[value].kept &&
+           retain_bytes(p, value);
+}
+
+static void change_each(Polish *k) {
+    const RetainProblem *p = k->x->p;
+    for (int v = 0; v < p->value_count && k->work < STEPS_ALL; v++) {
+        if (!may_change(p, v))
+            continue;
+        const RetainFate was = k->fate[v];
+        for (RetainFate to = RETAIN_KEEP; to <= RETAIN_MOVE; to++) {
+            const bool may = to == RETAIN_KEEP    ? true
+                             : to == RETAIN_AGAIN ? retain_again(p, v)
+                                                  : k->moves && retain_movable(p, v);
+            k->fate[v] = to;
+            if (may && to != was)
+                measure(k);
+        }
+        k->fate[v] = was;
+    }
+}
+
+void retain_polish(const RetainIndex *x, bool moves, RetainFront *front) {
+    Polish k = {.x = x, .front = front, .moves = moves, .a = arena_create()};
+    k.steps = arena_create();
+    k.fate = arena_array(k.a, RetainFate, x->p->value_count + 1);
+    // From the start of the front again whenever something changed it.
+    for (int i = 0; i < front->count && k.work < STEPS_ALL;) {
+        const RetainSchedule s = front->point[i].schedule;
+        if (is_done(&k, s.step)) {
+            i++;
+            continue;
+        }
+        set_done(&k, s.step);
+        find_fates(&k, &s);
+        change_each(&k);
+        i = i > 0 ? i - 1 : 0;
+    }
+    arena_release(k.steps);
+    arena_release(k.a);
+}
