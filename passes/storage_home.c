@@ -196,6 +196,23 @@ static bool suits_template(const Node *n, const Value *v, const Place *place) {
     return storage_suits_attention(place, &v->type);
 }
 
+// Whether the ranges that the two places span have bytes in common.
+static bool ranges_meet(const Place *x, const Type *of_x, const Place *y, const Type *of_y) {
+    return x->storage == y->storage && x->offset < y->offset + place_span(y, of_y) &&
+           y->offset < x->offset + place_span(x, of_x);
+}
+
+// One kernel's results can't interleave: the plan's operands are byte ranges.
+static bool interleaves(const StorageWork *w, const Task *t, const Value *v, const Place *place) {
+    for (int i = 0; i < t->count; i++)
+        for (int r = 0; r < t->node[i]->result_count; r++) {
+            const Value *other = &t->node[i]->result[r];
+            if (other != v && ranges_meet(&w->home[other->id], &other->type, place, &v->type))
+                return true;
+        }
+    return false;
+}
+
 // Nothing happens where the part can't be computed there: it is copied later.
 static void choose_part_home(StorageWork *w, const Node *concat, int part, const Place *whole) {
     Place place = place_concat_part(concat, part, whole);
@@ -208,12 +225,9 @@ static void choose_part_home(StorageWork *w, const Node *concat, int part, const
     // It would begin as a copy of its base there, among parts that it may read.
     if (op_info(v->def->op)->lowering == LOWER_PART)
         return;
-    // One kernel's results can't interleave: the plan's operands are byte ranges.
-    for (int r = 0; r < v->def->result_count; r++)
-        if (w->home[v->def->result[r].id].storage == place.storage)
-            return;
     const uint32_t task = w->tasks->of[v->def->id], user = w->tasks->of[concat->id];
-    if (task_segment(w, (int)task) != task_segment(w, (int)user))
+    if (task_segment(w, (int)task) != task_segment(w, (int)user) ||
+        interleaves(w, &w->tasks->task[task], v, &place))
         return;
     w->home[v->id] = place;
 }
@@ -233,6 +247,30 @@ static void choose_concat_homes(StorageWork *w) {
         storage_read_until(w, whole.storage, w->last_use[v->id]);
         for (int k = 0; k < n->input_count; k++)
             choose_part_home(w, n, k, &whole);
+    }
+}
+
+// Whether the task reads a part that the place, for a result of it, interleaves with.
+static bool reads_between(const StorageWork *w, const Task *t, const Value *v) {
+    for (int i = 0; i < t->count; i++)
+        for (int k = 0; k < t->node[i]->input_count; k++) {
+            const Value *x = w->root[t->node[i]->input[k]->id];
+            if (x != v && ranges_meet(&w->home[x->id], &x->type, &w->home[v->id], &v->type))
+                return true;
+        }
+    return false;
+}
+
+// Last, for readers may have got their homes before what they read. Such a part is copied then.
+static void drop_parts_among_operands(StorageWork *w) {
+    for (int i = 0; i < w->g->node_count; i++) {
+        const Node *n = w->g->node[i];
+        for (int r = 0; r < n->result_count && n->op != OP_CONCAT; r++) {
+            Place *home = &w->home[n->result[r].id];
+            if (home->storage != STORAGE_NONE && !w->is_committed[n->result[r].id] &&
+                reads_between(w, &w->tasks->task[w->tasks->of[n->id]], &n->result[r]))
+                home->storage = STORAGE_NONE;
+        }
     }
 }
 
@@ -263,4 +301,5 @@ void storage_choose_homes(StorageWork *w) {
     find_state_values(w);
     choose_commit_homes(w);
     choose_concat_homes(w);
+    drop_parts_among_operands(w);
 }
