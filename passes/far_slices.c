@@ -8,6 +8,7 @@
 #include "passes/far_slices.h"
 
 #include "ir/check.h"
+#include "runtime/plan.h"
 
 typedef struct {
     const Slices *of;
@@ -27,8 +28,16 @@ static int64_t slice_rows(const Slices *s, int axis) {
     const size_t row = index_bytes(&s->type, axis);
     const int64_t dim = s->type.dim[axis];
     const int64_t most = s->bytes < row ? 1 : (int64_t)(s->bytes / row);
-    const int64_t count = (dim + most - 1) / most;
-    return (dim + count - 1) / count;
+    const int64_t count = (dim + most - 1) / most, rows = (dim + count - 1) / count;
+    // Slices that end where a disk's blocks do are read and written faster, if that makes them
+    // hardly larger.
+    int64_t unit = PLAN_DISK_ALIGNMENT;
+    for (size_t odd = row; odd % 2 == 0 && unit > 1; odd /= 2)
+        unit /= 2;
+    if (unit * (int64_t)row > (int64_t)s->bytes / 16)
+        return rows;
+    const int64_t even = (rows + unit - 1) / unit * unit;
+    return even < dim ? even : dim;
 }
 
 // Everything from axis on; one index is fixed on each axis before it.

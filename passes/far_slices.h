@@ -10,7 +10,7 @@ typedef void SliceFn(void *user, const int64_t *start, const int64_t *stop, Valu
 typedef struct {
     Builder *b;   // what joins the slices is built here
     Type type;    // of the whole; its rank is at least 1
-    size_t bytes; // most of a slice
+    size_t bytes; // of a slice at most, or up to a sixteenth more for a disk's blocks
     int count;    // values that make builds of a slice, all of type's shape
     SliceFn *make;
     void *user;

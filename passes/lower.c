@@ -28,6 +28,11 @@ uint32_t lower_alignment(const PassOptions *options) {
     return options->gpu.count > 0 ? GPU_ALIGNMENT : STORAGE_ALIGNMENT;
 }
 
+// On a disk, no two buffers share a block: one would have to be read before the other is written.
+static uint32_t alignment_in(const PassOptions *options, bool far) {
+    return far && options->gpu.count == 0 ? PLAN_DISK_ALIGNMENT : lower_alignment(options);
+}
+
 // Buffers grow by doubling: their number is known only when the last workspace is.
 uint32_t lower_add_buffer(Lower *lw, PlanBuffer b) {
     Plan *p = lw->plan;
@@ -79,7 +84,7 @@ static void lower_states(Lower *lw) {
                                                              : BUFFER_STATE,
                         .space = s->far ? LOWER_FAR : LOWER_DEVICE,
                         .bytes = type_bytes(&s->type),
-                        .alignment = lower_alignment(lw->cx->options),
+                        .alignment = alignment_in(lw->cx->options, s->far),
                         // Of no entry, live at all times.
                         .entry = UINT32_MAX,
                         .last = UINT32_MAX,
@@ -124,7 +129,7 @@ static void lower_buffers(Lower *lw) {
                         .kind = s->kind,
                         .space = s->far ? LOWER_FAR : LOWER_DEVICE,
                         .bytes = s->bytes,
-                        .alignment = lower_alignment(lw->cx->options),
+                        .alignment = alignment_in(lw->cx->options, s->far),
                         .entry = lw->entry,
                         .first = (uint32_t)s->first,
                         .last = (uint32_t)s->last,

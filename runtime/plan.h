@@ -26,6 +26,8 @@ enum { PLAN_PEERS_MAX = 65535, PLAN_ENTRIES_MAX = 1024, PLAN_REPEATS_MAX = 64 /*
 typedef enum { PLAN_F32, PLAN_BF16, PLAN_I32, PLAN_BOOL, PLAN_DTYPE_COUNT } PlanDType;
 // An arena begins at a multiple of this many bytes.
 enum { PLAN_ARENA_ALIGNMENT = 64 };
+// No disk has larger blocks: copies between multiples of it are done without a step between.
+enum { PLAN_DISK_ALIGNMENT = 4096 };
 
 // Memory spaces. device is where kernels work (the CPU's own memory for the CPU target).
 typedef enum { SPACE_DEVICE, SPACE_HOST, SPACE_DISK, SPACE_COUNT } PlanSpaceKind;
