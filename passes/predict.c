@@ -124,12 +124,13 @@ PassResult pass_predict(Module *m, PassCtx *cx) {
         rates_assume(p->target, p->isa, p->workers, &assumed);
         rates = &assumed;
     }
-    p->rates = rates->measured ? plan_string(cx->plan_memory, rates->machine) : "";
-    const PlanUses *u = plan_uses_new(p, cx->plan_memory);
-    CHECK(u && p->rates);
+    p->rates = rates->measured ? arena_format(cx->arena, "%s", rates->machine) : "";
+    PlanMemory *pm = plan_memory_new(); // of the index
+    const PlanUses *u = pm ? plan_uses_new(p, pm) : NULL;
+    CHECK(u);
     for (uint32_t i = 0; i < p->entry_count; i++) {
         Prediction time;
-        CHECK(predict_entry(u, i, rates, cx->plan_memory, &time));
+        CHECK(predict_entry(u, i, rates, pm, &time));
         p->entry[i].predicted = time.total;
         // The index leads to each segment once: by its first position.
         for (uint32_t k = 0; k < u->entry[i].step_count; k++) {
@@ -139,5 +140,6 @@ PassResult pass_predict(Module *m, PassCtx *cx) {
             instr->duration = time.step[k].end - time.step[k].begin;
         }
     }
+    plan_memory_release(pm);
     return PASS_CHANGED;
 }

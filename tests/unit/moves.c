@@ -68,7 +68,7 @@ Test(moves, activations_go_there_and_back) {
     const Plan *p = t.cx.plan;
     cr_assert_eq(p->space_count, 2u);
     cr_assert_eq(p->space[1].kind, SPACE_DISK);
-    cr_assert_eq(p->space[1].bytes, 128u);
+    cr_assert_eq(p->space[1].bytes, (uint64_t)PLAN_DISK_ALIGNMENT);
     cr_assert_eq(count_copies(p), 2u);
     machine_close(&t);
 }
@@ -130,10 +130,10 @@ static const char *const slices = "state @m: f32[8,4] {kind = \"optimizer\", far
                                   "  %u1: f32[2,4] = add %n1, %g1\n"
                                   "  %f1: f32[2,4] = offload %u1\n"
                                   "  %g2: f32[2,4] = slice %g {start = [6,0], stop = [8,4]}\n"
-    "  %n2: f32[2,4] = fetch %m2\n"
-    "  %u2: f32[2,4] = add %n2, %g2\n"
-    "  %f2: f32[2,4] = offload %u2\n"
-    "  %next: f32[8,4] = concat %f0, %f1, %f2 {axis = 0}\n"
+                                  "  %n2: f32[2,4] = fetch %m2\n"
+                                  "  %u2: f32[2,4] = add %n2, %g2\n"
+                                  "  %f2: f32[2,4] = offload %u2\n"
+                                  "  %next: f32[8,4] = concat %f0, %f1, %f2 {axis = 0}\n"
                                   "  commit @m = %next\n"
                                   "  return %g\n}\n";
 
@@ -142,7 +142,7 @@ Test(moves, update_states_in_place) {
     check_bits(slices, "f");
     Machine t;
     machine_open(&t, slices, (PassOptions){0});
-    cr_assert_eq(t.cx.plan->space[1].bytes, 128u);
+    cr_assert_eq(t.cx.plan->space[1].bytes, (uint64_t)PLAN_DISK_ALIGNMENT);
     cr_assert_eq(count_copies(t.cx.plan), 6u);
     machine_close(&t);
 }
@@ -215,7 +215,7 @@ Test(moves, of_micro_batches) {
 // P0807 names what is largest there.
 Test(moves, are_limited) {
     Arena *a = arena_create();
-    PassOptions options = {.far = true, .far_bytes = 127, .workers = 1};
+    PassOptions options = {.far = true, .far_bytes = 4095, .workers = 1};
     PassCtx cx = {.arena = a, .scratch = arena_create(), .diag = diag_create(a)};
     cx.options = &options;
     Module *m = module_parse(a, cx.diag, "test.graph", activations, strlen(activations));
@@ -225,7 +225,7 @@ Test(moves, are_limited) {
     FILE *out = open_memstream(&text, &bytes);
     diag_print(cx.diag, out, false);
     fclose(out);
-    cr_expect(strstr(text, "error[P0807]: entry f needs 128 bytes of disk, but --far allows 127"),
+    cr_expect(strstr(text, "error[P0807]: entry f needs 4096 bytes of disk, but --far allows 4095"),
               "%s", text);
     cr_expect(strstr(text, "far: 128 bytes of activations"), "%s", text);
     free(text);
