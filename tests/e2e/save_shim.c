@@ -150,11 +150,38 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     return done;
 }
 
+// Half of a read or write that takes several blocks ends where a block does, as disks want.
+static size_t half_of(size_t count) {
+    return count >= 8192 ? count / 8192 * 4096 : count;
+}
+
 ssize_t pread(int fd, void *bytes, size_t count, off_t offset) {
-    const Call c = begin_call(fd, NULL, false);
-    const ssize_t done = c.fails ? -1 : (ssize_t)syscall(SYS_pread64, fd, bytes, count, offset);
+    const Call c = begin_call(fd, NULL, true);
+    const size_t wanted = c.halves ? half_of(count) : count;
+    const ssize_t done = c.fails ? -1 : (ssize_t)syscall(SYS_pread64, fd, bytes, wanted, offset);
     end_call(&c, "read", done, NULL);
     return done;
+}
+
+// Of far memory, whose content outlives no run: the trace has no bytes.
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset) {
+    const Call c = begin_call(fd, NULL, true);
+    const size_t wanted = c.halves ? half_of(count) : count;
+    const ssize_t done = c.fails ? -1 : (ssize_t)syscall(SYS_pwrite64, fd, bytes, wanted, offset);
+    end_call(&c, "pwrite", done, NULL);
+    return done;
+}
+
+// Gives its error number, and leaves errno alone.
+int posix_fallocate(int fd, off_t offset, off_t bytes) {
+    const int before = errno;
+    const Call c = begin_call(fd, NULL, false);
+    int why = c.fails ? errno : 0;
+    if (!c.fails && syscall(SYS_fallocate, fd, 0, offset, bytes) != 0)
+        why = errno;
+    end_call(&c, "allocate", why ? -1 : 0, NULL);
+    errno = before;
+    return why;
 }
 
 int fsync(int fd) {
