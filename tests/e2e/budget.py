@@ -13,6 +13,8 @@ import e2e
 BUDGETS = int(os.environ.get("PLIM_BUDGETS", "0"))
 FAR = ("--far", os.environ["PLIM_FAR"]) if "PLIM_FAR" in os.environ else ()
 STEPS = 3
+if BUDGETS:
+    e2e.LIMIT_S = 1200
 TEXT = ("-D", "layers=3", "-D", "width=64", "-D", "context=64", "-D", "batch=8")
 # Flags, and what the data is: text, or a picture's side.
 MODELS = {"gpt2": (TEXT, "text"), "llama": (TEXT + ("-D", "ffn=176"), "text"), "llama_lora": ((), "text"),

@@ -185,6 +185,16 @@ class Questions(Dump):
         # Part of a kernel, in memory of its own nowhere.
         self.assertRegex(self.dump(plan, "--why", "h.0.attn.c_proj.add"), r"fuse +in train one kernel computes")
 
+    def test_what_a_budget_chose_is_told(self):
+        done = self.refused(e2e.PLIMC, e2e.SOURCE / "models" / "gpt2.plim", "--config", "tiny", "--entry", "train",
+                            "--budget", "1", "--emit", "plan", "-o", "over")
+        least = re.search(r"smallest budget that fits is (\d+) bytes", done.stderr)[1]
+        for budget, fate in (("1GiB", "kept"), (least, "computed again")):
+            out = self.dump(self.plan("gpt2", "--entry", "train", "--budget", budget), "--why", "h.0.mlp.c_fc.add")
+            text = re.sub(r"\s+", " ", out)
+            self.assertRegex(text, rf"retain in train 2097152 bytes that the backward pass reads are {fate}[^;]*; computing it "
+                                   r"from what it is made of takes [0-9.]+ ms; moving it was not allowed")
+
     def test_names_nobody_has(self):
         plan = self.plan("gpt2")
         for wrong, right in (("h.0.mlp.c_fc.wieght", "h.0.mlp.c_fc.weight"), ("wtee", "wte"), ("c_attn", "h.0.attn.c_attn")):
