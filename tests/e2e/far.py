@@ -11,12 +11,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import e2e
 
 SHIM = e2e.BUILD / "tests" / "e2e" / "libsave_shim.so"
-STEPS = 6
+STEPS = 4
 VALUE = r"%([\w.]+): (\w+\[[\d,]*\])"
 
 
@@ -81,15 +82,22 @@ class Mover:
 
 
 class Far(e2e.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="plim-e2e-")
+        cls.addClassCleanup(folder.cleanup)
+        text = e2e.run(e2e.PLIMC, e2e.GRAPHS / "resume.plim", "--dump-after", "optimize", "-D", "width=300").stdout
+        relu = re.search(r"%([\w.]+): \S+ = relu", text)[1]
+        cls.near, cls.program = (pathlib.Path(folder.name) / name for name in ("near", "far"))
+        for program, graph in ((cls.near, text), (cls.program, Mover({"h", relu}).rewrite(text))):
+            source = program.with_suffix(".graph")
+            source.write_text(graph)
+            done = e2e.run(e2e.PLIMC, source, "-o", program, "--quiet")
+            assert done.returncode == 0, done.stderr
+
     def setUp(self):
         super().setUp()
         self.folder = self.folder.resolve()
-        text = self.good(e2e.PLIMC, e2e.GRAPHS / "resume.plim", "--dump-after", "optimize", "-D", "width=300").stdout
-        relu = re.search(r"%([\w.]+): \S+ = relu", text)[1]
-        (self.folder / "near.graph").write_text(text)
-        (self.folder / "far.graph").write_text(Mover({"h", relu}).rewrite(text))
-        self.near = self.compile("near.graph", out="near")
-        self.program = self.compile("far.graph", out="far")
         self.disk = self.folder / "disk"
         self.disk.mkdir()
         e2e.write_classes(self.folder / "data", 256)
