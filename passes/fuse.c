@@ -22,11 +22,13 @@
 
 #include "ir/check.h"
 #include "ir/op_lower.h"
+#include "passes/fuse_updates.h"
 #include "passes/lower_space.h"
 
 #include <string.h>
 
-enum { DISTANCE_MAX = 16, MEMBERS_MAX = 32 };
+// A kernel may have more operands, but then it is rarely the faster way.
+enum { DISTANCE_MAX = 16, MEMBERS_MAX = 32, OPERANDS_MAX = 24 };
 
 typedef struct {
     const Type *space;
@@ -39,7 +41,7 @@ typedef struct {
     bool update;        // of the update segment
     int outputs;        // results read outside, at most
     int input_count;
-    uint32_t input[KERNEL_OPERANDS_MAX]; // values loaded, by id
+    uint32_t input[OPERANDS_MAX]; // values loaded, by id
 } FuseGroup;
 
 typedef struct {
@@ -101,7 +103,7 @@ static void add_input(FuseGroup *group, const Value *v) {
     for (int i = 0; i < group->input_count; i++)
         if (group->input[i] == v->id)
             return;
-    if (group->input_count < KERNEL_OPERANDS_MAX)
+    if (group->input_count < OPERANDS_MAX)
         group->input[group->input_count++] = v->id;
 }
 
@@ -164,7 +166,7 @@ static bool merge_fits(const FuseGroup *x, const FuseGroup *y, int saved) {
         inputs += !shared;
     }
     return x->members + y->members <= MEMBERS_MAX &&
-           inputs + x->outputs + y->outputs - saved <= KERNEL_OPERANDS_MAX;
+           inputs + x->outputs + y->outputs - saved <= OPERANDS_MAX;
 }
 
 // Values of the group that only n reads: they will not be stored.
@@ -365,7 +367,7 @@ static void fuse_graph(Graph *g, PassCtx *cx) {
               .column_group = arena_array(a, int, g->value_limit + 1)};
     for (int i = 0; i < g->node_count; i++)
         visit(&f, g->node[i]);
-    const int groups = set_groups(&f);
+    const int groups = fuse_updates(g, set_groups(&f), cx);
     int fused = 0;
     for (int i = 0; i < g->node_count; i++)
         fused += g->node[i]->group != 0;
