@@ -186,7 +186,7 @@ static bool read_input(const Request *r, PassCtx *cx, const char *text, size_t b
 // A plan may be transformed by the passes that work on plans only.
 static bool check_passes(const PassCtx *cx, const char *const *name, int count) {
     for (int i = 0; cx->plan && i < count; i++)
-        if (!(pass_find(name[i])->needs & (IR_PLAN | IR_SCHEDULED))) {
+        if (!(pass_find(name[i])->needs & (IR_PLAN | IR_SCHEDULED | IR_PLACED))) {
             fprintf(stderr, "plim-opt: pass %s works on graphs, and this is a plan\n", name[i]);
             return false;
         }
