@@ -10,6 +10,8 @@
 // MOVERS: parts of the chain up to which values move. EXACT_RUNGS: points looked for, for one that
 // is wanted.
 enum { RUNGS = 24, MOVERS = 12, EXACT_RUNGS = 4 };
+// Of schedules with moves that are measured, in all.
+#define MOVES_STEPS ((int64_t)6000000)
 
 // While a task runs for the first time there are: what it reads and makes, its own bytes, the
 // arguments; and what was made once, can't be moved and is read from then on.
@@ -55,18 +57,21 @@ static RetainPoint run_once(const RetainProblem *p, Arena *a) {
 }
 
 // Terms under which more and more moves.
-static void add_moves(RetainTree *tree, int blocks, int rungs, RetainFront *front) {
-    retain_tree_add(tree, (RetainTerms){.copies = RETAIN_SHARE}, rungs, front);
+static void add_moves(RetainTree *tree, int tasks, int blocks, int rungs, RetainFront *front) {
+    // A schedule has half as many steps again as there are tasks; some two dozen terms.
+    const int64_t room = MOVES_STEPS / ((int64_t)tasks * 3 / 2 * 24 + 1);
+    const int each = room < 4 ? 4 : room < 4 * (int64_t)rungs ? (int)room : 4 * rungs;
+    retain_tree_add(tree, (RetainTerms){.copies = RETAIN_SHARE}, each, front);
     for (int i = -6; i <= 4; i++)
-        retain_tree_add(tree, (RetainTerms){.copies = RETAIN_PRICE, .price = ldexp(1, i)},
-                        4 * rungs, front);
+        retain_tree_add(tree, (RetainTerms){.copies = RETAIN_PRICE, .price = ldexp(1, i)}, each,
+                        front);
     for (int i = 1; i < MOVERS; i++)
         if (blocks * i / MOVERS > blocks * (i - 1) / MOVERS)
             retain_tree_add(tree,
                             (RetainTerms){.copies = RETAIN_PRICE,
                                           .price = 1.0 / 64,
                                           .movers = blocks * i / MOVERS},
-                            4 * rungs, front);
+                            each, front);
 }
 
 // Chains of blocks, with and without moves.
@@ -79,7 +84,7 @@ static int add_trees(const RetainIndex *x, const RetainOptions *o, int rungs, Re
     RetainTree *tree = retain_tree(c, block, a);
     retain_tree_add(tree, (RetainTerms){.copies = RETAIN_STAY}, 4 * rungs, front);
     if (options.far)
-        add_moves(tree, c->count, rungs, front);
+        add_moves(tree, x->p->task_count, c->count, rungs, front);
     arena_release(a);
     return degraded;
 }
