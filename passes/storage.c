@@ -122,6 +122,8 @@ static void find_roots(StorageWork *w) {
             else if (node_is_view(n))
                 w->sp->constant[v->id] = w->sp->constant[n->input[0]->id];
         }
+        if (n->op == OP_OFFLOAD)
+            w->leaving[w->root[n->input[0]->id]->id] = true;
         for (int k = 0; k < n->input_count; k++)
             if (needs_memory(n, k))
                 w->constant_needed[w->root[n->input[k]->id]->id] = true;
@@ -181,6 +183,7 @@ static StorageWork *work_create(const Module *m, const Graph *g, const Tasks *ta
     w->direct = arena_array(a, bool, values);
     w->far = arena_array(a, bool, values);
     w->pitched = arena_array(a, bool, values);
+    w->leaving = arena_array(a, bool, values);
     w->time_of = arena_array(a, int32_t, tasks->count + 1);
     w->task_at = arena_array(a, int32_t, tasks->count + 1);
     StoragePlan *sp = w->sp;

@@ -18,6 +18,7 @@ typedef struct {
     const State *state;  // the state that lives here in every entry, or NULL
     int32_t input;       // index in Graph.input, or -1
     bool far;            // in far memory, not the device's
+    bool leaving;        // a copy out of it may be under way while others run
     bool carried;        // an accumulator: zero-filled before the first micro-batch
     const Value *owner;  // gives name, scope, place in the text, shape; NULL for unread states
     int32_t first, last; // steps; first > last: never touched

@@ -2,8 +2,9 @@
 //
 // A move copies one range of bytes, so both sides are laid out alike: far memory as the operand is,
 // where nothing but fetch reads it, the copy that comes back as far memory is. So whoever reads the
-// copy walks it as it would have walked the original, and computes the same bits. Far memory that is
-// cut, joined or committed lies row-major, which keeps its parts ranges. Cost: one look at a move.
+// copy walks it as it would have walked the original, and computes the same bits. Far memory that
+// is cut, joined or committed lies row-major, which keeps its parts ranges. Cost: one look at a
+// move.
 #include "passes/storage_work.h"
 
 #include <string.h>

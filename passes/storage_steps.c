@@ -143,6 +143,8 @@ void storage_set_place(StorageWork *w, const Value *v, const Place *p) {
     w->sp->place[v->id] = *p;
     w->axes[v->id] = axes_of_place(p, &v->type);
     storage_read_until(w, p->storage, w->last_use[w->root[v->id]->id]);
+    Storage *s = &w->sp->storage[p->storage];
+    s->leaving = s->leaving || w->leaving[v->id];
 }
 
 static bool is_rowwise(const Node *n) {
@@ -191,10 +193,11 @@ static Place place_by_axes(uint32_t storage, const Type *t, AxisOrder axes) {
 
 // Whether the storage that x is in can be written at this time as if it were new; where takeovers
 // are listed, at some time.
-// Not states, inputs and accumulators, which others expect to find; and sizes must agree.
+// Not states, inputs and accumulators, which others expect to find; nor what leaves for far memory,
+// as the result would have to wait for that. And sizes must agree.
 static bool storage_is_free(const StorageWork *w, uint32_t storage, int32_t time, const Type *t) {
     const Storage *s = &w->sp->storage[storage];
-    return !s->state && s->input < 0 && !s->carried && s->bytes == type_bytes(t) &&
+    return !s->state && s->input < 0 && !s->carried && !s->leaving && s->bytes == type_bytes(t) &&
            s->dtype == t->dtype && (w->apart || w->busy[storage] <= time);
 }
 

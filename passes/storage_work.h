@@ -32,6 +32,7 @@ typedef struct {
     bool *viewed;        // by value id: read by a view or concat
     bool *far;           // by value id: in far memory
     bool *pitched;       // by value id: rows begin at multiples of 16 bytes
+    bool *leaving;       // by value id of a root: it is offloaded
     bool *constant_needed;       // by value id of a constant: must be in memory
     bool *committed;             // by commit: its value is computed straight into the state
     const Value **old;           // by state id: a `state` node's result, linked by

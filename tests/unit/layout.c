@@ -120,13 +120,14 @@ static const char *const chain = "graph @f(%x: f32[1000]) -> (f32[1000]) {\n"
                                  "}\n";
 
 static bool compile(const char *text, PassOptions options, Arena *a, PassCtx *cx) {
+    static const char *const pass[] = {"legalize", "fuse", "order", "lower", "schedule", "layout"};
     *cx = (PassCtx){.arena = a, .scratch = arena_create(), .diag = diag_create(a)};
     PassOptions *kept = arena_new(a, PassOptions);
     *kept = options;
     cx->options = kept;
     Module *m = module_parse(a, cx->diag, "test.graph", text, strlen(text));
     cr_assert(m != NULL);
-    const bool done = pipeline_run(m, cx, NULL, 0, NULL, NULL);
+    const bool done = pipeline_run(m, cx, pass, 6, NULL, NULL);
     arena_release(cx->scratch);
     return done;
 }

@@ -23,18 +23,20 @@ typedef struct {
     uint64_t turns;            // by what streams take turns; 0: list order
 } Machine;
 
-// Reads the module and runs every pass. options as given.
-static inline void machine_open(Machine *t, const char *text, PassOptions options) {
+// Reads the module and runs these passes (count 0: every pass). options as given.
+static inline void machine_open_by(Machine *t, const char *text, PassOptions options,
+                                   const char *const *pass, int count) {
     *t = (Machine){.arena = arena_create(), .options = options};
     t->cx.arena = t->arena;
     t->cx.scratch = arena_create();
     t->cx.diag = diag_create(t->arena);
+    t->cx.plan_memory = plan_memory_new();
     t->cx.options = &t->options;
     if (t->options.workers == 0)
         t->options.workers = 2;
     diag_add_source(t->cx.diag, "test.graph", text, strlen(text));
     t->m = module_parse(t->arena, t->cx.diag, "test.graph", text, strlen(text));
-    if (!t->m || !pipeline_run(t->m, &t->cx, NULL, 0, NULL, NULL)) {
+    if (!t->m || !pipeline_run(t->m, &t->cx, pass, count, NULL, NULL)) {
         diag_print(t->cx.diag, stderr, false);
         cr_assert_fail("the passes failed");
     }
@@ -55,7 +57,12 @@ static inline void machine_open(Machine *t, const char *text, PassOptions option
     }
 }
 
+static inline void machine_open(Machine *t, const char *text, PassOptions options) {
+    machine_open_by(t, text, options, NULL, 0);
+}
+
 static inline void machine_close(Machine *t) {
+    plan_memory_release(t->cx.plan_memory);
     arena_release(t->cx.scratch);
     arena_release(t->arena);
 }
