@@ -50,7 +50,7 @@ static const PlimCommand command_table[] = {
     {"export", NULL, "write weights for other programs",
      "-o --weights --allow-missing --dtype --shard-size --seed --threads --far-dir", NEEDS_ARENA,
      export_run},
-    {"tune", NULL, "measure how long its operators take here, for plimc --rates; a GPU's products",
+    {"tune", NULL, "measure its operators here, for plimc --rates; on a GPU choose products",
      "-o --steps --threads --far-dir --quiet",
      NEEDS_ARENA, tune_run},
     {"info", NULL, "print what the program is: model, target, memory", "--json", NEEDS_PLAN,
