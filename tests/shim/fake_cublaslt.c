@@ -1,7 +1,8 @@
 // A libcublasLt.so.13 for machines without one: products computed one number after another from the
 // descriptors alone, on the fake driver's streams. An algorithm is a number from 0 on; all give the
 // same result. What the real library refuses is refused: overlapping columns, too little workspace.
-#include <dlfcn.h>
+#include "fake_driver.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,31 +50,6 @@ typedef struct {
     const char *from_a, *from_b;
     char *to;
 } Job;
-
-typedef int Enqueue(void *stream, void (*work)(const void *), const void *argument, size_t size);
-typedef int Enter(const char *name);
-
-static void *of_driver(const char *name) {
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
-    void *found = driver ? dlsym(driver, name) : NULL;
-    if (!found) {
-        fprintf(stderr, "fake cuBLASLt: there is no fake driver beside it\n");
-        abort();
-    }
-    return found;
-}
-
-static int enter(const char *name) {
-    Enter *f;
-    void *found = of_driver("plim_fake_enter");
-    memcpy(&f, &found, sizeof f);
-    return f(name);
-}
-
-#define ENTER(name)                                                                                \
-    const int failed = enter(name);                                                                \
-    if (failed)                                                                                    \
-    return failed
 
 API size_t cublasLtGetVersion(void) {
     return 130100;
@@ -265,8 +241,5 @@ API int cublasLtMatmul(void *handle, Operation *o, const void *alpha, const void
     if (!algorithm || algorithm->word[1] != 42 || from_c != to || c != d || !fits(o, a, b, d) ||
         bytes < choice_of(algorithm->word[0]).workspace || (bytes > 0 && !workspace))
         return INVALID;
-    Enqueue *enqueue;
-    void *found = of_driver("plim_fake_enqueue");
-    memcpy(&enqueue, &found, sizeof enqueue);
-    return enqueue(stream, multiply, &j, sizeof j);
+    return fake_driver_enqueue(stream, multiply, &j, sizeof j);
 }

@@ -4,7 +4,8 @@
 //
 // Environment: PLIM_FAKE_NCCL_VERSION (22000), PLIM_FAKE_NCCL_STATE=NUMBER: what goes wrong on the
 // GPU.
-#include <dlfcn.h>
+#include "fake_driver.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -35,31 +36,6 @@ static struct {
     Copy copy[GROUP_MAX];
     void *stream[GROUP_MAX];
 } group;
-
-typedef int Enqueue(void *stream, void (*work)(const void *), const void *argument, size_t size);
-typedef int Enter(const char *name);
-
-static void *of_driver(const char *name) {
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
-    void *found = driver ? dlsym(driver, name) : NULL;
-    if (!found) {
-        fprintf(stderr, "fake NCCL: there is no fake driver beside it\n");
-        abort();
-    }
-    return found;
-}
-
-static int enter(const char *name) {
-    Enter *f;
-    void *found = of_driver("plim_fake_enter");
-    memcpy(&f, &found, sizeof f);
-    return f(name);
-}
-
-#define ENTER(name)                                                                                \
-    const int failed = enter(name);                                                                \
-    if (failed)                                                                                    \
-    return failed
 
 static long setting(const char *name, long otherwise) {
     const char *text = getenv(name);
@@ -123,10 +99,7 @@ static size_t element(int dtype) {
 }
 
 static int enqueue(const Copy *c, void *stream) {
-    Enqueue *f;
-    void *found = of_driver("plim_fake_enqueue");
-    memcpy(&f, &found, sizeof f);
-    return c->bytes > 0 ? f(stream, do_copy, c, sizeof *c) : INVALID_ARGUMENT;
+    return c->bytes > 0 ? fake_driver_enqueue(stream, do_copy, c, sizeof *c) : INVALID_ARGUMENT;
 }
 
 API int ncclAllReduce(const void *from, void *to, size_t count, int dtype, int reduction,
@@ -160,7 +133,7 @@ API int ncclGroupStart(void) {
 
 // The n-th message sent goes to the n-th taken. Ends the group also where it is made to fail.
 API int ncclGroupEnd(void) {
-    const int failed = enter("ncclGroupEnd");
+    const int failed = fake_driver_enter("ncclGroupEnd");
     int result = group.sends == group.receives && group.depth > 0 ? failed : INVALID_USAGE;
     for (int i = 0; i < group.sends && result == 0; i++)
         result = enqueue(&group.copy[i], group.stream[i]);
