@@ -1,5 +1,8 @@
 """Plans of real modules, broken on purpose in some 30 ways, 50 of each: refused, or proved harmless."""
+import re
+
 import e2e
+import far
 
 
 class BrokenPlans(e2e.TestCase):
@@ -20,6 +23,17 @@ class BrokenPlans(e2e.TestCase):
 
     def test_attention(self):
         self.check("attention.graph")
+
+    def test_moves(self):
+        # Far states and activations, with copies on streams of their own.
+        text = self.good(e2e.PLIMC, e2e.GRAPHS / "resume.plim", "--dump-after", "optimize").stdout
+        relu = re.search(r"%([\w.]+): \S+ = relu", text)[1]
+        (self.folder / "far.graph").write_text(far.Mover({"h", relu}).rewrite(text))
+        self.check(self.folder / "far.graph")
+        plan = (self.folder / "m.plan").read_text()
+        self.assertRegex(plan, r"space \w+ disk")
+        self.assertRegex(plan, r" copy .* stream 1 .*wait")
+        self.assertRegex(plan, r" copy .* stream 2 .*signal")
 
 
 if __name__ == "__main__":

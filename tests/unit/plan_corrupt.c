@@ -94,15 +94,63 @@ static bool shift_offset(Corrupter *c) {
     return true;
 }
 
-// Cuts the range so that a real access falls out of it.
+typedef struct {
+    uint32_t first, last; // positions
+} Span;
+
+static bool uses(const PlanInstr *instr, uint32_t buffer) {
+    bool used = instr->workspace == buffer;
+    for (uint32_t k = 0; k < instr->operand_count; k++)
+        used = used || instr->operand[k].buffer == buffer;
+    return used;
+}
+
+static bool is_input(const PlanEntry *e, uint32_t buffer) {
+    for (uint32_t i = 0; i < e->input_count; i++)
+        if (e->input[i].buffer == buffer)
+            return true;
+    return false;
+}
+
+// When a buffer of the entry must be live at the least, as the verifier's rule 10 has it: where
+// copies run beside compute, ranges are longer. first > last: never.
+static Span needed_span(const Plan *p, const PlanEntry *e, uint32_t buffer) {
+    Span out = {UINT32_MAX, 0};
+    uint32_t begin = 0;
+    for (uint32_t c = 0; c < e->call_count; c++) {
+        const PlanSegment *s = &p->segment[e->call[c].segment];
+        if (e->call[c].slot > 0)
+            continue;
+        const bool repeated = c + 1 < e->call_count && e->call[c + 1].slot > 0;
+        // Of every call.
+        const bool stays = repeated && (p->buffer[buffer].first < begin || is_input(e, buffer));
+        for (uint32_t i = 0; i < s->instr_count; i++)
+            if (uses(&s->instr[i], buffer)) {
+                out.first = out.first < begin + i ? out.first : begin + i;
+                out.last = begin + (stays ? s->instr_count - 1 : i);
+            }
+        begin += s->instr_count;
+    }
+    for (uint32_t i = 0; i < e->result_count && begin; i++)
+        if (e->result[i].buffer == buffer)
+            out.last = begin - 1;
+    return out;
+}
+
+// Cuts the range so that it misses what it is needed for.
 static bool shorten_range(Corrupter *c) {
-    PlanBuffer *b = &c->p->buffer[below(c, c->p->buffer_count)];
-    if (b->entry == UINT32_MAX || b->first == b->last)
+    const uint32_t buffer = below(c, c->p->buffer_count);
+    PlanBuffer *b = &c->p->buffer[buffer];
+    if (b->entry == UINT32_MAX)
         return false;
-    if (below(c, 2))
-        b->last = b->first + below(c, b->last - b->first);
+    const Span needed = needed_span(c->p, &c->p->entry[b->entry], buffer);
+    const bool end = below(c, 2);
+    if (needed.first > needed.last || (end ? needed.last == b->first : needed.first == b->last))
+        return false;
+    if (end)
+        b->last = b->first + below(c, needed.last - b->first);
     else
-        b->first += 1 + below(c, b->last - b->first);
+        b->first = needed.first + 1 + below(c, b->last - needed.first);
     return true;
 }
 

@@ -14,6 +14,8 @@ Plan *plan_sample(PlanMemory *pm);
 // The same computation with a space beside the device's, on three streams as moves have them:
 // states, and an activation, that are copied out and in again (far.plan). For a GPU.
 Plan *plan_sample_far(PlanMemory *pm);
+// Moves to disk and back in which every wait is needed (moves.plan). For the CPU.
+Plan *plan_sample_moves(PlanMemory *pm);
 // Another such file, completed.
 Plan *plan_sample_file(PlanMemory *pm, const char *path);
 // The same with collectives of one rank (ranks.plan).

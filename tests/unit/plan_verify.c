@@ -50,9 +50,20 @@ static void accept(Sample *sample) {
     plan_memory_release(pm);
 }
 
+// The far sample without what makes it a GPU's: launches, and its library.
+static Plan *sample_far_cpu(PlanMemory *pm) {
+    Plan *p = plan_sample_far(pm);
+    cr_assert_not_null(p);
+    p->target = "cpu:x86-64-v3";
+    p->product[0].library = PLAN_ONEDNN;
+    return plan_sign(p) == PLIM_OK ? p : NULL;
+}
+
 Test(plan_verify, accepts_the_samples) {
     accept(plan_sample);
     accept(plan_sample_ranks);
+    accept(sample_far_cpu);
+    accept(plan_sample_moves);
 }
 
 // Whether the corrupted plan computes what the sample computes, whatever the interleaving.
@@ -112,6 +123,10 @@ Test(plan_verify, refuses_corrupted_plans) {
 
 Test(plan_verify, refuses_corrupted_collectives) {
     corrupt_sample(plan_sample_ranks);
+}
+
+Test(plan_verify, refuses_corrupted_moves) {
+    corrupt_sample(sample_far_cpu);
 }
 
 static void name_states_alike(Plan *p) {
@@ -240,6 +255,184 @@ Test(plan_verify, refuses_wrong_collectives) {
                              "grad): is not on the other collectives' stream"},
     };
     refuse(plan_sample_ranks, mistake, sizeof mistake / sizeof mistake[0]);
+}
+
+// Of moves.plan's one segment.
+static PlanInstr *instr_named(Plan *p, const char *name) {
+    for (uint32_t i = 0; i < p->segment[0].instr_count; i++)
+        if (strcmp(p->segment[0].instr[i].name, name) == 0)
+            return &p->segment[0].instr[i];
+    cr_assert_fail("the sample has no instruction %s", name);
+    return NULL;
+}
+
+// Which buffer the instruction writes.
+static uint32_t written_by(Plan *p, const char *name) {
+    const PlanInstr *instr = instr_named(p, name);
+    return instr->operand[instr->kind == INSTR_COPY ? 0 : instr->operand_count - 1].buffer;
+}
+
+static void replace_wait(Plan *p, const char *waiter, const char *other, const char *by) {
+    PlanInstr *instr = instr_named(p, waiter);
+    const uint32_t event = instr_named(p, other)->signal;
+    for (uint32_t i = 0; i < instr->wait_count; i++)
+        if (instr->wait[i] == event) {
+            instr->wait[i] = by ? instr_named(p, by)->signal : instr->wait[--instr->wait_count];
+            return;
+        }
+    cr_assert_fail("%s does not wait for %s", waiter, other);
+}
+
+static void fetch_before_offload(Plan *p) {
+    replace_wait(p, "fetch h", "offload h", NULL);
+}
+
+// It still waits for its source to be there.
+static void offload_over_unfetched(Plan *p) {
+    replace_wait(p, "offload g", "fetch h", "g");
+}
+
+static void use_before_fetch(Plan *p) {
+    replace_wait(p, "c", "fetch h", NULL);
+}
+
+static void update_before_fetch(Plan *p) {
+    replace_wait(p, "t", "fetch s", NULL);
+}
+
+// It waits for what wrote where it goes, but not for the last reader.
+static void fetch_over_computed(Plan *p) {
+    instr_named(p, "a")->signal = instr_named(p, "g")->signal;
+    instr_named(p, "g")->signal = UINT32_MAX;
+}
+
+static void fetch_over_offloaded(Plan *p) {
+    replace_wait(p, "fetch s", "offload g", NULL);
+}
+
+static void overwrite_while_offloaded(Plan *p) {
+    replace_wait(p, "b", "offload h", NULL);
+}
+
+static void store_over_state(Plan *p) {
+    p->buffer[written_by(p, "offload h")].offset = p->buffer[written_by(p, "offload s")].offset;
+}
+
+static void commit_elsewhere(Plan *p) {
+    instr_named(p, "offload s")->operand[0].buffer = written_by(p, "offload g");
+}
+
+// Where and when that may be written, so that only the state is wrong.
+static void commit_to_free_place(Plan *p) {
+    commit_elsewhere(p);
+    replace_wait(p, "t", "fetch s", "fetch g");
+    p->buffer[written_by(p, "offload g")].last = p->segment[0].instr_count - 1;
+}
+
+static void commit_wrong_value(Plan *p) {
+    instr_named(p, "offload s")->operand[1].buffer = written_by(p, "b");
+}
+
+static void commit_nothing(Plan *p) {
+    p->entry[0].commit_count = 0;
+}
+
+static void fetch_wrong_value(Plan *p) {
+    instr_named(p, "fetch h")->operand[1].buffer = written_by(p, "offload s");
+}
+
+static void compute_from_far(Plan *p) {
+    instr_named(p, "g")->operand[1].buffer = written_by(p, "offload h");
+}
+
+static void fetch_to_far(Plan *p) {
+    instr_named(p, "fetch h")->operand[0].buffer = written_by(p, "offload s");
+}
+
+// In some interleaving the changed plan computes something else.
+static void must_differ(Sample *of, const Mistake *mistake, size_t count) {
+    const Encoded e = encode_sample(of);
+    for (size_t i = 0; i < count; i++) {
+        PlanMemory *pm = plan_memory_new();
+        Plan *p = decode(&e, pm);
+        uint64_t wanted, outcome;
+        cr_assert(plan_outcome(p, 0, &wanted));
+        mistake[i].change(p);
+        outcome = wanted;
+        for (uint64_t turn = 0; turn < 100 && outcome == wanted; turn++)
+            cr_assert(plan_outcome(p, turn, &outcome));
+        cr_assert_neq(outcome, wanted, "no harm is done by: %s", mistake[i].says);
+        plan_memory_release(pm);
+    }
+    free(e.bytes);
+}
+
+// Each is a mistake: in some interleaving other bytes come out. But for the commit that is not
+// stated, which moves no byte.
+Test(plan_verify, refuses_wrong_moves) {
+#define AT(RULE, WHERE) "unsafe plan: rule " #RULE ": instruction " WHERE
+    static const Mistake mistake[] = {
+        {fetch_before_offload,
+         AT(14, "4 of train.body (fetch h): does not wait for a write to its bytes")},
+        {offload_over_unfetched, AT(14, "6 of train.body (offload g): overwrites bytes that "
+                                        "another stream may still read")},
+        {use_before_fetch, AT(14, "7 of train.body (c): does not wait for a write to its bytes")},
+        {update_before_fetch,
+         AT(14, "11 of train.body (t): does not wait for a write to its bytes")},
+        {fetch_over_computed, AT(14, "4 of train.body (fetch h): overwrites bytes that another "
+                                     "stream may still read")},
+        {fetch_over_offloaded, AT(14, "9 of train.body (fetch s): overwrites bytes that another "
+                                      "stream may still read")},
+        {overwrite_while_offloaded, AT(14, "5 of train.body (b): overwrites bytes that another "
+                                           "stream may still read")},
+        {store_over_state,
+         "unsafe plan: rule 11: buffers 1 (s) and 4 (h.far) share bytes while both are live"},
+        {commit_elsewhere, AT(10, "12 of train.body (offload s): uses buffer 9 (g.far) at position "
+                                  "12, outside its live range")},
+        {commit_to_free_place, "unsafe plan: rule 17: state s does not hold what train computes"},
+        {commit_wrong_value, AT(15, "12 of train.body (offload s): does not find the operands it "
+                                    "was made for")},
+        {fetch_wrong_value, AT(15, "4 of train.body (fetch h): does not find the operands it was "
+                                   "made for")},
+        {compute_from_far, AT(20, "3 of train.body (g): touches far memory and is no copy")},
+        {fetch_to_far, AT(20, "4 of train.body (fetch h): copies from far memory to far memory")},
+    };
+#undef AT
+    refuse(plan_sample_moves, mistake, sizeof mistake / sizeof mistake[0]);
+    refuse(plan_sample_moves,
+           &(Mistake){commit_nothing, "unsafe plan: rule 18: train overwrites state s"}, 1);
+    must_differ(plan_sample_moves, mistake, sizeof mistake / sizeof mistake[0]);
+}
+
+// The n-th wait of the segment, counted from 0. False where it has no more.
+static bool drop_wait(PlanSegment *s, uint32_t n) {
+    for (uint32_t i = 0; i < s->instr_count; n -= s->instr[i++].wait_count) {
+        PlanInstr *instr = &s->instr[i];
+        if (n < instr->wait_count) {
+            instr->wait[n] = instr->wait[--instr->wait_count];
+            return true;
+        }
+    }
+    return false;
+}
+
+Test(plan_verify, refuses_moves_without_any_of_their_waits) {
+    const Encoded e = encode_sample(plan_sample_moves);
+    uint32_t dropped = 0;
+    for (bool more = true; more;) {
+        PlanMemory *pm = plan_memory_new();
+        Plan *p = decode(&e, pm);
+        PlimError error = {""};
+        more = drop_wait(&p->segment[0], dropped);
+        if (more) {
+            cr_assert_eq(plan_verify(p, &error), PLIM_BAD_PLAN, "wait %u", dropped);
+            cr_assert_eq(strncmp(error.text, "unsafe plan: rule 14: ", 22), 0, "%s", error.text);
+            dropped++;
+        }
+        plan_memory_release(pm);
+    }
+    cr_assert_eq(dropped, 11);
+    free(e.bytes);
 }
 
 // Accumulators of one name and size must not stand for each other.
