@@ -38,8 +38,10 @@ typedef struct {
     bool far;              // --far: what the budget asks for may move to far memory
     const char *far_kind;  // "disk" or "host" as asked for; NULL: whichever the target has
     uint64_t far_bytes;    // of far memory, 0: no limit
-    bool frontier;         // --frontier: pass retain tells of all that there is to choose from
-    int workers;           // most worker threads, 0: WORKERS; a GPU has one
+    bool trial;    // whether the plan fits is for the caller to say: what can't isn't packed
+                   // well, nor what does any better
+    bool frontier; // --frontier: pass retain tells of all that there is to choose from
+    int workers;   // most worker threads, 0: WORKERS; a GPU has one
     bool onednn, openblas; // which product library to plan for on a CPU; both false: our own
                            // kernels. A GPU has cuBLASLt
     bool bf16_products;    // the product library takes bf16 on this target

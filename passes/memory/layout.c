@@ -6,6 +6,10 @@
 // other, and the arena is as tall as the tallest. The load (the largest sum of live bytes) bounds
 // it from below; both are in the plan. Over the budget, or over what --far allows of far memory, is
 // an error that names what is live at the peak.
+//
+// Under a limit a little work on packing comes first. A trial ends there where that fits, and does
+// not even begin where the load is above the limit; all others go on, and keep the lower of the
+// two. So a trial fits exactly where the real thing does.
 #include "passes/pass.h"
 
 #include "ir/check.h"
@@ -91,6 +95,32 @@ static PackAnswer pack_naive(PackItem *item, int count, Arena *scratch) {
     return answer;
 }
 
+// Steps of packing that come first under a limit.
+#define FIRST_WORK 20000000LL
+
+// capacity: what the limit leaves; UINT64_MAX: there is none.
+static PackAnswer pack_entry(const EntryLayout *e, const PassCtx *cx, uint64_t capacity) {
+    const size_t bytes = (size_t)e->count * sizeof *e->item;
+    uint32_t peak;
+    if (cx->options->trial && pack_load(e->item, e->count, cx->scratch, &peak) > capacity)
+        return pack_naive(e->item, e->count, cx->scratch);
+    PackAnswer first = {.height = UINT64_MAX};
+    PackItem *packed = arena_array(cx->scratch, PackItem, e->count + 1);
+    if (capacity < UINT64_MAX) {
+        first = pack_solve(e->item, e->count, &(PackOptions){.work = FIRST_WORK}, cx->scratch);
+        if (first.optimal || (cx->options->trial && first.height <= capacity))
+            return first;
+        memcpy(packed, e->item, bytes);
+    }
+    const int effort = cx->options->effort ? cx->options->effort : 1;
+    const PackAnswer second =
+        pack_solve(e->item, e->count, &(PackOptions){.work = PACK_WORK * effort}, cx->scratch);
+    if (second.height <= first.height)
+        return second;
+    memcpy(e->item, packed, bytes);
+    return first;
+}
+
 // Whether it can be lower, and what other ways of packing had come to.
 static const char *judge_packing(const PackAnswer *packed, Arena *a) {
     const char *text = packed->optimal ? "none is lower"
@@ -105,19 +135,19 @@ static const char *judge_packing(const PackAnswer *packed, Arena *a) {
     return text;
 }
 
-// False after a diagnostic.
-static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, uint64_t base) {
+// False after a diagnostic. capacity: what the space's limit leaves above base.
+static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, uint64_t base, uint64_t capacity) {
     const char *name = p->entry[e->entry].name;
     for (int i = 0; i < e->count; i++) {
         const PlanBuffer *b = &p->buffer[e->buffer[i]];
         e->item[i] = (PackItem){.size = padded(b), .first = b->first, .last = b->last};
     }
     const bool naive = cx->options->arrange && strcmp(cx->options->arrange, "naive") == 0;
-    const PackOptions options = {.work =
-                                     PACK_WORK * (cx->options->effort ? cx->options->effort : 1)};
-    PackAnswer packed = naive ? pack_naive(e->item, e->count, cx->scratch)
-                              : pack_solve(e->item, e->count, &options, cx->scratch);
-    if (!naive && !programs_pack(cx, name, e->item, e->count, &packed))
+    PackAnswer packed =
+        naive ? pack_naive(e->item, e->count, cx->scratch) : pack_entry(e, cx, capacity);
+    const bool decided =
+        cx->options->trial && (packed.height <= capacity || packed.load > capacity);
+    if (!naive && !decided && !programs_pack(cx, name, e->item, e->count, &packed))
         return false;
     e->height = packed.height;
     e->load = packed.load;
@@ -199,7 +229,8 @@ static void take_remarks(Plan *p, PassCtx *cx) {
 // diagnostic.
 static bool place_space(Plan *p, PassCtx *cx, uint32_t space, const BufferGroups *groups,
                         EntryLayout *tallest) {
-    const uint64_t base = place_persistent(p, space);
+    const uint64_t base = place_persistent(p, space), limit = limit_of(cx, &p->space[space]);
+    const uint64_t capacity = !limit ? UINT64_MAX : limit > base ? limit - base : 0;
     uint64_t load = 0;
     *tallest = (EntryLayout){.space = space};
     for (uint32_t i = 0; i < p->entry_count; i++) {
@@ -209,7 +240,7 @@ static bool place_space(Plan *p, PassCtx *cx, uint32_t space, const BufferGroups
                          .buffer = groups->buffer + groups->begin[group],
                          .count = (int)(groups->begin[group + 1] - groups->begin[group])};
         e.item = arena_array(cx->scratch, PackItem, e.count + 1);
-        if (!place_entry(p, cx, &e, base))
+        if (!place_entry(p, cx, &e, base, capacity))
             return false;
         load = e.load > load ? e.load : load;
         if (e.height > tallest->height)
@@ -236,7 +267,7 @@ PassResult pass_layout(Module *m, PassCtx *cx) {
         if (!place_space(p, cx, i, &groups, &tallest))
             return PASS_FAILED;
         const uint64_t limit = limit_of(cx, &p->space[i]);
-        if (limit > 0 && p->space[i].bytes > limit && p->entry_count > 0) {
+        if (!cx->options->trial && limit > 0 && p->space[i].bytes > limit && p->entry_count > 0) {
             report_limit(p, cx, &tallest);
             return PASS_FAILED;
         }

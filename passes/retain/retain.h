@@ -85,6 +85,9 @@ typedef struct {
     int degraded;             // integer programs that failed: their first answers stand
 } RetainFrontier;
 
+// Every task once, nothing moved: the first point of every frontier.
+RetainPoint retain_once(const RetainProblem *p, Arena *a);
+
 // Deterministic: work is counted. Everything lives in a.
 RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *options, Arena *a);
 

@@ -47,8 +47,8 @@ static int64_t find_bound(const RetainIndex *x, const RetainOptions *o, Arena *a
     return most + retain_ambient(p);
 }
 
-// Everything runs once and nothing moves: the first point, even where another is as fast.
-static RetainPoint run_once(const RetainProblem *p, Arena *a) {
+// The first point even where another is as fast.
+RetainPoint retain_once(const RetainProblem *p, Arena *a) {
     RetainStep *step = arena_array(a, RetainStep, p->task_count + 1);
     for (int t = 0; t < p->task_count; t++)
         step[t] = (RetainStep){.kind = RETAIN_RUN, .what = t};
@@ -120,7 +120,7 @@ RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *opti
     retain_greedy(x, rungs, front);
     if (options->far)
         retain_try_all(x, front);
-    const RetainPoint once = run_once(p, a);
+    const RetainPoint once = retain_once(p, a);
     int64_t bound = find_bound(x, options, a), least = 0;
     int degraded = 0;
     const int64_t apart = (once.cost.bytes - bound) / (EXACT_RUNGS * (int64_t)rungs) + 1;

@@ -26,14 +26,25 @@ static const Rates *rates_of(const PassOptions *options, Arena *a) {
     return r;
 }
 
-static void find_frontiers(RetainVariant *v, const RetainLadder *l, PassCtx *cx) {
-    const RetainOptions options = {.far = !cx->options->far        ? 0
-                                          : cx->options->far_bytes ? (int64_t)cx->options->far_bytes
-                                                                   : INT64_MAX};
+// Graphs, and of their frontiers the first points.
+static void find_graphs(RetainVariant *v, const RetainLadder *l, PassCtx *cx) {
     v->graph = arena_array(cx->scratch, RetainGraph *, v->m->entry_count + 1);
     v->frontier = arena_array(cx->scratch, RetainFrontier, v->m->entry_count + 1);
     for (int e = 0; e < v->m->entry_count; e++) {
         v->graph[e] = retain_build(v->m, v->m->entry[e], cx->options, l->rates, cx->scratch);
+        if (!v->graph[e])
+            continue;
+        RetainPoint *once = arena_new(cx->scratch, RetainPoint);
+        *once = retain_once(&v->graph[e]->problem, cx->scratch);
+        v->frontier[e] = (RetainFrontier){.count = 1, .point = once};
+    }
+}
+
+static void find_frontiers(RetainVariant *v, PassCtx *cx) {
+    const RetainOptions options = {.far = !cx->options->far        ? 0
+                                          : cx->options->far_bytes ? (int64_t)cx->options->far_bytes
+                                                                   : INT64_MAX};
+    for (int e = 0; e < v->m->entry_count; e++) {
         if (!v->graph[e])
             continue;
         v->frontier[e] = retain_frontier(&v->graph[e]->problem, &options, cx->scratch);
@@ -67,11 +78,21 @@ static int64_t time_of(const RetainLadder *l, const RetainRung *r) {
     return time;
 }
 
-// Insertion: rungs of one variant come in order already.
+static bool stands_before(const RetainRung *a, const RetainRung *b) {
+    if (a->time != b->time)
+        return a->time < b->time;
+    return a->variant != b->variant ? a->variant < b->variant : a->point < b->point;
+}
+
 static void add_rung(RetainLadder *l, RetainRung r) {
     r.time = time_of(l, &r);
+    if (l->rung_count == l->rung_room) {
+        const int room = 2 * l->rung_room + 32;
+        l->rung = arena_grow(l->a, l->rung, (size_t)l->rung_room, (size_t)room, sizeof *l->rung);
+        l->rung_room = room;
+    }
     int at = l->rung_count++;
-    for (; at > 0 && l->rung[at - 1].time > r.time; at--)
+    for (; at > 0 && stands_before(&r, &l->rung[at - 1]); at--)
         l->rung[at] = l->rung[at - 1];
     l->rung[at] = r;
 }
@@ -90,26 +111,29 @@ static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
     }
 }
 
-// Without anything to choose inside its entries a variant is one rung, where there are others.
-static int count_rungs(const RetainLadder *l, const RetainVariant *v) {
-    const int longest = longest_frontier(v);
-    return longest == 0 && l->variant_count > 1 ? 1 : longest;
-}
-
 RetainLadder *retain_ladder(const Module *m, PassCtx *cx) {
     RetainLadder *l = arena_new(cx->scratch, RetainLadder);
+    l->a = cx->scratch;
     l->rates = rates_of(cx->options, cx->scratch);
     find_variants(l, m, cx);
-    int rungs = 0;
     for (int i = 0; i < l->variant_count; i++) {
-        find_frontiers(&l->variant[i], l, cx);
-        rungs += count_rungs(l, &l->variant[i]);
+        find_graphs(&l->variant[i], l, cx);
+        // Without anything to choose inside its entries a variant is one rung, where there are
+        // others.
+        if (longest_frontier(&l->variant[i]) > 0 || l->variant_count > 1)
+            add_rung(l, (RetainRung){.variant = i});
     }
-    l->rung = arena_array(cx->scratch, RetainRung, rungs + 1);
-    for (int i = 0; i < l->variant_count; i++)
-        for (int k = 0; k < count_rungs(l, &l->variant[i]); k++)
-            add_rung(l, (RetainRung){.variant = i, .point = k});
     return l;
+}
+
+void retain_ladder_solve(RetainLadder *l, int variant, PassCtx *cx) {
+    RetainVariant *v = &l->variant[variant];
+    if (v->solved)
+        return;
+    find_frontiers(v, cx);
+    v->solved = true;
+    for (int k = 1; k < longest_frontier(v); k++)
+        add_rung(l, (RetainRung){.variant = variant, .point = k});
 }
 
 // The first point of a frontier runs every task once and moves nothing: the graph as it is.
@@ -176,29 +200,45 @@ static void pass_on_errors(const Diag *from, Diag *to) {
 
 // Where the arenas end; the entries without a choice count for all rungs of the variant.
 static void measure(RetainVariant *v, const Plan *p, RetainTrial *out) {
-    for (uint32_t i = 0; i < p->space_count; i++)
+    for (uint32_t i = 0; i < p->space_count; i++) {
         out->bytes[p->space[i].kind] = p->space[i].bytes;
+        out->load[p->space[i].kind] = p->space[i].load;
+    }
     for (uint32_t i = 0; i < p->buffer_count; i++) {
         const PlanBuffer *b = &p->buffer[i];
         const PlanSpaceKind kind = p->space[b->space].kind;
         const uint64_t end = b->offset + plan_buffer_padded(b);
         if (b->entry == UINT32_MAX && kind == SPACE_DEVICE && b->bytes && end > out->state)
             out->state = end;
-        if (b->entry != UINT32_MAX && !v->tried && !v->graph[b->entry] && end > v->fixed[kind])
+        if (out->whole && b->entry != UINT32_MAX && !v->tried && !v->graph[b->entry] &&
+            end > v->fixed[kind])
             v->fixed[kind] = end;
     }
-    v->tried = true;
+    v->tried = v->tried || out->whole;
     for (int k = 0; k < SPACE_COUNT; k++)
         if (v->fixed[k] > out->bytes[k])
             out->bytes[k] = v->fixed[k];
 }
 
-bool retain_try(RetainLadder *l, const RetainRung *r, PassCtx *cx, RetainTrial *out) {
+static bool is_whole_trial(const PassOptions *options, const Plan *p) {
+    for (uint32_t i = 0; i < p->space_count; i++) {
+        const uint64_t limit =
+            p->space[i].kind == SPACE_DEVICE ? options->budget : options->far_bytes;
+        if (limit && p->space[i].load > limit)
+            return false;
+    }
+    return true;
+}
+
+bool retain_try(RetainLadder *l, const RetainRung *r, RetainTrialKind kind, PassCtx *cx,
+                RetainTrial *out) {
     RetainVariant *v = &l->variant[r->variant];
     *out = (RetainTrial){.arena = arena_create(), .memory = plan_memory_new()};
     // Whether it fits is for the walk to say; nothing is written anywhere.
     PassOptions options = *cx->options;
-    options.budget = options.far_bytes = 0;
+    options.trial = true;
+    if (kind == RETAIN_NO_LIMITS)
+        options.budget = options.far_bytes = 0;
     options.dump_mip = NULL;
     PassCtx inner = {.arena = out->arena,
                      .scratch = arena_create(),
@@ -221,6 +261,7 @@ bool retain_try(RetainLadder *l, const RetainRung *r, PassCtx *cx, RetainTrial *
         return false;
     }
     out->plan = inner.plan;
+    out->whole = is_whole_trial(&options, out->plan);
     measure(v, out->plan, out);
     return true;
 }

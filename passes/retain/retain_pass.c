@@ -4,13 +4,17 @@
 // is taken whose final arenas fit. Each is judged by the rest of the pipeline on a copy, so
 // in-place results, workspaces and what packing loses are all seen. Rungs whose floor lies above
 // the budget are passed over: what the solver says they need, at the offset that the first rung of
-// the variant has from its final arena, less a 16th. A floor depends on no budget either, and a
+// the variant has from its final load, less a 16th. A floor depends on no budget either, and a
 // rung counts as needing its floor at least. So a larger budget lets every rung through that a
 // smaller one does, and more memory never gives a slower plan.
 //
 // Where none fits, that is P0801: with the least that a rung reached, a bound that no plan goes
 // below, and what is live at the peak. Entries without a backward pass have no choice; they are
 // only checked. Without --budget, --far or --frontier nothing is done.
+//
+// A variant is solved only once its first rung is found not to do. A rung whose load is above the
+// budget is not packed, and one that a little packing makes fit is packed no further: neither
+// changes what is taken. Where none fits, those that may need least are tried again in full.
 //
 // On exit: nodes stand in the order of the schedule; every value has the bits it had. Cost: the
 // solver, and for every rung tried the rest of the pipeline: mostly two or three.
@@ -26,9 +30,8 @@ enum { FLOOR_SLACK = 16 };
 typedef struct {
     PassCtx *cx;
     RetainLadder *l;
-    bool *tried;             // by rung
-    const RetainRung *taken; // the first that fits, NULL: none so far
-    RetainTrial least;       // of those tried: the one that needs fewest bytes of the device
+    int taken;         // the first rung that fits, -1: none so far
+    RetainTrial least; // of those tried: the one that needs fewest bytes of the device
 } Walk;
 
 static bool fits(const PassCtx *cx, const RetainTrial *t) {
@@ -65,21 +68,24 @@ static int64_t solver_bytes(const RetainLadder *l, const RetainRung *r) {
 }
 
 // Tries a rung and remembers what it came to. False after diagnostics.
-static bool try_rung(Walk *w, int rung, uint64_t floor) {
-    const RetainRung *r = &w->l->rung[rung];
+static bool try_rung(Walk *w, int rung, RetainTrialKind kind, uint64_t floor) {
+    RetainRung *r = &w->l->rung[rung];
     RetainTrial t;
-    if (!retain_try(w->l, r, w->cx, &t))
+    if (!retain_try(w->l, r, kind, w->cx, &t))
         return false;
-    w->tried[rung] = true;
+    r->tried = t.whole;
+    memcpy(r->least, t.load, sizeof r->least);
     if (r->point == 0)
-        w->l->variant[r->variant].offset = (int64_t)t.bytes[SPACE_DEVICE] - solver_bytes(w->l, r);
+        w->l->variant[r->variant].offset = (int64_t)t.load[SPACE_DEVICE] - solver_bytes(w->l, r);
     if (w->cx->options->frontier)
         tell_rung(w->cx, w->l, r, &t);
     if (t.bytes[SPACE_DEVICE] < floor)
         t.bytes[SPACE_DEVICE] = floor;
-    if (!w->taken && fits(w->cx, &t))
-        w->taken = r;
-    if (!w->least.plan || t.bytes[SPACE_DEVICE] < w->least.bytes[SPACE_DEVICE]) {
+    if (w->taken < 0 && t.whole && fits(w->cx, &t))
+        w->taken = rung;
+    if (!t.whole) {
+        retain_trial_release(&t);
+    } else if (!w->least.plan || t.bytes[SPACE_DEVICE] < w->least.bytes[SPACE_DEVICE]) {
         retain_trial_release(&w->least);
         w->least = t;
     } else {
@@ -98,18 +104,24 @@ static uint64_t floor_of(const Walk *w, const RetainRung *r) {
 // The first rung of a variant is tried before its others, so their floors are known. False after
 // diagnostics.
 static bool walk(Walk *w) {
-    const RetainLadder *l = w->l;
+    RetainLadder *l = w->l;
     const uint64_t budget = w->cx->options->budget;
     const bool all = w->cx->options->frontier;
-    for (int i = 0; i < l->rung_count && (!w->taken || all); i++) {
+    const RetainTrialKind kind = all ? RETAIN_NO_LIMITS : RETAIN_LIMITS;
+    for (int i = 0; i < l->rung_count && (w->taken < 0 || all); i++) {
         const uint64_t floor = floor_of(w, &l->rung[i]);
-        if ((all || !budget || floor <= budget) && !try_rung(w, i, floor))
+        if ((all || !budget || floor <= budget) && !try_rung(w, i, kind, floor))
             return false;
+        if (w->taken < 0 || all)
+            retain_ladder_solve(l, l->rung[i].variant, w->cx);
     }
     // None fits: which needs least? The last ones, most likely.
-    for (int i = l->rung_count - 1; i >= 0 && !w->taken; i--) {
-        const uint64_t floor = floor_of(w, &l->rung[i]);
-        if (!w->tried[i] && floor < w->least.bytes[SPACE_DEVICE] && !try_rung(w, i, floor))
+    for (int i = l->rung_count - 1; i >= 0 && w->taken < 0; i--) {
+        const RetainRung *r = &l->rung[i];
+        const uint64_t floor = floor_of(w, r), load = r->least[SPACE_DEVICE];
+        const uint64_t needs = floor > load ? floor : load;
+        if (!r->tried && (!w->least.plan || needs < w->least.bytes[SPACE_DEVICE]) &&
+            !try_rung(w, i, RETAIN_NO_LIMITS, floor))
             return false;
     }
     return true;
@@ -133,15 +145,15 @@ PassResult pass_retain(Module *m, PassCtx *cx) {
         return PASS_FAILED;
     if (!cx->options->budget && !cx->options->far && !cx->options->frontier)
         return PASS_SAME;
-    Walk w = {.cx = cx, .l = retain_ladder(m, cx)};
+    Walk w = {.cx = cx, .l = retain_ladder(m, cx), .taken = -1};
     if (w.l->rung_count == 0)
         return PASS_SAME;
-    w.tried = arena_array(cx->scratch, bool, w.l->rung_count);
     PassResult result = PASS_FAILED;
     const bool walked = walk(&w);
-    if (w.taken) {
-        retain_report_values(cx, w.l, w.taken);
-        result = retain_take(w.l, w.taken, m, cx);
+    if (w.taken >= 0) {
+        const RetainRung *taken = &w.l->rung[w.taken];
+        retain_report_values(cx, w.l, taken);
+        result = retain_take(w.l, taken, m, cx);
     } else if (walked) {
         retain_report_budget(cx, &w.least, retain_bound(w.l, cx));
     }

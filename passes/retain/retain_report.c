@@ -92,10 +92,10 @@ void retain_report_values(PassCtx *cx, const RetainLadder *l, const RetainRung *
         const RetainCounts n = retain_count(p, &point->schedule, cx->scratch);
         const int64_t whole = v->frontier[e].point[0].cost.time;
         remark_add(cx, "retain", name,
-                   "rung %d of %d: of the values that the backward pass reads %d are kept, %d "
+                   "rung %d: of the values that the backward pass reads %d are kept, %d "
                    "computed again, %d moved; that takes %.3f ms more than the %.3f ms of keeping "
                    "all",
-                   (int)(r - l->rung) + 1, l->rung_count, n.kept, n.again, n.moved,
+                   (int)(r - l->rung) + 1, n.kept, n.again, n.moved,
                    1e-9 * (double)(point->cost.time - whole), 1e-9 * (double)whole);
         for (int i = 0; i < p->value_count; i++)
             if (has_choice(&f, i) && p->value[i].bytes >= SAY_MIN)
