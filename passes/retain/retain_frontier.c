@@ -56,25 +56,28 @@ RetainPoint retain_once(const RetainProblem *p, Arena *a) {
     return (RetainPoint){.cost = retain_cost(p, &s, a), .schedule = s};
 }
 
-// Terms under which more and more moves.
-static void add_moves(RetainTree *tree, int tasks, int blocks, int rungs, RetainFront *front) {
-    // A schedule has half as many steps again as there are tasks; some two dozen terms.
-    const int64_t room = MOVES_STEPS / ((int64_t)tasks * 3 / 2 * 24 + 1);
+// Terms under which more and more moves. A schedule has half as many steps again as there are
+// tasks; there are some four dozen terms.
+static void add_moves(RetainTree *tree, RetainMoves what, int tasks, int blocks, int rungs,
+                      RetainFront *front) {
+    const int64_t room = MOVES_STEPS / ((int64_t)tasks * 3 / 2 * 48 + 1);
     const int each = room < 4 ? 4 : room < 4 * (int64_t)rungs ? (int)room : 4 * rungs;
-    retain_tree_add(tree, (RetainTerms){.copies = RETAIN_SHARE}, each, front);
+    retain_tree_add(tree, (RetainTerms){.copies = RETAIN_SHARE, .what = what}, each, front);
     for (int i = -6; i <= 4; i++)
-        retain_tree_add(tree, (RetainTerms){.copies = RETAIN_PRICE, .price = ldexp(1, i)}, each,
-                        front);
+        retain_tree_add(tree,
+                        (RetainTerms){.copies = RETAIN_PRICE, .what = what, .price = ldexp(1, i)},
+                        each, front);
     for (int i = 1; i < MOVERS; i++)
         if (blocks * i / MOVERS > blocks * (i - 1) / MOVERS)
             retain_tree_add(tree,
                             (RetainTerms){.copies = RETAIN_PRICE,
+                                          .what = what,
                                           .price = 1.0 / 64,
                                           .movers = blocks * i / MOVERS},
                             each, front);
 }
 
-// Chains of blocks, with and without moves.
+// Chains of blocks, with and without moves, and what polishing makes of them.
 static int add_trees(const RetainIndex *x, const RetainOptions *o, int rungs, RetainFront *front) {
     Arena *a = arena_create();
     const RetainChain *c = retain_chain(x, a);
@@ -83,8 +86,14 @@ static int add_trees(const RetainIndex *x, const RetainOptions *o, int rungs, Re
     const RetainBlock *block = retain_blocks(c, options, &degraded, a);
     RetainTree *tree = retain_tree(c, block, a);
     retain_tree_add(tree, (RetainTerms){.copies = RETAIN_STAY}, 4 * rungs, front);
-    if (options.far)
-        add_moves(tree, x->p->task_count, c->count, rungs, front);
+    // What polishing finds depends on where it begins, and it does not begin well from parts that
+    // run again: so they come after it, and then it goes on.
+    for (RetainMoves what = RETAIN_OF_WAYS; options.far && what <= RETAIN_OF_PARTS; what++) {
+        add_moves(tree, what, x->p->task_count, c->count, rungs, front);
+        retain_polish(x, true, front);
+    }
+    if (!options.far)
+        retain_polish(x, false, front);
     arena_release(a);
     return degraded;
 }
@@ -126,10 +135,8 @@ RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *opti
     const int64_t apart = (once.cost.bytes - bound) / (EXACT_RUNGS * (int64_t)rungs) + 1;
     if (!options->far && retain_exact(x, once.cost.bytes, apart, front, &least))
         bound = least > bound ? least : bound;
-    else if (p->forward_count) {
+    else if (p->forward_count)
         degraded = add_trees(x, options, rungs, front);
-        retain_polish(x, options->far > 0, front);
-    }
     retain_front_end(front);
     RetainPoint *point = arena_array(a, RetainPoint, front->count + 2);
     const int count = thin_out(front, once, rungs, point);

@@ -8,6 +8,8 @@
 //     way w     F(s) + C(s + 1, t, m - kept(w)) + again(w) + B(s)
 //     split r   F(s .. r - 1), keeping only what goes into s + C(r, t, m - enters(s)) + C(s, r - 1,
 //     m)
+//     split r, what goes into s moved: C(r, t, m) in place of C(r, t, m - enters(s)), and
+//     C(s, r - 1, m - enters(s)), since it has come back by then
 //   where the peaks allow it. A block alone, not for the first time, keeps nothing: what its later
 //   tasks want is made when they want it.
 //
@@ -35,12 +37,23 @@ enum { SLOTS_MIN = 480, SLOTS_MAX = 4000, CELLS = 6 << 20, NONE = INT16_MIN };
 
 typedef enum { HELD, LOST, MODES } Tail;
 
-// What is best with so many slots, by their number. choice: a way >= 0; a split r: -2r - 1 where
-// the tail of the second part is held, -2r - 2 where it is lost.
+// A split, as a choice below zero: what goes into the first part is moved or stays.
+typedef struct {
+    int at;
+    Tail second; // of the first part when it runs again
+    bool moved;
+} Split;
+
+// What is best with so many slots, by their number. choice: a way >= 0, or a split.
 typedef struct {
     int64_t *time;
     int16_t *choice;
 } Cells;
+
+// Picoseconds.
+typedef struct {
+    int64_t out, in;
+} Copies;
 
 struct RetainTree {
     const RetainChain *c;
@@ -51,7 +64,8 @@ struct RetainTree {
     Tail modes;   // 1 where there are no tails
     int slots;
     Cells *cell;       // by (s, t, mode), slots + 1 each
-    int64_t *out, *in; // by block: its share of copies
+    int64_t *out, *in; // by block: sum of the shares of copies of the blocks before
+    Copies *entering;  // by block: of all that goes into it; none where it can't move, or goes on
     int64_t *once;     // by block: sum of `once` of the blocks before
     int64_t *run;      // by block: sum of forward times of the blocks before
     RetainPeak *bare;  // by block: peak of the first way
@@ -84,15 +98,25 @@ static int64_t beyond(int64_t copies, int64_t room) {
     return copies > room ? copies - room : 0;
 }
 
-// What the way's copies are taken to cost; a little even where they are hidden.
-static int64_t copy_time(const Tree *x, int s, const RetainWay *way) {
-    if (!way->out && !way->in)
+static int split_code(Split p) {
+    return -4 * p.at - 2 * p.moved - (int)p.second - 1;
+}
+
+static Split split_of(int choice) {
+    const int code = -choice - 1;
+    return (Split){.at = code / 4, .moved = code / 2 % 2 > 0, .second = (Tail)(code % 2)};
+}
+
+// What copies of blocks s .. r - 1 are taken to cost, beside `again` picoseconds of what runs
+// again; a little even where they are hidden.
+static int64_t copy_time(const Tree *x, int s, int r, Copies copy, int64_t again) {
+    if (!copy.out && !copy.in)
         return 0;
-    const double copies = 0.5 * (double)(way->out + way->in);
+    const double copies = 0.5 * (double)(copy.out + copy.in);
     const double along = (double)(s + 1) / (double)x->c->count;
     if (x->terms.copies == RETAIN_PRICE)
         return (int64_t)(2 * x->terms.price * along * copies) + 1;
-    return beyond(way->out, x->out[s]) + beyond(way->in, x->in[s] + way->again) +
+    return beyond(copy.out, x->out[r] - x->out[s]) + beyond(copy.in, x->in[r] - x->in[s] + again) +
            (int64_t)(copies * along / 128) + 1;
 }
 
@@ -121,7 +145,8 @@ static void try_ways(Tree *x, int s, int t, Tail mode, Cells *cell) {
         const int shift = slots(x, way->kept);
         int least = slots(x, peak);
         least = rest && shift > least ? shift : least;
-        const int64_t own = x->c->forward[s] + x->c->later[s] + way->again + copy_time(x, s, way);
+        const int64_t own = x->c->forward[s] + x->c->later[s] + way->again +
+                            copy_time(x, s, s + 1, (Copies){way->out, way->in}, way->again);
         for (int m = least; m <= x->slots; m++)
             try_choice(cell, m, own + (rest ? rest->time[m - shift] : 0), i);
     }
@@ -136,23 +161,36 @@ static void try_alone(Tree *x, int s, Tail mode, Cells *cell) {
         try_choice(cell, m, own, 0);
 }
 
+// peak: bytes while blocks s .. split.at - 1 run, with what goes into s if it stays.
+static void try_split(Tree *x, int s, int t, Tail mode, Split split, int64_t peak, Cells *cell) {
+    const int r = split.at;
+    const int64_t once = x->once[r] - x->once[s];
+    const int shift = slots(x, once + (split.moved ? 0 : x->c->enters[s]));
+    const int shift_before = split.moved ? slots(x, x->c->enters[s]) : 0;
+    int least = slots(x, peak + besides(x, s, t, mode));
+    least = least > shift ? least : shift;
+    least = least > shift_before ? least : shift_before;
+    const Cells *after = cells_of(x, r, t, mode), *before = cells_of(x, s, r - 1, split.second);
+    const int64_t run = x->run[r] - x->run[s];
+    const int64_t own = run + (split.moved ? copy_time(x, s, r, x->entering[s], run) : 0);
+    for (int m = least; m <= x->slots; m++)
+        try_choice(cell, m, own + after->time[m - shift] + before->time[m - shift_before],
+                   split_code(split));
+}
+
 static void try_splits(Tree *x, int s, int t, Tail mode, Cells *cell) {
-    const int64_t around = besides(x, s, t, mode);
-    int64_t peak = 0;
+    const bool moves = may_move(x, s, t) && x->terms.what == RETAIN_OF_PARTS && x->entering[s].out;
+    int64_t peak = 0, peak_moved = 0;
     for (int r = s + 1; r <= t; r++) {
-        // Blocks s .. r - 1 run, and what goes into s stays.
-        const int64_t own = x->bare[r - 1].forward + (r - 1 > s ? x->c->enters[s] : 0) +
-                            x->once[r - 1] - x->once[s];
-        peak = own > peak ? own : peak;
-        const int shift = slots(x, x->c->enters[s] + x->once[r] - x->once[s]);
-        const int least = slots(x, peak + around) > shift ? slots(x, peak + around) : shift;
-        const int64_t run = x->run[r] - x->run[s];
-        const Cells *after = cells_of(x, r, t, mode);
+        // Blocks s .. r - 1 run, and what goes into s stays, or goes as soon as s has run.
+        const int64_t own = x->bare[r - 1].forward + x->once[r - 1] - x->once[s];
+        const int64_t stays = own + (r - 1 > s ? x->c->enters[s] : 0);
+        peak = stays > peak ? stays : peak;
+        peak_moved = own > peak_moved ? own : peak_moved;
         for (Tail second = HELD; second < x->modes; second++) {
-            const Cells *before = cells_of(x, s, r - 1, second);
-            for (int m = least; m <= x->slots; m++)
-                try_choice(cell, m, run + after->time[m - shift] + before->time[m],
-                           -2 * r - 1 - (int)second);
+            try_split(x, s, t, mode, (Split){r, second, false}, peak, cell);
+            if (moves)
+                try_split(x, s, t, mode, (Split){r, second, true}, peak_moved, cell);
         }
     }
 }
@@ -223,6 +261,12 @@ static void go_back(Tree *x, int b) {
                 lose(x, c->member[i]);
 }
 
+// What goes into block b is stored before it runs; its values are all the block's own.
+static void store_entering(Tree *x, int b) {
+    for (int i = x->c->cross_begin[b]; i < x->c->cross_begin[b + 1]; i++)
+        retain_store(x->w, x->c->cross[i]);
+}
+
 static void write_cell(Tree *x, int s, int t, Tail mode, int m);
 
 static void write_way(Tree *x, int s, int t, Tail mode, int m, const RetainWay *way) {
@@ -244,8 +288,12 @@ static void write_way(Tree *x, int s, int t, Tail mode, int m, const RetainWay *
     go_back(x, s);
 }
 
-static void write_split(Tree *x, int s, int r, int t, Tail mode, Tail second, int m) {
+static void write_split(Tree *x, int s, int t, Tail mode, Split split, int m) {
     const RetainChain *c = x->c;
+    const int r = split.at;
+    const int64_t stays = split.moved ? 0 : c->enters[s], back = c->enters[s] - stays;
+    if (split.moved)
+        store_entering(x, s);
     for (int b = s; b < r && is_first(x, t); b++)
         run_block(x, b, NULL);
     if (!is_first(x, t))
@@ -254,11 +302,12 @@ static void write_split(Tree *x, int s, int r, int t, Tail mode, Tail second, in
         for (int i = c->member_begin[b]; i < c->member_begin[b + 1]; i++)
             if (c->x->p->value[c->member[i]].maker >= c->begin[s])
                 lose(x, c->member[i]);
-    const int shift = slots(x, c->enters[s] + x->once[r] - x->once[s]);
-    write_cell(x, r, t, mode, m - shift);
-    if (second == LOST)
+    if (split.moved)
+        lose_entering(x, s);
+    write_cell(x, r, t, mode, m - slots(x, x->once[r] - x->once[s] + stays));
+    if (split.second == LOST)
         lose_entering(x, r);
-    write_cell(x, s, r - 1, second, m);
+    write_cell(x, s, r - 1, split.second, m - slots(x, back));
 }
 
 static void write_cell(Tree *x, int s, int t, Tail mode, int m) {
@@ -268,7 +317,7 @@ static void write_cell(Tree *x, int s, int t, Tail mode, int m) {
     else if (choice >= 0)
         write_way(x, s, t, mode, m, &x->block[s].way[choice]);
     else
-        write_split(x, s, (-choice - 1) / 2, t, mode, (Tail)((-choice - 1) % 2), m);
+        write_split(x, s, t, mode, split_of(choice), m);
 }
 
 static RetainSchedule write(Tree *x, int m, Arena *a) {
@@ -291,20 +340,35 @@ static int64_t find_ample(const RetainBlock *b, int64_t *peak) {
     return kept < INT64_MAX ? kept : b->way[0].kept;
 }
 
+// Copies of what goes into block b, none where some of it can't move or is read beyond the block.
+static Copies entering_copies(const RetainChain *c, int b) {
+    Copies sum = {0};
+    for (int i = c->cross_begin[b]; i < c->cross_begin[b + 1]; i++) {
+        const int v = c->cross[i];
+        if (!retain_movable(c->x->p, v) || c->home[v] != b)
+            return (Copies){0};
+        sum.out += c->x->p->value[v].out;
+        sum.in += c->x->p->value[v].in;
+    }
+    return sum;
+}
+
 static void start(Tree *x) {
     const RetainChain *c = x->c;
     const size_t count = (size_t)c->count;
     x->cell = arena_array(x->a, Cells, count * count * MODES + 1);
     x->out = arena_array(x->a, int64_t, count + 1);
     x->in = arena_array(x->a, int64_t, count + 1);
+    x->entering = arena_array(x->a, Copies, count + 1);
     x->once = arena_array(x->a, int64_t, count + 1);
     x->run = arena_array(x->a, int64_t, count + 1);
     x->bare = arena_array(x->a, RetainPeak, count + 1);
     x->modes = 1;
     int64_t most = 0, kept = 0;
     for (int b = 0; b < c->count; b++) {
-        x->out[b] = retain_copies_out(c, b);
-        x->in[b] = retain_copies_in(c, b);
+        x->out[b + 1] = x->out[b] + retain_copies_out(c, b);
+        x->in[b + 1] = x->in[b] + retain_copies_in(c, b);
+        x->entering[b] = entering_copies(c, b);
         x->once[b + 1] = x->once[b] + c->once[b];
         x->run[b + 1] = x->run[b] + c->forward[b];
         x->bare[b] = x->block[b].peak[0];

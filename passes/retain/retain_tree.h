@@ -16,8 +16,14 @@ typedef enum {
     RETAIN_PRICE  // a price, from nothing at the first block to twice the one told at the last
 } RetainCopies;
 
+typedef enum {
+    RETAIN_OF_WAYS, // values of blocks that run once
+    RETAIN_OF_PARTS // and what goes into parts of the chain that run again
+} RetainMoves;
+
 typedef struct {
     RetainCopies copies;
+    RetainMoves what;
     double price; // of RETAIN_PRICE, seconds a second
     int movers;   // the first so many blocks may move values; 0: all
 } RetainTerms;

@@ -8,13 +8,15 @@
 
 #define NEVER (INT64_MAX / 4)
 
-typedef struct {
+struct RetainRotor {
     const RetainStage *stage;
     int count, budget;
-    int64_t *cell; // by (s, t, m)
-} Work;
+    RetainRotorCell *cell; // by (s, t, m); NEVER while solving
+};
 
-static int64_t *cell(const Work *w, int s, int t, int64_t m) {
+typedef RetainRotor Work;
+
+static RetainRotorCell *cell(const Work *w, int s, int t, int64_t m) {
     return &w->cell[((int64_t)s * w->count + t) * (w->budget + 1) + m];
 }
 
@@ -34,12 +36,12 @@ static int64_t keep_peak(const Work *w, int s, int t) {
 }
 
 static void solve(const Work *w, int s, int t, int64_t m) {
-    int64_t best = NEVER;
+    RetainRotorCell best = {.time = NEVER};
     const int64_t own = w->stage[s].forward + w->stage[s].backward;
     if (m >= keep_peak(w, s, t)) {
-        best = s == t ? own : NEVER;
+        best.time = s == t ? own : NEVER;
         if (s < t && m >= w->stage[s].bytes)
-            best = own + *cell(w, s + 1, t, m - w->stage[s].bytes);
+            best.time = own + cell(w, s + 1, t, m - w->stage[s].bytes)->time;
     }
     int64_t run = 0, peak = 0;
     for (int r = s + 1; r <= t; r++) {
@@ -49,21 +51,27 @@ static void solve(const Work *w, int s, int t, int64_t m) {
         if (m < peak || m < w->stage[r - 1].bytes)
             continue;
         const int64_t time =
-            run + *cell(w, r, t, m - w->stage[r - 1].bytes) + *cell(w, s, r - 1, m);
-        best = time < best ? time : best;
+            run + cell(w, r, t, m - w->stage[r - 1].bytes)->time + cell(w, s, r - 1, m)->time;
+        if (time < best.time)
+            best = (RetainRotorCell){.time = time, .split = r};
     }
-    *cell(w, s, t, m) = best < NEVER ? best : NEVER;
+    best.time = best.time < NEVER ? best.time : NEVER;
+    *cell(w, s, t, m) = best;
 }
 
-const int64_t *retain_rotor(const RetainStage *stage, int count, int64_t budget, Arena *a) {
-    Work w = {.stage = stage, .count = count, .budget = (int)budget};
-    w.cell = arena_array(a, int64_t, (int64_t)count *count *(budget + 1));
+const RetainRotor *retain_rotor(const RetainStage *stage, int count, int64_t budget, Arena *a) {
+    Work *w = arena_new(a, Work);
+    *w = (Work){.stage = stage, .count = count, .budget = (int)budget};
+    w->cell = arena_array(a, RetainRotorCell, (int64_t)count * count * (budget + 1));
     for (int length = 1; length <= count; length++)
         for (int s = 0; s + length <= count; s++)
             for (int64_t m = 0; m <= budget; m++)
-                solve(&w, s, s + length - 1, m);
-    for (int64_t m = 0; m <= budget; m++)
-        if (*cell(&w, 0, count - 1, m) == NEVER)
-            *cell(&w, 0, count - 1, m) = INT64_MAX;
-    return cell(&w, 0, count - 1, 0);
+                solve(w, s, s + length - 1, m);
+    return w;
+}
+
+RetainRotorCell retain_rotor_at(const RetainRotor *rotor, int s, int t, int64_t m) {
+    RetainRotorCell out = *cell(rotor, s, t, m);
+    out.time = out.time < NEVER ? out.time : INT64_MAX;
+    return out;
 }

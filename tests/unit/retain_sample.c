@@ -78,6 +78,22 @@ const RetainProblem *retain_sample_chain(Arena *a, const RetainStage *stage, int
     return retain_sample_done(s);
 }
 
+RetainStage *retain_sample_stages(Arena *a, uint64_t seed, int count) {
+    enum { RATE = 16 };
+    uint64_t state = seed * 6151 + 11;
+    const uint32_t slow = 4 - (uint32_t)(seed % 3), large = 3 + (uint32_t)(seed / 3 % 4);
+    RetainStage *stage = arena_array(a, RetainStage, count);
+    for (int i = 0; i < count; i++) {
+        const int64_t bytes = 1 + draw(&state, large);
+        stage[i] = (RetainStage){.forward = RATE * (1 + (int64_t)draw(&state, slow - 1)),
+                                 .backward = RATE * (1 + (int64_t)draw(&state, 2 * slow - 2)),
+                                 .bytes = bytes,
+                                 .transient = draw(&state, 3) ? 0 : draw(&state, 4),
+                                 .move = RATE * bytes};
+    }
+    return stage;
+}
+
 const RetainProblem *retain_sample_random(Arena *a, uint64_t seed, int forward, int backward,
                                           int64_t far_rate) {
     uint64_t state = seed * 1000003 + 29;

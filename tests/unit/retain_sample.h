@@ -34,6 +34,9 @@ typedef struct {
     int64_t move;              // picoseconds to move its result one way; 0: can't be moved
 } RetainStage;
 const RetainProblem *retain_sample_chain(Arena *a, const RetainStage *stage, int count);
+// Stages whose results move at 16 picoseconds a byte, of which their times are multiples. The link
+// keeps up with about all of it, half of it, or less, by the seed.
+RetainStage *retain_sample_stages(Arena *a, uint64_t seed, int count);
 
 // Tasks forward, with values read here and there later. With far_rate, picoseconds a byte, most
 // values can be moved; some tasks make two values then, and some values are results.
