@@ -211,9 +211,13 @@ static bool cuts_through(const Far *f, const Value *v) {
 // The part of an operand that belongs to the slice.
 static Value *cut_operand(UpdateCut *u, Value *v, const int64_t *start, const int64_t *stop) {
     Far *f = u->f;
-    if (!type_same_shape(&v->type, &u->n->result[0].type))
+    const bool whole = !type_same_shape(&v->type, &u->n->result[0].type);
+    if (whole && !(v->id < f->rw.limit && f->state[v->id]))
         return rewrite_resolve(&f->rw, v);
     if (v->id < f->rw.limit && f->state[v->id]) {
+        // A rate that is a part of some other state.
+        if (whole)
+            return near_value(f, v, u->n, 0);
         if (v->def->op == OP_STATE)
             return build_unary(&u->b, OP_FETCH, slice_of(&u->b, v, start, stop));
         v = near_value(f, v, u->n, 0);

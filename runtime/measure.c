@@ -14,6 +14,7 @@
 #include "runtime/progress.h"
 #include "runtime/timeline.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -222,9 +223,12 @@ static PlimStatus write_rates(Measure *m, PlanMemory *pm, FILE *out, PlimError *
     measure_machine(m->s, r.machine);
     if (m->starts)
         r.start = (uint64_t)(m->start_seconds / (double)m->starts * 1e12);
-    PlimStatus status = plan_is_cuda(p) ? PLIM_OK : measure_far(m, &r, error);
-    if (status != PLIM_OK)
-        return status;
+    const Rates assumed = r;
+    if (!plan_is_cuda(p) && measure_far(m, &r, error) != PLIM_OK) {
+        // Rates are of use without it.
+        fprintf(stderr, "far memory was not measured, its rates are assumed: %s\n", error->text);
+        r = assumed;
+    }
     if (!measure_fit(m->sample, m->count, pm, &r, &name))
         return error_set(error, PLIM_NO_MEMORY, "out of memory");
     rates_write(&r, name, out);

@@ -14,6 +14,8 @@
 // time: a file for one plan needs no more families than it has.
 #include "runtime/plan_rates.h"
 
+#include "runtime/plan_fields.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
@@ -104,7 +106,8 @@ static bool read_quoted(Reader *r, char *room, size_t size) {
     if (r->at == r->end)
         return fail(r, begin, "the quotes are not closed");
     r->at++;
-    return true;
+    // It becomes a part of plans, which are text.
+    return plan_utf8_prefix(room, n) == n || fail(r, begin, "a text in UTF-8");
 }
 
 // "product 1048576 4.1e10" onto a family's curve.

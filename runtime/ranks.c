@@ -6,6 +6,7 @@
 #include "runtime/error.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 typedef struct {
@@ -21,10 +22,15 @@ static const Launcher launcher_table[] = {
 };
 enum { LAUNCHERS = sizeof launcher_table / sizeof launcher_table[0], DIGITS_MAX = 7 };
 
+static bool is_set(const char *name) {
+    const char *text = getenv(name);
+    return text && *text;
+}
+
 // A number below ten million. sign: the variable for which name is needed.
 static PlimStatus read_number(const char *name, const char *sign, uint32_t *out, PlimError *error) {
     const char *text = getenv(name);
-    if (!text || !*text)
+    if (!is_set(name))
         return error_set(error, PLIM_BAD_INPUT,
                          "%s is set, but %s is not: this process can't tell which of how many it "
                          "is",
@@ -43,7 +49,9 @@ static PlimStatus read_launcher(const Launcher *l, Ranks *out, PlimError *error)
     PlimStatus status = read_number(l->rank, l->sign, &out->rank, error);
     if (status == PLIM_OK)
         status = read_number(l->count, l->sign, &out->count, error);
-    if (status == PLIM_OK)
+    // Some launchers leave it out; then all processes are taken to be on one machine.
+    out->local = out->rank;
+    if (status == PLIM_OK && is_set(l->local))
         status = read_number(l->local, l->sign, &out->local, error);
     if (status != PLIM_OK)
         return status;
@@ -64,7 +72,7 @@ PlimStatus ranks_read(Ranks *out, PlimError *error) {
     for (int i = 0; i < LAUNCHERS; i++) {
         const Launcher *l = &launcher_table[i];
         Ranks said;
-        if (!getenv(l->sign))
+        if (!is_set(l->sign))
             continue;
         const PlimStatus status = read_launcher(l, &said, error);
         if (status != PLIM_OK)

@@ -52,6 +52,12 @@ typedef struct {
     bool forward; // no backward task came by so far
 } BuildWork;
 
+// By rates that make no sense anything takes a day: sums of 65,536 bounded times still fit.
+static int64_t bounded(uint64_t picoseconds) {
+    const uint64_t most = INT64_MAX >> 16; // 140 s
+    return (int64_t)(picoseconds < most ? picoseconds : most);
+}
+
 static bool is_leaf(const Node *n) {
     return n->op == OP_INPUT || n->op == OP_STATE || n->op == OP_CONSTANT;
 }
@@ -157,8 +163,8 @@ static void add_result(BuildWork *w, const Value *v, RetainTask *t, int *result)
         (RetainValue){.bytes = bytes,
                       .maker = w->task_count,
                       .kept = w->last[v->id] == INT32_MAX,
-                      .out = moves ? (int64_t)cost_move(w->rates, RATE_OUT, bytes) : 0,
-                      .in = moves ? (int64_t)cost_move(w->rates, RATE_IN, bytes) : 0,
+                      .out = moves ? bounded(cost_move(w->rates, RATE_OUT, bytes)) : 0,
+                      .in = moves ? bounded(cost_move(w->rates, RATE_IN, bytes)) : 0,
                       .owner = v};
 }
 
@@ -190,7 +196,7 @@ static void add_operands(const BuildWork *w, const Task *from, RetainTask *t) {
 // A kernel of several operators moves what it reads and writes, not what they hand each other.
 static int64_t time_of(const BuildWork *w, const Task *from, const RetainTask *t) {
     if (from->count == 1)
-        return (int64_t)cost_node(w->rates, from->node[0]);
+        return bounded(cost_node(w->rates, from->node[0]));
     double flops = 0, bytes = 0;
     for (int i = 0; i < from->count; i++)
         flops += (double)node_flops(from->node[i]);
@@ -202,7 +208,7 @@ static int64_t time_of(const BuildWork *w, const Task *from, const RetainTask *t
                 bytes += (double)type_bytes(&from->node[i]->result[r].type);
     const uint64_t compute = rates_flops_time(w->rates, RATE_ROWS, flops);
     const uint64_t move = rates_bytes_time(w->rates, RATE_ROWS, bytes);
-    return (int64_t)(w->rates->start + (compute > move ? compute : move));
+    return bounded(w->rates->start + (compute > move ? compute : move));
 }
 
 static bool may_run_again(const BuildWork *w, const Task *from) {

@@ -38,6 +38,8 @@ Test(ranks, launchers_are_understood) {
     } table[] = {
         {"", 0, 1, 0},
         {"RANK=5 WORLD_SIZE=8 LOCAL_RANK=1", 5, 8, 1},
+        {"RANK=0 WORLD_SIZE=1", 0, 1, 0},
+        {"RANK= WORLD_SIZE=2", 0, 1, 0},
         {"OMPI_COMM_WORLD_RANK=3 OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_RANK=3", 3, 4, 3},
         {"SLURM_STEP_ID=0 SLURM_PROCID=9 SLURM_STEP_NUM_TASKS=16 SLURM_LOCALID=2", 9, 16, 2},
         // A batch script is no rank, whatever its job has.
