@@ -20,6 +20,7 @@
 
 #include "ir/check.h"
 #include "passes/cost.h"
+#include "runtime/plan_uses.h"
 
 #include <string.h>
 
@@ -250,11 +251,6 @@ static int time_at(const Work *w, uint32_t position) {
     return position >= first + count - 1 ? last_time(w) : time_of(w, position - first);
 }
 
-static int64_t padded(const PlanBuffer *b) {
-    const uint64_t mask = (uint64_t)b->alignment - 1;
-    return (int64_t)((b->bytes + mask) & ~mask);
-}
-
 static bool lives_here(const Work *w, const PlanBuffer *b) {
     const uint32_t end = w->s->first + w->s->segment->instr_count;
     return b->entry == w->s->entry && b->first < end && b->last >= w->s->first;
@@ -273,8 +269,8 @@ static void find_load(Work *w) {
         const PlanBuffer *b = &w->p->buffer[i];
         if (!is_near(w->p, i) || !lives_here(w, b))
             continue;
-        w->load[time_at(w, b->first)] += padded(b);
-        w->load[time_at(w, b->last) + 1] -= padded(b);
+        w->load[time_at(w, b->first)] += (int64_t)plan_buffer_padded(b);
+        w->load[time_at(w, b->last) + 1] -= (int64_t)plan_buffer_padded(b);
     }
     for (int t = 1; t < times; t++)
         w->load[t] += w->load[t - 1];
@@ -317,7 +313,7 @@ typedef struct {
 // Whether the source may live on over the next instruction. Takes the room.
 static bool keeps_source(Work *w, Leaving *l, int gap) {
     const uint32_t buffer = w->s->segment->instr[l->copy->instr].operand[1].buffer;
-    const int64_t bytes = padded(&w->p->buffer[buffer]);
+    const int64_t bytes = (int64_t)plan_buffer_padded(&w->p->buffer[buffer]);
     const int to = 3 * gap + 3;
     for (int t = l->kept + 1; t <= to; t++)
         if (w->load[t] + bytes > w->most)
@@ -342,7 +338,8 @@ static void place_out(Work *w, Copy **out, int count) {
             leaving[last] = (Leaving){out[last], engine, time_without(w, out[last], buffer, -1)};
             // Whatever else happens, its bytes are there while it begins.
             if (leaving[last].kept < 3 * gap) {
-                add_load(w, leaving[last].kept + 1, 3 * gap, padded(&w->p->buffer[buffer]));
+                add_load(w, leaving[last].kept + 1, 3 * gap,
+                         (int64_t)plan_buffer_padded(&w->p->buffer[buffer]));
                 leaving[last].kept = 3 * gap;
             }
         }
@@ -380,7 +377,7 @@ static int gap_by(const Work *w, uint64_t time) {
 // Moves a copy in up to the gap, as far as there is room for what it brings.
 static void hoist(Work *w, Copy *c, int to) {
     const uint32_t buffer = w->s->segment->instr[c->instr].operand[0].buffer;
-    const int64_t bytes = padded(&w->p->buffer[buffer]);
+    const int64_t bytes = (int64_t)plan_buffer_padded(&w->p->buffer[buffer]);
     const int begins = time_without(w, c, buffer, 1);
     for (; c->gap > to; c->gap--) {
         const int low = 3 * c->gap - 2; // copies in of the gap before
@@ -435,12 +432,12 @@ static void release_copies(Work *w) {
             continue;
         if (c->out) {
             const int without = time_without(w, c, buffer, -1);
-            add_load(w, without + 1, time_at(w, b->last), -padded(b));
+            add_load(w, without + 1, time_at(w, b->last), -(int64_t)plan_buffer_padded(b));
         } else {
             // From where it stands to just before its user.
             const int from = time_at(w, b->first), begins = time_without(w, c, buffer, 1);
             const int to = 3 * c->gap + 1 < begins ? 3 * c->gap + 1 : begins;
-            add_load(w, from, to - 1, -padded(b));
+            add_load(w, from, to - 1, -(int64_t)plan_buffer_padded(b));
         }
     }
 }

@@ -18,6 +18,7 @@
 
 #include "ir/check.h"
 #include "ir/far.h"
+#include "passes/retain/retain_build.h"
 #include "passes/rewrite.h"
 #include "passes/storage.h"
 
@@ -36,10 +37,6 @@ typedef struct {
     int64_t *live;    // by place
 } BoundWork;
 
-static bool is_leaf(const Node *n) {
-    return n->op == OP_INPUT || n->op == OP_STATE || n->op == OP_CONSTANT;
-}
-
 // Never part of a kernel with others, so its operands and results are in memory while it runs.
 static bool runs_alone(const Node *n) {
     const OpLowering lowering = op_info(n->op)->lowering;
@@ -48,7 +45,7 @@ static bool runs_alone(const Node *n) {
 }
 
 static int64_t bytes_of(const BoundWork *w, const Value *v) {
-    if (is_leaf(v->def) || value_is_far(w->m, v) || w->committed[v->id] || w->part[v->id])
+    if (retain_is_leaf(v->def) || value_is_far(w->m, v) || w->committed[v->id] || w->part[v->id])
         return 0;
     return (int64_t)storage_padded(type_bytes(&v->type));
 }

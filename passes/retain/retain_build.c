@@ -58,12 +58,12 @@ static int64_t bounded(uint64_t picoseconds) {
     return (int64_t)(picoseconds < most ? picoseconds : most);
 }
 
-static bool is_leaf(const Node *n) {
+bool retain_is_leaf(const Node *n) {
     return n->op == OP_INPUT || n->op == OP_STATE || n->op == OP_CONSTANT;
 }
 
 static bool is_idle(const Task *t) {
-    return t->count == 1 && (is_leaf(t->node[0]) || node_is_view(t->node[0]));
+    return t->count == 1 && (retain_is_leaf(t->node[0]) || node_is_view(t->node[0]));
 }
 
 // The graph as fuse and order would see it.

@@ -23,4 +23,7 @@ typedef struct {
 RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *options,
                           const Rates *rates, Arena *a);
 
+// Arguments, state and constants: there at any time, made by no task.
+bool retain_is_leaf(const Node *n);
+
 #endif

@@ -5,6 +5,7 @@
 #include "runtime/far_memory.h"
 #include "runtime/resume.h"
 #include "runtime/run_window.h"
+#include "tests/tsan/must.h"
 #include "tests/unit/plan_sample.h"
 
 #include <pthread.h>
@@ -23,13 +24,6 @@ enum {
     ROUGH_BYTES = 1200000, // of one copy, at most
     ROOM_BYTES = 1228800
 };
-
-static void must(bool holds, const char *what) {
-    if (holds)
-        return;
-    fprintf(stderr, "disk: %s\n", what);
-    exit(1);
-}
 
 // Writes and reads at random in its own bytes, and remembers what must be there.
 typedef struct {

@@ -1,6 +1,7 @@
 // The loader under the thread sanitizer: steps prepared ahead are those of a loader's own thread
 // or none, errors come with the step that needs the data, and stopping half way is clean.
 #include "runtime/loader.h"
+#include "tests/tsan/must.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +9,6 @@
 #include <unistd.h>
 
 enum { STEPS = 200, LENGTH = 16, ROWS = 50 };
-
-static void must(bool holds, const char *what) {
-    if (holds)
-        return;
-    fprintf(stderr, "loader: %s\n", what);
-    exit(1);
-}
 
 static void write_rows(const char *path) {
     float x[ROWS * LENGTH];

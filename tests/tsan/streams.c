@@ -6,6 +6,7 @@
 #include "runtime/resume.h"
 #include "runtime/run.h"
 #include "runtime/stream.h"
+#include "tests/tsan/must.h"
 #include "tests/unit/plan_sample.h"
 
 #include <stdio.h>
@@ -13,13 +14,6 @@
 #include <string.h>
 
 enum { POOL_TILES = 300, STEPS = 100, LENGTH = 16 };
-
-static void must(bool holds, const char *what) {
-    if (holds)
-        return;
-    fprintf(stderr, "streams: %s\n", what);
-    exit(1);
-}
 
 typedef struct {
     int *seen;     // by tile
