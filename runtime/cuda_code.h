@@ -9,7 +9,8 @@ typedef struct CudaCode CudaCode;
 
 // Which of the architectures that the table has code for a GPU of that compute capability runs
 // best: the one that is only for it ("sm_90a"), else the newest of its generation that it
-// understands; one of a system on a chip (sm_87) understands its own only, and others don't. NULL where there is none.
+// understands; one of a system on a chip (sm_87) understands its own only, and others don't. NULL
+// where there is none.
 const char *cuda_best_arch(const PlimCubin *cubin, int major, int minor);
 
 // Loads the code for the current context's device. PLIM_MACHINE, with a sentence that names what to

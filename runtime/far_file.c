@@ -8,9 +8,10 @@
 // piece, and a write that covers a block in part reads it first. The blocks at a piece's ends may
 // have other bytes in them that another thread is writing, so such writes come one after another.
 //
-// Where the file system has no direct access, the page cache is used and emptied at once: a write
-// returns when its bytes are on the disk, and pages are given up behind it. That keeps memory
-// bounded, and is slower; the caveat says so.
+// Where the file system has no direct access, or takes the flag and then refuses to transfer (one
+// block is tried), the page cache is used and emptied at once: a write returns when its bytes are
+// on the disk, and pages are given up behind it. That keeps memory bounded, and is slower; the
+// caveat says so.
 //
 // Blocks are taken in advance, so a full disk is found before the first step.
 #include "runtime/far_file.h"
@@ -35,6 +36,8 @@
 
 // Larger than any disk's blocks: where nothing says how large they are.
 enum { BLOCK_BYTES = 4096 };
+
+static const char in_cache[] = ", through the page cache, as it can't be written directly";
 
 struct FarFile {
     int fd;
@@ -145,18 +148,19 @@ static PlimStatus no_space(const FarFile *f, uint64_t bytes, PlimError *error) {
                      plan_size_text((uint64_t)v.f_bavail * v.f_frsize, there));
 }
 
-// O_TMPFILE: it never has a name. Without it, the name lasts for the two calls.
+// O_TMPFILE: it never has a name. Without it, the name lasts for the two calls; it is drawn, as
+// containers that share the folder may have equal process numbers.
 static int open_nameless(const char *folder) {
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
         return fd;
     char path[4096];
-    const int length = snprintf(path, sizeof path, "%s/.plimsoll-far-%ld", folder, (long)getpid());
+    const int length = snprintf(path, sizeof path, "%s/.plimsoll-far-XXXXXX", folder);
     if (length < 0 || (size_t)length >= sizeof path) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0)
         (void)unlink(path);
     return fd;
@@ -176,19 +180,34 @@ static PlimStatus take_blocks(const FarFile *f, uint64_t bytes, PlimError *error
     return why == 0 ? PLIM_OK : cannot(f, bytes, why, error);
 }
 
+// A block there and back, of the zeros that the file has anyway: 0, or an error number.
+static int try_block(const FarFile *f) {
+    const uint64_t align = f->memory_block > BLOCK_BYTES ? f->memory_block : BLOCK_BYTES;
+    const uint64_t bytes = round_up(f->block, align);
+    char *room = aligned_alloc((size_t)align, (size_t)bytes);
+    if (!room)
+        return ENOMEM;
+    memset(room, 0, (size_t)bytes);
+    const bool good =
+        file_write_at(f->fd, room, f->block, 0) && file_read_at(f->fd, room, f->block, 0);
+    const int why = good ? 0 : errno;
+    free(room);
+    return why;
+}
+
 // After the blocks are taken: the C library writes them by the byte where the system has no call.
-static void go_direct(FarFile *f) {
+static int go_direct(FarFile *f) {
     struct statx s = {0};
     struct statfs disk = {0};
     f->block = f->memory_block = 1;
     if (fstatfs(f->fd, &disk) == 0 && (disk.f_type == TMPFS_MAGIC || disk.f_type == RAMFS_MAGIC)) {
         f->caveat = ", which is itself in memory";
-        return;
+        return 0;
     }
     const int flags = fcntl(f->fd, F_GETFL);
     if (flags < 0 || fcntl(f->fd, F_SETFL, flags | O_DIRECT) != 0) {
-        f->caveat = ", through the page cache, as it can't be written directly";
-        return;
+        f->caveat = in_cache;
+        return 0;
     }
     f->block = f->memory_block = BLOCK_BYTES;
     if (statx(f->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &s) == 0 && s.stx_dio_offset_align > 0 &&
@@ -196,6 +215,12 @@ static void go_direct(FarFile *f) {
         f->block = s.stx_dio_offset_align;
         f->memory_block = s.stx_dio_mem_align;
     }
+    const int why = try_block(f);
+    if (why != EINVAL && why != EOPNOTSUPP)
+        return why;
+    f->block = f->memory_block = 1;
+    f->caveat = in_cache;
+    return fcntl(f->fd, F_SETFL, flags) == 0 ? 0 : errno;
 }
 
 PlimStatus far_file_open(const char *folder, uint64_t bytes, FarFile **out, PlimError *error) {
@@ -214,13 +239,14 @@ PlimStatus far_file_open(const char *folder, uint64_t bytes, FarFile **out, Plim
     // The last piece is whole: a read may take the blocks around what it wants.
     const uint64_t size = round_up(bytes, FAR_PIECE_BYTES);
     f->fd = open_nameless(folder);
-    const PlimStatus status =
-        f->fd < 0 ? cannot(f, bytes, errno, error) : take_blocks(f, size, error);
+    PlimStatus status = f->fd < 0 ? cannot(f, bytes, errno, error) : take_blocks(f, size, error);
+    const int why = status == PLIM_OK ? go_direct(f) : 0;
+    if (why != 0)
+        status = cannot(f, bytes, why, error);
     if (status != PLIM_OK) {
         far_file_close(f);
         return status;
     }
-    go_direct(f);
     *out = f;
     return PLIM_OK;
 }

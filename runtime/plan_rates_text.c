@@ -17,6 +17,7 @@
 #include "runtime/plan_fields.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -73,8 +74,11 @@ static bool read_integer(Reader *r, const char *what, int base, uint64_t most, u
     const char *begin = r->at;
     if (!read_word(r, what, word, sizeof word))
         return false;
+    errno = 0;
     *out = strtoull(word, &end, base);
-    return (isxdigit((unsigned char)word[0]) && *end == '\0' && *out <= most) ||
+    // Digits and nothing else: strtoull alone takes signs, "0x", and all that is too large.
+    const char *digits = base == 16 ? "0123456789abcdefABCDEF" : "0123456789";
+    return (word[strspn(word, digits)] == '\0' && errno == 0 && *out <= most) ||
            fail(r, begin, "expected %s, not %s", what, word);
 }
 
@@ -199,8 +203,12 @@ static bool read_line(Reader *r, bool *begun) {
     if (!*begun) {
         if (strcmp(word, "rates") != 0)
             return fail(r, at, "expected 'rates 1': this is no file of rates");
+        skip_space(r);
+        at = r->at;
         if (!read_integer(r, "version 1", 10, 1, &version))
             return false;
+        if (version != 1)
+            return fail(r, at, "expected version 1, not %" PRIu64, version);
         *begun = true;
     } else if (!read_entry(r, at, word))
         return false;

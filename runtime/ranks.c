@@ -1,6 +1,7 @@
 // Launchers tell their processes apart by variables of their own, and some set those of others too.
-// A launcher counts where its rank is set; those that count must agree. Slurm's batch script has
-// the variables of a rank but is none: only what srun starts has a step's number.
+// A launcher counts where both its rank and its count are set: all set both, and a RANK that
+// something else has left in the environment says nothing. Those that count must agree. Slurm's
+// batch script has the variables of a rank but is none: only what srun starts has a step's count.
 #include "runtime/ranks.h"
 
 #include "runtime/error.h"
@@ -10,15 +11,13 @@
 #include <stdlib.h>
 
 typedef struct {
-    const char *sign; // must be set for the others to mean anything
     const char *rank, *count, *local;
 } Launcher;
 
 static const Launcher launcher_table[] = {
-    {"RANK", "RANK", "WORLD_SIZE", "LOCAL_RANK"},
-    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-     "OMPI_COMM_WORLD_LOCAL_RANK"},
-    {"SLURM_STEP_ID", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"},
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK"},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"},
 };
 enum { LAUNCHERS = sizeof launcher_table / sizeof launcher_table[0], DIGITS_MAX = 7 };
 
@@ -27,14 +26,9 @@ static bool is_set(const char *name) {
     return text && *text;
 }
 
-// A number below ten million. sign: the variable for which name is needed.
-static PlimStatus read_number(const char *name, const char *sign, uint32_t *out, PlimError *error) {
+// A variable that is set: a number below ten million.
+static PlimStatus read_number(const char *name, uint32_t *out, PlimError *error) {
     const char *text = getenv(name);
-    if (!is_set(name))
-        return error_set(error, PLIM_BAD_INPUT,
-                         "%s is set, but %s is not: this process can't tell which of how many it "
-                         "is",
-                         sign, name);
     *out = 0;
     int digits = 0;
     for (; isdigit((unsigned char)text[digits]) && digits < DIGITS_MAX; digits++)
@@ -46,13 +40,13 @@ static PlimStatus read_number(const char *name, const char *sign, uint32_t *out,
 
 static PlimStatus read_launcher(const Launcher *l, Ranks *out, PlimError *error) {
     out->said_by = l->count;
-    PlimStatus status = read_number(l->rank, l->sign, &out->rank, error);
+    PlimStatus status = read_number(l->rank, &out->rank, error);
     if (status == PLIM_OK)
-        status = read_number(l->count, l->sign, &out->count, error);
+        status = read_number(l->count, &out->count, error);
     // Some launchers leave it out; then all processes are taken to be on one machine.
     out->local = out->rank;
     if (status == PLIM_OK && is_set(l->local))
-        status = read_number(l->local, l->sign, &out->local, error);
+        status = read_number(l->local, &out->local, error);
     if (status != PLIM_OK)
         return status;
     if (out->rank >= out->count)
@@ -72,7 +66,7 @@ PlimStatus ranks_read(Ranks *out, PlimError *error) {
     for (int i = 0; i < LAUNCHERS; i++) {
         const Launcher *l = &launcher_table[i];
         Ranks said;
-        if (!is_set(l->sign))
+        if (!is_set(l->rank) || !is_set(l->count))
             continue;
         const PlimStatus status = read_launcher(l, &said, error);
         if (status != PLIM_OK)

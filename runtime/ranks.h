@@ -11,8 +11,8 @@ typedef struct {
 } Ranks;
 
 // From the environment: torchrun's RANK, WORLD_SIZE and LOCAL_RANK, Open MPI's, and Slurm's in a
-// job step. PLIM_BAD_INPUT with a sentence where one says half of it, what can't be, or something
-// else than another does.
+// job step. One that says half of it is none. PLIM_BAD_INPUT with a sentence where one says what
+// can't be, or something else than another does.
 PlimStatus ranks_read(Ranks *out, PlimError *error);
 // The same, and that there are as many as a plan with so many peers is for.
 PlimStatus ranks_expect(uint32_t peers, Ranks *out, PlimError *error);

@@ -1,13 +1,15 @@
 // Two files beside the program: on a GPU PROGRAM.tune, which algorithm is fastest for each product
 // (the library's own guess is good, and sound without any file), for later runs; on every machine
 // PROGRAM.rates, how long the program's instructions take, for the compiler. What was measured goes
-// to a new file that is renamed, so that others find the old one or the whole new one.
+// to a new file that is renamed, so that others find the old one or the whole new one. It is
+// written when all is measured: a program that is ended before has left nothing behind.
 #include "runtime/tune.h"
 
 #include "runtime/error.h"
 #include "runtime/measure.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,8 +47,7 @@ static PlimStatus write_error(const char *path, PlimError *error) {
 
 typedef PlimStatus (*Writer)(PlimSession *s, const PlimOptions *o, FILE *out, PlimError *error);
 
-static PlimStatus write_whole(PlimSession *s, const PlimOptions *o, const char *path, Writer write,
-                              PlimError *error) {
+static PlimStatus write_file(const char *path, const char *text, size_t size, PlimError *error) {
     char temporary[TUNE_PATH_MAX + 32];
     if (snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid()) >=
         (int)sizeof temporary)
@@ -54,15 +55,30 @@ static PlimStatus write_whole(PlimSession *s, const PlimOptions *o, const char *
     FILE *out = fopen(temporary, "we");
     if (!out)
         return write_error(path, error);
-    PlimStatus status = write(s, o, out, error);
     // Both are asked, as closing writes what is left.
-    const bool lost = ferror(out) != 0;
-    if ((fclose(out) != 0 || lost) && status == PLIM_OK)
-        status = write_error(path, error);
-    if (status == PLIM_OK && rename(temporary, path) != 0)
-        status = write_error(path, error);
-    if (status != PLIM_OK)
-        unlink(temporary);
+    const bool lost = fwrite(text, 1, size, out) != size;
+    if (fclose(out) == 0 && !lost && rename(temporary, path) == 0)
+        return PLIM_OK;
+    const PlimStatus status = write_error(path, error);
+    unlink(temporary);
+    return status;
+}
+
+// Measuring takes minutes, writing none: the file is begun when its text is whole.
+static PlimStatus write_whole(PlimSession *s, const PlimOptions *o, const char *path, Writer write,
+                              PlimError *error) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory)
+        return error_set(error, PLIM_NO_MEMORY, "out of memory");
+    PlimStatus status = write(s, o, memory, error);
+    const bool lost = ferror(memory) != 0;
+    if ((fclose(memory) != 0 || lost) && status == PLIM_OK)
+        status = error_set(error, PLIM_NO_MEMORY, "out of memory");
+    if (status == PLIM_OK)
+        status = write_file(path, text, size, error);
+    free(text);
     return status;
 }
 

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Microseconds: as many as a file of rates may say.
+#define START_MAX 1e9
+
 void machine_of_plan(const Plan *p, Rates *out) {
     rates_assume(p->target, p->isa, p->workers, out);
 }
@@ -32,15 +35,19 @@ static bool is_link(int family) {
     return family == RATE_OUT || family == RATE_IN;
 }
 
-// One figure of all families it is about. False where there is no such figure.
+// One figure of all families it is about. False where there is no such figure, or it makes no
+// sense.
 static bool set_figure(Rates *m, const char *name, double number) {
     const RateCurve flat = {1, {{1, number}}};
     const bool f32 = strcmp(name, "f32") == 0, bf16 = strcmp(name, "bf16") == 0,
                memory = strcmp(name, "memory") == 0, link = strcmp(name, "link") == 0;
-    if (strcmp(name, "start") == 0)
-        m->start = (uint64_t)(number * 1e6 + 0.5);
-    else if (!f32 && !bf16 && !memory && !link)
+    const bool start = strcmp(name, "start") == 0;
+    if (!start && !f32 && !bf16 && !memory && !link)
         return false;
+    if (start && number > START_MAX)
+        return false;
+    if (start)
+        m->start = (uint64_t)(number * 1e6 + 0.5);
     for (int f = 0; f < RATE_COUNT; f++) {
         if (is_bf16(f) ? bf16 : f32)
             m->flops[f] = flat;
@@ -61,10 +68,11 @@ bool machine_change(Rates *m, const char *text, PlimError *error) {
             *value++ = '\0';
         double number;
         if (!value || !parse_rate(value, &number) || !set_figure(m, item, number)) {
-            error_set(error, PLIM_BAD_INPUT,
-                      "--machine takes f32, bf16 (FLOP/s), memory, link (bytes/s) and start (us), "
-                      "as in f32=1.2T,memory=40G, not %s",
-                      item);
+            error_set(
+                error, PLIM_BAD_INPUT,
+                "--machine takes f32, bf16 (FLOP/s), memory, link (bytes/s) and start (us, to "
+                "1G), as in f32=1.2T,memory=40G, not %s",
+                item);
             return false;
         }
     }

@@ -16,7 +16,10 @@ static void warn_of_other(const RatesRequest *r, const Rates *rates, Diag *d) {
     const bool gpu = strncmp(r->target, "cuda:", 5) == 0;
     // plim-opt leaves it open which CPU "cpu" is.
     const bool open = strcmp(r->target, "cpu") == 0;
-    if (!open && strcmp(rates->target, r->target) != 0)
+    if (!*rates->target || !*rates->machine)
+        diag_warning(d, loc, P_RATES_OTHER, "these rates don't say of which %s they are",
+                     *rates->target ? "machine" : "target");
+    else if (!open && strcmp(rates->target, r->target) != 0)
         diag_warning(d, loc, P_RATES_OTHER, "these rates are of target %s, not %s", rates->target,
                      r->target);
     else if (!gpu && rates_processor(processor) && !strstr(rates->machine, processor))

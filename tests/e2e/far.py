@@ -169,6 +169,18 @@ class Far(e2e.TestCase):
         limited = "ulimit -f 1; exec \"$@\""
         self.refused_in_one_sentence("bash", "-c", limited, "-", *words, "--quiet", says="File too large")
 
+    def test_disk_that_refuses_direct_access(self):
+        words = [self.program, "train", "--data", "data", "--steps", STEPS, "--log", "log", "--far-dir", self.disk]
+        trace = self.folder / "trace"
+        shim = dict(os.environ, LD_PRELOAD=str(SHIM), SHIM_FOLDER=str(self.disk))
+        self.assertNotIn("page cache", self.good(*words, env=shim | {"SHIM_TRACE": str(trace)}).stderr)
+        known, calls = self.losses(), [line.split("\t")[1] for line in trace.read_text().splitlines()]
+        for first in ("pwrite", "read"):
+            number = str(calls.index(first) + 1)
+            done = self.good(*words, env=shim | {"SHIM_FAIL": number, "SHIM_KIND": "EINVAL"})
+            self.assertIn(f"on disk in {self.disk}, through the page cache, as it can't be written directly", done.stderr)
+            self.assertEqual(self.losses(), known)
+
     def test_every_call_fails_once(self):
         self.assertEqual(self.train(self.near, "--quiet").returncode, 0)
         known = self.losses()

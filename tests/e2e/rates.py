@@ -46,6 +46,17 @@ class Rates(unittest.TestCase):
         self.assertRegex(text, r'machine "1 thread of .+"\ntarget cpu:x86-64-v3\nthreads 1\n')
         self.assertRegex(text, r"(?m)^bytes out \d+")
 
+    def test_leaves_nothing_when_ended(self):
+        alone = self.folder / "alone"
+        alone.mkdir()
+        words = [self.program, "tune", "--steps", "1000", "--threads", "1", "-o", alone / "rates"]
+        with subprocess.Popen([str(w) for w in words], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
+            # All entries' steps take many seconds; the first entry's are told of when they are over.
+            running.stderr.readline()
+            self.assertIsNone(running.poll())
+            running.terminate()
+        self.assertEqual((running.returncode, list(alone.iterdir())), (-signal.SIGTERM, []))
+
     def test_every_kernel_takes_what_was_measured(self):
         start, kernels = self.measured()
         plan = self.dump(self.again)
@@ -111,6 +122,8 @@ class Rates(unittest.TestCase):
         self.assertEqual(self.check(re.sub("thread of .*\"", "thread of an abacus\"", text), "these rates are of 1 thread of an abacus"), 0)
         self.assertEqual(self.check(text.replace("threads 1", "threads 9"), "these rates are of 9 threads, and the program may use 2",
                                     flags=["--threads", "2"]), 0)
+        self.assertEqual(self.check("rates 1\n", "warning[P0906]: these rates don't say of which target they are"), 0)
+        self.assertEqual(self.check("rates 1\ntarget cpu:x86-64-v3\n", "these rates don't say of which machine they are"), 0)
         self.assertIn("can't read", run(PLIMC, MODEL, "--emit", "plan", "--rates", self.folder / "none").stderr)
 
 

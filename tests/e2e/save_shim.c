@@ -2,9 +2,10 @@
 // records all of them.
 //
 // SHIM_FOLDER: absolute path; calls on anything else pass through. SHIM_FAIL=N and
-// SHIM_KIND=ENOSPC|EIO|EINTR|short: what the N-th call, from 1, does. SHIM_TRACE: a file that gets
-// one line a call: its number, name, path, and what it did; the bytes of writes in hex; what the
-// program says about checkpoints between them. One lock makes the trace the order of events.
+// SHIM_KIND=ENOSPC|EIO|EINTR|EINVAL|short: what the N-th call, from 1, does. SHIM_TRACE: a file
+// that gets one line a call: its number, name, path, and what it did; the bytes of writes in hex;
+// what the program says about checkpoints between them. One lock makes the trace the order of
+// events.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -82,7 +83,10 @@ static Call begin_call(int fd, const char *name, bool is_write) {
         return c;
     c.halves = strcmp(kind, "short") == 0 && is_write;
     c.fails = strcmp(kind, "short") != 0;
-    errno = strcmp(kind, "ENOSPC") == 0 ? ENOSPC : strcmp(kind, "EINTR") == 0 ? EINTR : EIO;
+    errno = strcmp(kind, "ENOSPC") == 0   ? ENOSPC
+            : strcmp(kind, "EINTR") == 0  ? EINTR
+            : strcmp(kind, "EINVAL") == 0 ? EINVAL
+                                          : EIO;
     return c;
 }
 

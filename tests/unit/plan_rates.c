@@ -105,6 +105,8 @@ Test(plan_rates, mistakes_are_told_with_their_place) {
         {"# nothing\n", "2:1: expected 'rates 1'"},
         {"plan 1\n", "1:1: expected 'rates 1'"},
         {"rates 2\n", "1:7: expected version 1, not 2"},
+        {"rates 0\n", "1:7: expected version 1, not 0"},
+        {"rates -1\n", "1:7: expected version 1, not -1"},
         {"rates 1\n  speed 3\n", "2:3: expected machine, target"},
         {"rates 1\nthreads many\n", "2:9: expected a number of threads, not many"},
         {"rates 1\nthreads 2 3\n", "2:11: expected the end of the line"},
@@ -117,6 +119,9 @@ Test(plan_rates, mistakes_are_told_with_their_place) {
         {"rates 1\nbytes rows 8 5\nbytes rows 8 5\n", "3:12: sizes of rows must rise"},
         {"rates 1\nbytes rows 8 1\nbytes rows 9 9\n", "3:12: more work of rows takes less time"},
         {"rates 1\nkernel xy 1\n", "2:8: expected a kernel's key"},
+        {"rates 1\nkernel 0x1 1\n", "2:8: expected a kernel's key"},
+        {"rates 1\nkernel 10000000000000000 1\n", "2:8: expected a kernel's key"},
+        {"rates 1\nstart 99999999999999999999\n", "2:7: expected picoseconds"},
         {"rates 1\nkernel ab 1\nkernel ab 1\n", "kernel 00000000000000ab stands twice"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

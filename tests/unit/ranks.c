@@ -40,6 +40,12 @@ Test(ranks, launchers_are_understood) {
         {"RANK=5 WORLD_SIZE=8 LOCAL_RANK=1", 5, 8, 1},
         {"RANK=0 WORLD_SIZE=1", 0, 1, 0},
         {"RANK= WORLD_SIZE=2", 0, 1, 0},
+        // Somebody's variable, not a launcher's.
+        {"RANK=3", 0, 1, 0},
+        {"RANK=first LOCAL_RANK=0", 0, 1, 0},
+        {"WORLD_SIZE=2 LOCAL_RANK=1", 0, 1, 0},
+        {"SLURM_STEP_ID=4", 0, 1, 0},
+        {"RANK=7 OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=1", 0, 1, 0},
         {"OMPI_COMM_WORLD_RANK=3 OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_RANK=3", 3, 4, 3},
         {"SLURM_STEP_ID=0 SLURM_PROCID=9 SLURM_STEP_NUM_TASKS=16 SLURM_LOCALID=2", 9, 16, 2},
         // A batch script is no rank, whatever its job has.
@@ -64,8 +70,6 @@ Test(ranks, what_can_not_be_is_refused) {
     static const struct {
         const char *environment, *says;
     } table[] = {
-        {"RANK=0 LOCAL_RANK=0", "RANK is set, but WORLD_SIZE is not: this process can't tell which "
-                                "of how many it is"},
         {"RANK=one WORLD_SIZE=2 LOCAL_RANK=0", "RANK=one is no number of a process"},
         {"RANK=-1 WORLD_SIZE=2 LOCAL_RANK=0", "RANK=-1 is no number of a process"},
         {"RANK=0 WORLD_SIZE=99999999999 LOCAL_RANK=0",
@@ -77,8 +81,6 @@ Test(ranks, what_can_not_be_is_refused) {
          "OMPI_COMM_WORLD_LOCAL_RANK=0",
          "RANK and WORLD_SIZE say rank 1 of 2, but OMPI_COMM_WORLD_RANK and OMPI_COMM_WORLD_SIZE "
          "say 0 of 2: unset those of the launcher that did not start this process"},
-        {"SLURM_STEP_ID=4", "SLURM_STEP_ID is set, but SLURM_PROCID is not: this process can't "
-                            "tell which of how many it is"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         Ranks r;
