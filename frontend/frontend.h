@@ -52,8 +52,8 @@ typedef struct {
     const char *const *entry; // --entry, or all
     int entry_count;
     const char *model;       // which model of the file, or NULL: the only one (or the last)
-    int64_t micro_batch;     // of the batch's leading size, how many at once where an entry trains; 0: as
-                             // the text's accumulate says; MICRO_BATCH_WHOLE
+    int64_t micro_batch;     // of the batch's leading size, how many at once where an entry
+                             // trains; 0: as the text's accumulate says; MICRO_BATCH_WHOLE
     int64_t batch;           // filled where micro_batch is not 0: the whole batch
     bool library_only;       // `use` reads no file: only the standard library (fuzzing)
     FrontendRemarks remarks; // filled

@@ -153,13 +153,13 @@ static bool state_set_attrs(Parser *p, State *s, Loc loc) {
 static bool parse_state(Parser *p) {
     Token name;
     Type type;
+    static const char attrs[] = "kind:text file:text? frozen:int? far:int? decay:float? "
+                                "precision:text?";
     Loc place;
     bool relocated;
     if (!reader_expect(&p->r, TOKEN_GLOBAL, "@ and the state's name", &name) ||
         !reader_check_name(&p->r, &name, "a state") || !reader_expect_mark(&p->r, ':') ||
-        !reader_type(&p->r, &type) ||
-        !reader_attrs(&p->r, "kind:text file:text? frozen:int? far:int? decay:float? precision:text?",
-                      "state", name.loc) ||
+        !reader_type(&p->r, &type) || !reader_attrs(&p->r, attrs, "state", name.loc) ||
         !reader_place(&p->r, &place, &relocated))
         return false;
     StateKind kind;

@@ -52,6 +52,8 @@ bool dump_entry(Dump *d, uint32_t *entry);
 // When each instruction runs: as the plan says, or where it does not or --machine was given, by
 // d->machine. False when there is no memory.
 bool dump_predict(const Dump *d, uint32_t entry, Prediction *out);
+// The same of another plan's uses: without --machine its target's rates.
+bool dump_predict_other(const Dump *d, const PlanUses *u, uint32_t entry, Prediction *out);
 // printf into the error; DUMP_FAILED.
 int dump_fail(Dump *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

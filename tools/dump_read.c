@@ -70,9 +70,16 @@ int dump_fail(Dump *d, const char *format, ...) {
     return DUMP_FAILED;
 }
 
+bool dump_predict_other(const Dump *d, const PlanUses *u, uint32_t entry, Prediction *out) {
+    if (d->options->machine)
+        return predict_entry(u, entry, &d->machine, d->memory, out);
+    Rates rates;
+    machine_of_plan(u->plan, &rates);
+    return predict_planned(u, entry, &rates, d->memory, out);
+}
+
 bool dump_predict(const Dump *d, uint32_t entry, Prediction *out) {
-    const bool planned = !d->options->machine;
-    return (planned ? predict_planned : predict_entry)(d->uses, entry, &d->machine, d->memory, out);
+    return dump_predict_other(d, d->uses, entry, out);
 }
 
 bool dump_entry(Dump *d, uint32_t *entry) {

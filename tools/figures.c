@@ -12,7 +12,6 @@
 // behind its unit is for people. Lines that begin with # are comments.
 #include "tools/figures.h"
 
-#include "passes/predict.h"
 #include "runtime/plan_report.h"
 
 #include <ctype.h>
@@ -28,16 +27,9 @@ bool figures_measure(Dump *d, const PlanUses *u, double *value) {
     const Plan *p = u->plan;
     PlanReport r;
     Prediction time = {0};
-    Rates machine = d->machine;
     plan_report(u, &r);
     const uint32_t entry = plan_main_entry(u);
-    // Each on its own target, unless --machine names one for both.
-    if (!d->options->machine)
-        machine_of_plan(p, &machine);
-    // As dump_predict, of either plan.
-    const bool planned = !d->options->machine;
-    if (entry != UINT32_MAX &&
-        !(planned ? predict_planned : predict_entry)(u, entry, &machine, d->memory, &time))
+    if (entry != UINT32_MAX && !dump_predict_other(d, u, entry, &time))
         return false;
     memset(value, 0, FIGURES * sizeof *value);
     for (uint32_t i = 0; i < p->space_count; i++)

@@ -28,6 +28,7 @@
 enum {
     P_MICRO_BATCH = 505,
     P_TARGET = 852,
+    P_PLANNED = 853,
     P_EMIT = 864,
     P_PASS = 891,
     P_PLAN_TEXT = 901,
@@ -148,6 +149,15 @@ static bool read_module(Compilation *c, const char *text, size_t bytes) {
     return c->module && module_verify(c->module, c->cx.diag);
 }
 
+// What is decided in a plan stays.
+static bool is_planned(const Compilation *c) {
+    diag_error(c->cx.diag, (Loc){.file = c->request->file}, P_PLANNED,
+               "%s is for models and graphs: what it is about is decided in a plan",
+               c->request->plans);
+    diag_help(c->cx.diag, "give it when the plan is made");
+    return false;
+}
+
 // The parser's sentence begins with line:column, which belong into the place.
 // False with a diagnostic where it does not parse or is unsafe.
 static bool read_plan(Compilation *c, const char *text, size_t bytes) {
@@ -217,16 +227,28 @@ static void print_remarks(const PassCtx *cx) {
                 cx->remarks.item[i].text);
 }
 
-// A line a rung, of every entry that has a choice.
+static bool is_rung(const Remark *r) {
+    return strcmp(r->pass, "frontier") == 0;
+}
+
+// A line a rung of every entry that has a choice.
 static void print_frontier(const PassCtx *cx) {
-    int rungs = 0;
-    for (int i = 0; i < cx->remarks.count; i++) {
-        const Remark *r = &cx->remarks.item[i];
-        if (strcmp(r->pass, "frontier") == 0 && ++rungs)
-            printf("%s: %s\n", r->subject, r->text);
+    for (int i = 0; i < cx->remarks.count; i++)
+        if (is_rung(&cx->remarks.item[i]))
+            printf("%s: %s\n", cx->remarks.item[i].subject, cx->remarks.item[i].text);
+}
+
+// A line of every entry that has none, once all is planned.
+static void print_no_choice(const PassCtx *cx, const Module *m) {
+    for (int e = 0; e < m->entry_count; e++) {
+        const char *name = m->entry[e]->name;
+        bool has_choice = false;
+        for (int i = 0; i < cx->remarks.count; i++)
+            has_choice = has_choice || (is_rung(&cx->remarks.item[i]) &&
+                                        strcmp(cx->remarks.item[i].subject, name) == 0);
+        if (!has_choice)
+            printf("%s: no backward pass, so there is nothing to choose\n", name);
     }
-    if (!rungs)
-        printf("no entry has a backward pass: there is nothing to choose\n");
 }
 
 // Where the runtime library lies: beside the installed tool, or in the build tree.
@@ -296,13 +318,17 @@ static bool generate(Compilation *c) {
 static void print_done(const Compilation *c) {
     if (c->request->quiet || c->request->emit < OUT_LIBRARY)
         return;
-    char arena[32];
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < c->cx.plan->space_count; i++)
-        bytes += c->cx.plan->space[i].bytes;
-    fprintf(stderr, "plimc: %s for %s: %u kernels, arena %s (%llu bytes), %.2f s\n",
-            c->cx.plan->model, c->cx.plan->target, c->cx.plan->kernel_count,
-            plan_size_text(bytes, arena), (unsigned long long)bytes, now() - c->started);
+    const Plan *p = c->cx.plan;
+    char size[32], far_text[80] = "";
+    const uint64_t bytes = plan_space_bytes(p, SPACE_DEVICE);
+    const uint64_t host = plan_space_bytes(p, SPACE_HOST), disk = plan_space_bytes(p, SPACE_DISK);
+    if (host + disk > 0)
+        snprintf(far_text, sizeof far_text, ", %s (%llu bytes) %s",
+                 plan_size_text(host + disk, size), (unsigned long long)(host + disk),
+                 host ? "in the host's memory" : "on disk");
+    fprintf(stderr, "plimc: %s for %s: %u kernels, arena %s (%llu bytes)%s, %.2f s\n", p->model,
+            p->target, p->kernel_count, plan_size_text(bytes, size), (unsigned long long)bytes,
+            far_text, now() - c->started);
 }
 
 // --target, or cpu. "cpu:native" is recorded by the name of this CPU, so that the plan
@@ -408,13 +434,16 @@ static uint64_t predicted_training(const Plan *p, const char *const *name, int c
     return time;
 }
 
-// All but code, in memory of its own; its diagnostics are nobody's.
+// All but code, in memory of its own; its diagnostics are nobody's. Only the size that is chosen
+// is looked into.
 static bool try_micro_batch(void *user, int64_t size, uint64_t *time) {
     Trials *t = user;
     Compilation c = {.request = t->of->request,
                      .options = t->of->options,
                      .cpu = t->of->cpu,
                      .micro_batch = size};
+    c.options.frontier = false;
+    c.options.dump_mip = NULL;
     Arena *a = arena_create();
     c.cx = (PassCtx){.arena = a,
                      .scratch = arena_create(),
@@ -482,6 +511,8 @@ static bool compile(Compilation *c, const char *text, size_t bytes) {
     if (tool_text_kind(r->file, text) == TEXT_PLAN) {
         if (c->micro_batch)
             return no_micro_batch(c, "a plan");
+        if (r->plans)
+            return is_planned(c);
         if (!read_plan(c, text, bytes) || !choose_plan_target(c))
             return false;
     } else if (!choose_target(c) || !read_rates(c) || !read_input(c, text, bytes)) {
@@ -498,6 +529,8 @@ static bool compile(Compilation *c, const char *text, size_t bytes) {
     const bool planned = c->cx.plan || run_passes(c);
     if (r->options.frontier)
         print_frontier(&c->cx);
+    if (r->options.frontier && planned)
+        print_no_choice(&c->cx, c->module);
     if (!planned || r->options.frontier)
         return planned;
     if (r->remarks)

@@ -241,6 +241,13 @@ static bool is_recorded(const Flag *flag) {
                : strcmp(flag->group, "Target") == 0 || strcmp(flag->group, "Plan") == 0;
 }
 
+// Flags that a finished plan can't follow. It has its target, which may be said again.
+static bool is_for_planning(const Flag *flag) {
+    static const char *const looks[] = {"--dump-after", "--frontier", "--remarks", "--dump-mip"};
+    return one_of(flag->name, looks, 4) || strcmp(flag->name, "-I") == 0 ||
+           (is_recorded(flag) && strcmp(flag->name, "--target") != 0);
+}
+
 // Before the parser, which would only say that it knows no such option.
 static int refuse_later(int argc, char **argv) {
     for (int i = 1; i < argc; i++)
@@ -276,6 +283,8 @@ int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
         }
         if (!take_flag(a, r, flag->name, value))
             return wrong(arena_format(a, "%s takes %s, not", flag->name, flag->value), value);
+        if (is_for_planning(flag) && !r->plans)
+            r->plans = flag->name;
         // In the order given, which matters where a flag comes twice. No plan names a folder of the
         // machine it was made on.
         if (is_recorded(flag)) {

@@ -33,6 +33,7 @@ typedef struct {
     bool check, quiet, json_errors, help, version, remarks, times;
     PassOptions options;
     const char *flags; // those that change the plan, as written, for its record
+    const char *plans; // the first flag that a plan as input can't follow, or NULL
 } PlimcRequest;
 
 // Fills the request from the command line; text it builds lives in a. 0, or the exit status after a

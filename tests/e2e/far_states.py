@@ -34,6 +34,8 @@ class FarStates(e2e.TestCase):
         far = self.folder / "far"
         self.assertRegex(said, r"far: train: weights are fetched whole \d+ times, [1-9]\d* gradients wait far away")
         spaces = self.plan_json(far)["spaces"]
+        self.assertRegex(said, rf"kernels, arena \S+ \S+ \({spaces['device']['bytes']} bytes\), \S+ \S+ "
+                               rf"\({spaces['disk']['bytes']} bytes\) on disk, ")
         self.assertLessEqual(spaces["device"]["bytes"], budget)
         self.assertGreater(spaces["disk"]["bytes"], states * 9 // 10)
         place = ("--far-dir", self.folder)
