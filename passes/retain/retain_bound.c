@@ -172,7 +172,7 @@ uint64_t retain_bound(const RetainLadder *l, PassCtx *cx) {
                 state += storage_padded(type_bytes(&v->m->state[s]->type));
         for (int e = 0; e < v->m->entry_count; e++) {
             const uint64_t bytes =
-                v->graph[e] ? bound_of_graph(v->m, v->m->entry[e], cx->options->far) : 0;
+                v->entry[e].graph ? bound_of_graph(v->m, v->m->entry[e], cx->options->far) : 0;
             most = bytes > most ? bytes : most;
         }
         least = state + most < least ? state + most : least;

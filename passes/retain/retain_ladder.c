@@ -1,19 +1,21 @@
 // Rungs: computed once, tried one by one.
 //
-// To try a rung is to copy the entries that have a choice, write its schedules into the copies and
-// run the rest of the pipeline on them, in memory of their own. What that comes to is exactly what
-// the compilation itself will come to, since passes are deterministic and entries are planned each
-// by itself. The entries without a choice are planned along the first time.
+// To try a rung is to copy its entry, write its schedule into the copy and run the rest of the
+// pipeline on a module of this entry alone, in memory of its own. What that comes to is what the
+// compilation itself will come to, since passes are deterministic, entries are planned each by
+// itself, and all states are there whichever entry wants them.
 #include "passes/retain/retain_ladder.h"
 
 #include "ir/check.h"
 #include "passes/pipeline.h"
 #include "passes/retain/retain_apply.h"
+#include "passes/storage.h"
 #include "runtime/plan_uses.h"
 
 #include <string.h>
 
-enum { PASSES_MAX = 16 };
+// FLOOR_SLACK: the part by which the solver may have said too much.
+enum { PASSES_MAX = 16, FLOOR_SLACK = 16 };
 
 // The rates asked for, or those assumed of the target.
 static const Rates *rates_of(const PassOptions *options, Arena *a) {
@@ -27,86 +29,63 @@ static const Rates *rates_of(const PassOptions *options, Arena *a) {
 }
 
 // Graphs, and of their frontiers the first points.
-static void find_graphs(RetainVariant *v, const RetainLadder *l, PassCtx *cx) {
-    v->graph = arena_array(cx->scratch, RetainGraph *, v->m->entry_count + 1);
-    v->frontier = arena_array(cx->scratch, RetainFrontier, v->m->entry_count + 1);
-    for (int e = 0; e < v->m->entry_count; e++) {
-        v->graph[e] = retain_build(v->m, v->m->entry[e], cx->options, l->rates, cx->scratch);
-        if (!v->graph[e])
-            continue;
-        RetainPoint *once = arena_new(cx->scratch, RetainPoint);
-        *once = retain_once(&v->graph[e]->problem, cx->scratch);
-        v->frontier[e] = (RetainFrontier){.count = 1, .point = once};
+static void find_entries(RetainVariant *v, const RetainLadder *l, PassCtx *cx) {
+    v->entry = arena_array(l->a, RetainEntry, v->m->entry_count + 1);
+    for (int i = 0; i < v->m->entry_count; i++) {
+        RetainEntry *e = &v->entry[i];
+        RetainPoint *once = arena_new(l->a, RetainPoint);
+        e->graph = retain_build(v->m, v->m->entry[i], cx->options, l->rates, l->a);
+        if (e->graph)
+            *once = retain_once(&e->graph->problem, l->a);
+        e->frontier = (RetainFrontier){.count = 1, .point = once};
+        e->rung = arena_array(l->a, RetainRung, 1);
+        e->solved = !e->graph;
     }
 }
 
-static void find_frontiers(RetainVariant *v, PassCtx *cx) {
-    const RetainOptions options = {.far = !cx->options->far        ? 0
-                                          : cx->options->far_bytes ? (int64_t)cx->options->far_bytes
-                                                                   : INT64_MAX};
-    for (int e = 0; e < v->m->entry_count; e++) {
-        if (!v->graph[e])
-            continue;
-        v->frontier[e] = retain_frontier(&v->graph[e]->problem, &options, cx->scratch);
-        cx->degraded += v->frontier[e].degraded;
-        // A schedule that is not allowed would be our mistake, and found out late.
-        for (int i = 0; i < v->frontier[e].count; i++)
-            CHECK(!retain_check(&v->graph[e]->problem, &v->frontier[e].point[i].schedule,
-                                cx->scratch));
-    }
+// Bytes of far memory that is left beside what the entry has there anyway.
+static int64_t far_room(const RetainEntry *e, const PassOptions *o) {
+    if (!o->far || (o->far_bytes && e->far_load >= o->far_bytes))
+        return 0;
+    return o->far_bytes ? (int64_t)(o->far_bytes - e->far_load) : INT64_MAX;
 }
 
-const RetainPoint *retain_rung_point(const RetainLadder *l, const RetainRung *r, int entry) {
-    const RetainFrontier *f = &l->variant[r->variant].frontier[entry];
-    return &f->point[r->point < f->count ? r->point : f->count - 1];
+void retain_ladder_solve(RetainLadder *l, RetainEntry *e, PassCtx *cx) {
+    if (e->solved)
+        return;
+    const RetainProblem *p = &e->graph->problem;
+    const RetainOptions options = {.far = far_room(e, cx->options)};
+    const RetainRung first = e->rung[0];
+    e->frontier = retain_frontier(p, &options, l->a);
+    e->solved = true;
+    cx->degraded += e->frontier.degraded;
+    // A schedule that is not allowed would be our mistake, and found out late.
+    for (int i = 0; i < e->frontier.count; i++)
+        CHECK(!retain_check(p, &e->frontier.point[i].schedule, l->a));
+    e->rung = arena_array(l->a, RetainRung, e->frontier.count);
+    e->rung[0] = first;
 }
 
-static int longest_frontier(const RetainVariant *v) {
-    int longest = 0;
-    for (int e = 0; e < v->m->entry_count; e++)
-        if (v->graph[e] && v->frontier[e].count > longest)
-            longest = v->frontier[e].count;
-    return longest;
-}
-
-static int64_t time_of(const RetainLadder *l, const RetainRung *r) {
-    const RetainVariant *v = &l->variant[r->variant];
-    int64_t time = 0;
-    for (int e = 0; e < v->m->entry_count; e++)
-        if (v->graph[e])
-            time += retain_rung_point(l, r, e)->cost.time;
-    return time;
-}
-
-static bool stands_before(const RetainRung *a, const RetainRung *b) {
-    if (a->time != b->time)
-        return a->time < b->time;
-    return a->variant != b->variant ? a->variant < b->variant : a->point < b->point;
-}
-
-static void add_rung(RetainLadder *l, RetainRung r) {
-    r.time = time_of(l, &r);
-    if (l->rung_count == l->rung_room) {
-        const int room = 2 * l->rung_room + 32;
-        l->rung = arena_grow(l->a, l->rung, (size_t)l->rung_room, (size_t)room, sizeof *l->rung);
-        l->rung_room = room;
-    }
-    int at = l->rung_count++;
-    for (; at > 0 && stands_before(&r, &l->rung[at - 1]); at--)
-        l->rung[at] = l->rung[at - 1];
-    l->rung[at] = r;
+// Far states alone that are more than far memory may hold.
+static bool is_too_far(const Module *m, const PassOptions *o) {
+    uint64_t bytes = 0;
+    for (int i = 0; i < m->state_count; i++)
+        if (m->state[i]->far)
+            bytes += storage_padded(type_bytes(&m->state[i]->type));
+    return o->far_bytes && bytes > o->far_bytes;
 }
 
 // The module as it came and, where states may move, with more and more of them in far memory.
 static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
-    l->variant = arena_array(cx->scratch, RetainVariant, FAR_STATES_COUNT);
+    l->variant = arena_array(l->a, RetainVariant, FAR_STATES_COUNT);
     l->variant[l->variant_count++] = (RetainVariant){.m = m, .far = FAR_STATES_NONE};
     for (FarStates far = FAR_STATES_NONE + 1; cx->options->far && far < FAR_STATES_COUNT; far++) {
-        Module *copy = module_copy(m, cx->scratch);
+        Module *copy = module_copy(m, l->a);
         PassCtx inner = *cx;
         inner.remarks = (Remarks){0}; // only what is taken is told of
         const FarStatesOptions options = {.which = far};
-        if (far_states_apply(copy, &options, &inner) == PASS_CHANGED)
+        if (far_states_apply(copy, &options, &inner) == PASS_CHANGED &&
+            !is_too_far(copy, cx->options))
             l->variant[l->variant_count++] = (RetainVariant){.m = copy, .far = far};
     }
 }
@@ -114,26 +93,21 @@ static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
 RetainLadder *retain_ladder(const Module *m, PassCtx *cx) {
     RetainLadder *l = arena_new(cx->scratch, RetainLadder);
     l->a = cx->scratch;
-    l->rates = rates_of(cx->options, cx->scratch);
+    l->rates = rates_of(cx->options, l->a);
     find_variants(l, m, cx);
+    bool any = l->variant_count > 1;
     for (int i = 0; i < l->variant_count; i++) {
-        find_graphs(&l->variant[i], l, cx);
-        // Without anything to choose inside its entries a variant is one rung, where there are
-        // others.
-        if (longest_frontier(&l->variant[i]) > 0 || l->variant_count > 1)
-            add_rung(l, (RetainRung){.variant = i});
+        find_entries(&l->variant[i], l, cx);
+        for (int e = 0; e < m->entry_count; e++)
+            any = any || l->variant[i].entry[e].graph;
     }
+    l->variant_count = any ? l->variant_count : 0;
     return l;
 }
 
-void retain_ladder_solve(RetainLadder *l, int variant, PassCtx *cx) {
-    RetainVariant *v = &l->variant[variant];
-    if (v->solved)
-        return;
-    find_frontiers(v, cx);
-    v->solved = true;
-    for (int k = 1; k < longest_frontier(v); k++)
-        add_rung(l, (RetainRung){.variant = variant, .point = k});
+uint64_t retain_floor(const RetainEntry *e, int point) {
+    const int64_t bytes = e->frontier.point[point].cost.bytes + e->offset;
+    return point > 0 && bytes > 0 ? (uint64_t)(bytes - bytes / FLOOR_SLACK) : 0;
 }
 
 // The first point of a frontier runs every task once and moves nothing: the graph as it is.
@@ -144,31 +118,22 @@ static bool is_whole(const RetainGraph *rg, const RetainPoint *p) {
     return p->schedule.count == rg->problem.task_count;
 }
 
-static bool apply_point(const RetainLadder *l, const RetainRung *r, int entry, Graph *g,
-                        Arena *scratch) {
-    const RetainGraph *rg = l->variant[r->variant].graph[entry];
-    const RetainPoint *p = retain_rung_point(l, r, entry);
-    if (is_whole(rg, p))
+static bool apply_point(const RetainEntry *e, int point, Graph *g, Arena *scratch) {
+    if (!e->graph || is_whole(e->graph, &e->frontier.point[point]))
         return false;
-    retain_apply(g, rg, &p->schedule, scratch);
+    retain_apply(g, e->graph, &e->frontier.point[point].schedule, scratch);
     return true;
 }
 
-// Copies of the entries that are to be tried, as the rung has them.
-static Module *module_of_rung(const RetainLadder *l, const RetainRung *r, bool all, Arena *a) {
-    const RetainVariant *v = &l->variant[r->variant];
+// A copy of the rung's entry, alone with the states.
+static Module *module_of_rung(const RetainLadder *l, RetainSpot s, Arena *a) {
+    const RetainVariant *v = &l->variant[s.variant];
     Module *m = arena_new(a, Module);
     *m = *v->m;
-    m->entry = arena_array(a, Graph *, v->m->entry_count + 1);
-    m->entry_count = 0;
-    for (int e = 0; e < v->m->entry_count; e++) {
-        if (!v->graph[e] && !all)
-            continue;
-        Graph *g = graph_copy(v->m->entry[e], a);
-        if (v->graph[e])
-            apply_point(l, r, e, g, a);
-        m->entry[m->entry_count++] = g;
-    }
+    m->entry = arena_array(a, Graph *, 1);
+    m->entry_count = 1;
+    m->entry[0] = graph_copy(v->m->entry[s.entry], a);
+    apply_point(&v->entry[s.entry], s.point, m->entry[0], a);
     return m;
 }
 
@@ -198,28 +163,6 @@ static void pass_on_errors(const Diag *from, Diag *to) {
     }
 }
 
-// Where the arenas end; the entries without a choice count for all rungs of the variant.
-static void measure(RetainVariant *v, const Plan *p, RetainTrial *out) {
-    for (uint32_t i = 0; i < p->space_count; i++) {
-        out->bytes[p->space[i].kind] = p->space[i].bytes;
-        out->load[p->space[i].kind] = p->space[i].load;
-    }
-    for (uint32_t i = 0; i < p->buffer_count; i++) {
-        const PlanBuffer *b = &p->buffer[i];
-        const PlanSpaceKind kind = p->space[b->space].kind;
-        const uint64_t end = b->offset + plan_buffer_padded(b);
-        if (b->entry == UINT32_MAX && kind == SPACE_DEVICE && b->bytes && end > out->state)
-            out->state = end;
-        if (out->whole && b->entry != UINT32_MAX && !v->tried && !v->graph[b->entry] &&
-            end > v->fixed[kind])
-            v->fixed[kind] = end;
-    }
-    v->tried = v->tried || out->whole;
-    for (int k = 0; k < SPACE_COUNT; k++)
-        if (v->fixed[k] > out->bytes[k])
-            out->bytes[k] = v->fixed[k];
-}
-
 static bool is_whole_trial(const PassOptions *options, const Plan *p) {
     for (uint32_t i = 0; i < p->space_count; i++) {
         const uint64_t limit =
@@ -230,40 +173,73 @@ static bool is_whole_trial(const PassOptions *options, const Plan *p) {
     return true;
 }
 
-bool retain_try(RetainLadder *l, const RetainRung *r, RetainTrialKind kind, PassCtx *cx,
+// What the plan comes to; where the load is above a limit its arenas were not packed.
+static void measure(const Plan *p, const PassOptions *options, RetainEntry *e, int point) {
+    RetainRung *r = &e->rung[point];
+    uint64_t load[SPACE_COUNT] = {0};
+    r->tried = is_whole_trial(options, p);
+    for (uint32_t i = 0; i < p->space_count; i++) {
+        const PlanSpace *s = &p->space[i];
+        r->bytes[s->kind] = r->tried ? s->bytes : s->load;
+        load[s->kind] = s->load;
+    }
+    if (point == 0) {
+        // Loads, as they are the same whatever the limits.
+        e->offset = (int64_t)load[SPACE_DEVICE] - e->frontier.point[0].cost.bytes;
+        e->far_load = load[SPACE_HOST] + load[SPACE_DISK];
+    }
+    const uint64_t floor = retain_floor(e, point);
+    if (r->bytes[SPACE_DEVICE] < floor)
+        r->bytes[SPACE_DEVICE] = floor;
+}
+
+// Where the states of the device end.
+static uint64_t state_bytes(const Plan *p) {
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < p->buffer_count; i++) {
+        const PlanBuffer *b = &p->buffer[i];
+        const uint64_t end = b->offset + plan_buffer_padded(b);
+        if (b->entry == UINT32_MAX && p->space[b->space].kind == SPACE_DEVICE && b->bytes &&
+            end > most)
+            most = end;
+    }
+    return most;
+}
+
+bool retain_try(RetainLadder *l, RetainSpot s, RetainTrialKind kind, PassCtx *cx,
                 RetainTrial *out) {
-    RetainVariant *v = &l->variant[r->variant];
-    *out = (RetainTrial){.arena = arena_create(), .memory = plan_memory_new()};
+    RetainTrial t = {.arena = arena_create(), .memory = plan_memory_new()};
     // Whether it fits is for the walk to say; nothing is written anywhere.
     PassOptions options = *cx->options;
     options.trial = true;
     if (kind == RETAIN_NO_LIMITS)
         options.budget = options.far_bytes = 0;
     options.dump_mip = NULL;
-    PassCtx inner = {.arena = out->arena,
+    PassCtx inner = {.arena = t.arena,
                      .scratch = arena_create(),
-                     .diag = diag_create(out->arena),
+                     .diag = diag_create(t.arena),
                      .options = &options,
-                     .plan_memory = out->memory};
+                     .plan_memory = t.memory};
     const char *name[PASSES_MAX];
     const int count = list_passes(name);
-    bool good = out->memory != NULL;
-    if (good) {
-        Module *m = module_of_rung(l, r, !v->tried, out->arena);
-        good = pipeline_run(m, &inner, name, count, NULL, NULL);
-    } else {
+    bool good = t.memory != NULL;
+    if (good)
+        good = pipeline_run(module_of_rung(l, s, t.arena), &inner, name, count, NULL, NULL);
+    else
         diag_error(cx->diag, (Loc){0}, 856, "out of memory");
-    }
     arena_release(inner.scratch);
-    if (!good) {
+    if (good) {
+        measure(inner.plan, &options, &l->variant[s.variant].entry[s.entry], s.point);
+        t.plan = inner.plan;
+        t.state = state_bytes(t.plan);
+    } else {
         pass_on_errors(inner.diag, cx->diag);
-        retain_trial_release(out);
-        return false;
     }
-    out->plan = inner.plan;
-    out->whole = is_whole_trial(&options, out->plan);
-    measure(v, out->plan, out);
-    return true;
+    if (good && out)
+        *out = t;
+    else
+        retain_trial_release(&t);
+    return good;
 }
 
 void retain_trial_release(RetainTrial *t) {
@@ -273,12 +249,13 @@ void retain_trial_release(RetainTrial *t) {
     *t = (RetainTrial){0};
 }
 
-PassResult retain_take(const RetainLadder *l, const RetainRung *r, Module *m, PassCtx *cx) {
+PassResult retain_take(const RetainLadder *l, int variant, Module *m, PassCtx *cx) {
     // The same changes give the same ids, which the frontiers go by.
-    const FarStatesOptions options = {.which = l->variant[r->variant].far};
+    const RetainVariant *v = &l->variant[variant];
+    const FarStatesOptions options = {.which = v->far};
     PassResult result = far_states_apply(m, &options, cx);
     for (int e = 0; e < m->entry_count; e++)
-        if (l->variant[r->variant].graph[e] && apply_point(l, r, e, m->entry[e], cx->scratch))
+        if (apply_point(&v->entry[e], v->entry[e].at, m->entry[e], cx->scratch))
             result = PASS_CHANGED;
     return result;
 }

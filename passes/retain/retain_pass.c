@@ -1,23 +1,25 @@
 // Under a budget: what to keep for the backward pass, what to compute again, what to move away.
 //
-// On a ladder of rungs, of rising time, that depends on no budget (retain_ladder.h), the first one
-// is taken whose final arenas fit. Each is judged by the rest of the pipeline on a copy, so
-// in-place results, workspaces and what packing loses are all seen. Rungs whose floor lies above
-// the budget are passed over: what the solver says they need, at the offset that the first rung of
-// the variant has from its final load, less a 16th. A floor depends on no budget either, and a
-// rung counts as needing its floor at least. So a larger budget lets every rung through that a
-// smaller one does, and more memory never gives a slower plan.
+// Of the variants of the module that are worth having (retain_ladder.h) the one is taken whose
+// predicted time is least, each of its entries with its fastest rung whose final arenas fit. A rung
+// is judged by the rest of the pipeline on a copy, so in-place results, workspaces and what packing
+// loses are all seen. The walk looks at the variant that may be the fastest, as far as is known,
+// and at an entry of it whose rung was not tried: that fits, or the entry moves on to its next one.
+// Rungs whose floor lies above the budget are passed over: what the solver says they need, at the
+// offset that the first rung of the row has from its final load, less a 16th. A floor depends on no
+// budget either, and a rung counts as needing its floor at least. So a larger budget lets every
+// rung through that a smaller one does, and more memory never gives a slower plan.
 //
-// Where none fits, that is P0801: with the least that a rung reached, a bound that no plan goes
-// below, and what is live at the peak. Entries without a backward pass have no choice; they are
-// only checked. Without --budget, --far or --frontier nothing is done.
+// Where none fits, that is P0801: with the least that rungs within the limit of far memory reach, a
+// bound that no plan goes below, and what is live at the peak. Entries without a backward pass have
+// one rung. Without --budget, --far or --frontier nothing is done.
 //
-// A variant is solved only once its first rung is found not to do. A rung whose load is above the
+// An entry is solved only once its first rung is found not to do. A rung whose load is above the
 // budget is not packed, and one that a little packing makes fit is packed no further: neither
 // changes what is taken. Where none fits, those that may need least are tried again in full.
 //
 // On exit: nodes stand in the order of the schedule; every value has the bits it had. Cost: the
-// solver, and for every rung tried the rest of the pipeline: mostly two or three.
+// solver, and for every rung tried the rest of the pipeline: mostly two or three an entry.
 #include "passes/pass.h"
 
 #include "passes/retain/retain_bound.h"
@@ -25,104 +27,184 @@
 
 #include <string.h>
 
-enum { FLOOR_SLACK = 16 };
-
 typedef struct {
     PassCtx *cx;
     RetainLadder *l;
-    int taken;         // the first rung that fits, -1: none so far
-    RetainTrial least; // of those tried: the one that needs fewest bytes of the device
-} Walk;
+} RetainWalk;
 
-static bool fits(const PassCtx *cx, const RetainTrial *t) {
-    const uint64_t budget = cx->options->budget, far = cx->options->far_bytes;
-    return (!budget || t->bytes[SPACE_DEVICE] <= budget) &&
-           (!far || (t->bytes[SPACE_HOST] <= far && t->bytes[SPACE_DISK] <= far));
+// The least that was found, and which rung stands in the way of less; bytes is UINT64_MAX where
+// there is none.
+typedef struct {
+    uint64_t bytes;
+    RetainSpot spot;
+} RetainLeast;
+
+static bool is_far_enough(const PassCtx *cx, const RetainRung *r) {
+    const uint64_t far = cx->options->far_bytes;
+    return !far || (r->bytes[SPACE_HOST] <= far && r->bytes[SPACE_DISK] <= far);
 }
 
-// One line a rung, for who wants to see what there is to choose from.
-static void tell_rung(PassCtx *cx, const RetainLadder *l, const RetainRung *r,
-                      const RetainTrial *t) {
-    const RetainVariant *v = &l->variant[r->variant];
-    for (int e = 0; e < v->m->entry_count; e++) {
-        if (!v->graph[e])
-            continue;
-        const RetainPoint *p = retain_rung_point(l, r, e);
-        const RetainCounts n = retain_count(&v->graph[e]->problem, &p->schedule, cx->scratch);
-        remark_add(cx, "frontier", v->m->entry[e]->name,
-                   "%14llu bytes %12.3f ms %5d kept %5d computed again %5d moved %14llu bytes far",
-                   (unsigned long long)t->bytes[SPACE_DEVICE], 1e-9 * (double)p->cost.time, n.kept,
-                   n.again, n.moved,
-                   (unsigned long long)(t->bytes[SPACE_HOST] + t->bytes[SPACE_DISK]));
+static bool fits(const PassCtx *cx, const RetainRung *r) {
+    const uint64_t budget = cx->options->budget;
+    return r->tried && (!budget || r->bytes[SPACE_DEVICE] <= budget) && is_far_enough(cx, r);
+}
+
+// The variant that takes least time with every entry at the fastest rung that may do; -1: none is
+// left that may do.
+static int find_fastest(const RetainLadder *l) {
+    int64_t least = INT64_MAX;
+    int best = -1;
+    for (int i = 0; i < l->variant_count; i++) {
+        const RetainVariant *v = &l->variant[i];
+        int64_t time = 0;
+        for (int e = 0; e < v->m->entry_count && time < INT64_MAX; e++) {
+            const RetainEntry *x = &v->entry[e];
+            time =
+                x->at < x->frontier.count ? time + x->frontier.point[x->at].cost.time : INT64_MAX;
+        }
+        if (time < least) {
+            least = time;
+            best = i;
+        }
     }
+    return best;
 }
 
-// What the solver says of the rung's entries: the one that needs most.
-static int64_t solver_bytes(const RetainLadder *l, const RetainRung *r) {
-    const RetainVariant *v = &l->variant[r->variant];
-    int64_t most = 0;
+// The first entry of the variant whose rung is not known to fit, -1: all fit.
+static int find_open(const RetainWalk *w, const RetainVariant *v) {
     for (int e = 0; e < v->m->entry_count; e++)
-        if (v->graph[e] && retain_rung_point(l, r, e)->cost.bytes > most)
-            most = retain_rung_point(l, r, e)->cost.bytes;
-    return most;
+        if (!fits(w->cx, &v->entry[e].rung[v->entry[e].at]))
+            return e;
+    return -1;
 }
 
-// Tries a rung and remembers what it came to. False after diagnostics.
-static bool try_rung(Walk *w, int rung, RetainTrialKind kind, uint64_t floor) {
-    RetainRung *r = &w->l->rung[rung];
-    RetainTrial t;
-    if (!retain_try(w->l, r, kind, w->cx, &t))
-        return false;
-    r->tried = t.whole;
-    memcpy(r->least, t.load, sizeof r->least);
-    if (r->point == 0)
-        w->l->variant[r->variant].offset = (int64_t)t.load[SPACE_DEVICE] - solver_bytes(w->l, r);
-    if (w->cx->options->frontier)
-        tell_rung(w->cx, w->l, r, &t);
-    if (t.bytes[SPACE_DEVICE] < floor)
-        t.bytes[SPACE_DEVICE] = floor;
-    if (w->taken < 0 && t.whole && fits(w->cx, &t))
-        w->taken = rung;
-    if (!t.whole) {
-        retain_trial_release(&t);
-    } else if (!w->least.plan || t.bytes[SPACE_DEVICE] < w->least.bytes[SPACE_DEVICE]) {
-        retain_trial_release(&w->least);
-        w->least = t;
-    } else {
-        retain_trial_release(&t);
+// The variant that is taken, with its entries at their rungs, into *taken; -1: none fits. False
+// after diagnostics.
+static bool walk(const RetainWalk *w, int *taken) {
+    const uint64_t budget = w->cx->options->budget;
+    while ((*taken = find_fastest(w->l)) >= 0) {
+        RetainVariant *v = &w->l->variant[*taken];
+        const int entry = find_open(w, v);
+        if (entry < 0)
+            return true;
+        RetainEntry *e = &v->entry[entry];
+        const RetainSpot spot = {*taken, entry, e->at};
+        if (!e->rung[e->at].tried && (!budget || retain_floor(e, e->at) <= budget) &&
+            !retain_try(w->l, spot, RETAIN_LIMITS, w->cx, NULL))
+            return false;
+        if (fits(w->cx, &e->rung[e->at]))
+            continue;
+        retain_ladder_solve(w->l, e, w->cx);
+        e->at++;
     }
     return true;
 }
 
-// Bytes that the rung counts as needing at least, from the first rung of its variant, which was
-// tried.
-static uint64_t floor_of(const Walk *w, const RetainRung *r) {
-    const int64_t bytes = solver_bytes(w->l, r) + w->l->variant[r->variant].offset;
-    return r->point > 0 && bytes > 0 ? (uint64_t)(bytes - bytes / FLOOR_SLACK) : 0;
+// Tries the rung in full where it may need fewer bytes than those found so far.
+static bool improve(const RetainWalk *w, RetainSpot spot, RetainLeast *least) {
+    const RetainEntry *e = &w->l->variant[spot.variant].entry[spot.entry];
+    const RetainRung *r = &e->rung[spot.point];
+    const uint64_t floor = retain_floor(e, spot.point), known = r->bytes[SPACE_DEVICE];
+    if (!r->tried && (floor > known ? floor : known) < least->bytes && is_far_enough(w->cx, r) &&
+        !retain_try(w->l, spot, RETAIN_NO_LIMITS, w->cx, NULL))
+        return false;
+    if (r->tried && is_far_enough(w->cx, r) && r->bytes[SPACE_DEVICE] < least->bytes)
+        *least = (RetainLeast){.bytes = r->bytes[SPACE_DEVICE], .spot = spot};
+    return true;
 }
 
-// The first rung of a variant is tried before its others, so their floors are known. False after
-// diagnostics.
-static bool walk(Walk *w) {
-    RetainLadder *l = w->l;
-    const uint64_t budget = w->cx->options->budget;
-    const bool all = w->cx->options->frontier;
-    const RetainTrialKind kind = all ? RETAIN_NO_LIMITS : RETAIN_LIMITS;
-    for (int i = 0; i < l->rung_count && (w->taken < 0 || all); i++) {
-        const uint64_t floor = floor_of(w, &l->rung[i]);
-        if ((all || !budget || floor <= budget) && !try_rung(w, i, kind, floor))
+// The least of one entry: most likely that of its last rungs. It may be missed where no more than
+// enough is needed.
+static bool least_of_entry(const RetainWalk *w, int variant, int entry, uint64_t enough,
+                           RetainLeast *out) {
+    RetainEntry *e = &w->l->variant[variant].entry[entry];
+    *out = (RetainLeast){.bytes = UINT64_MAX};
+    // What others count as needing goes by the first.
+    if (!improve(w, (RetainSpot){variant, entry, 0}, out))
+        return false;
+    if (out->bytes > enough)
+        retain_ladder_solve(w->l, e, w->cx);
+    for (int k = e->frontier.count - 1; k > 0 && out->bytes > enough; k--)
+        if (!improve(w, (RetainSpot){variant, entry, k}, out))
             return false;
-        if (w->taken < 0 || all)
-            retain_ladder_solve(l, l->rung[i].variant, w->cx);
+    return true;
+}
+
+// The entry that needs most decides what a variant needs; that in which no rung did, most likely.
+static bool least_of_variant(const RetainWalk *w, int variant, RetainLeast *best) {
+    const RetainVariant *v = &w->l->variant[variant];
+    RetainLeast most = {0};
+    int first = 0;
+    for (int e = 0; e < v->m->entry_count; e++)
+        if (v->entry[e].at == v->entry[e].frontier.count)
+            first = e;
+    for (int i = 0; i < v->m->entry_count && most.bytes < best->bytes; i++) {
+        RetainLeast least;
+        if (!least_of_entry(w, variant, (first + i) % v->m->entry_count, most.bytes, &least))
+            return false;
+        most = least.bytes > most.bytes ? least : most;
     }
-    // None fits: which needs least? The last ones, most likely.
-    for (int i = l->rung_count - 1; i >= 0 && w->taken < 0; i--) {
-        const RetainRung *r = &l->rung[i];
-        const uint64_t floor = floor_of(w, r), load = r->least[SPACE_DEVICE];
-        const uint64_t needs = floor > load ? floor : load;
-        if (!r->tried && (!w->least.plan || needs < w->least.bytes[SPACE_DEVICE]) &&
-            !try_rung(w, i, RETAIN_NO_LIMITS, floor))
+    *best = most.bytes < best->bytes ? most : *best;
+    return true;
+}
+
+// None fits: P0801 with the least that does. Where no rung at all is within the limit of far
+// memory, layout will say that of the module as it is. False after diagnostics.
+static bool report_least(const RetainWalk *w) {
+    RetainLeast least = {.bytes = UINT64_MAX};
+    RetainTrial t;
+    for (int i = w->l->variant_count - 1; i >= 0; i--)
+        if (!least_of_variant(w, i, &least))
             return false;
+    if (least.bytes == UINT64_MAX)
+        return true;
+    if (!retain_try(w->l, least.spot, RETAIN_NO_LIMITS, w->cx, &t))
+        return false;
+    retain_report_budget(w->cx, &t, least.bytes, retain_bound(w->l, w->cx));
+    retain_trial_release(&t);
+    return false;
+}
+
+// One line a rung, for who wants to see what there is to choose from.
+static void tell_rung(const RetainWalk *w, RetainSpot s) {
+    const RetainVariant *v = &w->l->variant[s.variant];
+    const RetainEntry *e = &v->entry[s.entry];
+    const uint64_t *bytes = e->rung[s.point].bytes;
+    const RetainPoint *p = &e->frontier.point[s.point];
+    const RetainCounts n = retain_count(&e->graph->problem, &p->schedule, w->cx->scratch);
+    remark_add(w->cx, "frontier", v->m->entry[s.entry]->name,
+               "%14llu bytes %12.3f ms %5d kept %5d computed again %5d moved %14llu bytes far",
+               (unsigned long long)bytes[SPACE_DEVICE], 1e-9 * (double)p->cost.time, n.kept,
+               n.again, n.moved, (unsigned long long)(bytes[SPACE_HOST] + bytes[SPACE_DISK]));
+}
+
+// All rungs of an entry, those of all variants in one order of time. False after diagnostics.
+static bool tell_entry(const RetainWalk *w, int entry) {
+    RetainSpot next[FAR_STATES_COUNT];
+    for (int i = 0; i < w->l->variant_count; i++) {
+        RetainEntry *e = &w->l->variant[i].entry[entry];
+        for (int k = 0; k < e->frontier.count; k++) {
+            const RetainSpot spot = {i, entry, k};
+            if (!e->rung[k].tried && !retain_try(w->l, spot, RETAIN_NO_LIMITS, w->cx, NULL))
+                return false;
+            retain_ladder_solve(w->l, e, w->cx);
+        }
+        next[i] = (RetainSpot){i, entry, 0};
+    }
+    for (int best = 0; best >= 0;) {
+        int64_t least = INT64_MAX;
+        best = -1;
+        for (int i = 0; i < w->l->variant_count; i++) {
+            const RetainFrontier *f = &w->l->variant[i].entry[entry].frontier;
+            if (next[i].point < f->count && f->point[next[i].point].cost.time < least) {
+                least = f->point[next[i].point].cost.time;
+                best = i;
+            }
+        }
+        if (best >= 0) {
+            tell_rung(w, next[best]);
+            next[best].point++;
+        }
     }
     return true;
 }
@@ -145,18 +227,17 @@ PassResult pass_retain(Module *m, PassCtx *cx) {
         return PASS_FAILED;
     if (!cx->options->budget && !cx->options->far && !cx->options->frontier)
         return PASS_SAME;
-    Walk w = {.cx = cx, .l = retain_ladder(m, cx), .taken = -1};
-    if (w.l->rung_count == 0)
+    const RetainWalk w = {.cx = cx, .l = retain_ladder(m, cx)};
+    if (w.l->variant_count == 0)
         return PASS_SAME;
-    PassResult result = PASS_FAILED;
-    const bool walked = walk(&w);
-    if (w.taken >= 0) {
-        const RetainRung *taken = &w.l->rung[w.taken];
-        retain_report_values(cx, w.l, taken);
-        result = retain_take(w.l, taken, m, cx);
-    } else if (walked) {
-        retain_report_budget(cx, &w.least, retain_bound(w.l, cx));
-    }
-    retain_trial_release(&w.least);
-    return result;
+    for (int e = 0; e < m->entry_count && cx->options->frontier; e++)
+        if (w.l->variant[0].entry[e].graph && !tell_entry(&w, e))
+            return PASS_FAILED;
+    int taken;
+    if (!walk(&w, &taken))
+        return PASS_FAILED;
+    if (taken < 0)
+        return report_least(&w) ? PASS_SAME : PASS_FAILED;
+    retain_report_values(cx, w.l, taken);
+    return retain_take(w.l, taken, m, cx);
 }

@@ -80,22 +80,23 @@ static void report_value(PassCtx *cx, const RetainFates *f, const char *entry, i
                price_moved(cx, v, cx->scratch));
 }
 
-void retain_report_values(PassCtx *cx, const RetainLadder *l, const RetainRung *r) {
-    const RetainVariant *v = &l->variant[r->variant];
+void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant) {
+    const RetainVariant *v = &l->variant[variant];
     for (int e = 0; e < v->m->entry_count; e++) {
-        if (!v->graph[e])
+        const RetainEntry *entry = &v->entry[e];
+        if (!entry->graph)
             continue;
-        const RetainProblem *p = &v->graph[e]->problem;
-        const RetainPoint *point = retain_rung_point(l, r, e);
+        const RetainProblem *p = &entry->graph->problem;
+        const RetainPoint *point = &entry->frontier.point[entry->at];
         const char *name = v->m->entry[e]->name;
         const RetainFates f = find_fates(p, &point->schedule, cx->scratch);
         const RetainCounts n = retain_count(p, &point->schedule, cx->scratch);
-        const int64_t whole = v->frontier[e].point[0].cost.time;
+        const int64_t whole = entry->frontier.point[0].cost.time;
         remark_add(cx, "retain", name,
                    "rung %d: of the values that the backward pass reads %d are kept, %d "
                    "computed again, %d moved; that takes %.3f ms more than the %.3f ms of keeping "
                    "all",
-                   (int)(r - l->rung) + 1, n.kept, n.again, n.moved,
+                   entry->at + 1, n.kept, n.again, n.moved,
                    1e-9 * (double)(point->cost.time - whole), 1e-9 * (double)whole);
         for (int i = 0; i < p->value_count; i++)
             if (has_choice(&f, i) && p->value[i].bytes >= SAY_MIN)
@@ -104,19 +105,21 @@ void retain_report_values(PassCtx *cx, const RetainLadder *l, const RetainRung *
 }
 
 // States that nobody allowed to be elsewhere are what most budgets of training fail at.
-static void advise(PassCtx *cx, const RetainTrial *least) {
+static void advise(PassCtx *cx, const RetainTrial *least, uint64_t bytes) {
     const char *far = cx->options->gpu.count > 0 ? "host" : "disk";
     if (least->state > 0)
         diag_note(cx->diag, (Loc){0}, "states take %llu bytes of it",
                   (unsigned long long)least->state);
+    if (cx->options->far_bytes)
+        diag_note(cx->diag, (Loc){0}, "%llu bytes may be moved away: with more, less may do",
+                  (unsigned long long)cx->options->far_bytes);
     if (!cx->options->far)
         diag_note(cx->diag, (Loc){0},
                   "nothing may be moved away: --far %s allows it for states and other values", far);
-    diag_help(cx->diag, "the smallest budget that fits is %llu bytes",
-              (unsigned long long)least->bytes[SPACE_DEVICE]);
+    diag_help(cx->diag, "the smallest budget that fits is %llu bytes", (unsigned long long)bytes);
 }
 
-bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bound) {
+bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bytes, uint64_t bound) {
     const PlanUses *u = plan_uses_new(least->plan, least->memory);
     if (!u)
         return diag_error(cx->diag, (Loc){0}, 856, "out of memory");
@@ -126,7 +129,7 @@ bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bound)
         cx->diag, (Loc){0}, 801,
         "entry %s needs %llu bytes at the least, but the budget is %llu; the largest buffers "
         "at its peak follow",
-        least->plan->entry[u->peak_entry].name, (unsigned long long)least->bytes[SPACE_DEVICE],
+        least->plan->entry[u->peak_entry].name, (unsigned long long)bytes,
         (unsigned long long)cx->options->budget);
     uint32_t buffer[NAMED];
     const uint32_t count = plan_uses_largest(u, u->peak_entry, peak, buffer, NAMED);
@@ -142,6 +145,6 @@ bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bound)
     diag_note(cx->diag, (Loc){0},
               "no plan needs less than %llu bytes, whatever is kept, moved or computed again",
               (unsigned long long)bound);
-    advise(cx, least);
+    advise(cx, least, bytes);
     return false;
 }

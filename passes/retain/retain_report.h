@@ -4,9 +4,9 @@
 
 #include "passes/retain/retain_ladder.h"
 
-// P0801: no rung fits. least is the trial of the one that needs fewest bytes of the device, or of
-// those whose far memory fits, the one; bound: no plan needs fewer.
-bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bound);
+// P0801: no rung fits. least: the trial of the rung that stands in the way of fewer bytes; bound: no
+// plan needs fewer.
+bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bytes, uint64_t bound);
 
 // Of the forward values that the backward pass reads.
 typedef struct {
@@ -15,7 +15,7 @@ typedef struct {
 RetainCounts retain_count(const RetainProblem *p, const RetainSchedule *s, Arena *scratch);
 
 // What became of each forward value of notable size that the backward pass wants, and the price of
-// the alternatives, for the rung that was taken.
-void retain_report_values(PassCtx *cx, const RetainLadder *l, const RetainRung *r);
+// the alternatives, for the variant that was taken.
+void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant);
 
 #endif

@@ -116,6 +116,22 @@ class Budget(e2e.TestCase):
                 before = time
             self.assertEqual(before, min(times), model)
 
+    def test_least_within_a_limit_of_far_memory(self):
+        """The least that is told is one that works, with as much far memory as was allowed."""
+        free = ("--far", "disk")
+        most = max(int(far) for far in re.findall(r"(\d+) bytes far", self.good(
+            e2e.PLIMC, *self.words("gpt2"), *free, "--frontier").stdout))
+        self.assertGreater(most, 0)
+        for limit in (most // 50, most // 2) if BUDGETS else (most // 2,):
+            far = ("--far", f"disk={limit}")
+            least = self.least("gpt2", *far)
+            self.good(e2e.PLIMC, *self.words("gpt2"), *far, "--budget", least, "--emit", "plan", "-o", "plan", "--quiet")
+            spaces = e2e.json.loads(self.good(e2e.PLIM_DUMP, "--json", "plan").stdout)["spaces"]
+            self.assertLessEqual(spaces["device"]["bytes"], least)
+            self.assertLessEqual(spaces["disk"]["bytes"] if "disk" in spaces else 0, limit)
+            self.refused(e2e.PLIMC, *self.words("gpt2"), *far, "--budget", least - 1, "--emit", "plan", "-o", "x",
+                         says="P0801")
+
     def test_flags(self):
         words = self.words("mlp")
         self.refused(e2e.PLIMC, *words, "--far", "host", "-o", "x", says=r"P0808.*a CPU's far memory is disk, not host")
