@@ -175,13 +175,13 @@ typedef struct {
     int *left;   // by object: users to come
     int *shares; // by object: whose memory it took over, or -1
     bool *taken; // by object: another one has its memory
-} Walk;
+} OrderWalk;
 
-static Walk walk_begin(const OrderGraph *og, Arena *scratch) {
-    Walk w = {.og = og,
-              .left = arena_array(scratch, int, og->object_count + 1),
-              .shares = arena_array(scratch, int, og->object_count + 1),
-              .taken = arena_array(scratch, bool, og->object_count + 1)};
+static OrderWalk walk_begin(const OrderGraph *og, Arena *scratch) {
+    OrderWalk w = {.og = og,
+                   .left = arena_array(scratch, int, og->object_count + 1),
+                   .shares = arena_array(scratch, int, og->object_count + 1),
+                   .taken = arena_array(scratch, bool, og->object_count + 1)};
     for (int i = 0; i < og->object_count; i++) {
         w.left[i] = og->object[i].user_count;
         w.shares[i] = -1;
@@ -194,14 +194,14 @@ static bool is_there_first(const OrderObject *o) {
     return (o->flags & OBJECT_FROM_START) && (o->user_count > 0 || (o->flags & OBJECT_KEPT));
 }
 
-static bool is_begun(const Walk *w, int object) {
+static bool is_begun(const OrderWalk *w, int object) {
     const OrderObject *o = &w->og->object[object];
     return w->left[object] < o->user_count || (o->flags & OBJECT_FROM_START);
 }
 
 // Whose memory each object that the task makes takes over; returns the bytes saved. Called before
 // the task is counted.
-static int64_t walk_takeovers(Walk *w, int task) {
+static int64_t walk_takeovers(OrderWalk *w, int task) {
     const OrderGraph *og = w->og;
     int64_t saved = 0;
     for (int i = og->over_begin[task]; i < og->over_begin[task + 1]; i++) {
@@ -217,7 +217,7 @@ static int64_t walk_takeovers(Walk *w, int task) {
 }
 
 int64_t order_load(const OrderGraph *og, const int *order, Arena *scratch, int *at) {
-    Walk w = walk_begin(og, scratch);
+    OrderWalk w = walk_begin(og, scratch);
     int64_t live = 0, most = 0;
     for (int i = 0; i < og->object_count; i++)
         if (is_there_first(&og->object[i]))
@@ -248,7 +248,7 @@ int64_t order_load(const OrderGraph *og, const int *order, Arena *scratch, int *
 }
 
 PackItem *order_items(const OrderGraph *og, const int *order, Arena *a, int *count) {
-    Walk w = walk_begin(og, a);
+    OrderWalk w = walk_begin(og, a);
     PackItem *item = arena_array(a, PackItem, og->object_count + og->task_count + 1);
     int *item_of = arena_array(a, int, og->object_count + 1);
     *count = 0;

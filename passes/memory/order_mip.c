@@ -37,9 +37,9 @@ typedef struct {
     bool *always; // by takeover: it happens whenever its task runs
     int64_t unit; // bytes
     int64_t base; // units that are there at every step
-} Work;
+} OrderProgram;
 
-static bool comes_before(const Work *w, int earlier, int later) {
+static bool comes_before(const OrderProgram *w, int earlier, int later) {
     return w->before[(size_t)later * (size_t)w->words + (size_t)earlier / 64] >> (earlier % 64) & 1;
 }
 
@@ -52,7 +52,7 @@ static int64_t divisor(int64_t x, int64_t y) {
     return x;
 }
 
-static void find_unit(Work *w) {
+static void find_unit(OrderProgram *w) {
     for (int i = 0; i < w->og->object_count; i++)
         w->unit = divisor(w->unit, w->og->object[i].bytes);
     for (int v = 0; v < w->og->task_count; v++)
@@ -61,7 +61,7 @@ static void find_unit(Work *w) {
     w->unit = w->unit ? w->unit : 1;
 }
 
-static void find_spans(Work *w) {
+static void find_spans(OrderProgram *w) {
     const OrderGraph *og = w->og;
     const int tasks = og->task_count;
     w->words = (tasks + 63) / 64;
@@ -87,7 +87,7 @@ static void find_spans(Work *w) {
 }
 
 // Roughly the entries the program will have, without making it.
-static int64_t estimate_entries(const Work *w) {
+static int64_t estimate_entries(const OrderProgram *w) {
     const OrderGraph *og = w->og;
     int64_t sum = 0;
     for (int v = 0; v < og->task_count; v++) {
@@ -100,7 +100,7 @@ static int64_t estimate_entries(const Work *w) {
 }
 
 // Adds factor * done[v, t] to a row; where that is no column the row's ends move.
-static void put_done(const Work *w, int row, int v, int t, double factor) {
+static void put_done(const OrderProgram *w, int row, int v, int t, double factor) {
     if (t < w->first[v])
         return;
     if (t < w->last[v]) {
@@ -111,13 +111,13 @@ static void put_done(const Work *w, int row, int v, int t, double factor) {
     w->p->row[row].high -= factor;
 }
 
-static void put_runs(const Work *w, int row, int v, int t, double factor) {
+static void put_runs(const OrderProgram *w, int row, int v, int t, double factor) {
     put_done(w, row, v, t, factor);
     put_done(w, row, v, t - 1, -factor);
 }
 
 // done: what has run stays so, one more task a step, forerunners earlier.
-static void add_done(Work *w) {
+static void add_done(OrderProgram *w) {
     const OrderGraph *og = w->og;
     w->done = arena_array(w->a, int, og->task_count + 1);
     for (int v = 0; v < og->task_count; v++) {
@@ -144,7 +144,7 @@ static void add_done(Work *w) {
 }
 
 // Users of an object without another one before them (side 0) or after them (side 1).
-static int *outer_users(const Work *w, const OrderObject *o, int side, int *count) {
+static int *outer_users(const OrderProgram *w, const OrderObject *o, int side, int *count) {
     int *user = arena_array(w->a, int, o->user_count + 1);
     *count = 0;
     for (int i = 0; i < o->user_count; i++) {
@@ -159,7 +159,7 @@ static int *outer_users(const Work *w, const OrderObject *o, int side, int *coun
 }
 
 // live[o, t] >= done[begins, t] - done[ends, t - 1]; begins or ends -1: at the start, never.
-static void add_live_row(Work *w, int column, int t, int begins, int ends) {
+static void add_live_row(OrderProgram *w, int column, int t, int begins, int ends) {
     if ((begins >= 0 && t < w->first[begins]) || (ends >= 0 && t - 1 >= w->last[ends]))
         return;
     const bool begun = begins < 0 || t >= w->last[begins];
@@ -175,7 +175,7 @@ static void add_live_row(Work *w, int column, int t, int begins, int ends) {
         put_done(w, row, ends, t - 1, 1);
 }
 
-static void add_live(Work *w, int object) {
+static void add_live(OrderProgram *w, int object) {
     const OrderObject *o = &w->og->object[object];
     const bool at_start = o->flags & OBJECT_FROM_START, kept = o->flags & OBJECT_KEPT;
     w->live[object] = -1;
@@ -206,7 +206,7 @@ static void add_live(Work *w, int object) {
 }
 
 // Whether a takeover can happen in some order; *always: whenever its task runs, as far as users go.
-static bool is_possible(const Work *w, int task, OrderTakeover t, bool *always) {
+static bool is_possible(const OrderProgram *w, int task, OrderTakeover t, bool *always) {
     const OrderObject *made = &w->og->object[t.made], *over = &w->og->object[t.over];
     *always = true;
     if ((over->flags & OBJECT_KEPT) || (made->flags & OBJECT_FROM_START) || made->bytes == 0)
@@ -227,7 +227,7 @@ static bool is_possible(const Work *w, int task, OrderTakeover t, bool *always) 
 // over[i, t] is 1 only where the task runs, the other users of its operand are done and those of
 // its result are not. With `forced` it is 1 wherever that holds and no takeover before it has
 // either object. earlier: such takeovers.
-static void add_over_rows(Work *w, int task, int i, int t, bool forced) {
+static void add_over_rows(OrderProgram *w, int task, int i, int t, bool forced) {
     const OrderTakeover *all = w->og->over;
     const OrderObject *made = &w->og->object[all[i].made], *over = &w->og->object[all[i].over];
     const int column = w->over[i] + t - w->first[task];
@@ -262,7 +262,7 @@ static void add_over_rows(Work *w, int task, int i, int t, bool forced) {
 }
 
 // A pair of takeovers of one task that exclude each other.
-static void add_exclusion(Work *w, int task, int i, int k) {
+static void add_exclusion(OrderProgram *w, int task, int i, int k) {
     for (int t = w->first[task]; t <= w->last[task]; t++) {
         mip_add_row(w->p, -HUGE_VAL, 1);
         mip_put(w->p, w->over[i] + t - w->first[task], 1);
@@ -270,7 +270,7 @@ static void add_exclusion(Work *w, int task, int i, int k) {
     }
 }
 
-static void add_takeovers(Work *w, int task) {
+static void add_takeovers(OrderProgram *w, int task) {
     const OrderGraph *og = w->og;
     const int begin = og->over_begin[task], end = og->over_begin[task + 1];
     bool *possible = arena_array(w->a, bool, end - begin + 1);
@@ -303,7 +303,7 @@ static void add_takeovers(Work *w, int task) {
 }
 
 // peak >= everything at step t.
-static void add_peak(Work *w, int t) {
+static void add_peak(OrderProgram *w, int t) {
     const OrderGraph *og = w->og;
     const int row = mip_add_row(w->p, (double)w->base, HUGE_VAL);
     mip_put(w->p, 0, 1);
@@ -328,10 +328,10 @@ static void add_peak(Work *w, int t) {
 }
 
 // False where the program would be too large.
-static bool make_program(Work *w, const OrderMipProblem *problem, Arena *a) {
+static bool make_program(OrderProgram *w, const OrderMipProblem *problem, Arena *a) {
     const OrderGraph *og = problem->og;
     const MipLimits limits = mip_limits_or_default(problem->limits);
-    *w = (Work){.og = og, .a = a, .p = mip_create(a, problem->name)};
+    *w = (OrderProgram){.og = og, .a = a, .p = mip_create(a, problem->name)};
     if (og->task_count > TASKS_MAX)
         return false;
     find_spans(w);
@@ -370,7 +370,7 @@ static void lifetime(const OrderGraph *og, int object, const int *position, int 
 }
 
 // Values of the columns over: as order_load decides them.
-static void fill_takeovers(const Work *w, const int *position, double *value) {
+static void fill_takeovers(const OrderProgram *w, const int *position, double *value) {
     const OrderGraph *og = w->og;
     // In a takeover already, on either side; the same object may be on both, at different tasks.
     bool *taken = arena_array(w->a, bool, og->object_count + 1);
@@ -390,7 +390,7 @@ static void fill_takeovers(const Work *w, const int *position, double *value) {
 }
 
 // Values of all columns under an order.
-static double *values_of(const Work *w, const int *order) {
+static double *values_of(const OrderProgram *w, const int *order) {
     const OrderGraph *og = w->og;
     double *value = arena_array(w->a, double, w->p->column_count + 1);
     int *position = arena_array(w->a, int, og->task_count + 1);
@@ -410,7 +410,7 @@ static double *values_of(const Work *w, const int *order) {
     return value;
 }
 
-static int *order_of(const Work *w, const double *value) {
+static int *order_of(const OrderProgram *w, const double *value) {
     const OrderGraph *og = w->og;
     int *order = arena_array(w->a, int, og->task_count + 1);
     for (int v = 0; v < og->task_count; v++) {
@@ -423,11 +423,11 @@ static int *order_of(const Work *w, const double *value) {
 }
 
 Mip *order_mip_program(const OrderMipProblem *problem, Arena *a) {
-    Work w;
+    OrderProgram w;
     return make_program(&w, problem, a) ? w.p : NULL;
 }
 
-static void take_answer(const Work *w, const MipAnswer *from, OrderMipAnswer *to) {
+static void take_answer(const OrderProgram *w, const MipAnswer *from, OrderMipAnswer *to) {
     to->nodes = from->nodes;
     to->degraded = from->degraded;
     if (from->bound > 0 && from->bound < 9e15)
@@ -444,7 +444,7 @@ void order_mip_solve(const OrderMipProblem *problem, int count, int children, Ar
                      OrderMipAnswer *answer) {
     // Cuts don't tighten this relaxation, and Gomory's cost twice the time: docs/decisions.md.
     const MipSettings settings = {.next = MIP_NEXT_LIKELY};
-    Work *w = arena_array(a, Work, count);
+    OrderProgram *w = arena_array(a, OrderProgram, count);
     MipProblem *made = arena_array(a, MipProblem, count);
     MipAnswer *solved = arena_array(a, MipAnswer, count);
     int *index = arena_array(a, int, count), made_count = 0;

@@ -35,7 +35,7 @@ typedef struct {
     int *at;       // by part: its column
     int pair_count;
     Pair *pair;
-} Work;
+} PackProgram;
 
 enum { HEIGHT = 0 }; // column
 
@@ -44,7 +44,7 @@ static uint64_t aligned(uint64_t x, uint64_t alignment) {
 }
 
 // Steps of the grid that are enough: of the given packing, or of everything on top of each other.
-static uint64_t enough_height(const Work *w) {
+static uint64_t enough_height(const PackProgram *w) {
     uint64_t top = 0, sum = 0;
     for (int i = 0; i < w->pack->count; i++) {
         const PackPart *part = &w->pack->part[i];
@@ -57,7 +57,7 @@ static uint64_t enough_height(const Work *w) {
     return w->problem->packed ? top : top + sum;
 }
 
-static void add_columns(Work *w) {
+static void add_columns(PackProgram *w) {
     const PackProblem *pack = w->pack;
     mip_add_column(w->p, (MipColumn){.name = "height",
                                      .low = (double)pack->bound,
@@ -77,7 +77,8 @@ static void add_columns(Work *w) {
 }
 
 // at[upper] - at[lower] >= size[lower] - (0 or most, as the pair's column has it)
-static void add_above(const Work *w, int lower, int upper, double end, int column, double slope) {
+static void add_above(const PackProgram *w, int lower, int upper, double end, int column,
+                      double slope) {
     const PackPart *part = w->pack->part;
     mip_add_row(w->p, end, HUGE_VAL);
     mip_put(w->p, w->at[upper], (double)part[upper].alignment);
@@ -96,7 +97,7 @@ static int compare_ranked(const void *a, const void *b) {
 }
 
 // Parts by how long they live.
-static Ranked *longest_first(const Work *w) {
+static Ranked *longest_first(const PackProgram *w) {
     Ranked *rank = arena_array(w->a, Ranked, w->pack->count + 1);
     for (int i = 0; i < w->pack->count; i++)
         rank[i] = (Ranked){w->pack->part[i].hi - w->pack->part[i].lo, i};
@@ -106,7 +107,7 @@ static Ranked *longest_first(const Work *w) {
 
 // Columns stand in the order in which the search should decide them: what lives long meets most.
 // False where the program would be too large.
-static bool add_pairs(Work *w, int64_t entries) {
+static bool add_pairs(PackProgram *w, int64_t entries) {
     const PackProblem *pack = w->pack;
     const double most = (double)w->most;
     int room = 0;
@@ -135,9 +136,9 @@ static bool add_pairs(Work *w, int64_t entries) {
 }
 
 // False where the program would be too large.
-static bool make_program(Work *w, const PackMipProblem *problem, Arena *a) {
+static bool make_program(PackProgram *w, const PackMipProblem *problem, Arena *a) {
     const MipLimits limits = mip_limits_or_default(problem->limits);
-    *w = (Work){.problem = problem, .a = a};
+    *w = (PackProgram){.problem = problem, .a = a};
     w->pack = pack_problem_create(problem->item, problem->count, a);
     // Pairs are counted one by one.
     if (w->pack->count > 20000)
@@ -158,7 +159,7 @@ static bool make_program(Work *w, const PackMipProblem *problem, Arena *a) {
 }
 
 // Values of all columns for the items' own offsets.
-static double *values_of(const Work *w) {
+static double *values_of(const PackProgram *w) {
     double *value = arena_array(w->a, double, w->p->column_count + 1);
     value[HEIGHT] = (double)w->most;
     for (int i = 0; i < w->pack->count; i++) {
@@ -186,7 +187,7 @@ static int compare_places(const void *a, const void *b) {
 
 // Every item as low as what lies below it allows, from the bottom up. NULL where a fixed item is in
 // the way: then the solver's numbers were too far from whole ones.
-static uint64_t *offsets_of(const Work *w, const double *value) {
+static uint64_t *offsets_of(const PackProgram *w, const double *value) {
     const PackProblem *pack = w->pack;
     Place *place = arena_array(w->a, Place, pack->count + 1);
     uint64_t *at = arena_array(w->a, uint64_t, pack->count + 1); // steps of the grid
@@ -239,7 +240,7 @@ static PackMipAnswer answer_of_start(const PackMipProblem *problem, uint64_t bou
     return answer;
 }
 
-static void take_answer(const Work *w, const MipAnswer *from, PackMipAnswer *to) {
+static void take_answer(const PackProgram *w, const MipAnswer *from, PackMipAnswer *to) {
     to->nodes = from->nodes;
     to->degraded = from->degraded;
     const double bound = from->bound * (double)w->pack->grid;
@@ -258,7 +259,7 @@ static void take_answer(const Work *w, const MipAnswer *from, PackMipAnswer *to)
 }
 
 Mip *pack_mip_program(const PackMipProblem *problem, Arena *a) {
-    Work w;
+    PackProgram w;
     return make_program(&w, problem, a) ? w.p : NULL;
 }
 
@@ -267,7 +268,7 @@ void pack_mip_solve(const PackMipProblem *problem, int count, int children, Aren
     // Cuts cost more than they save, and guesses at the best column more than the order in which
     // they stand: docs/decisions.md.
     const MipSettings settings = {.branch = MIP_BRANCH_FIRST, .next = MIP_NEXT_DEEP};
-    Work *w = arena_array(a, Work, count);
+    PackProgram *w = arena_array(a, PackProgram, count);
     MipProblem *made = arena_array(a, MipProblem, count);
     MipAnswer *solved = arena_array(a, MipAnswer, count);
     int *index = arena_array(a, int, count), made_count = 0;
