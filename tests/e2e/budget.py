@@ -118,19 +118,24 @@ class Budget(e2e.TestCase):
 
     def test_least_within_a_limit_of_far_memory(self):
         """The least that is told is one that works, with as much far memory as was allowed."""
-        free = ("--far", "disk")
-        most = max(int(far) for far in re.findall(r"(\d+) bytes far", self.good(
-            e2e.PLIMC, *self.words("gpt2"), *free, "--frontier").stdout))
+        graph = e2e.SOURCE / "tests" / "golden" / "plan" / "budget_by_entry.graph"
+        rungs = [(int(size), int(far)) for size, far in re.findall(r": +(\d+) bytes .* (\d+) bytes far", self.good(
+            e2e.PLIMC, graph, "--far", "disk", "--frontier").stdout)]
+        most = max(far for _, far in rungs)
         self.assertGreater(most, 0)
-        for limit in (most // 50, most // 2) if BUDGETS else (most // 2,):
-            far = ("--far", f"disk={limit}")
-            least = self.least("gpt2", *far)
-            self.good(e2e.PLIMC, *self.words("gpt2"), *far, "--budget", least, "--emit", "plan", "-o", "plan", "--quiet")
+        leasts = []
+        for limit in (most, most - 1, 1):
+            far = ("--far", f"disk={limit}", "--emit", "plan")
+            done = self.refused(e2e.PLIMC, graph, *far, "--budget", "1", "-o", "x", says="P0801.: entry large needs")
+            leasts.append(int(re.search(r"smallest budget that fits is (\d+) bytes", done.stderr)[1]))
+            self.assertIn(f"{limit} bytes may be moved away", done.stderr)
+            self.good(e2e.PLIMC, graph, *far, "--budget", str(leasts[-1]), "-o", "plan", "--quiet")
             spaces = e2e.json.loads(self.good(e2e.PLIM_DUMP, "--json", "plan").stdout)["spaces"]
-            self.assertLessEqual(spaces["device"]["bytes"], least)
-            self.assertLessEqual(spaces["disk"]["bytes"] if "disk" in spaces else 0, limit)
-            self.refused(e2e.PLIMC, *self.words("gpt2"), *far, "--budget", least - 1, "--emit", "plan", "-o", "x",
-                         says="P0801")
+            self.assertLessEqual(spaces["device"]["bytes"], leasts[-1])
+            self.assertLessEqual(spaces.get("disk", {"bytes": 0})["bytes"], limit)
+            self.refused(e2e.PLIMC, graph, *far, "--budget", str(leasts[-1] - 1), "-o", "x", says="P0801")
+        # The rung that needs the least of the device is the one that has most far away.
+        self.assertLess(leasts[0], leasts[1])
 
     def test_flags(self):
         words = self.words("mlp")

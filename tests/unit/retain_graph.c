@@ -202,7 +202,9 @@ static RetainGraph *all_movable(const RetainGraph *rg, Arena *a) {
     RetainValue *value = arena_array(a, RetainValue, rg->problem.value_count + 1);
     for (int v = 0; v < rg->problem.value_count; v++) {
         value[v] = rg->problem.value[v];
-        const bool forward = value[v].maker < rg->problem.forward_count && value[v].bytes > 0;
+        // A fused update's scalars stand among the forward's nodes.
+        const bool forward = value[v].maker < rg->problem.forward_count && value[v].bytes > 0 &&
+                             ((const Value *)value[v].owner)->def->phase == PHASE_FORWARD;
         value[v].out = value[v].in = forward ? 1000 : 0;
     }
     *out = *rg;
