@@ -134,10 +134,9 @@ static const char *const model_text =
     "  }\n"
     "}\n";
 
-static const char *const minimizes[] = {"optimizer = sgd(lr)",
-                                        "optimizer = adamw(lr); update = fused",
-                                        "optimizer = adamw(lr); precision = bf16; accumulate = 2; "
-                                        "clip = global_norm(0.5)"};
+static const char *const minimizes[] = {
+    "optimizer = sgd(lr)", "optimizer = adamw(lr); update = fused",
+    "optimizer = adamw(lr); precision = bf16; accumulate = 2; clip = global_norm(0.5)"};
 
 static Module *module_of_model(Bench *t, const char *minimize) {
     static const char *const pass[] = {"simplify", "precision", "autodiff", "optimize", "tidy",
