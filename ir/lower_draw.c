@@ -18,8 +18,8 @@ static KRef choose(KernelBuilder *kb, KRef condition, KRef yes, KRef no) {
 }
 
 // -log(-log u), u as random_unit has it but for 0, which would be -inf.
-static KRef gumbel(KernelBuilder *kb, KRef seed, KRef step) {
-    const KRef bits = lower_draw_bits(kb, seed, step);
+static KRef gumbel(KernelBuilder *kb, const Node *n, KRef seed, KRef step) {
+    const KRef bits = lower_draw_bits(kb, n, seed, step);
     const KRef unit = fused(kb, bits, kb_float(kb, 0x1p-24), kb_float(kb, 0.5));
     const KRef inside = kb_op2(kb, KOP_MAX, unit, kb_float(kb, 0x1p-25));
     const KRef wait = kb_op1(kb, KOP_NEG, kb_op1(kb, KOP_LOG, inside));
@@ -39,7 +39,6 @@ static KRef greedy_class(KernelBuilder *kb, KRef x, KRef most, KRef greedy) {
 
 // (logits, temperature, top_p, seed, step)
 void lower_sample(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
-    (void)n;
     const KRef zero = kb_float(kb, 0), one = kb_float(kb, 1), never = kb_float(kb, -HUGE_VAL);
     const KRef greedy = kb_op2(kb, KOP_LE, in[1], zero), drawn = kb_op1(kb, KOP_NOT, greedy);
     const KRef most = kb_op1(kb, KOP_MAXIMUM, in[0]);
@@ -49,7 +48,7 @@ void lower_sample(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out) {
     // From 1 on all are kept, whatever the sum's last bits.
     const KRef all = kb_op2(kb, KOP_LE, one, in[2]);
     const KRef wanted = choose(kb, all, kb_float(kb, HUGE_VAL), mass);
-    const KRef y = choose(kb, drawn, add(kb, d, gumbel(kb, in[3], in[4])), never);
+    const KRef y = choose(kb, drawn, add(kb, d, gumbel(kb, n, in[3], in[4])), never);
     const KRef picked = kb_pick(kb, d, e, y, wanted);
     const KRef at = choose(kb, greedy, greedy_class(kb, in[0], most, greedy), picked);
     // The result is a class whatever the numbers are.

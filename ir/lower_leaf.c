@@ -52,9 +52,12 @@ static KRef element_number(KernelBuilder *kb) {
     return number < 0 ? kb_int(kb, 0) : number;
 }
 
-KRef lower_draw_bits(KernelBuilder *kb, KRef seed, KRef step) {
+KRef lower_draw_bits(KernelBuilder *kb, const Node *n, KRef seed, KRef step) {
     const KRef key = kb_imm(kb, kernel_add_imm(kb));
-    const KRef bits = kb_random(kb, seed, step, key, element_number(kb));
+    KRef number = element_number(kb);
+    if (node_attr(n, "offset"))
+        number = kb_op2(kb, KOP_ADD, number, kb_imm(kb, kernel_add_imm(kb)));
+    const KRef bits = kb_random(kb, seed, step, key, number);
     const KRef divisor = kb_int(kb, 256);
     const KRef quotient = kb_op2(kb, KOP_DIV, bits, divisor); // Toward zero
     const KRef rest = kb_op2(kb, KOP_SUB, bits, kb_op2(kb, KOP_MUL, quotient, divisor));
@@ -66,7 +69,7 @@ KRef lower_draw_bits(KernelBuilder *kb, KRef seed, KRef step) {
 
 // Draws without a step (in init) are those of step 0.
 static KRef draw(KernelBuilder *kb, const Node *n, const KRef *in) {
-    return lower_draw_bits(kb, in[0], n->input_count > 1 ? in[1] : kb_int(kb, 0));
+    return lower_draw_bits(kb, n, in[0], n->input_count > 1 ? in[1] : kb_int(kb, 0));
 }
 
 static KRef fused(KernelBuilder *kb, KRef a, KRef b, KRef c) {

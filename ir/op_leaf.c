@@ -64,10 +64,11 @@ void evaluate_iota(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *
         out[0].at[i] = (double)(i / stride[axis] % out[0].type.dim[axis]);
 }
 
-// The draw of element i.
+// The draw of element i; a part of a larger tensor counts from where the part begins.
 static uint32_t draw(const Node *n, const Tensor *in, int64_t i) {
     const int64_t step = n->input_count > 1 ? (int64_t)in[1].at[0] : 0;
-    return random_bits((int64_t)in[0].at[0], step, node_int(n, "key", 0), i);
+    return random_bits((int64_t)in[0].at[0], step, node_int(n, "key", 0),
+                       node_int(n, "offset", 0) + i);
 }
 
 // The draw is f32; scaling it is rounded with the result.

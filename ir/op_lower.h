@@ -26,7 +26,8 @@
 //                      extent 1 at the end. The program stores by ADD_AT itself: out[0] is -1.
 //  - accumulate: in[1] is the accumulator's content, loaded from the operand out[0] will be stored to.
 //  - random leaves: where there is no step, in[1] is not read. Their key attribute, and that of sample, is an
-//    immediate: each adds one (kernel_add_imm), whose low 32 bits are the key's at every call.
+//    immediate: each adds one (kernel_add_imm), whose low 32 bits are the key's at every call; so is a random
+//    leaf's offset, where it has one, after its key.
 #ifndef PLIM_IR_OP_LOWER_H
 #define PLIM_IR_OP_LOWER_H
 
@@ -37,8 +38,8 @@
 bool op_input_is_source(Op op, int input);
 
 // floor(bits / 256) as f32, exact, of the draw for the element at the kernel's index: the part of its 32 bits
-// that random_unit and random_gauss use. Adds the immediate for the key.
-KRef lower_draw_bits(KernelBuilder *kb, KRef seed, KRef step);
+// that random_unit and random_gauss use. Adds the immediates of n: for its key and, where it has one, its offset.
+KRef lower_draw_bits(KernelBuilder *kb, const Node *n, KRef seed, KRef step);
 
 void lower_constant(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);
 void lower_iota(KernelBuilder *kb, const Node *n, const KRef *in, KRef *out);

@@ -10,6 +10,9 @@
 #include "ir/check.h"
 #include "runtime/plan.h"
 
+// Kernels of a few rows sum in another order (PRODUCT_THIN): the last slice is never that small.
+enum { TAIL_ROWS_MIN = 16 };
+
 typedef struct {
     const Slices *of;
     int64_t start[RANK_MAX], stop[RANK_MAX]; // of the slice being made
@@ -38,6 +41,28 @@ static int64_t slice_rows(const Slices *s, int axis) {
         return rows;
     const int64_t even = (rows + unit - 1) / unit * unit;
     return even < dim ? even : dim;
+}
+
+int64_t slice_end(int64_t start, int64_t rows, int64_t dim) {
+    return dim - start < rows + TAIL_ROWS_MIN ? dim : start + rows;
+}
+
+// By rows alone.
+static void cut_rows(Cutter *c, Value **out) {
+    const Slices *s = c->of;
+    const int64_t dim = s->type.dim[0], most = dim / s->rows + 1;
+    Value **made = arena_array(s->scratch, Value *, s->count);
+    Value **part = arena_array(s->scratch, Value *, most * s->count); // by value, then by part
+    int parts = 0;
+    for (c->start[0] = 0; c->start[0] < dim; c->start[0] = c->stop[0]) {
+        c->stop[0] = slice_end(c->start[0], s->rows, dim);
+        s->make(s->user, c->start, c->stop, made);
+        for (int k = 0; k < s->count; k++)
+            part[k * most + parts] = made[k];
+        parts++;
+    }
+    for (int k = 0; k < s->count; k++)
+        out[k] = parts == 1 ? part[k * most] : build_concat(s->b, part + k * most, parts, 0);
 }
 
 // Everything from axis on; one index is fixed on each axis before it.
@@ -69,7 +94,10 @@ void slices_build(const Slices *s, Value **out) {
     Cutter c = {.of = s};
     for (int i = 0; i < s->type.rank; i++)
         c.stop[i] = s->type.dim[i];
-    cut_axis(&c, 0, out);
+    if (s->rows > 0)
+        cut_rows(&c, out);
+    else
+        cut_axis(&c, 0, out);
 }
 
 Value *slice_of(Builder *b, Value *v, const int64_t *start, const int64_t *stop) {

@@ -17,8 +17,12 @@
 //
 // Updates are elementwise, so slices give the same bits. What is fetched, updated and offloaded
 // slice after slice pipelines with a few slices of device memory (Deep Optimizer States,
-// arXiv 2410.21316, calls them subgroups). A first value that is the same everywhere is written
-// in slices likewise.
+// arXiv 2410.21316, calls them subgroups). First values that are the same everywhere or random
+// are written in slices likewise.
+//
+// Large weights, on the last rung: products and lookups read them tile by tile (far_tiles.h), and
+// their gradients are made tile by tile: each right before the slices of its update where that
+// follows at once, else it waits in far memory. What can't be read so is fetched whole.
 //
 // On entry: optimize has run, and no pass follows that shares equal operators. On exit: far states
 // are read by fetch only, commits to them come from offload. Cost: O(nodes + slices).
@@ -26,15 +30,23 @@
 
 #include "ir/check.h"
 #include "ir/far.h"
+#include "passes/far_first.h"
 #include "passes/far_slices.h"
+#include "passes/far_tiles.h"
 #include "passes/rewrite.h"
 
 // FETCHES_MAX: of one state in the nodes that run once a micro-batch. STATE_BYTES: below it the
 // start of a copy outweighs the bytes that are saved. SLICE_BYTES: a copy of this size runs at full
 // speed on a disk and on PCIe (its start is 2 to 10 % of it there), and the dozen slices that are
 // under way in a pipeline of adamw are 48 MiB. SLICES_MAX: of a whole module, about: each is some
-// seven instructions.
-enum { FETCHES_MAX = 4, STATE_BYTES = 64 << 10, SLICE_BYTES = 4 << 20, SLICES_MAX = 1024 };
+// seven instructions. TILES_MAX: of one weight in an entry, about.
+enum {
+    FETCHES_MAX = 4,
+    STATE_BYTES = 64 << 10,
+    SLICE_BYTES = 4 << 20,
+    SLICES_MAX = 1024,
+    TILES_MAX = 512
+};
 
 // What is known of a state's readers, but for those of the update.
 typedef struct {
@@ -64,8 +76,13 @@ typedef struct {
     bool *committed;     // by value id
     bool *waits;         // by value id: a gradient that waits for its update in far memory
     Value **waiting;     // by value id: where it does
+    int64_t *rows;       // by state id: of its tiles, 0: it is read whole
+    Value **tiled;       // by value id: the state value that it is or is cast from, in tiles
+    bool *made;          // by value id: a gradient that is made in tiles
+    int64_t *made_rows;  // by value id: of these
+    Node **squares;      // by value id: what sums the squares of its rows
     size_t slice;        // bytes
-    int fetches, slices, gradients; // made
+    int fetches, slices, gradients, tiles; // made
 } Far;
 
 // --- which states, and how large slices are ---
@@ -188,6 +205,60 @@ static void read_near(Far *f, Node *n, int position) {
             n->input[k] = near_value(f, n->input[k], n, position);
 }
 
+// --- large weights in tiles ---
+
+// The state value that v shows tile by tile; NULL where it doesn't.
+static Value *tiled_state(const Far *f, const Value *v) {
+    Value *state = v->id < f->rw.limit ? f->tiled[v->id] : NULL;
+    return state && f->rows[f->state[state->id]->id] > 0 ? state : NULL;
+}
+
+static int64_t rows_of_tiles(const Far *f, const Value *v) {
+    const Value *state = tiled_state(f, v);
+    return state ? f->rows[f->state[state->id]->id] : 0;
+}
+
+typedef struct {
+    Far *f;
+    Builder *b;
+    const Value *v;
+} TileSource;
+
+static Value *fetch_tile(void *user, int64_t start, int64_t stop) {
+    const TileSource *s = user;
+    Value *rows = build_slice(s->b, tiled_state(s->f, s->v), 0, start, stop);
+    s->f->tiles++;
+    return build_cast(s->b, build_unary(s->b, OP_FETCH, rows), s->v->type.dtype);
+}
+
+// The input that n reads in tiles, -1: none.
+static int tiled_input(const Far *f, const Node *n) {
+    for (int k = 0; k < n->input_count; k++)
+        if (tiled_state(f, n->input[k]))
+            return k;
+    return -1;
+}
+
+static void read_in_tiles(Far *f, const Node *n, int input, int position) {
+    Value *in[3];
+    CHECK(n->input_count <= 3);
+    for (int k = 0; k < n->input_count; k++)
+        if (k != input)
+            in[k] = f->state[n->input[k]->id] ? near_value(f, n->input[k], n, position)
+                                              : rewrite_resolve(&f->rw, n->input[k]);
+    Builder b = rewrite_builder(f->g, n);
+    TileSource source = {.f = f, .b = &b, .v = n->input[input]};
+    const TileRead r = {.b = &b,
+                        .n = n,
+                        .input = input,
+                        .in = in,
+                        .rows = rows_of_tiles(f, source.v),
+                        .tile = fetch_tile,
+                        .user = &source,
+                        .scratch = f->cx->scratch};
+    rewrite_replace(&f->rw, &n->result[0], tile_read(&r));
+}
+
 // --- updates in slices ---
 
 typedef struct {
@@ -200,12 +271,36 @@ typedef struct {
 // One operand alone has as many elements as the node, the others are scalars in its shape.
 static bool cuts_through(const Far *f, const Value *v) {
     const Node *n = v->def;
-    if (!(op_info(n->op)->flags & OPF_ELEMENTWISE) || f->uses[v->id] != 1)
+    if (v->id >= f->rw.limit || !(op_info(n->op)->flags & OPF_ELEMENTWISE) || f->uses[v->id] != 1)
         return false;
     int large = 0;
     for (int i = 0; i < n->input_count; i++)
         large += type_count(&match_viewed(n->input[i])->type) > 1;
     return large <= 1;
+}
+
+static Value *cut_operand(UpdateCut *u, Value *v, const int64_t *start, const int64_t *stop);
+
+static bool has_summand(const Node *n) {
+    return n->op == OP_EINSUM_ADD || n->op == OP_SCATTER_ADD;
+}
+
+// These rows of a gradient, made of what the whole would have been made of.
+static Value *make_rows(UpdateCut *u, const Node *n, const int64_t *start, const int64_t *stop) {
+    Value *in[3];
+    double value;
+    CHECK(n->input_count <= 3);
+    for (int i = 0; i < n->input_count; i++)
+        in[i] = rewrite_resolve(&u->f->rw, n->input[i]);
+    if (has_summand(n) && match_uniform(n->input[0], &value)) {
+        Type t = n->input[0]->type;
+        t.dim[0] = stop[0] - start[0];
+        in[0] = build_constant(&u->b, t, value);
+    } else if (has_summand(n)) {
+        in[0] = cut_operand(u, n->input[0], start, stop);
+    }
+    u->f->tiles++;
+    return tile_make(&u->b, n, in, start[0], stop[0]);
 }
 
 // The part of an operand that belongs to the slice.
@@ -223,6 +318,8 @@ static Value *cut_operand(UpdateCut *u, Value *v, const int64_t *start, const in
         v = near_value(f, v, u->n, 0);
     } else if (v->id < f->rw.limit && f->waiting[v->id]) {
         return build_unary(&u->b, OP_FETCH, slice_of(&u->b, f->waiting[v->id], start, stop));
+    } else if (v->id < f->rw.limit && f->made[v->id]) {
+        return make_rows(u, v->def, start, stop);
     } else if (cuts_through(f, v)) {
         // A scaled gradient: otherwise the whole of it would be written first.
         const Node *n = v->def;
@@ -279,14 +376,26 @@ static const Value *unscaled(const Far *f, const Value *v) {
     return v;
 }
 
+// Whether updates stand among the backward pass.
+static bool is_fused(const Far *f) {
+    bool update = false;
+    for (int i = 0; i < f->rw.old_count; i++) {
+        const Node *n = f->rw.old[i];
+        update = update || is_update(n);
+        if (update && n->phase == PHASE_BACKWARD)
+            return true;
+    }
+    return false;
+}
+
 // Gradients that others than their updates read, for a norm of all of them: they go away in
 // between. Those of a fused update are applied at once, those of several micro-batches are sums
 // that change with each.
 static void find_gradients(Far *f, size_t least) {
-    bool fused = f->g->repeat > 1;
-    for (int i = f->rw.old_count - 1; i >= 0 && !fused; i--) {
+    bool passed = f->g->repeat > 1; // the end of the backward pass
+    for (int i = f->rw.old_count - 1; i >= 0 && !passed; i--) {
         const Node *n = f->rw.old[i];
-        fused = n->phase == PHASE_BACKWARD;
+        passed = n->phase == PHASE_BACKWARD;
         for (int k = 0; wants_slices(f, n) && k < n->input_count; k++) {
             if (!type_same_shape(&n->input[k]->type, &n->result[0].type))
                 continue;
@@ -327,6 +436,7 @@ static void update_in_slices(Far *f, const Node *n) {
     const Slices slices = {.b = &u.b,
                            .type = n->result[0].type,
                            .bytes = f->slice,
+                           .rows = rows_of_tiles(f, n->input[0]),
                            .count = n->result_count,
                            .make = update_slice,
                            .user = &u,
@@ -336,41 +446,155 @@ static void update_in_slices(Far *f, const Node *n) {
         rewrite_replace(&f->rw, &n->result[k], out[k]);
 }
 
-// --- committing ---
+// --- gradients in tiles ---
 
-typedef struct {
-    Builder b;
-    Type type; // the whole's
-    double value;
-    Value *last; // the slice before: mostly of the same shape
-} ConstantCut;
-
-static void constant_slice(void *user, const int64_t *start, const int64_t *stop, Value **out) {
-    ConstantCut *c = user;
-    Type t = c->type;
-    for (int i = 0; i < t.rank; i++)
-        t.dim[i] = stop[i] - start[i];
-    if (!c->last || !type_equal(&c->last->type, &t))
-        c->last = build_constant(&c->b, t, c->value);
-    out[0] = build_unary(&c->b, OP_OFFLOAD, c->last);
+// reduce_sum of each row of v * v, which a norm of all gradients is made of, by v.
+static void find_squares(Far *f) {
+    for (int i = 0; i < f->rw.old_count; i++) {
+        Node *n = f->rw.old[i];
+        const Node *square = n->op == OP_REDUCE_SUM ? n->input[0]->def : NULL;
+        int count = 0;
+        const int64_t *axes = square ? node_ints(n, "axes", &count) : NULL;
+        if (count == 1 && axes[0] == 1 && n->input[0]->type.rank == 2 && square->op == OP_MUL &&
+            square->input[0] == square->input[1] && f->uses[square->result[0].id] == 1)
+            f->squares[square->input[0]->id] = n;
+    }
 }
 
-// The next version of a far state, made from a near value right where that is made.
-static Value *offload(Far *f, Value *v) {
-    ConstantCut c = {.b = rewrite_builder(f->g, v->def), .type = v->type};
-    if (!match_uniform(v, &c.value) || v->type.rank == 0)
-        return build_unary(&c.b, OP_OFFLOAD, v);
-    Value *out = NULL;
-    const Slices slices = {.b = &c.b,
+// Nodes that a made gradient's tiles have done.
+static bool is_square(const Far *f, const Node *n) {
+    if (n->op == OP_REDUCE_SUM)
+        return rewrite_resolve(&f->rw, &n->result[0]) != &n->result[0];
+    return n->op == OP_MUL && f->made[n->input[0]->id];
+}
+
+static bool is_makeable(const Far *f, const Value *v, int uses) {
+    const Node *n = v->def;
+    if (uses != 1 || f->state[v->id] || !tile_maker(n))
+        return false;
+    for (int k = 0; k < n->input_count; k++)
+        if (f->state[n->input[k]->id] || f->tiled[n->input[k]->id])
+            return false;
+    return true;
+}
+
+// A gradient that only its update, and a norm, reads, and the sums it is made of. What does not
+// wait is made where it is read: there its own operands are still at hand.
+static void mark_made(Far *f, const Value *v, bool waits, int64_t rows) {
+    const bool norm = f->squares[v->id] != NULL;
+    if (!is_makeable(f, v, f->uses[v->id] - (norm ? 2 : 0)))
+        return;
+    f->waits[v->id] = waits || norm;
+    for (;;) {
+        f->made[v->id] = true;
+        f->made_rows[v->id] = rows;
+        if (!has_summand(v->def) ||
+            !is_makeable(f, v->def->input[0], f->uses[v->def->input[0]->id]))
+            return;
+        v = v->def->input[0];
+        f->waits[v->id] = true;
+    }
+}
+
+static void find_made(Far *f) {
+    const bool fused = is_fused(f);
+    find_squares(f);
+    for (int i = 0; i < f->rw.old_count && f->g->repeat == 1; i++) {
+        const Node *n = f->rw.old[i];
+        const int64_t rows = wants_slices(f, n) ? rows_of_tiles(f, n->input[0]) : 0;
+        for (int k = 0; rows && k < n->input_count; k++)
+            if (type_same_shape(&n->input[k]->type, &n->result[0].type))
+                mark_made(f, unscaled(f, n->input[k]), !fused, rows);
+    }
+}
+
+static void waiting_rows(void *user, const int64_t *start, const int64_t *stop, Value **out) {
+    UpdateCut *u = user;
+    Value *rows = make_rows(u, u->n, start, stop);
+    out[0] = build_unary(&u->b, OP_OFFLOAD, rows);
+    if (u->f->squares[u->n->result[0].id])
+        out[1] = build_reduce_sum(&u->b, build_binary(&u->b, OP_MUL, rows, rows), (int[]){1}, 1);
+}
+
+// Where the whole of it was made.
+static void make_in_tiles(Far *f, const Node *n) {
+    const Value *v = &n->result[0];
+    Value *out[2];
+    Node *squares = f->squares[v->id];
+    if (!f->waits[v->id])
+        return;
+    UpdateCut u = {.f = f, .n = n, .b = rewrite_builder(f->g, n)};
+    const Slices slices = {.b = &u.b,
                            .type = v->type,
-                           .bytes = f->slice,
-                           .count = 1,
-                           .make = constant_slice,
-                           .user = &c,
+                           .rows = f->made_rows[v->id],
+                           .count = squares ? 2 : 1,
+                           .make = waiting_rows,
+                           .user = &u,
                            .scratch = f->cx->scratch};
-    slices_build(&slices, &out);
-    return out;
+    slices_build(&slices, out);
+    f->waiting[v->id] = out[0];
+    if (squares)
+        rewrite_replace(&f->rw, &squares->result[0], out[1]);
+    f->gradients++;
 }
+
+// --- which weights ---
+
+static int64_t *count_readers(const Far *f) {
+    int64_t *count = arena_array(f->cx->scratch, int64_t, f->m->state_count + 1);
+    for (int i = 0; i < f->rw.old_count; i++)
+        for (int k = 0; k < f->rw.old[i]->input_count; k++) {
+            const State *s = f->state[f->rw.old[i]->input[k]->id];
+            if (s)
+                count[s->id]++;
+        }
+    return count;
+}
+
+static void read_whole(Far *f, const Value *v) {
+    const Value *state = f->tiled[v->id];
+    if (state)
+        f->rows[f->state[state->id]->id] = 0;
+}
+
+static bool reads_in_tiles(const Far *f, const Node *n, int input) {
+    if (wants_slices(f, n))
+        return input == 0 && n->input[0]->def->op == OP_STATE;
+    return tile_reader(n, input) && !f->committed[n->result[0].id] && !f->waits[n->result[0].id];
+}
+
+// Of weights that are large enough those that every reader can meet in tiles.
+static void find_tiled(Far *f, size_t least) {
+    const int64_t *readers = count_readers(f);
+    for (int i = 0; i < f->m->state_count; i++) {
+        const State *s = f->m->state[i];
+        const size_t bytes = type_bytes(&s->type);
+        const size_t even = bytes / TILES_MAX * (size_t)(readers[i] + 1);
+        if (f->moved[i] && s->kind == STATE_PARAM && bytes >= least)
+            f->rows[i] = tile_rows(&s->type, even > f->slice ? even : f->slice);
+    }
+    for (int i = 0; i < f->rw.old_count; i++) {
+        Node *n = f->rw.old[i];
+        Value *v = n->input_count ? n->input[0] : NULL;
+        if (n->op == OP_STATE && f->state[n->result[0].id])
+            f->tiled[n->result[0].id] = &n->result[0];
+        else if (n->op == OP_CAST && v->def->op == OP_STATE && f->state[v->id])
+            f->tiled[n->result[0].id] = v;
+        else
+            for (int k = 0; k < n->input_count; k++)
+                if (!reads_in_tiles(f, n, k))
+                    read_whole(f, n->input[k]);
+    }
+    for (int i = 0; i < f->g->result_count; i++)
+        read_whole(f, f->g->result[i].value);
+    for (int i = 0; i < f->g->commit_count; i++) {
+        const Commit *c = &f->g->commit[i];
+        if (f->state[c->value->id] != c->state || c->value->def->op != OP_STATE)
+            read_whole(f, c->value);
+    }
+}
+
+// --- committing ---
 
 // by commit: its far value, where that is known now.
 static void offload_results(Far *f, const Node *n, Value **by) {
@@ -378,7 +602,7 @@ static void offload_results(Far *f, const Node *n, Value **by) {
         for (int i = 0; f->committed[n->result[k].id] && i < f->g->commit_count; i++) {
             const Commit *c = &f->g->commit[i];
             if (c->value == &n->result[k] && f->moved[c->state->id])
-                by[i] = offload(f, c->value);
+                by[i] = first_offload(f->g, c->value, f->slice, f->cx->scratch);
         }
 }
 
@@ -398,7 +622,7 @@ static void finish_outputs(Far *f, Value **by) {
         if (s)
             c->value = near_value(f, c->value, &last, f->rw.old_count);
         if (s && f->moved[c->state->id])
-            by[i] = offload(f, c->value);
+            by[i] = first_offload(f->g, c->value, f->slice, f->cx->scratch);
     }
     rewrite_end(&f->rw);
     for (int i = 0; i < g->commit_count; i++)
@@ -424,6 +648,19 @@ static void walk(Far *f) {
             update_in_slices(f, n);
             continue;
         }
+        const int input = tiled_input(f, n);
+        if (is_square(f, n))
+            continue;
+        if (n->result_count == 1 && f->made[n->result[0].id]) {
+            make_in_tiles(f, n);
+            continue;
+        }
+        if (input >= 0) {
+            // Casts stand where their tiles are read.
+            if (n->op != OP_CAST)
+                read_in_tiles(f, n, input, i);
+            continue;
+        }
         read_near(f, n, i);
         rewrite_keep(&f->rw, n);
         send_gradients(f, n);
@@ -440,7 +677,7 @@ static Copies copies_create(const Module *m, const Graph *g, Arena *a) {
                     .copy_round = arena_array(a, int, g->value_limit + 1)};
 }
 
-// Returns how many gradients wait far away.
+// Returns how much there is of what the rung adds.
 static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
                          const FarStatesOptions *options, PassCtx *cx) {
     Arena *a = cx->scratch;
@@ -456,6 +693,11 @@ static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
              .committed = arena_array(a, bool, g->value_limit + 1),
              .waits = arena_array(a, bool, g->value_limit + 1),
              .waiting = arena_array(a, Value *, g->value_limit + 1),
+             .rows = arena_array(a, int64_t, m->state_count + 1),
+             .tiled = arena_array(a, Value *, g->value_limit + 1),
+             .made = arena_array(a, bool, g->value_limit + 1),
+             .made_rows = arena_array(a, int64_t, g->value_limit + 1),
+             .squares = arena_array(a, Node *, g->value_limit + 1),
              .slice = options->slice};
     rewrite_begin(&f.rw, g, a);
     find_states(&f);
@@ -463,14 +705,21 @@ static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
     find_commits(&f);
     if (options->which >= FAR_STATES_GRADIENTS)
         find_gradients(&f, options->least);
+    if (options->which >= FAR_STATES_TILED) {
+        find_tiled(&f, options->tiled ? options->tiled : TILED_BYTES);
+        find_made(&f);
+    }
     walk(&f);
     graph_drop_dead(g);
+    if (f.tiles)
+        remark_add(cx, "far", g->name, "large weights and their gradients come in %d tiles",
+                   f.tiles);
     if (f.fetches || f.slices)
         remark_add(cx, "far", g->name,
                    "weights are fetched whole %d times, %d gradients wait far away, updates run in "
                    "%d slices of up to %zu bytes",
                    f.fetches, f.gradients, f.slices, f.slice);
-    return f.gradients;
+    return options->which == FAR_STATES_TILED ? f.tiles : f.gradients;
 }
 
 static size_t slice_bytes(size_t total) {
@@ -483,7 +732,7 @@ PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx 
     o.least = o.least ? o.least : STATE_BYTES;
     bool *moved = arena_array(cx->scratch, bool, m->state_count + 1);
     size_t total = 0;
-    int count = 0, added = 0, gradients = 0; // added: by this rung
+    int count = 0, added = 0, more = 0; // added: by this rung
     for (int i = 0; i < m->state_count; i++) {
         const State *s = m->state[i];
         moved[i] = is_wanted(s, &o);
@@ -491,15 +740,15 @@ PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx 
         added += moved[i] && (s->kind == STATE_OPTIMIZER) == (o.which == FAR_STATES_OPTIMIZER);
         total += moved[i] ? type_bytes(&s->type) : 0;
     }
-    if (!count)
+    if (!count || (o.which == FAR_STATES_TILED && !tiles_keep_bits(cx->options)))
         return PASS_SAME;
     o.slice = o.slice ? o.slice : slice_bytes(total);
     for (int i = 0; i < m->state_count; i++)
         m->state[i]->far = m->state[i]->far || moved[i];
     for (int i = 0; i < m->entry_count; i++)
-        gradients += rewrite_entry(m, m->entry[i], moved, &o, cx);
+        more += rewrite_entry(m, m->entry[i], moved, &o, cx);
     remark_add(cx, "far", m->name ? m->name : "",
                "%d states of %zu bytes live in far memory, those of less than %zu bytes stay",
                count, total, o.least);
-    return added && (o.which < FAR_STATES_GRADIENTS || gradients) ? PASS_CHANGED : PASS_SAME;
+    return added && (o.which < FAR_STATES_GRADIENTS || more) ? PASS_CHANGED : PASS_SAME;
 }

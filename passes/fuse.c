@@ -17,7 +17,8 @@
 // stands where the sum stands.
 //
 // Not fused: an expensive producer before a rowwise operator of several stages, which would compute
-// it again in each; anything past the operands a kernel can have.
+// it again in each; anything past the operands a kernel can have; lookups in two tables that were
+// fetched from far memory, which would both have to be there at once.
 #include "passes/pass.h"
 
 #include "ir/check.h"
@@ -39,6 +40,7 @@ typedef struct {
     bool expensive;     // has something not worth computing twice
     bool rows, columns; // has a rowwise operator; sums down columns
     bool update;        // of the update segment
+    bool fetched;       // looks something up in a table from far memory
     int outputs;        // results read outside, at most
     int input_count;
     uint32_t input[OPERANDS_MAX]; // values loaded, by id
@@ -120,6 +122,10 @@ static const Node *waits_for(const Fuse *f, const Node *n) {
     return sum && is_update(f, sum) == is_update(f, n) && !is_constant(f, n->input[0]) ? sum : NULL;
 }
 
+static bool looks_up_fetched(const Fuse *f, const Node *n) {
+    return n->op == OP_GATHER && f->root[n->input[0]->id]->def->op == OP_FETCH;
+}
+
 // A group of one.
 static int group_start(Fuse *f, const Node *n) {
     const OpInfo *info = op_info(n->op);
@@ -132,7 +138,8 @@ static int group_start(Fuse *f, const Node *n) {
                          .expensive = info->flags & (OPF_EXPENSIVE | OPF_RANDOM),
                          .rows = is_rows(n),
                          .columns = is_columns(n),
-                         .update = is_update(f, n)};
+                         .update = is_update(f, n),
+                         .fetched = looks_up_fetched(f, n)};
     for (int i = 0; i < n->input_count; i++)
         if (!is_constant(f, n->input[i]))
             add_input(group, n->input[i]);
@@ -191,7 +198,7 @@ static bool may_join(const Fuse *f, const Node *n, int own, int id) {
     const FuseGroup *x = &f->group[id], *y = &f->group[own];
     return !x->closed && !x->columns && !y->columns && x->update == y->update &&
            type_same_shape(x->space, y->space) && f->ordinal - x->last <= DISTANCE_MAX &&
-           !(x->rows && y->rows) &&
+           !(x->rows && y->rows) && !(x->fetched && y->fetched) &&
            !(is_rows(n) && x->expensive && op_info(n->op)->family != FAMILY_REDUCE) &&
            reads_directly(f, n, id) && merge_fits(x, y, outputs_saved(f, n, id));
 }
@@ -204,6 +211,7 @@ static void group_merge(Fuse *f, int from, int into, int saved) {
     x->last = x->last > y->last ? x->last : y->last;
     x->expensive = x->expensive || y->expensive;
     x->rows = x->rows || y->rows;
+    x->fetched = x->fetched || y->fetched;
     x->outputs += y->outputs - saved;
     for (int i = 0; i < y->input_count; i++) {
         const uint32_t id = y->input[i];

@@ -241,6 +241,11 @@ static void lower_node(ScalarBuild *b, const Node *n) {
         CHECK(b->call->imm_count < CALL_IMM_MAX);
         // Keys are immediates, so that layers that differ in nothing else share a kernel.
         b->call->imm[b->call->imm_count++] = node_int(n, "key", 0) & 0xffffffff;
+        // So are places in a tensor that is drawn part by part.
+        if (node_attr(n, "offset")) {
+            CHECK(b->call->imm_count < CALL_IMM_MAX);
+            b->call->imm[b->call->imm_count++] = node_int(n, "offset", 0) & 0xffffffff;
+        }
     }
     for (int r = 0; r < n->result_count && !lowering_updates(info->lowering); r++) {
         const Value *v = &n->result[r];

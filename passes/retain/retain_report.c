@@ -2,6 +2,7 @@
 #include "passes/retain/retain_report.h"
 
 #include "ir/check.h"
+#include "passes/far_tiles.h"
 #include "runtime/plan_report.h"
 
 // SAY_MIN: bytes from which on a value is worth a sentence.
@@ -104,6 +105,14 @@ void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant) {
     }
 }
 
+// Whether there is a weight that could be met in tiles.
+static bool has_large_weight(const Plan *p) {
+    for (uint32_t i = 0; i < p->buffer_count; i++)
+        if (p->buffer[i].kind == BUFFER_WEIGHTS && p->buffer[i].bytes >= TILED_BYTES)
+            return true;
+    return false;
+}
+
 // States that nobody allowed to be elsewhere are what most budgets of training fail at.
 static void advise(PassCtx *cx, const RetainTrial *least, uint64_t bytes) {
     const char *far = cx->options->gpu.count > 0 ? "host" : "disk";
@@ -116,6 +125,11 @@ static void advise(PassCtx *cx, const RetainTrial *least, uint64_t bytes) {
     if (!cx->options->far)
         diag_note(cx->diag, (Loc){0},
                   "nothing may be moved away: --far %s allows it for states and other values", far);
+    else if (!tiles_keep_bits(cx->options) && has_large_weight(least->plan))
+        diag_note(
+            cx->diag, (Loc){0},
+            "products read weights whole here: a library computes them, and promises no equal "
+            "bits for parts; the target cpu and cpu:x86-64-v3 read large weights in parts");
     diag_help(cx->diag, "the smallest budget that fits is %llu bytes", (unsigned long long)bytes);
 }
 

@@ -74,10 +74,9 @@ static void expect(Bench *t, bool good, const char *what) {
 }
 
 // As retain finds it.
-static Module *module_of(Bench *t, const char *minimize) {
+static Module *module_of_text(Bench *t, const char *text) {
     static const char *const pass[] = {"simplify", "precision", "autodiff", "optimize", "tidy",
                                        "chunk",    "bound",     "legalize", "recompute"};
-    const char *text = arena_format(t->a, model_text, minimize);
     FrontendInput in = {
         .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
     FrontendFiles files = {0};
@@ -86,6 +85,10 @@ static Module *module_of(Bench *t, const char *minimize) {
     expect(t, pipeline_run(m, &t->cx, pass, sizeof pass / sizeof pass[0], NULL, NULL),
            "passes failed");
     return m;
+}
+
+static Module *module_of(Bench *t, const char *minimize) {
+    return module_of_text(t, arena_format(t->a, model_text, minimize));
 }
 
 // The same module again, from its text.
@@ -160,7 +163,7 @@ static const bool waits[MINIMIZES] = {false, true, false, true, false, false, fa
 
 Test(far_states, same_bits_with_every_optimizer) {
     for (int i = 0; i < MINIMIZES; i++)
-        for (FarStates which = FAR_STATES_OPTIMIZER; which < FAR_STATES_COUNT; which++) {
+        for (FarStates which = FAR_STATES_OPTIMIZER; which <= FAR_STATES_GRADIENTS; which++) {
             // sgd has no state of its own; only gradients that are clipped wait.
             if ((which == FAR_STATES_OPTIMIZER && i < 3) ||
                 (which == FAR_STATES_GRADIENTS && !waits[i]))
@@ -264,6 +267,123 @@ Test(far_states, loops_keep_what_they_fetched) {
     for (int i = 0; i < g->node_count; i++)
         fetches += g->node[i]->op == OP_FETCH && looked_at(g->node[i]->input[0]) != NULL;
     cr_assert(fetches <= 8, "%d fetches of two states", fetches);
+    bench_close(&t);
+}
+
+// --- large weights in tiles ---
+
+// Weights of 38400 bytes. The evaluator rounds what is summed tile by tile at each, so numbers are
+// near each other only; tests/e2e/tiles.py shows that kernels give the same bits.
+static const char *const tiled_text =
+    "model m(batch = 4, context = 3, vocab = 600, width = 16) {\n"
+    "  wte = param [vocab, width] ~ normal(0.3)\n"
+    "  up = param [vocab, width] ~ uniform(-0.3, 0.3)\n"
+    "  down = param [vocab, width] ~ normal(0.3)\n"
+    "  fn logits(tokens: i32[b, s]) {\n"
+    "    x = wte[tokens]\n"
+    "    h = tanh(einsum(x, up, \"b s d, h d -> b s h\"))\n"
+    "    x = x + einsum(h, down, \"b s h, h d -> b s d\")\n"
+    "    return einsum(x, wte, \"b s d, v d -> b s v\")\n"
+    "  }\n"
+    "  entry train(text: i32[batch, context + 1] from data, lr: f32 = 0.1) {\n"
+    "    loss = cross_entropy(logits(text[.., 0 .. -1]), text[.., 1 ..])\n"
+    "    minimize loss { %s }\n"
+    "    return loss\n"
+    "  }\n"
+    "  entry eval(text: i32[batch, context + 1] from data) {\n"
+    "    return cross_entropy(logits(text[.., 0 .. -1]), text[.., 1 ..])\n"
+    "  }\n"
+    "}\n";
+enum { TABLE = 600 * 16 * 4 };
+
+// The largest value of the entry that is in the device's memory while others run.
+static size_t largest_near(const Module *m, const char *entry) {
+    const Graph *g = module_find_entry(m, entry);
+    size_t most = 0;
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        for (int k = 0; k < n->result_count; k++)
+            if (n->op != OP_CONSTANT && n->op != OP_BROADCAST && !value_is_far(m, &n->result[k]) &&
+                type_bytes(&n->result[k].type) > most)
+                most = type_bytes(&n->result[k].type);
+    }
+    return most;
+}
+
+static Module *module_tiled(Bench *t, const Module *m) {
+    Module *far = module_again(t, m);
+    const FarStatesOptions options = {
+        .which = FAR_STATES_TILED, .least = LEAST, .slice = SLICE, .tiled = TABLE};
+    cr_assert_eq(far_states_apply(far, &options, &t->cx), PASS_CHANGED);
+    arena_reset(t->cx.scratch);
+    expect(t, module_verify(far, t->cx.diag), "what far_states leaves is wrong");
+    return far;
+}
+
+static void expect_near(Bench *t, const Module *near, const Module *far, double tolerance,
+                        const char *what) {
+    double a[STEPS + 1], b[STEPS + 1];
+    const Tensor *x = run_all(t, near, a), *y = run_all(t, far, b);
+    for (int i = 0; i <= STEPS; i++)
+        cr_assert_float_eq(a[i], b[i], tolerance, "%s: losses %.9g and %.9g", what, a[i], b[i]);
+    for (int i = 0; i < near->state_count; i++)
+        for (int64_t k = 0; k < type_count(&x[i].type); k++)
+            cr_assert_float_eq(x[i].at[k], y[i].at[k], tolerance, "%s: %s[%d] is %.9g, not %.9g",
+                               what, near->state[i]->name, (int)k, y[i].at[k], x[i].at[k]);
+}
+
+Test(far_states, large_weights_are_never_whole) {
+    static const char *const how[] = {
+        "optimizer = sgd(lr); update = fused",
+        "optimizer = adamw(lr); update = fused",
+        "optimizer = sgd(lr, momentum = 0.9); clip = global_norm(0.5)",
+    };
+    // adamw's first steps go by signs.
+    static const double tolerance[] = {1e-5, 1e-3, 1e-5};
+    for (size_t i = 0; i < sizeof how / sizeof how[0]; i++) {
+        Bench t;
+        bench_open(&t);
+        const Module *m = module_of_text(&t, arena_format(t.a, tiled_text, how[i])),
+                     *far = module_tiled(&t, m);
+        cr_assert(largest_near(m, "train") >= TABLE);
+        for (int e = 0; e < far->entry_count; e++)
+            cr_assert(largest_near(far, far->entry[e]->name) < TABLE, "%s: a value of %zu bytes",
+                      how[i], largest_near(far, far->entry[e]->name));
+        expect_near(&t, m, far, tolerance[i], how[i]);
+        bench_close(&t);
+    }
+}
+
+// Casts and sums over micro-batches: weights come in tiles, sums stay whole.
+Test(far_states, large_weights_of_other_training) {
+    static const char *const how[] = {
+        "optimizer = sgd(lr); precision = bf16",
+        "optimizer = sgd(lr); accumulate = 2",
+        "optimizer = adamw(lr); precision = bf16; clip = global_norm(0.5)",
+    };
+    for (size_t i = 0; i < sizeof how / sizeof how[0]; i++) {
+        Bench t;
+        bench_open(&t);
+        const Module *m = module_of_text(&t, arena_format(t.a, tiled_text, how[i])),
+                     *far = module_tiled(&t, m);
+        cr_assert(largest_near(far, "eval") < TABLE, "%s", how[i]);
+        // A sum that is rounded to bf16 once may come out one step apart.
+        expect_near(&t, m, far, strstr(how[i], "bf16") ? 0.25 : 1e-5, how[i]);
+        bench_close(&t);
+    }
+}
+
+// A library's products promise nothing about parts.
+Test(far_states, libraries_read_weights_whole) {
+    Bench t;
+    bench_open(&t);
+    t.options.onednn = true;
+    Module *m = module_of_text(&t, arena_format(t.a, tiled_text, "optimizer = sgd(lr)"));
+    const char *before = module_text(m, t.a, 0);
+    const FarStatesOptions options = {
+        .which = FAR_STATES_TILED, .least = LEAST, .slice = SLICE, .tiled = TABLE};
+    cr_assert_eq(far_states_apply(m, &options, &t.cx), PASS_SAME);
+    cr_assert_str_eq(module_text(m, t.a, 0), before);
     bench_close(&t);
 }
 
