@@ -223,7 +223,7 @@ static void add_fill(Lower *lw, const Step *s, PlanInstr *out) {
 
 // Bytes one after another on both sides: no kernel is needed.
 // Constants and long copies go by a kernel: it makes numbers, and its tiles are shared out.
-// Moves are ranges of bytes, in whatever order their elements lie in them.
+// Moves are ranges of bytes, in whatever order their elements lie in them; gaps move along.
 static bool is_plain_copy(const StoragePlan *sp, const Step *s) {
     if (step_is_move(sp, s))
         return true;
@@ -232,7 +232,7 @@ static bool is_plain_copy(const StoragePlan *sp, const Step *s) {
 }
 
 static void add_plain_copy(Lower *lw, const Step *s, PlanInstr *out) {
-    const int64_t count = type_count(s->type);
+    const int64_t count = place_span(&s->from, s->type);
     out->kind = INSTR_COPY;
     out->operand_count = 2;
     out->operand = arena_array(lw->cx->arena, PlanOperand, 2);

@@ -11,6 +11,7 @@
 #include "passes/simplify.h"
 
 #include "ir/check.h"
+#include "ir/value_number.h"
 
 #include <string.h>
 
@@ -32,31 +33,6 @@ int simplify_uses(const Simplify *s, const Value *v) {
 Value *simplify_uniform(Simplify *s, const Type *type, double value) {
     Value *one = build_constant(&s->b, type_scalar(type->dtype), value);
     return type->rank ? build_broadcast(&s->b, one, type, NULL) : one;
-}
-
-// Over the bytes of plain numbers and texts, never of structs with padding.
-static uint64_t mix(uint64_t hash, const void *bytes, size_t size) {
-    const unsigned char *at = bytes;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ at[i]) * UINT64_C(1099511628211); // FNV-1a
-    return hash;
-}
-
-static uint64_t attr_hash(uint64_t hash, const Attr *a) {
-    hash = mix(hash, a->name, strlen(a->name));
-    switch (a->kind) {
-    case ATTR_INT:
-        return mix(hash, &a->as.i, sizeof a->as.i);
-    case ATTR_FLOAT:
-        return mix(hash, &a->as.f, sizeof a->as.f);
-    case ATTR_TEXT:
-        return mix(hash, a->as.text, strlen(a->as.text));
-    case ATTR_INTS:
-        return mix(hash, a->as.ints, (size_t)a->count * sizeof *a->as.ints);
-    case ATTR_FLOATS:
-        return mix(hash, a->as.floats, (size_t)a->count * sizeof *a->as.floats);
-    }
-    UNREACHABLE();
 }
 
 // Bit for bit: -0 and 0 are different constants.
@@ -89,15 +65,15 @@ static bool commutes(Op op) {
 }
 
 static uint64_t node_hash(const Node *n) {
-    uint64_t hash = mix(UINT64_C(14695981039346656037), &n->op, sizeof n->op);
+    uint64_t hash = hash_bytes(HASH_START, &n->op, sizeof n->op);
     // A sum does not depend on the order of its terms.
     uint64_t operands = 0;
     for (int i = 0; i < n->input_count; i++) {
         const uint32_t id = n->input[i]->id;
         if (commutes(n->op)) // in either order
-            operands += mix(UINT64_C(14695981039346656037), &id, sizeof id);
+            operands += hash_bytes(HASH_START, &id, sizeof id);
         else
-            hash = mix(hash, &id, sizeof id);
+            hash = hash_bytes(hash, &id, sizeof id);
     }
     hash ^= operands;
     for (int i = 0; i < n->attr_count; i++)

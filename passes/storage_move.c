@@ -1,10 +1,10 @@
 // Storage across two memories: what offload and fetch write.
 //
 // A move copies one range of bytes, so both sides are laid out alike: far memory as the operand is,
-// where nothing but fetch reads it, the copy that comes back as far memory is. So whoever reads the
-// copy walks it as it would have walked the original, and computes the same bits. Far memory that
-// is cut, joined or committed lies row-major, which keeps its parts ranges. Cost: one look at a
-// move.
+// what lies between its rows included, where nothing but fetch reads it; the copy that comes back
+// as far memory is. So whoever reads the copy walks it as it would have walked the original, and
+// computes the same bits. Far memory that is cut, joined or committed lies row-major without gaps,
+// which keeps its parts ranges. Cost: one look at a move.
 #include "passes/storage_work.h"
 
 #include <string.h>
@@ -21,10 +21,12 @@ void storage_move(StorageWork *w, int task, const Node *n) {
     const Place from = w->sp->place[x->id];
     Place to = w->home[v->id];
     if (to.storage == STORAGE_NONE) {
-        const uint32_t storage = storage_of_value(w, v);
-        to = place_dense(storage, &v->type);
+        const Type memory = storage_memory_type(w, x);
         const bool alike = from.storage != STORAGE_NONE && !w->sp->constant[x->id] &&
-                           place_is_range(&from, &v->type) && (n->op == OP_FETCH || !is_cut(w, v));
+                           place_is_range(&from, &memory) && (n->op == OP_FETCH || !is_cut(w, v));
+        // Not the pitch that its users would bear, but the one that is there.
+        w->pitched[v->id] = alike && w->pitched[x->id];
+        to = place_dense(storage_of_value(w, v), &v->type);
         if (alike)
             memcpy(to.stride, from.stride, sizeof to.stride);
     }

@@ -8,11 +8,14 @@
 //
 // On entry: find_stored and the homes are done. Pitched are values whose every user goes through
 // them by strides: factors of products, elementwise and rowwise operators. Not those that a view
-// or concat reads, that are committed or results, gradients, or in far memory: they are dense.
-// The answer depends on the graph alone, never on the order, and is the same for all targets.
+// or concat reads, that are committed or results, or gradients: they are dense. Copies of a value,
+// by running again or by coming back from far memory, are asked about together with it, as if one
+// had all their users: so a product reads the same strides, and gives the same bits, whatever a
+// budget does. The answer depends on the graph alone, never on the order, and is the same for all
+// targets.
 #include "passes/storage_work.h"
 
-#include "ir/check.h"
+#include "ir/value_number.h"
 #include "passes/lower_product.h"
 #include "passes/lower_space.h"
 
@@ -49,29 +52,71 @@ static bool row_is_odd(const Type *t) {
     return bytes >= ROW_MIN && bytes % ROW_STEP != 0;
 }
 
+// A move brings the strides it finds.
 static bool may_be_pitched(const StorageWork *w, const Value *v) {
-    return row_is_odd(&v->type) && w->root[v->id] == v && !w->viewed[v->id] && !w->far[v->id] &&
+    const bool moves = op_info(v->def->op)->family == FAMILY_MOVE;
+    return row_is_odd(&v->type) && w->root[v->id] == v && !w->viewed[v->id] &&
            !w->is_committed[v->id] && w->home[v->id].storage == STORAGE_NONE &&
-           w->last_use[v->id] != STORAGE_END && walks_strides(v->def);
+           w->last_use[v->id] != STORAGE_END &&
+           (moves || (!w->far[v->id] && walks_strides(v->def)));
 }
 
-// Cost: nodes and their operands, once each way.
+// By value id: the first value of the same number (ir/value_number.h).
+static const uint32_t *find_first_alike(const StorageWork *w) {
+    const Graph *g = w->g;
+    const uint64_t *number = value_numbers(g, w->a);
+    uint64_t slots = 64;
+    while (slots < 2 * (uint64_t)g->value_limit)
+        slots *= 2;
+    // Open addressing; a slot holds an id + 1, and 0 where it is free.
+    uint32_t *slot = arena_array(w->a, uint32_t, slots);
+    uint32_t *first = arena_array(w->a, uint32_t, g->value_limit + 1);
+    for (int i = 0; i < g->node_count; i++)
+        for (int r = 0; r < g->node[i]->result_count; r++) {
+            const uint32_t id = g->node[i]->result[r].id;
+            uint64_t at = number[id] & (slots - 1);
+            while (slot[at] && number[slot[at] - 1] != number[id])
+                at = (at + 1) & (slots - 1);
+            if (!slot[at])
+                slot[at] = id + 1;
+            first[id] = slot[at] - 1;
+        }
+    return first;
+}
+
+// Most graphs have no such rows.
+static bool any_row_is_odd(const Graph *g) {
+    for (int i = 0; i < g->node_count; i++)
+        for (int r = 0; r < g->node[i]->result_count; r++)
+            if (row_is_odd(&g->node[i]->result[r].type))
+                return true;
+    return false;
+}
+
+// Cost: nodes and their operands, a few times each.
 void storage_choose_pitches(StorageWork *w) {
     const Graph *g = w->g;
+    if (!any_row_is_odd(g))
+        return;
+    const uint32_t *first = find_first_alike(w);
+    bool *refused = arena_array(w->a, bool, g->value_limit + 1); // by the first of its number
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        for (int r = 0; r < n->result_count; r++)
+            if (!may_be_pitched(w, &n->result[r]))
+                refused[first[n->result[r].id]] = true;
+        // einsum_add's base, input 0, is dense; its factors may be anything.
+        const int factor = n->op == OP_EINSUM_ADD ? product_first_input(n) : 0;
+        const bool walks = walks_strides(n) || n->op == OP_EINSUM_ADD;
+        for (int k = 0; op_info(n->op)->family != FAMILY_MOVE && k < n->input_count; k++)
+            if (!walks || k < factor)
+                refused[first[n->input[k]->id]] = true;
+    }
     for (int i = 0; i < g->node_count; i++)
         for (int r = 0; r < g->node[i]->result_count; r++) {
             const Value *v = &g->node[i]->result[r];
-            w->pitched[v->id] = may_be_pitched(w, v);
+            w->pitched[v->id] = !refused[first[v->id]];
         }
-    for (int i = 0; i < g->node_count; i++) {
-        const Node *n = g->node[i];
-        // einsum_add's base, input 0, is dense; its factors may be anything.
-        const int first = n->op == OP_EINSUM_ADD ? product_first_input(n) : 0;
-        const bool walks = walks_strides(n) || n->op == OP_EINSUM_ADD;
-        for (int k = 0; k < n->input_count; k++)
-            if (!walks || k < first)
-                w->pitched[n->input[k]->id] = false;
-    }
 }
 
 Type storage_memory_type(const StorageWork *w, const Value *v) {

@@ -92,9 +92,10 @@ void storage_copy(StorageWork *w, const Node *for_node, StepSegment segment, con
         push_copy(w, for_node, segment, value, from, to);
         return;
     }
-    CHECK(place_is_range(in ? from : to, &value->type));
     Place alike = *to;
     memcpy(alike.stride, from->stride, sizeof alike.stride);
+    const Type memory = storage_memory_type(w, value);
+    CHECK(place_is_range(in ? from : to, &value->type) || place_is_range(in ? from : to, &memory));
     if (in != out && !constant && place_equal(&alike, to, &value->type)) {
         push_move(w, for_node, segment, value, from, to);
         return;

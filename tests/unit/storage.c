@@ -146,3 +146,64 @@ Test(storage, ranges_and_load) {
     cr_assert_eq(storage_load(t.sp), 128); // x and a, a and b, c (over a) and d
     arena_release(t.arena);
 }
+
+// Rows of 4100 bytes. %h is read by products in both plans; there it runs again, here it was away.
+#define ODD_HEAD                                                                                   \
+    "graph @f(%x: f32[8,1025], %w: f32[1025,16], %u: f32[8,16]) -> (f32[8,16], f32[1025,16]) {\n"  \
+    "  %h: f32[8,1025] = exp %x\n"                                                                 \
+    "  %y: f32[8,16] = einsum %h, %w {spec = \"mk,kn->mn\"}\n"
+#define ODD_TAIL "  return %y, %g\n}\n"
+
+static const char *const odd_plans[] = {
+    ODD_HEAD "  %k: f32[8,1025] = mul %h, %h\n"
+             "  %g: f32[1025,16] = einsum %k, %u {spec = \"mk,mn->kn\"}\n" ODD_TAIL,
+    ODD_HEAD "  %o: f32[8,1025] = offload %h\n"
+             "  %b: f32[8,1025] = fetch %o\n"
+             "  %k: f32[8,1025] = mul %b, %b\n"
+             "  %g: f32[1025,16] = einsum %k, %u {spec = \"mk,mn->kn\"}\n" ODD_TAIL,
+    ODD_HEAD "  %b: f32[8,1025] = exp %x\n"
+             "  %k: f32[8,1025] = mul %b, %b\n"
+             "  %g: f32[1025,16] = einsum %k, %u {spec = \"mk,mn->kn\"}\n" ODD_TAIL,
+};
+
+Test(storage, copies_of_odd_rows_keep_their_pitch) {
+    for (int i = 0; i < 3; i++) {
+        Bench t;
+        bench_open(&t, odd_plans[i]);
+        cr_assert_eq(place(&t, "h").stride[0], 1028);
+        cr_assert_eq(place(&t, "k").stride[0], 1028);
+        if (i > 0)
+            cr_assert_eq(place(&t, "b").stride[0], 1028);
+        if (i == 1) {
+            const Place o = place(&t, "o");
+            cr_assert_eq(o.stride[0], 1028);
+            cr_assert(t.sp->storage[o.storage].far);
+            cr_assert_eq(t.sp->storage[o.storage].bytes, (size_t)4 * 8 * 1028);
+        }
+        arena_release(t.arena);
+    }
+}
+
+// Where one copy must be dense, all are: a view joins the rows of %b, which walks no pitch.
+Test(storage, copies_are_dense_together) {
+    static const char *const copy[2] = {"exp %x", "fetch %o"};
+    for (int i = 0; i < 2; i++) {
+        char text[1024];
+        snprintf(text, sizeof text,
+                 "graph @f(%%x: f32[8,1025], %%w: f32[1025,16]) -> (f32[8,16], f32[8200]) {\n"
+                 "  %%h: f32[8,1025] = exp %%x\n"
+                 "  %%y: f32[8,16] = einsum %%h, %%w {spec = \"mk,kn->mn\"}\n"
+                 "  %%o: f32[8,1025] = offload %%h\n"
+                 "  %%b: f32[8,1025] = %s\n"
+                 "  %%j: f32[8200] = reshape %%b {shape = [8200]}\n"
+                 "  %%k: f32[8200] = tanh %%j\n"
+                 "  return %%y, %%k\n"
+                 "}\n",
+                 copy[i]);
+        Bench t;
+        bench_open(&t, text);
+        cr_assert_eq(place(&t, "h").stride[0], 1025);
+        cr_assert_eq(place(&t, "b").stride[0], 1025);
+        arena_release(t.arena);
+    }
+}
