@@ -261,6 +261,7 @@ int kernel_operand_count(const Kernel *k) {
     case KERNEL_SCALAR:
         return k->operand_count;
     case KERNEL_PRODUCT:
+        return k->product.bias ? 4 : 3;
     case KERNEL_CONVOLUTION:
         return 3;
     case KERNEL_ATTENTION:
@@ -277,7 +278,7 @@ Access kernel_access(const Kernel *k, int operand) {
     case KERNEL_SCALAR:
         return k->operand[operand].access;
     case KERNEL_PRODUCT:
-        if (operand < 2)
+        if (operand != 2)
             return ACCESS_READ;
         // c += reads what is there.
         return k->product.accumulate ? ACCESS_UPDATE : ACCESS_WRITE;
@@ -342,6 +343,8 @@ static int64_t product_span(const ProductKernel *p, int operand) {
     const int64_t a[4] = {p->batch[0], p->batch[1], p->m, p->k};
     const int64_t b[4] = {p->batch[0], p->batch[1], p->k, p->n};
     const int64_t c[4] = {p->batch[0], p->batch[1], p->m, p->n};
+    if (operand == 3) // the bias
+        return p->n;
     return operand == 0   ? box_span(4, a, p->a_stride)
            : operand == 1 ? box_span(4, b, p->b_stride)
                           : box_span(4, c, p->c_stride);
@@ -398,8 +401,7 @@ bool kernel_may_stream(const Kernel *k, int operand) {
 // compare.
 static bool operand_equal(const KOperand *a, const KOperand *b) {
     return a->dtype == b->dtype && a->access == b->access && a->stream == b->stream &&
-           a->align == b->align &&
-           memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+           a->align == b->align && memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
 // Constants are compared as bits: 0 and -0 differ, and the one NaN that constants use equals
@@ -442,6 +444,7 @@ static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
         memcpy(out + 16, p->b_stride, sizeof p->b_stride);
         memcpy(out + 20, p->c_stride, sizeof p->c_stride);
         out[24] = (int64_t)p->workspace;
+        out[25] = p->bias;
         return;
     }
     if (k->kind == KERNEL_CONVOLUTION) {

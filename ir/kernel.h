@@ -98,7 +98,7 @@ typedef struct {
 // Which library computes a product, decided at compile time.
 typedef enum { PRODUCT_OWN, PRODUCT_ONEDNN, PRODUCT_OPENBLAS, PRODUCT_CUBLASLT } ProductLibrary;
 
-// operand 0: a, 1: b, 2: c (ACCESS_UPDATE where accumulate)
+// operand 0: a, 1: b, 2: c (ACCESS_UPDATE where accumulate), 3: with `bias` a row of c's type
 typedef struct {
     ProductLibrary library;
     DType a, b, c;             // f32 or bf16; sums are f32
@@ -107,6 +107,8 @@ typedef struct {
     int64_t b_stride[4];       // batch0, batch1, k, n
     int64_t c_stride[4];       // batch0, batch1, m, n
     bool accumulate;           // c += instead of c =
+    bool bias;                 // operand 3 [n], dense, is added to every row of c before it is rounded;
+                               // instead of accumulate, in one batch, with c_stride[3] 1; cuBLASLt's only
     int64_t tile_m, tile_n;    // one tile of the work: batch x ceil(m/tile_m) x ceil(n/tile_n) tiles
     size_t workspace;          // bytes per worker
 } ProductKernel;

@@ -172,6 +172,7 @@ int64_t kernel_bytes(const Kernel *k) {
             const ProductKernel *p = &k->product;
             n = o == 0   ? size_times(p->m, p->k)
                 : o == 1 ? size_times(p->k, p->n)
+                : o == 3 ? p->n
                          : size_times(p->m, p->n);
             n = size_times(n, size_times(p->batch[0], p->batch[1]));
         } else if (k->kind == KERNEL_CONVOLUTION) {

@@ -389,7 +389,9 @@ static void interpret_product(const ProductKernel *p, void *const *operand) {
         const int64_t c_at =
             b0 * p->c_stride[0] + b1 * p->c_stride[1] + m * p->c_stride[2] + n * p->c_stride[3];
         // Summed in f64 with what is there, rounded once.
-        double sum = p->accumulate ? element_load(p->c, operand[2], c_at) : 0;
+        double sum = p->accumulate ? element_load(p->c, operand[2], c_at)
+                     : p->bias     ? element_load(p->c, operand[3], n)
+                                   : 0;
         for (int64_t k = 0; k < p->k; k++)
             sum += element_load(p->a, operand[0], a_at + k * p->a_stride[3]) *
                    element_load(p->b, operand[1], b_at + k * p->b_stride[2]);

@@ -402,7 +402,10 @@ static bool read_product(Reader *r, ProductKernel *p) {
         return false;
     // c is never only read: 0 is write, 1 update.
     const int access = read_word(r, &kernel_access_words[ACCESS_WRITE], 2, "write or update");
-    if (access < 0 || !read_list(r, 4, 0, p->c_stride) || !read_strides(r, "batch", 2, p->batch) ||
+    if (access < 0 || !read_list(r, 4, 0, p->c_stride))
+        return false;
+    p->bias = word_is(peek(r), "bias");
+    if ((p->bias && !expect(r, "bias")) || !read_strides(r, "batch", 2, p->batch) ||
         !read_field(r, "m", DIM_MAX, &p->m) || !read_field(r, "n", DIM_MAX, &p->n) ||
         !read_field(r, "k", DIM_MAX, &p->k) || !read_strides(r, "tile", 2, tile) ||
         !read_field(r, "workspace", DIM_MAX, &workspace))

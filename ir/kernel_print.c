@@ -107,7 +107,7 @@ static void put_product(Sink *s, const ProductKernel *p) {
     put(s, "\n  c %s %s ", dtype_name(p->c),
         kernel_access_words[p->accumulate ? ACCESS_UPDATE : ACCESS_WRITE]);
     put_list(s, 4, p->c_stride);
-    put(s, "\n  batch ");
+    put(s, "%s\n  batch ", p->bias ? " bias" : "");
     put_list(s, 2, p->batch);
     put(s, "\n  m %lld\n  n %lld\n  k %lld\n  tile [%lld, %lld]\n  workspace %lld\n",
         (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->tile_m,

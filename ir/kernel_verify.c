@@ -299,6 +299,11 @@ static bool product_good(Verifier *v) {
         if (c_dim[i] > 1 && p->c_stride[i] == 0)
             return diag_error(v->d, v->loc, P_TEMPLATE,
                               "product %s stores to one place of c many times", v->k->name);
+    if (p->bias && (p->library != PRODUCT_CUBLASLT || p->accumulate || p->c_stride[3] != 1 ||
+                    p->batch[0] != 1 || p->batch[1] != 1))
+        return diag_error(v->d, v->loc, P_TEMPLATE,
+                          "product %s: a bias is added by cublaslt, to rows written in one batch",
+                          v->k->name);
     return spans_good(v);
 }
 

@@ -328,7 +328,7 @@ static void lower_kernels(Lower *lw) {
                              .m = from->m,
                              .n = from->n,
                              .k = from->k,
-                             .accumulate = from->accumulate,
+                             .accumulate = from->bias ? 2 : from->accumulate,
                              .tile_m = from->tile_m,
                              .tile_n = from->tile_n};
         memcpy(out->a_stride, from->a_stride, sizeof out->a_stride);

@@ -397,6 +397,25 @@ static void choose_cublaslt(ProductKernel *p) {
     }
 }
 
+bool product_takes_row(const Node *n, const ProductForm *form, const Place *summand,
+                       const Place *c) {
+    const Spec s = spec_read(n);
+    const int class = form->swapped ? CLASS_M : CLASS_N;
+    ProductKernel p = form->kernel;
+    int64_t columns = 1;
+    product_choose(&p, (ProductLibraries){.cublaslt = true});
+    for (int i = 0; s.text[2][i]; i++) {
+        const int64_t extent = s.type[2]->dim[i];
+        const bool along = memchr(s.letter[class], s.text[2][i], (size_t)s.count[class]) != NULL;
+        if (extent > 1 && summand->stride[i] != (along ? c->stride[i] : 0))
+            return false;
+        columns *= along ? extent : 1;
+    }
+    // Letters that were left for the batch dims make several rows.
+    return p.library == PRODUCT_CUBLASLT && columns == p.n && p.c_stride[3] == 1 &&
+           p.batch[0] == 1 && p.batch[1] == 1;
+}
+
 // A library only where it can read the strides: never a silent copy.
 void product_choose(ProductKernel *p, ProductLibraries have) {
     const bool plain = stride_is_plain(p->m, p->k, p->a_stride + 2) &&

@@ -17,6 +17,7 @@ void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *opti
     CHECK(product_form(n, &place[0], &place[1], &place[2], &form));
     // Into what the result's place holds: a base, or an accumulator.
     form.kernel.accumulate = s->accumulate;
+    form.kernel.bias = s->row;
     product_choose(&form.kernel, (ProductLibraries){.onednn = options->onednn,
                                                     .openblas = options->openblas,
                                                     .bf16 = options->bf16_products,
@@ -26,6 +27,8 @@ void lower_product(const StoragePlan *sp, const Step *s, const PassOptions *opti
     out->operand[0] = place[form.swapped ? 1 : 0];
     out->operand[1] = place[form.swapped ? 0 : 1];
     out->operand[2] = place[2];
+    if (s->row)
+        out->operand[3] = step_input(sp, s, n, 0);
 }
 
 // Storage has seen to it that images are dense; how far they are apart is their places' to say.

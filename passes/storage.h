@@ -43,6 +43,7 @@ typedef struct {
     const Place *in;
     const Place *out;   // of one node: places of its results, likewise
     bool accumulate;    // a product that adds to what its result's place holds
+    bool row;           // einsum_add whose summand is added as a row (product_takes_row)
     const Value *value; // STEP_COPY, STEP_FILL: what is written
     const Type *type;   // STEP_COPY, STEP_FILL: its shape
     Place from, to;

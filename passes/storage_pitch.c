@@ -27,8 +27,8 @@ static bool walks_strides(const Node *n) {
     if (n->op == OP_ACCUMULATE || n->op == OP_CONSTANT || info->family == FAMILY_UPDATE)
         return false;
     switch (info->lowering) {
-    case LOWER_PRODUCT:
-        return n->op == OP_EINSUM;
+    case LOWER_PRODUCT: // what is added to lies where its base does
+        return n->op == OP_EINSUM || node_int(n, "row", 0) == 1;
     case LOWER_SCALAR:
         return info->flags & OPF_ELEMENTWISE;
     case LOWER_ROWS:

@@ -472,6 +472,27 @@ static void confirm_direct(StorageWork *w, const Node *n) {
         w->direct[v->id] = false;
 }
 
+// Whether the summand of an einsum_add that is marked `row` needs no writing out: the result can be
+// had from the operands, or copies of them, and one row.
+static bool adds_row(const StorageWork *w, const Node *n) {
+    const Value *base = n->input[0], *v = &n->result[0];
+    if (node_int(n, "row", 0) != 1 || w->sp->place[base->id].storage == STORAGE_NONE)
+        return false;
+    const Type memory = storage_memory_type(w, v);
+    const Place result = place_dense(0, &memory);
+    Place in[2] = {w->sp->place[n->input[1]->id], w->sp->place[n->input[2]->id]};
+    const unsigned copies = product_copies(n, &in[0], &in[1], &result);
+    int order[RANK_MAX];
+    for (int i = 0; i < 2; i++)
+        if (copies & (1u << i)) {
+            product_copy_order(n, i, order);
+            in[i] = place_ordered(0, &n->input[1 + i]->type, order);
+        }
+    ProductForm form;
+    return !(copies & 4u) && product_form(n, &in[0], &in[1], &result, &form) &&
+           product_takes_row(n, &form, &w->sp->place[base->id], &result);
+}
+
 // scatter_add, einsum_add and dynamic_update: the result begins as the base.
 static void place_over_base(StorageWork *w, int task, const Node *n) {
     const Value *base = n->input[0], *v = &n->result[0];
@@ -517,7 +538,10 @@ static void run_task(StorageWork *w, int task) {
     const Task *t = &w->tasks->task[task];
     const Node *n = t->node[0];
     const OpLowering lowering = op_info(n->op)->lowering;
-    const bool adds = n->op == OP_EINSUM_ADD && !adds_to_zero(w, n);
+    const bool row = n->op == OP_EINSUM_ADD && adds_row(w, n);
+    const bool adds = n->op == OP_EINSUM_ADD && !row && !adds_to_zero(w, n);
+    if (adds) // over its base, which is dense
+        w->pitched[n->result[0].id] = false;
     // Such operators stand alone: n is the task.
     const bool over_base = adds || lowering == LOWER_SCATTER || lowering == LOWER_PART;
     if (lowering == LOWER_PRODUCT)
@@ -541,6 +565,7 @@ static void run_task(StorageWork *w, int task) {
               .node_count = t->count,
               // A group is named after its last operator.
               .for_node = t->node[t->count - 1]};
+    s.row = row;
     s.accumulate = adds || (lowering == LOWER_PRODUCT && w->direct[n->result[0].id]);
     if (lowering == LOWER_PRODUCT) {
         push_product(w, s, n);

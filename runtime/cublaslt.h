@@ -29,6 +29,9 @@ enum {
     LT_TYPE_BF16 = 14,
     LT_OPERATION_TRANSPOSE_A = 3,
     LT_OPERATION_TRANSPOSE_B = 4,
+    LT_OPERATION_EPILOGUE = 7,
+    LT_OPERATION_BIAS = 8, // its address, whose alignment the choice of an algorithm depends on
+    LT_EPILOGUE_BIAS = 4,
     LT_PLAIN = 0,
     LT_TRANSPOSED = 1,
     LT_LAYOUT_BATCH = 5,

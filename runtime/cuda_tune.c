@@ -14,7 +14,7 @@ typedef struct {
     CudaDevice *d;
     CuEvent begin, end;
     const PlanInstr *instr; // of the product at hand
-    void *operand[3];
+    void *operand[4];
     void *workspace;
 } Measure;
 
@@ -106,7 +106,7 @@ static PlimStatus tune_all(Measure *m, FILE *out, PlimError *error) {
         m->instr = find_instr(p, x->kernel);
         if (x->library != PLAN_CUBLASLT || !m->instr)
             continue;
-        for (int i = 0; i < 3; i++)
+        for (uint32_t i = 0; i < m->instr->operand_count; i++)
             m->operand[i] = cuda_operand(m->d, &m->instr->operand[i], 0);
         m->workspace = m->instr->workspace == UINT32_MAX
                            ? NULL

@@ -204,7 +204,7 @@ typedef struct {
     PlanDType a, b, c;
     int64_t batch[2], m, n, k;
     int64_t a_stride[4], b_stride[4], c_stride[4];
-    uint32_t accumulate;
+    uint32_t accumulate;   // 0: c = a b; 1: c += a b; 2: c = a b + operand 3, a row of n of c's type, rounded once
     int64_t tile_m, tile_n; // cuBLASLt: m, n; one call computes all
 } PlanProduct;
 

@@ -200,7 +200,8 @@ static bool check_form(Verifier *v, const Site *s) {
         break;
     // A [m, k], B [k, n], C [m, n]; check_product has the sizes.
     case INSTR_PRODUCT:
-        good = instr->operand_count == 3 && v->product_of[instr->kernel] != UINT32_MAX;
+        good = (instr->operand_count == 3 || instr->operand_count == 4) &&
+               v->product_of[instr->kernel] != UINT32_MAX;
         break;
     case INSTR_KERNEL:
         good = instr->operand_count >= 1 && instr->operand_count <= OPERANDS_MAX &&
@@ -224,6 +225,11 @@ static bool matrix_bytes(PlanDType dtype, const int64_t dim[4], const int64_t st
            !__builtin_mul_overflow(last, plan_dtype_bytes(dtype), out);
 }
 
+// Of what is added to every row of C. Its sizes were checked with C's.
+static uint64_t row_bytes(const PlanProduct *p) {
+    return (uint64_t)p->n * plan_dtype_bytes(p->c);
+}
+
 static bool check_product(Verifier *v, const Site *s) {
     const PlanProduct *p = &v->plan->product[v->product_of[s->instr->kernel]];
     const PlanOperand *o = s->instr->operand;
@@ -236,7 +242,9 @@ static bool check_product(Verifier *v, const Site *s) {
         !matrix_bytes(p->b, b_dim, p->b_stride, &b) ||
         !matrix_bytes(p->c, c_dim, p->c_stride, &c) || a != o[0].bytes || b != o[1].bytes ||
         c != o[2].bytes || o[0].access != PLAN_READ || o[1].access != PLAN_READ ||
-        o[2].access != (p->accumulate ? PLAN_UPDATE : PLAN_WRITE))
+        o[2].access != (p->accumulate == 1 ? PLAN_UPDATE : PLAN_WRITE) ||
+        (p->accumulate == 2) != (s->instr->operand_count == 4) ||
+        (p->accumulate == 2 && (o[3].access != PLAN_READ || o[3].bytes != row_bytes(p))))
         return verify_refuse_instr(v, 7, s->segment, s->index,
                                    "has operands its product does not fit");
     return true;
@@ -262,7 +270,7 @@ static bool check_rows(Verifier *v) {
         const PlanProduct *row = &p->product[i];
         if (row->kernel >= p->kernel_count || (uint32_t)row->a >= PLAN_DTYPE_COUNT ||
             (uint32_t)row->b >= PLAN_DTYPE_COUNT || (uint32_t)row->c >= PLAN_DTYPE_COUNT ||
-            row->library < PLAN_ONEDNN || row->library > PLAN_CUBLASLT || row->accumulate > 1)
+            row->library < PLAN_ONEDNN || row->library > PLAN_CUBLASLT || row->accumulate > 2)
             return verify_refuse(v, 1, "product %u has a field out of range", i);
         if (v->product_of[row->kernel] != UINT32_MAX)
             return verify_refuse(v, 7, "kernel %u has two product rows", row->kernel);
@@ -270,6 +278,10 @@ static bool check_rows(Verifier *v) {
         if (row->tile_m < 1 || row->tile_n < 1 || row->m < 1 || row->n < 1 || row->k < 1 ||
             row->batch[0] < 1 || row->batch[1] < 1)
             return verify_refuse(v, 7, "product %u has a size below 1", i);
+        // Rows of one matrix, which only a GPU's library adds.
+        if (row->accumulate == 2 && (row->library != PLAN_CUBLASLT || row->batch[0] != 1 ||
+                                     row->batch[1] != 1 || row->c_stride[3] != 1))
+            return verify_refuse(v, 7, "product %u adds a row that it can't", i);
         uint64_t tiles;
         if (!product_tiles(row, &tiles) || tiles != p->kernel[row->kernel].tiles)
             return verify_refuse(v, 7, "product %u has not the tiles of kernel %u", i, row->kernel);

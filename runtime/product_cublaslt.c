@@ -5,6 +5,9 @@
 // Sums are f32 and stay so: no TF32, and partial sums of split products meet in f32. The algorithm
 // is chosen once a product, by the library's own rule for its shape and alignment within the plan's
 // workspace, and kept: a step never asks, and equal plans compute alike on equal machines.
+//
+// A row that is added to every row of C is an epilogue: its numbers meet the f32 sums before these
+// are rounded. Its address belongs to the operation, so it is set before every call.
 #include "runtime/product_cublaslt.h"
 
 #include "runtime/cublaslt_tune.h"
@@ -34,7 +37,8 @@ typedef struct {
     LtLayout first, second, result;
     bool swapped; // first is our b
     float beta;
-    uint32_t align[3]; // of a, b and c: addresses are multiples of so many bytes
+    bool bias;
+    uint32_t align[4]; // of a, b, c and the bias: addresses are multiples of so many bytes
     size_t workspace;
     LtAlgorithm algorithm;
 } Product;
@@ -145,6 +149,19 @@ static bool find_layouts(const PlanProduct *p, Product *out, Stored s[3], int64_
     return true;
 }
 
+static int set_bias(const CublasLibrary *lt, const Product *x, const void *at) {
+    return lt->operation_set(x->operation, LT_OPERATION_BIAS, &at, sizeof at);
+}
+
+// No address is known yet: algorithms are chosen for one that is aligned no better than any will
+// be. It is never read through.
+static int describe_bias(const CublasLibrary *lt, const Product *x) {
+    const uint32_t epilogue = LT_EPILOGUE_BIAS;
+    const int status =
+        lt->operation_set(x->operation, LT_OPERATION_EPILOGUE, &epilogue, sizeof epilogue);
+    return status == 0 ? set_bias(lt, x, (const void *)(uintptr_t)x->align[3]) : status;
+}
+
 static int describe(const CublasTable *t, const PlanProduct *p, const Stored s[3],
                     const int64_t stride[3], Product *out) {
     const CublasLibrary *lt = &t->library;
@@ -161,23 +178,23 @@ static int describe(const CublasTable *t, const PlanProduct *p, const Stored s[3
         status = new_layout(t, p, out->swapped ? p->a : p->b, &s[1], stride[1], &out->second);
     if (status == 0)
         status = new_layout(t, p, p->c, &s[2], stride[2], &out->result);
-    return status;
+    return status == 0 && out->bias ? describe_bias(lt, out) : status;
 }
 
 // The lowest bit that any address of the operand may have, at most 256.
 static void find_alignment(const Plan *p, uint32_t kernel, Product *out) {
-    uint64_t bits[3] = {256, 256, 256};
+    uint64_t bits[4] = {256, 256, 256, 256};
     for (uint32_t s = 0; s < p->segment_count; s++)
         for (uint32_t i = 0; i < p->segment[s].instr_count; i++) {
             const PlanInstr *instr = &p->segment[s].instr[i];
             if (instr->kind != INSTR_PRODUCT || instr->kernel != kernel)
                 continue;
-            for (uint32_t o = 0; o < 3 && o < instr->operand_count; o++) {
+            for (uint32_t o = 0; o < 4 && o < instr->operand_count; o++) {
                 const PlanOperand *x = &instr->operand[o];
                 bits[o] |= (p->buffer[x->buffer].offset + x->offset) | x->slot_bytes;
             }
         }
-    for (int o = 0; o < 3; o++)
+    for (int o = 0; o < 4; o++)
         out->align[o] = (uint32_t)(bits[o] & -bits[o]);
 }
 
@@ -229,10 +246,14 @@ static PlimStatus prepare(CublasTable *t, uint32_t row, PlimError *error) {
     Stored s[3];
     int64_t stride[3];
     t->row[p->kernel] = row;
-    x->beta = p->accumulate ? 1 : 0;
+    x->beta = p->accumulate == 1 ? 1 : 0;
+    x->bias = p->accumulate == 2;
     x->workspace = (size_t)t->plan->kernel[p->kernel].workspace;
     if (p->a != p->b || p->batch[0] > INT32_MAX / p->batch[1] || !find_layouts(p, x, s, stride))
         return cannot(p, "its operands are none that it knows", error);
+    // The library adds to columns of what it computes, and those are our rows only where it is C'.
+    if (x->bias && !x->swapped)
+        return cannot(p, "it adds no row to such a result", error);
     find_alignment(t->plan, p->kernel, x);
     const int status = describe(t, p, s, stride, x);
     LtChoice choice;
@@ -259,8 +280,12 @@ static void key_of(const CublasTable *t, uint32_t row, char out[TUNE_KEY_MAX]) {
         used += snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %lld,%lld,%lld,%lld",
                          (long long)stride[i][0], (long long)stride[i][1], (long long)stride[i][2],
                          (long long)stride[i][3]);
-    snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %u,%u,%u %s %zu", x->align[0],
-             x->align[1], x->align[2], p->accumulate ? "add" : "set", x->workspace);
+    static const char *const adds[] = {"set", "add", "row"};
+    used += snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %u,%u,%u %s", x->align[0],
+                     x->align[1], x->align[2], adds[p->accumulate]);
+    if (x->bias)
+        used += snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %u", x->align[3]);
+    snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %zu", x->workspace);
 }
 
 // The file's algorithms for the products it knows. One that the library refuses is a damaged
@@ -360,10 +385,12 @@ CuResult cublas_table_run(const CublasTable *t, uint32_t kernel, void *const *op
                           void *workspace, CuStream stream) {
     const Product *x = &t->product[t->row[kernel]];
     const float one = 1;
-    const int status = t->library.multiply(
-        t->handle, x->operation, &one, operand[x->swapped], x->first, operand[!x->swapped],
-        x->second, &x->beta, operand[2], x->result, operand[2], x->result, &x->algorithm, workspace,
-        workspace ? x->workspace : 0, stream);
+    int status = x->bias ? set_bias(&t->library, x, operand[3]) : 0;
+    if (status == 0)
+        status = t->library.multiply(t->handle, x->operation, &one, operand[x->swapped], x->first,
+                                     operand[!x->swapped], x->second, &x->beta, operand[2],
+                                     x->result, operand[2], x->result, &x->algorithm, workspace,
+                                     workspace ? x->workspace : 0, stream);
     return status == 0 ? CU_SUCCESS : CUBLAS_ERROR + status;
 }
 

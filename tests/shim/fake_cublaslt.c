@@ -12,7 +12,7 @@
 
 #define API __attribute__((visibility("default")))
 
-enum { INVALID = 7, NOT_SUPPORTED = 15, BF16 = 14, ALGORITHMS = 3, WORKSPACE = 4096 };
+enum { INVALID = 7, NOT_SUPPORTED = 15, BF16 = 14, BIAS = 4, ALGORITHMS = 3, WORKSPACE = 4096 };
 
 typedef struct {
     int type;
@@ -24,6 +24,8 @@ typedef struct {
 
 typedef struct {
     int transposed[2];
+    uint32_t epilogue; // 0 and 1: none; 4: a bias
+    const char *bias;  // a number a row of d
 } Operation;
 
 typedef struct {
@@ -82,10 +84,15 @@ API int cublasLtMatmulDescDestroy(Operation *o) {
 API int cublasLtMatmulDescSetAttribute(Operation *o, int attribute, const void *value,
                                        size_t size) {
     ENTER("cublasLtMatmulDescSetAttribute");
-    if ((attribute != 3 && attribute != 4) || size != 4)
+    if ((attribute == 3 || attribute == 4) && size == sizeof o->transposed[0])
+        memcpy(&o->transposed[attribute - 3], value, size);
+    else if (attribute == 7 && size == sizeof o->epilogue)
+        memcpy(&o->epilogue, value, size);
+    else if (attribute == 8 && size == sizeof o->bias)
+        memcpy(&o->bias, value, size);
+    else
         return INVALID;
-    memcpy(&o->transposed[attribute - 3], value, size);
-    return 0;
+    return o->epilogue == 0 || o->epilogue == BIAS ? 0 : NOT_SUPPORTED;
 }
 
 API int cublasLtMatrixLayoutCreate(Layout **out, int type, uint64_t rows, uint64_t columns,
@@ -160,7 +167,8 @@ API int cublasLtMatmulAlgoGetHeuristic(void *handle, Operation *o, Layout *a, La
     ENTER("cublasLtMatmulAlgoGetHeuristic");
     (void)handle;
     *count = 0;
-    if (!fits(o, a, b, d) || c != d)
+    // The real library asks the address how it is aligned.
+    if (!fits(o, a, b, d) || c != d || (o->epilogue == BIAS && !o->bias))
         return INVALID;
     for (uint64_t i = 0; i < ALGORITHMS && *count < most; i++)
         if (choice_of(i).workspace <= p->workspace)
@@ -217,7 +225,9 @@ static void multiply_one(const Job *j, int64_t batch) {
                        (double)read_at(j->from_b, b->type, batch * b->stride + in_b);
             }
             const float before = j->beta != 0 ? read_at(j->to, d->type, at) : 0;
-            write_at(j->to, d->type, at, j->alpha * (float)sum + j->beta * before);
+            const float bias =
+                j->operation.epilogue == BIAS ? read_at(j->operation.bias, d->type, row) : 0;
+            write_at(j->to, d->type, at, j->alpha * (float)sum + j->beta * before + bias);
         }
 }
 

@@ -44,10 +44,14 @@ static PlanProduct draw_product(void) {
     p.k = 1 + draw(6);
     p.a = p.b = draw(2) ? PLAN_BF16 : PLAN_F32;
     p.c = draw(2) ? PLAN_BF16 : PLAN_F32;
-    p.accumulate = (uint32_t)draw(2);
+    p.accumulate = (uint32_t)draw(3);
+    if (p.accumulate == 2)
+        p.batch[0] = p.batch[1] = 1;
     draw_strides(&p, p.m, p.k, p.a_stride);
     draw_strides(&p, p.k, p.n, p.b_stride);
-    draw_strides(&p, p.m, p.n, p.c_stride);
+    do
+        draw_strides(&p, p.m, p.n, p.c_stride);
+    while (p.accumulate == 2 && p.c_stride[3] != 1);
     return p;
 }
 
@@ -77,12 +81,15 @@ static int64_t place(const int64_t stride[4], int64_t b0, int64_t b1, int64_t ro
 }
 
 // What c must be; expected has the elements before.
-static void multiply(const PlanProduct *p, const char *a, const char *b, char *expected) {
+static void multiply(const PlanProduct *p, char *const *memory, char *expected) {
+    const char *a = memory[0], *b = memory[1], *row_added = memory[3];
     for (int64_t i = 0; i < p->batch[0] * p->batch[1] * p->m * p->n; i++) {
         const int64_t column = i % p->n, row = i / p->n % p->m;
         const int64_t b1 = i / p->n / p->m % p->batch[1], b0 = i / p->n / p->m / p->batch[1];
         const int64_t at = place(p->c_stride, b0, b1, row, column);
-        float sum = p->accumulate ? load(expected, p->c, at) : 0;
+        float sum = p->accumulate == 1   ? load(expected, p->c, at)
+                    : p->accumulate == 2 ? load(row_added, p->c, column)
+                                         : 0;
         for (int64_t k = 0; k < p->k; k++)
             sum += load(a, p->a, place(p->a_stride, b0, b1, row, k)) *
                    load(b, p->b, place(p->b_stride, b0, b1, k, column));
@@ -95,27 +102,28 @@ typedef struct {
     Plan plan;
     PlanProduct product;
     PlanKernel kernel;
-    PlanBuffer buffer[4];
-    PlanOperand operand[3];
+    PlanBuffer buffer[5];
+    PlanOperand operand[4];
     PlanInstr instr;
     PlanSegment segment;
 } Case;
 
 static void make_case(Case *c, const PlanProduct *p) {
     *c = (Case){.product = *p, .kernel = {.name = "k0", .tiles = 1, .workspace = WORKSPACE}};
-    for (uint32_t i = 0; i < 3; i++)
+    const uint32_t count = p->accumulate == 2 ? 4 : 3;
+    for (uint32_t i = 0; i < count; i++)
         c->operand[i] = (PlanOperand){.buffer = i, .bytes = 4};
     c->instr = (PlanInstr){.kind = INSTR_PRODUCT,
-                           .operand_count = 3,
+                           .operand_count = count,
                            .operand = c->operand,
-                           .workspace = 3,
+                           .workspace = 4,
                            .name = "matmul"};
     c->segment = (PlanSegment){.instr_count = 1, .instr = &c->instr};
     c->plan = (Plan){.kernel_count = 1,
                      .kernel = &c->kernel,
                      .product_count = 1,
                      .product = &c->product,
-                     .buffer_count = 4,
+                     .buffer_count = 5,
                      .buffer = c->buffer,
                      .segment_count = 1,
                      .segment = &c->segment};
@@ -124,7 +132,7 @@ static void make_case(Case *c, const PlanProduct *p) {
 typedef struct {
     CudaDriver cu;
     CuStream stream;
-    char *memory[4]; // a, b, c, workspace: the fake's device memory is the program's
+    char *memory[5]; // a, b, c, a row, workspace: the fake's device memory is the program's
 } Gpu;
 
 static void open_gpu(Gpu *g) {
@@ -135,7 +143,7 @@ static void open_gpu(Gpu *g) {
     must(g->cu.context_retain(&context, 0) == 0 && g->cu.context_set(context) == 0 &&
              g->cu.stream_new(&g->stream, CU_STREAM_OWN) == 0,
          "no GPU");
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         CuAddress at;
         must(g->cu.memory_new(&at, 4 * ELEMENTS) == 0, "no memory");
         g->memory[i] = (char *)(uintptr_t)at;
@@ -143,7 +151,7 @@ static void open_gpu(Gpu *g) {
 }
 
 static void close_gpu(Gpu *g) {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         must(g->cu.memory_free((CuAddress)(uintptr_t)g->memory[i]) == 0, "memory stays");
     must(g->cu.stream_free(g->stream) == 0 && g->cu.context_release(0) == 0, "no end");
     cuda_driver_close(&g->cu);
@@ -157,13 +165,13 @@ static void check_product(Gpu *g, const PlanProduct *p) {
     make_case(&c, p);
     if (cublas_table_new(cublas_load(&c.plan), &c.plan, "Fake GPU", NULL, &t, &error) != PLIM_OK)
         must(false, error.text);
-    const PlanDType type[3] = {p->a, p->b, p->c};
-    for (int o = 0; o < 3; o++)
+    const PlanDType type[4] = {p->a, p->b, p->c, p->c};
+    for (int o = 0; o < 4; o++)
         for (int64_t i = 0; i < ELEMENTS; i++)
             store(g->memory[o], type[o], i, (float)(draw(5) - 2));
     memcpy(expected, g->memory[2], sizeof expected);
-    multiply(p, g->memory[0], g->memory[1], expected);
-    must(cublas_table_run(t, 0, (void *const *)g->memory, g->memory[3], g->stream) == CU_SUCCESS &&
+    multiply(p, g->memory, expected);
+    must(cublas_table_run(t, 0, (void *const *)g->memory, g->memory[4], g->stream) == CU_SUCCESS &&
              g->cu.stream_synchronize(g->stream) == 0,
          "a product failed");
     // All of it: what is no element of c is as before.

@@ -397,6 +397,32 @@ Test(kernel, product_and_bf16) {
     arena_release(a);
 }
 
+// The bias is added to every row; what lies between rows stays.
+Test(kernel, product_with_bias) {
+    Arena *a = arena_create();
+    const Kernel *k =
+        parse(a, "kernel k product {\n library cublaslt\n a f32 [0, 0, 2, 1]\n b f32 [0, 0, 3, 1]\n"
+                 " c f32 write [0, 0, 4, 1] bias\n batch [1, 1]\n m 2\n n 3\n k 2\n tile [2, 3]\n"
+                 " workspace 0\n}\n");
+    cr_assert_eq(kernel_operand_count(k), 4);
+    cr_assert_eq(kernel_span(k, 3), 3);
+    cr_assert_eq(kernel_access(k, 3), ACCESS_READ);
+    cr_assert_eq(kernel_dtype(k, 3), DT_F32);
+    cr_assert_eq(kernel_bytes(k), 4 * (4 + 6 + 6 + 3));
+    float x[] = {1, 2, 3, 4}, y[] = {1, 0, -1, 0, 1, 1}, c[] = {9, 9, 9, 9, 9, 9, 9};
+    float bias[] = {10, 20, 30};
+    void *operand[] = {x, y, c, bias};
+    kernel_interpret(k, operand, NULL);
+    const float want[] = {11, 22, 31, 9, 13, 24, 31};
+    cr_assert_arr_eq(c, want, sizeof want);
+    const Kernel *plain =
+        parse(a, "kernel k product {\n library cublaslt\n a f32 [0, 0, 2, 1]\n b f32 [0, 0, 3, 1]\n"
+                 " c f32 write [0, 0, 4, 1]\n batch [1, 1]\n m 2\n n 3\n k 2\n tile [2, 3]\n"
+                 " workspace 0\n}\n");
+    cr_assert_not(kernel_equal(k, plain));
+    arena_release(a);
+}
+
 // Stores round to nearest, ties to even.
 Test(kernel, stores_round_to_bf16) {
     Arena *a = arena_create();

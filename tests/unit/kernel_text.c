@@ -84,6 +84,18 @@ static const char product_text[] = "kernel k5 product {\n"
                                    "  tile [64, 256]\n"
                                    "  workspace 4096\n"
                                    "}\n";
+static const char bias_text[] = "kernel k8 product {\n"
+                                "  library cublaslt\n"
+                                "  a bf16 [0, 0, 768, 1]\n"
+                                "  b bf16 [0, 0, 3072, 1]\n"
+                                "  c bf16 write [0, 0, 3072, 1] bias\n"
+                                "  batch [1, 1]\n"
+                                "  m 64\n"
+                                "  n 3072\n"
+                                "  k 768\n"
+                                "  tile [64, 3072]\n"
+                                "  workspace 4096\n"
+                                "}\n";
 #define ATTENTION_FIELDS                                                                           \
     "  dtype bf16\n  batch 2\n  heads 12\n  groups 4\n  queries 64\n  keys 65\n  dim_qk 64\n"      \
     "  dim_v 32\n  window 7\n  causal 1\n  scale 0.12345678901234568\n  q [1, 2, 3]\n"             \
@@ -92,8 +104,8 @@ static const char attention_text[] = "kernel k6 attention {\n" ATTENTION_FIELDS 
 static const char grad_text[] =
     "kernel k7 attention_grad {\n" ATTENTION_FIELDS "  dout [1, 2, 3]\n  dq [4, 5, 6]\n"
     "  dk [7, 8, 9]\n  dv [10, 11, 12]\n}\n";
-static const char *const good_text[] = {rows_text, columns_text, product_text, attention_text,
-                                        grad_text};
+static const char *const good_text[] = {rows_text, columns_text,   product_text,
+                                        bias_text, attention_text, grad_text};
 enum { GOOD = sizeof good_text / sizeof *good_text };
 
 Test(kernel_text, prints_what_it_read) {
@@ -220,6 +232,16 @@ static const BadText bad_text[] = {
      716, 1},
     {"kernel k product {\n library own\n a f32 [0,0,1,1] b f32 [0,0,1,1] c f32 write [0,0,4,1]\n"
      "batch [1,1] m 4 n 4 k 0 tile [4,4] workspace 0 }",
+     716, 1},
+    {"kernel k product {\n library own\n a f32 [0,0,4,1] b f32 [0,0,4,1] c f32 write [0,0,4,1] "
+     "bias\n"
+     "batch [1,1] m 4 n 4 k 4 tile [4,4] workspace 0 }",
+     716, 1},
+    {"kernel k product {\n library cublaslt\n a f32 [0,0,4,1] b f32 [0,0,4,1]\n"
+     "c f32 update [0,0,4,1] bias batch [1,1] m 4 n 4 k 4 tile [4,4] workspace 0 }",
+     716, 1},
+    {"kernel k product {\n library cublaslt\n a f32 [0,0,4,1] b f32 [0,0,4,1]\n"
+     "c f32 write [0,0,1,4] bias batch [1,1] m 4 n 4 k 4 tile [4,4] workspace 0 }",
      716, 1},
     {"kernel k product {\n library mkl\n", 701, 2},
     {"kernel k attention {\n dtype f32 batch 1 heads 3 groups 2 queries 1 keys 1 dim_qk 1 dim_v 1\n"
