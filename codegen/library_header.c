@@ -35,26 +35,44 @@ static void print_text(const Header *h, const char *text) {
             fputc(*text, h->out);
 }
 
-// The comments of runtime/embed.h, for people who don't have it.
-static const char functions_text[] =
-    "typedef struct ^ ^;\n"
-    "\n"
+// The comments of runtime/embed.h, for people who don't have it. Where the model works is another
+// matter on a GPU.
+static const char cpu_open_text[] =
     "// Starts the model in your memory: %_ARENA_BYTES from a multiple of %_ARENA_ALIGNMENT on,\n"
     "// contents of no matter, yours to free after @_close. threads 0: all processors this process "
     "may\n"
-    "// use. One call at a time: a model has one arena.\n"
-    "PlimStatus @_open(void *arena, size_t arena_bytes, int threads, ^ **out,\n"
-    "    PlimError *error);\n"
-    "void @_close(^ *model);\n"
-    "// Gives every state its first value.\n"
-    "PlimStatus @_init(^ *model, int64_t seed, PlimError *error);\n"
-    "// Reads a safetensors file, or a folder of them, after @_init.\n"
-    "PlimStatus @_load(^ *model, const char *path, PlimError *error);\n"
-    "// The memory of a parameter or statistic by its path in the model; NULL: no such name.\n"
-    "void *@_state(^ *model, const char *name, size_t *bytes);\n"
-    "// Any entry by its number; the functions below are this one with types.\n"
-    "PlimStatus @_call(^ *model, uint32_t entry, const void *const *input, void *const *result,\n"
-    "    PlimError *error);\n";
+    "// use. One call at a time: a model has one arena.\n";
+static const char gpu_open_text[] =
+    "// Starts the model on the first GPU that CUDA shows. arena: memory of that GPU, as "
+    "cudaMalloc\n"
+    "// gives it, %_ARENA_BYTES from a multiple of %_ARENA_ALIGNMENT on, contents of no matter, "
+    "yours\n"
+    "// to free after @_close; or NULL: the model takes its own. threads: 0. One call at a time: "
+    "a\n"
+    "// model has one arena.\n";
+static const char cpu_state_text[] =
+    "// The memory of a parameter or statistic by its path in the model; NULL: no such name.\n";
+static const char gpu_state_text[] =
+    "// Where a parameter or statistic is, by its path in the model: an address of the GPU (for\n"
+    "// cudaMemcpy), or of pinned host memory where the model keeps it there. NULL: no such "
+    "name.\n";
+
+static void print_functions(const Header *h, bool gpu) {
+    print_text(h, "typedef struct ^ ^;\n\n");
+    print_text(h, gpu ? gpu_open_text : cpu_open_text);
+    print_text(h, "PlimStatus @_open(void *arena, size_t arena_bytes, int threads, ^ **out,\n"
+                  "    PlimError *error);\n"
+                  "void @_close(^ *model);\n"
+                  "// Gives every state its first value.\n"
+                  "PlimStatus @_init(^ *model, int64_t seed, PlimError *error);\n"
+                  "// Reads a safetensors file, or a folder of them, after @_init.\n"
+                  "PlimStatus @_load(^ *model, const char *path, PlimError *error);\n");
+    print_text(h, gpu ? gpu_state_text : cpu_state_text);
+    print_text(h, "void *@_state(^ *model, const char *name, size_t *bytes);\n"
+                  "// Any entry by its number; the functions below are this one with types.\n"
+                  "PlimStatus @_call(^ *model, uint32_t entry, const void *const *input,\n"
+                  "    void *const *result, PlimError *error);\n\n");
+}
 
 static const char *type_of(PlanDType t) {
     switch (t) {
@@ -217,6 +235,7 @@ static const char *upper(Arena *a, const char *name) {
 }
 
 static void print_header(const Header *h, const Plan *p) {
+    const uint64_t alignment = plan_is_cuda(p) ? PLAN_GPU_ALIGNMENT : PLAN_ARENA_ALIGNMENT;
     uint64_t arena = 0;
     for (uint32_t i = 0; i < p->space_count; i++)
         if (p->space[i].kind == SPACE_DEVICE)
@@ -228,10 +247,9 @@ static void print_header(const Header *h, const Plan *p) {
     print_text(h, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     // Rounded up, as aligned_alloc wants it.
     fprintf(h->out, "#define %s_ARENA_BYTES ((size_t)%" PRIu64 ")\n", h->macro,
-            (arena + PLAN_ARENA_ALIGNMENT - 1) / PLAN_ARENA_ALIGNMENT * PLAN_ARENA_ALIGNMENT);
-    fprintf(h->out, "#define %s_ARENA_ALIGNMENT ((size_t)%d)\n\n", h->macro, PLAN_ARENA_ALIGNMENT);
-    print_text(h, functions_text);
-    fputc('\n', h->out);
+            (arena + alignment - 1) / alignment * alignment);
+    fprintf(h->out, "#define %s_ARENA_ALIGNMENT ((size_t)%" PRIu64 ")\n\n", h->macro, alignment);
+    print_functions(h, plan_is_cuda(p));
     for (uint32_t i = 0; i < p->entry_count; i++)
         // NAME_init runs that one.
         if (strcmp(p->entry[i].name, "init") != 0)

@@ -27,7 +27,6 @@
 // Bytes of pinned memory.
 enum { INBOX_BYTES = 1 << 20, CHANNEL_BYTES = 4 << 20, INBOX_STEP = 64 };
 // What cuMemAlloc gives, and the plan's buffers count on.
-enum { LENT_ALIGNMENT = 256 };
 
 PlimStatus cuda_failed(const CudaDevice *d, CuResult result, const char *what, PlimError *error) {
     char text[256];
@@ -82,9 +81,9 @@ static PlimStatus lend_arena(CudaDevice *d, uint32_t space, const RunOptions *o,
     if (o->arena_bytes < needed)
         return error_set(error, PLIM_BAD_INPUT, "the arena has %llu bytes, the plan needs %llu",
                          (unsigned long long)o->arena_bytes, (unsigned long long)needed);
-    if ((uintptr_t)o->arena % LENT_ALIGNMENT != 0)
+    if ((uintptr_t)o->arena % PLAN_GPU_ALIGNMENT != 0)
         return error_set(error, PLIM_BAD_INPUT,
-                         "the arena does not begin at a multiple of %d bytes", LENT_ALIGNMENT);
+                         "the arena does not begin at a multiple of %d bytes", PLAN_GPU_ALIGNMENT);
     d->arena[space] = o->arena;
     d->lent = o->arena;
     return PLIM_OK;

@@ -26,9 +26,8 @@ PlimStatus plim_model_open(void *arena, size_t arena_bytes, int threads, PlimMod
                            PlimError *error) {
     // Set first: a caller may close what a failed open left.
     *out = NULL;
-    if (!arena || threads < 0)
-        return error_set(error, PLIM_BAD_INPUT,
-                         !arena ? "no arena was given" : "threads must not be negative");
+    if (threads < 0)
+        return error_set(error, PLIM_BAD_INPUT, "threads must not be negative");
     PlimModel *m = calloc(1, sizeof *m);
     if (!m)
         return error_set(error, PLIM_NO_MEMORY, "out of memory opening the model");
@@ -37,6 +36,8 @@ PlimStatus plim_model_open(void *arena, size_t arena_bytes, int threads, PlimMod
                              .kernel = plim_kernels,
                              .cubin = plim_cubins};
     PlimStatus status = session_open(&image, &m->session, error);
+    if (status == PLIM_OK && !arena && !plan_is_cuda(m->session.plan))
+        status = error_set(error, PLIM_BAD_INPUT, "no arena was given");
     if (status == PLIM_OK) {
         const RunOptions options = {.threads = threads, .arena = arena, .arena_bytes = arena_bytes};
         status = session_start(&m->session, &image, options, error);
@@ -126,7 +127,8 @@ void *plim_model_state(PlimModel *m, const char *name, size_t *bytes) {
         if (strcmp(p->state[i].name, name) == 0) {
             if (bytes)
                 *bytes = p->buffer[p->state[i].buffer].bytes;
-            return run_shows(m->session.run, p->state[i].buffer)
+            // On a GPU the caller can do something with an address that shows nothing here.
+            return run_shows(m->session.run, p->state[i].buffer) || plan_is_cuda(p)
                        ? run_address(m->session.run, p->state[i].buffer)
                        : NULL;
         }

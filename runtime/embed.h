@@ -14,8 +14,10 @@ typedef struct PlimModel PlimModel;
 
 // Starts the model in the caller's arena: at least the bytes the header names, aligned as it says,
 // contents of no matter; it must outlive the model. threads 0: all processors this process may use,
-// as far as the plan has room. No state has a value yet. PLIM_MACHINE where this CPU lacks an
-// instruction set, PLIM_BAD_INPUT for an arena or a number of threads that won't do.
+// as far as the plan has room. No state has a value yet. A model for a GPU works in the GPU's memory,
+// of the primary context of the first GPU that CUDA shows, or takes its own where arena is NULL; its
+// far memory it always takes. PLIM_MACHINE where this CPU lacks an instruction set, or there is no
+// GPU; PLIM_BAD_INPUT for an arena or a number of threads that won't do.
 PLIM_API PlimStatus plim_model_open(void *arena, size_t arena_bytes, int threads, PlimModel **out,
                                     PlimError *error);
 // Ends the threads. The arena stays the caller's; NULL is allowed.
@@ -31,8 +33,8 @@ PLIM_API PlimStatus plim_model_load(PlimModel *m, const char *path, PlimError *e
 PLIM_API PlimStatus plim_model_call(PlimModel *m, uint32_t entry, const void *const *input,
                                     void *const *result, PlimError *error);
 // The state's own memory in the arena (a parameter, a statistic), by its path in the model; bytes
-// gets its size unless it is NULL. NULL where there is none of the name, or the model keeps it on
-// disk.
+// gets its size unless it is NULL. On a GPU it is the GPU's address, or the pinned host memory's
+// where the state lives far. NULL where there is none of the name, or the model keeps it on disk.
 PLIM_API void *plim_model_state(PlimModel *m, const char *name, size_t *bytes);
 
 #endif

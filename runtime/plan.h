@@ -25,7 +25,7 @@ enum { PLAN_PEERS_MAX = 65535, PLAN_ENTRIES_MAX = 1024, PLAN_REPEATS_MAX = 64 /*
 
 typedef enum { PLAN_F32, PLAN_BF16, PLAN_I32, PLAN_BOOL, PLAN_DTYPE_COUNT } PlanDType;
 // An arena begins at a multiple of this many bytes.
-enum { PLAN_ARENA_ALIGNMENT = 64 };
+enum { PLAN_ARENA_ALIGNMENT = 64, PLAN_GPU_ALIGNMENT = 256 };
 // No disk has larger blocks: copies between multiples of it are done without a step between.
 enum { PLAN_DISK_ALIGNMENT = 4096 };
 

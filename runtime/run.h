@@ -21,7 +21,7 @@ typedef struct PlimRun PlimRun;
 typedef struct {
     int threads; // at least 1 and at most plan->workers
     // The caller's memory for the device space, at a multiple of PLAN_ARENA_ALIGNMENT, or NULL:
-    // taken from the system. For a GPU it is the GPU's memory.
+    // taken from the system. For a GPU it is the GPU's memory, at a multiple of PLAN_GPU_ALIGNMENT.
     void *arena;
     uint64_t arena_bytes;   // of the caller's
     const PlimCubin *cubin; // for a GPU

@@ -386,12 +386,6 @@ static bool check_emit(Compilation *c) {
     const bool gpu = cuda_is_target(target);
     const bool cpu_only = wanted == OUT_LLVM || wanted == OUT_ASM;
     const bool gpu_only = wanted == OUT_CUDA || wanted == OUT_PTX || wanted == OUT_CUBIN;
-    if (gpu && wanted == OUT_LIBRARY) {
-        diag_error(c->cx.diag, (Loc){0}, P_EMIT,
-                   "a library works in its caller's memory, which a GPU does not");
-        diag_help(c->cx.diag, "for target %s make a program", target);
-        return false;
-    }
     if (gpu ? !cpu_only : !gpu_only)
         return true;
     diag_error(c->cx.diag, (Loc){0}, P_EMIT, "--emit %s makes no sense for target %s",

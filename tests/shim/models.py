@@ -208,8 +208,89 @@ class Perceptrons(Devices):
             self.assertIn(left, ([], ["step-2"]), (name, left))
 
 
+# A model as a library: in memory of its own and in the caller's, trained and evaluated from one seed.
+LIBRARY = r"""
+#include "mlp.h"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#ifdef ON_GPU
+static void *memory(size_t bytes) { /* a model is open, so its context is current */
+    unsigned long long at = 0;
+    int (*take)(unsigned long long *, size_t);
+    *(void **)&take = dlsym(dlopen("libcuda.so.1", RTLD_NOW), "cuMemAlloc_v2");
+    return take && take(&at, bytes) == 0 ? (void *)(size_t)at : NULL;
+}
+static void give_back(void *at) {
+    int (*give)(unsigned long long);
+    *(void **)&give = dlsym(dlopen("libcuda.so.1", RTLD_NOW), "cuMemFree_v2");
+    if (give) give((unsigned long long)(size_t)at);
+}
+#else
+static void *memory(size_t bytes) { return aligned_alloc(MLP_ARENA_ALIGNMENT, bytes); }
+static void give_back(void *at) { free(at); }
+#endif
+
+static int run(Mlp *model, PlimError *error) {
+    float x[32 * 16], loss;
+    int32_t y[32];
+    for (int i = 0; i < 32 * 16; i++) x[i] = (float)(i * 37 % 101) / 50 - 1;
+    for (int i = 0; i < 32; i++) y[i] = i % 4;
+    if (mlp_init(model, 3, error)) return 1;
+    for (int step = 0; step < 3; step++) {
+        if (mlp_train(model, x, y, 0.5f, step ? NULL : &loss, error) || mlp_eval(model, x, y, &loss, error)) return 1;
+        printf("%.9g\n", loss);
+    }
+    y[3] = 4;
+    return mlp_eval(model, x, y, &loss, error) != PLIM_BAD_INPUT;
+}
+
+int main(void) {
+    PlimError error = {"?"};
+    Mlp *own = NULL, *lent = NULL;
+    size_t bytes = 0;
+    const PlimStatus opened = mlp_open(NULL, 0, 0, &own, &error);
+#ifdef ON_GPU
+    if (opened || run(own, &error)) return puts(error.text), 1;
+    if (!mlp_state(own, "w1", &bytes) || bytes != 16 * 24 * 4 || mlp_state(own, "w3", NULL)) return 2;
+#else
+    if (!opened) return 2;
+#endif
+    char *arena = memory(MLP_ARENA_BYTES + 2 * MLP_ARENA_ALIGNMENT);
+    if (!arena || mlp_open(arena, MLP_ARENA_BYTES, 0, &lent, &error) || run(lent, &error)) return puts(error.text), 3;
+    if (mlp_state(lent, "w1", &bytes) < (void *)arena || mlp_state(lent, "w1", &bytes) > (void *)(arena + MLP_ARENA_BYTES)) return 4;
+    mlp_close(lent);
+    if (mlp_open(arena, 64, 0, &lent, &error) != PLIM_BAD_INPUT || mlp_open(arena + 32, MLP_ARENA_BYTES, 0, &lent, &error) != PLIM_BAD_INPUT)
+        return 5;
+    puts(error.text);
+    give_back(arena);
+    mlp_close(own);
+    return 0;
+}
+"""
+
+
 class Graphs(Devices):
     words = (e2e.GRAPHS / "mlp.graph",)
+
+    def test_libraries_agree(self):
+        (self.folder / "main.c").write_text(LIBRARY)
+        said = []
+        for target, flags, run in (("cpu", (), self.good), ("cuda:sm_80", ("-DON_GPU",), self.on_gpu)):
+            self.good(e2e.PLIMC, *self.words, "--target", target, "--emit", "lib", "-o", "libmlp.a", "--quiet")
+            self.good("cc", "-Wall", "-Wextra", "-Werror", *flags, "main.c", "libmlp.a", "-lm", "-lpthread", "-ldl", "-o", "main")
+            *losses, crooked = run(self.folder / "main").stdout.splitlines()
+            self.assertIn("does not begin at a multiple of", crooked)
+            said.append([float(loss) for loss in losses])
+        # On the GPU twice: in memory of the model's own, and in the caller's.
+        self.assertEqual(said[1][:3], said[1][3:])
+        self.close(said[0], said[1][:3], 1e-5)
+        missing = self.folder / "none"
+        missing.mkdir()
+        done = e2e.run(self.folder / "main", cwd=self.folder, env=self.environment(LD_LIBRARY_PATH=str(missing)))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no NVIDIA driver was found", done.stdout)
 
     def test_commands_agree(self):
         cpu, gpu = self.cpu, self.gpu
