@@ -39,11 +39,13 @@ typedef struct {
     const char *begin, *end; // of the columns being walked
     const char **lanes;      // by operation: an array with the current vector's lanes, or NULL
     bool *ready;             // by operation: its variable is in scope
+    bool *tiled;             // by operation: a load that comes from tileI; NULL: none does
     bool *dear; // by operation: kept by the first walk that computes it, in kI; NULL: nothing is
 } CudaScalar;
 
 void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_rows(CudaScalar *cs, const KernelLaunches *launches);
+void cuda_print_tiles(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_scatter(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_columns(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_product(CudaText *t, const Kernel *k, const KernelLaunches *launches);

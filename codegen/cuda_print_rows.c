@@ -250,6 +250,9 @@ void cuda_print_rows(CudaScalar *cs, const KernelLaunches *launches) {
     case SCALAR_POINTS:
         print_points(cs, launches);
         return;
+    case SCALAR_TILES:
+        cuda_print_tiles(cs, launches);
+        return;
     case SCALAR_TEAM:
         print_team_rows(cs, launches);
         return;

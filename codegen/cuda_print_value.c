@@ -73,6 +73,9 @@ static const char *address(const CudaScalar *cs, KRef i, bool lane) {
 }
 
 static const char *get_text(const CudaScalar *cs, KRef i) {
+    if (cs->tiled && cs->tiled[i])
+        return arena_format(cs->a, "tile%d[down * %d + e * %d + across]", i,
+                            SCALAR_TILE_COLUMNS + 1, SCALAR_TILE_COLUMNS / cs->s.lanes);
     return arena_format(cs->a, "plim_get_%s(%s)", dtype_name(operand_dtype(cs, i)),
                         address(cs, i, true));
 }

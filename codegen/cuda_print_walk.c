@@ -25,7 +25,8 @@ static bool makes(const CudaScalar *cs, const CudaWalk *w, KRef i) {
         return false;
     if (cs->k->axis == KERNEL_COLUMNS)
         return (cs->w.varies[i] & row_bits(cs)) != 0;
-    return w->stage == cs->w.stages && (cs->s.shape == SCALAR_POINTS || scalar_along(&cs->w, i));
+    return w->stage == cs->w.stages &&
+           (cs->s.shape == SCALAR_POINTS || cs->s.shape == SCALAR_TILES || scalar_along(&cs->w, i));
 }
 
 // What is there already: variables outside of the loop, and arrays of lanes.

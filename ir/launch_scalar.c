@@ -32,7 +32,9 @@ enum {
     ADD_BLOCK = 64,
     SCATTER_ROWS = 2048, // below, a thread a column goes through all of them
     SCATTER_ROWS_MAX = 1 << 28,
-    SORT_BLOCK = 1024
+    SORT_BLOCK = 1024,
+    TILE_EXTENT_MIN = 16,
+    TILES_MAX = 4 // of 8320 bytes
 };
 
 static int64_t ceil_divide(int64_t a, int64_t b) {
@@ -65,6 +67,14 @@ int scalar_access(const ScalarWalks *w, KRef i) {
     while (moving >= 0 && in->step % access != 0)
         access /= 2;
     return access;
+}
+
+bool scalar_is_turned(const ScalarWalks *w, KRef i, int dim) {
+    const Kernel *k = w->k;
+    const KInstr *in = &k->instr[i];
+    return in->op == KOP_LOAD && scalar_along(w, i) &&
+           k->operand[in->operand].stride[k->rank - 1] > 1 &&
+           k->operand[in->operand].stride[dim] == 1;
 }
 
 static int lanes_of(const ScalarWalks *w) {
@@ -169,9 +179,39 @@ static bool overwrites_rows(const ScalarWalks *w) {
     return false;
 }
 
+// The dim along which most loads are turned; -1 where none is, or tiles would be mostly empty or
+// too many for a block's shared memory.
+static int find_turned(const ScalarWalks *w) {
+    const Kernel *k = w->k;
+    int best = -1, most = 0;
+    if (has_op(k, KOP_ADD_AT) || k->dim[k->rank - 1] < TILE_EXTENT_MIN)
+        return -1;
+    for (int d = 0; d + 1 < k->rank; d++) {
+        int turned = 0;
+        for (KRef i = 0; i < k->instr_count && k->dim[d] >= TILE_EXTENT_MIN; i++)
+            turned += scalar_is_turned(w, i, d);
+        if (turned > most && turned <= TILES_MAX) {
+            best = d;
+            most = turned;
+        }
+    }
+    return best;
+}
+
+static void choose_tiles(ScalarLaunch *s, int turned) {
+    s->shape = SCALAR_TILES;
+    s->turned = turned;
+    s->batch = SCALAR_TILE_ROWS * SCALAR_TILE_COLUMNS / (s->lanes * s->block);
+}
+
 static void choose_rows(const ScalarWalks *w, ScalarLaunch *s) {
     s->lanes = lanes_of(w);
     s->batch = batch_of(w, s->lanes);
+    const int turned = w->reductions == 0 ? find_turned(w) : -1;
+    if (turned >= 0) {
+        choose_tiles(s, turned);
+        return;
+    }
     if (w->reductions == 0) {
         s->shape = SCALAR_POINTS;
         // Small ones spread over more threads.
@@ -282,6 +322,14 @@ void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
             out, ceil_divide(s.rows * ceil_divide(s.columns, s.lanes), (int64_t)s.block * s.batch),
             s.block);
         break;
+    case SCALAR_TILES: {
+        const int64_t extent = k->dim[s.turned];
+        kernel_launch_add(out,
+                          s.rows / extent * ceil_divide(extent, SCALAR_TILE_ROWS) *
+                              ceil_divide(s.columns, SCALAR_TILE_COLUMNS),
+                          s.block);
+        break;
+    }
     case SCALAR_TEAM:
         kernel_launch_add(out, ceil_divide(s.rows, s.block / s.team), s.block);
         break;

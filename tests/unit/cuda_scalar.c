@@ -6,6 +6,7 @@
 #include "codegen/codegen.h"
 #include "cuda_run.h"
 #include "ir/convolution.h"
+#include "ir/launch_scalar.h"
 #include "random_draw.h"
 #include "scalar_samples.h"
 
@@ -200,6 +201,32 @@ static void add_strides(Samples *s) {
     }
 }
 
+// Transposed operands of whole tiles, and of tiles that stick out, beside dense and narrow ones; a
+// dim between the two that are exchanged, or none.
+static void add_turned(Samples *s) {
+    static const int64_t depth[] = {16, 32, 33, 70}, columns[] = {64, 100, 17, 128};
+    for (int c = 0; c < 8; c++) {
+        const int64_t d = depth[c % 4], n = columns[(c + c / 4) % 4], inside = c < 4 ? 3 : 1;
+        const int64_t four[] = {2, d, inside, n}, four_turned[] = {inside * n * d, 1, n * d, d};
+        const int64_t two[] = {d, n}, two_turned[] = {1, d};
+        KernelBuilder *kb = kernel_builder(s->a, KERNEL_ROWS, c < 4 ? 4 : 2, c < 4 ? four : two);
+        const int64_t *turned = c < 4 ? four_turned : two_turned;
+        KRef x = kb_load(kb, kernel_add_operand(kb, DT_F32, ACCESS_READ, turned));
+        const KRef y = kb_load(kb, kernel_add_operand(kb, DT_BF16, ACCESS_READ, turned));
+        const KRef flag = kb_load(kb, kernel_add_operand(kb, DT_BOOL, ACCESS_READ, turned));
+        x = kb_op2(kb, KOP_ADD, x, load_dense(kb, c % 2 ? DT_BF16 : DT_F32));
+        x = kb_op3(kb, KOP_SELECT, flag, kb_op2(kb, KOP_MUL, x, y), x);
+        x = kb_op2(kb, KOP_ADD, x, kb_op1(kb, KOP_TO_F32, kb_index(kb, c < 4 ? 1 : 0)));
+        store_dense(kb, c % 3 ? DT_BF16 : DT_F32, x);
+        if (c % 2)
+            kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, turned), x);
+        Kernel *k = kernel_finish(kb);
+        const ScalarWalks w = scalar_walks(s->a, k);
+        cr_assert_eq(scalar_launch(&w).shape, SCALAR_TILES);
+        add(s, k, 4e-6); // the index makes numbers whose bf16 lie far apart
+    }
+}
+
 // Rows of a table, elements chosen at each point, a store where an index points.
 static void add_indexed(Samples *s) {
     for (int c = 0; c < COLUMN_COUNTS; c++) {
@@ -336,6 +363,7 @@ Test(cuda_scalar, printed_kernels_agree) {
     add_rows(&s);
     add_columns(&s);
     add_strides(&s);
+    add_turned(&s);
     add_indexed(&s);
     add_scatters(&s);
     add_unaligned(&s);
