@@ -18,8 +18,7 @@ static bool reads_bf16(const Node *n) {
     return n->input_count > 0 && n->input[0]->type.dtype == DT_BF16;
 }
 
-// False for what does not run.
-static bool node_family(const Node *n, RateFamily *out) {
+bool cost_family(const Node *n, RateFamily *out) {
     const OpInfo *info = op_info(n->op);
     switch (info->lowering) {
     case LOWER_NONE:
@@ -61,7 +60,7 @@ uint64_t cost_move(const Rates *r, RateFamily direction, int64_t bytes) {
 
 uint64_t cost_node(const Rates *r, const Node *n) {
     RateFamily family;
-    if (!node_family(n, &family))
+    if (!cost_family(n, &family))
         return 0;
     if (family == RATE_OUT || family == RATE_IN)
         return cost_move(r, family, (int64_t)type_bytes(&n->result[0].type));

@@ -14,6 +14,8 @@ const char *limit_name(Limit limit);
 // what a pointwise one adds to the kernel it ends in. 0 for what does not run (arguments, state,
 // views).
 uint64_t cost_node(const Rates *r, const Node *n);
+// What the operator is; false for what does not run.
+bool cost_family(const Node *n, RateFamily *out);
 // Picoseconds to move so many bytes between the device and far memory: RATE_OUT or RATE_IN.
 uint64_t cost_move(const Rates *r, RateFamily direction, int64_t bytes);
 

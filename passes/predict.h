@@ -19,7 +19,8 @@ typedef struct {
 
 // Streams run their instructions in order and wait for events; a call begins when the one before
 // has ended on all streams. Copies out to far memory share one engine, copies in another, whatever
-// their streams. Everything lies in pm; false when there is no memory.
+// their streams. What runs at the same time slows each other as the rates say. Everything lies in
+// pm; false when there is no memory.
 bool predict_entry(const PlanUses *u, uint32_t entry, const Rates *rates, PlanMemory *pm,
                    Prediction *out);
 

@@ -17,7 +17,7 @@ typedef struct {
     int gap;         // where it begins
     int join; // of a copy out: the gap by which whoever comes waits for it; the last gap: nobody
               // does
-    uint64_t time; // picoseconds it takes
+    uint64_t time; // picoseconds it takes beside compute
 } Copy;
 
 typedef struct {

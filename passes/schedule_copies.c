@@ -193,6 +193,20 @@ static void find_limits(Work *w, Copy *c) {
     c->join = w->s->compute_count;
 }
 
+// Times as long as a copy takes beside the segment's compute, on average over its time.
+static double find_pace(const Work *w, RateFamily copy) {
+    const PlanSegment *s = w->s->segment;
+    double time = 1, slowed = 1;
+    for (uint32_t i = 0; i < s->instr_count; i++) {
+        if (w->moved[i])
+            continue;
+        const InstrCost c = cost_instr(w->rates, w->p, &s->instr[i]);
+        time += (double)c.work;
+        slowed += (double)c.work * rates_beside(w->rates, copy, rates_family(w->p, &s->instr[i]));
+    }
+    return slowed / time;
+}
+
 // False where no copy leaves the first stream.
 static bool find_copies(Work *w) {
     CopySchedule *s = w->s;
@@ -212,15 +226,16 @@ static bool find_copies(Work *w) {
         if (!w->moved[i])
             s->compute[s->compute_count++] = i;
     }
+    const double pace[2] = {find_pace(w, RATE_IN), find_pace(w, RATE_OUT)};
     for (uint32_t i = 0; i < count; i++) {
         if (!w->moved[i])
             continue;
         w->copy_of[i] = s->copy_count;
         Copy *c = &s->copy[s->copy_count++];
         const InstrCost cost = cost_instr(w->rates, w->p, &s->segment->instr[i]);
-        *c = (Copy){.instr = i,
-                    .out = goes_out(w->p, &s->segment->instr[i]),
-                    .time = cost.start + cost.work};
+        const bool out = goes_out(w->p, &s->segment->instr[i]);
+        *c = (Copy){
+            .instr = i, .out = out, .time = cost.start + (uint64_t)((double)cost.work * pace[out])};
     }
     // In order: what comes earlier is decided when something depends on it.
     for (int i = 0; i < s->copy_count; i++)
@@ -324,6 +339,13 @@ static bool keeps_source(Work *w, Leaving *l, int gap) {
     return true;
 }
 
+// What an instruction of the first stream takes while copies out go on for so long.
+static uint64_t time_beside(const Work *w, const PlanInstr *instr, uint64_t copies) {
+    const InstrCost cost = cost_instr(w->rates, w->p, instr);
+    const double factor = rates_beside(w->rates, rates_family(w->p, instr), RATE_OUT);
+    return rates_stretch(cost.start + cost.work, factor, copies);
+}
+
 // Copies out in order of their gaps; start[] is when the first stream reaches each gap, with what
 // it waits for them.
 static void place_out(Work *w, Copy **out, int count) {
@@ -356,8 +378,7 @@ static void place_out(Work *w, Copy **out, int count) {
         for (; first < over; first++)
             leaving[first].copy->join = gap;
         w->start[gap] = now;
-        const InstrCost cost = cost_instr(w->rates, w->p, &s->segment->instr[s->compute[gap]]);
-        now += cost.start + cost.work;
+        now += time_beside(w, &s->segment->instr[s->compute[gap]], engine > now ? engine - now : 0);
     }
 }
 

@@ -5,26 +5,39 @@
 // out among them, is the start of one.
 //
 // Far memory is timed by itself where no instruction uses it, so that a plan which moves nothing
-// tells what moving would take.
+// tells what moving would take; and so are steps beside copies without end, out and in, each in
+// turn with a step alone, so that a machine which changes its speed changes it for all three. What
+// the families' instructions then take longer, and the copies, is how much they slow each other.
 #include "runtime/measure.h"
 
 #include "runtime/error.h"
-#include "runtime/far_memory.h"
+#include "runtime/measure_far.h"
 #include "runtime/measure_fit.h"
 #include "runtime/progress.h"
 #include "runtime/timeline.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+// What goes on beside a step.
+enum { ALONE, BESIDE_OUT, BESIDE_IN, MODES };
+static const RateFamily direction_of[MODES] = {RATE_COUNT, RATE_OUT, RATE_IN};
+// Of a family's instructions alone, and of copies beside steps, from which on they tell anything.
+static const double FAMILY_SECONDS = 2e-3;
+enum { FAR_COPIES_MIN = 4 };
 
 typedef struct {
     PlimSession *s;
     const MeasureOptions *o;
     MeasuredInstr *sample; // of all entries so far
     uint32_t count;
-    double start_seconds; // sum over steps' medians: beyond instructions
-    uint64_t starts;      // instructions that they are of
+    double start_seconds;             // sum over steps' medians: beyond instructions
+    uint64_t starts;                  // instructions that they are of
+    MeasureFar *far;                  // NULL: far memory is not measured
+    double family[RATE_COUNT][MODES]; // seconds of a step's instructions, of all entries
+    FarCopies copies[MODES];          // those beside steps
 } Measure;
 
 void measure_machine(const PlimSession *s, char out[MEASURE_MACHINE_MAX]) {
@@ -116,48 +129,74 @@ static double beyond(const Timeline *t, double seconds) {
     return seconds > 0 ? seconds : 0;
 }
 
-// took: by number in the program, then step; rest: by step.
-static PlimStatus run_steps(const Measure *m, Timeline *t, double *took, double *rest,
-                            PlimError *error) {
-    const int steps = m->o->steps;
-    for (int step = -1; step < steps; step++) {
-        PlimStatus status = fill_inputs(m, t->program.entry, step + 1, error);
-        timeline_clear(t);
-        const double began = clock_seconds();
-        if (status == PLIM_OK)
-            status = run_entry(m->s->run, t->program.entry, error);
-        if (status != PLIM_OK)
-            return status;
-        if (step < 0)
-            continue;
-        rest[step] = beyond(t, clock_seconds() - began);
-        for (uint32_t i = 0; i < t->program.count; i++)
-            took[(size_t)i * (size_t)steps + (size_t)step] = t->instr[i].ends - t->instr[i].begins;
-    }
+// One step, timed; copies that run beside it count into m.
+static PlimStatus run_step(Measure *m, Timeline *t, int64_t step, int mode, double *seconds,
+                           PlimError *error) {
+    PlimStatus status = fill_inputs(m, t->program.entry, step, error);
+    timeline_clear(t);
+    if (status == PLIM_OK && mode != ALONE)
+        status = measure_far_begin(m->far, direction_of[mode], error);
+    if (status != PLIM_OK)
+        return status;
+    const double began = clock_seconds();
+    status = run_entry(m->s->run, t->program.entry, error);
+    *seconds = clock_seconds() - began;
+    const FarCopies beside = mode != ALONE ? measure_far_end(m->far) : (FarCopies){0};
+    m->copies[mode].seconds += beside.seconds;
+    m->copies[mode].count += beside.count;
+    return status;
+}
+
+// took: by mode, number in the program, step; rest: by step.
+static PlimStatus run_steps(Measure *m, Timeline *t, double *took, double *rest, PlimError *error) {
+    const int steps = m->o->steps, modes = m->far ? MODES : 1;
+    const uint32_t count = t->program.count;
+    for (int step = -1; step < steps; step++)
+        for (int mode = 0; mode < modes; mode++) {
+            double seconds;
+            const PlimStatus status = run_step(m, t, step + 1, mode, &seconds, error);
+            if (status != PLIM_OK)
+                return status;
+            if (step < 0)
+                continue;
+            if (mode == ALONE)
+                rest[step] = beyond(t, seconds);
+            for (uint32_t i = 0; i < count; i++)
+                took[((size_t)mode * count + i) * (size_t)steps + (size_t)step] =
+                    t->instr[i].ends - t->instr[i].begins;
+        }
     return PLIM_OK;
 }
 
 static void take_samples(Measure *m, const Timeline *t, double *took, double *rest) {
     const Plan *p = m->s->plan;
     const int steps = m->o->steps;
+    const uint32_t count = t->program.count;
     m->start_seconds += median(rest, steps);
-    for (uint32_t i = 0; i < t->program.count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         uint32_t call, index;
         const PlanInstr *instr = program_instr(&t->program, i, &call, &index);
         const bool called = instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
+        const RateFamily family = rates_family(p, instr);
+        double seconds[MODES];
+        for (int mode = 0; mode < (m->far ? MODES : 1); mode++) {
+            seconds[mode] = median(took + ((size_t)mode * count + i) * (size_t)steps, steps);
+            m->family[family][mode] += seconds[mode];
+        }
         m->starts += instr->stream == 0;
         m->sample[m->count++] =
             (MeasuredInstr){.instr = instr,
-                            .family = rates_family(p, instr),
+                            .family = family,
                             .key = called ? rates_kernel_key(p->kernel[instr->kernel].text) : 0,
-                            .seconds = median(took + (size_t)i * (size_t)steps, steps)};
+                            .seconds = seconds[ALONE]};
     }
 }
 
 static PlimStatus measure_entry(Measure *m, const PlanEntry *entry, PlimError *error) {
     Timeline *t = timeline_new(m->s->plan, entry, 1);
     const size_t count = t ? (size_t)t->program.count : 0, steps = (size_t)m->o->steps;
-    double *took = calloc(count * steps + 1, sizeof *took), *rest = calloc(steps, sizeof *rest);
+    double *took = calloc(MODES * count * steps + 1, sizeof *took),
+           *rest = calloc(steps, sizeof *rest);
     MeasuredInstr *room = realloc(m->sample, (m->count + count + 1) * sizeof *room);
     m->sample = room ? room : m->sample;
     PlimStatus status =
@@ -177,41 +216,18 @@ static PlimStatus measure_entry(Measure *m, const PlanEntry *entry, PlimError *e
     return status;
 }
 
-// Far memory on a CPU, one copy at a time: points of a curve each way.
-static PlimStatus measure_far(const Measure *m, Rates *r, PlimError *error) {
-    enum { LARGEST = 32 << 20, SIZES = 3, ROUNDS = 3 };
-    FarMemory *far;
-    PlimStatus status = far_memory_new(m->o->far_folder, LARGEST, &far, error);
-    if (status != PLIM_OK)
-        return status;
-    char *near = aligned_alloc(4096, LARGEST);
-    if (near)
-        memset(near, 1, LARGEST);
-    bool good = near != NULL;
-    for (int direction = 0; direction < 2; direction++) {
-        RateCurve *c = &r->bytes[direction ? RATE_IN : RATE_OUT];
-        *c = (RateCurve){0};
-        for (int i = 0; i < SIZES && good; i++) {
-            const uint64_t bytes = (uint64_t)LARGEST >> (5 * (SIZES - 1 - i));
-            double took[ROUNDS];
-            for (int k = 0; k < ROUNDS && good; k++) {
-                const double began = clock_seconds();
-                good = far_memory_copy(far, direction ? near : far_memory_base(far),
-                                       direction ? far_memory_base(far) : near, bytes, error);
-                took[k] = clock_seconds() - began;
-            }
-            double seconds = good ? median(took, ROUNDS) : 1;
-            // More bytes take no less time.
-            const double least = c->count ? c->point[i - 1].size / c->point[i - 1].rate : 0;
-            seconds = seconds > least * 1.0001 ? seconds : least * 1.0001;
-            c->point[c->count++] = (RatePoint){(double)bytes, (double)bytes / seconds};
+// How much families and copies slow each other, where there was enough of both to tell.
+static void find_beside(const Measure *m, Rates *r) {
+    for (RateFamily f = 0; f < RATE_OUT; f++)
+        for (int mode = ALONE + 1; mode < MODES; mode++) {
+            const double alone = m->family[f][ALONE], beside = m->family[f][mode];
+            const FarCopies *copies = &m->copies[mode];
+            if (alone < FAMILY_SECONDS || copies->count < FAR_COPIES_MIN)
+                continue;
+            r->beside[f][direction_of[mode]] = fmax(beside / alone, 1);
+            r->beside[direction_of[mode]][f] =
+                fmax(measure_far_slowed(m->far, direction_of[mode], copies), 1);
         }
-    }
-    far_memory_release(far);
-    if (!near)
-        status = error_set(error, PLIM_NO_MEMORY, "out of memory");
-    free(near);
-    return status != PLIM_OK ? status : good ? PLIM_OK : PLIM_IO;
 }
 
 static PlimStatus write_rates(Measure *m, PlanMemory *pm, FILE *out, PlimError *error) {
@@ -223,11 +239,9 @@ static PlimStatus write_rates(Measure *m, PlanMemory *pm, FILE *out, PlimError *
     measure_machine(m->s, r.machine);
     if (m->starts)
         r.start = (uint64_t)(m->start_seconds / (double)m->starts * 1e12);
-    const Rates assumed = r;
-    if (!plan_is_cuda(p) && measure_far(m, &r, error) != PLIM_OK) {
-        // Rates are of use without it.
-        fprintf(stderr, "far memory was not measured, its rates are assumed: %s\n", error->text);
-        r = assumed;
+    if (m->far) {
+        measure_far_rates(m->far, &r);
+        find_beside(m, &r);
     }
     if (!measure_fit(m->sample, m->count, pm, &r, &name))
         return error_set(error, PLIM_NO_MEMORY, "out of memory");
@@ -240,18 +254,24 @@ PlimStatus measure_rates(PlimSession *s, const MeasureOptions *o, FILE *out, Pli
     PlanMemory *pm = plan_memory_new();
     PlimStatus status = pm ? session_init_states(s, 0, NULL, error)
                            : error_set(error, PLIM_NO_MEMORY, "out of memory");
+    if (status == PLIM_OK && !plan_is_cuda(s->plan) &&
+        measure_far_new(o->far_folder, &m.far, error) != PLIM_OK)
+        // Rates are of use without it.
+        fprintf(stderr, "far memory was not measured, its rates are assumed: %s\n", error->text);
     for (uint32_t i = 0; i < s->plan->entry_count && status == PLIM_OK; i++) {
         const PlanEntry *entry = &s->plan->entry[i];
         if (strcmp(entry->name, "init") == 0)
             continue;
         const double began = clock_seconds();
+        const int steps = (o->steps + 1) * (m.far ? MODES : 1);
         status = measure_entry(&m, entry, error);
         if (status == PLIM_OK && !o->quiet)
-            fprintf(stderr, "%s: %d steps, %.1f ms each\n", entry->name, o->steps + 1,
-                    1e3 * (clock_seconds() - began) / (o->steps + 1));
+            fprintf(stderr, "%s: %d steps, %.1f ms each\n", entry->name, steps,
+                    1e3 * (clock_seconds() - began) / steps);
     }
     if (status == PLIM_OK)
         status = write_rates(&m, pm, out, error);
+    measure_far_release(m.far);
     free(m.sample);
     plan_memory_release(pm);
     return status;

@@ -55,6 +55,9 @@ static void assume(Rates *r, double f32, double bf16, double memory, double link
             f == RATE_PRODUCT_BF16 || f == RATE_CONVOLUTION_BF16 || f == RATE_ATTENTION_BF16;
         r->flops[f] = flat(fast ? bf16 : f32);
         r->bytes[f] = flat(f == RATE_OUT || f == RATE_IN ? link : memory);
+        // What goes over the link goes through the memory that such kernels are bound by.
+        if (f >= RATE_ROWS && f < RATE_OUT)
+            r->beside[f][RATE_OUT] = r->beside[f][RATE_IN] = 1 + link / memory;
     }
 }
 
@@ -133,6 +136,21 @@ uint64_t rates_flops_time(const Rates *r, RateFamily family, double flops) {
 
 uint64_t rates_bytes_time(const Rates *r, RateFamily family, double bytes) {
     return picoseconds(read_curve(&r->bytes[family], bytes));
+}
+
+double rates_beside(const Rates *r, RateFamily family, RateFamily other) {
+    const double factor = r->beside[family][other];
+    return factor > 1 ? factor : 1;
+}
+
+uint64_t rates_stretch(uint64_t time, double factor, uint64_t beside) {
+    if (factor <= 1 || beside == 0)
+        return time;
+    const double slowed = (double)time * factor;
+    if (slowed <= (double)beside)
+        return (uint64_t)slowed;
+    // While the other runs, beside / factor of the work is done.
+    return time + (uint64_t)((double)beside - (double)beside / factor);
 }
 
 static PlanSpaceKind space_of(const Plan *p, const PlanOperand *o) {

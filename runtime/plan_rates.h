@@ -2,7 +2,8 @@
 //
 // Work is of a few families. Each has a curve over an instruction's floating point operations and
 // one over the bytes it moves; it takes as long as the longer of the two says (a roofline whose
-// roof is not flat). Beside the curves stand times of single kernels, where they were measured.
+// roof is not flat). Beside the curves stand times of single kernels, where they were measured, and
+// how much longer work of one family takes while work of another runs beside it.
 // Rates are a text file that `PROGRAM tune` writes, a line a figure (docs/running.md), or the
 // assumed ones of a target.
 #ifndef PLIM_RUNTIME_PLAN_RATES_H
@@ -55,6 +56,8 @@ typedef struct {
     bool measured;    // not assumed
     uint64_t start;   // picoseconds until an instruction begins
     RateCurve flops[RATE_COUNT], bytes[RATE_COUNT];
+    // Times as long while one of the second family runs on another stream; 0: as long as alone.
+    double beside[RATE_COUNT][RATE_COUNT];
     uint32_t kernel_count;
     RateKernel *kernel; // keys rise
 } Rates;
@@ -81,6 +84,11 @@ uint64_t rates_kernel_key(const char *text);
 // Picoseconds of what a family does at that size; at most a day.
 uint64_t rates_flops_time(const Rates *r, RateFamily family, double flops);
 uint64_t rates_bytes_time(const Rates *r, RateFamily family, double bytes);
+// Times as long, at least 1.
+double rates_beside(const Rates *r, RateFamily family, RateFamily other);
+// What `time` of work becomes that runs `factor` times as long during its first `beside`
+// picoseconds.
+uint64_t rates_stretch(uint64_t time, double factor, uint64_t beside);
 // The rate of the largest size of a curve; 0 where it has no points.
 double rates_top(const RateCurve *c);
 // The kernel's measured time; NULL where there is none.

@@ -7,11 +7,13 @@
 //     start 1200000
 //     flops product 1048576 4.1e+10
 //     bytes rows 262144 1.9e+10
+//     beside rows out 1.08
 //     kernel 9f2c1d0e4b7a6655 123456789 # h.0.mlp.fc
 //
 // The first line comes first, the others in any order; "flops" and "bytes" are points of a family's
-// curves: a size and a rate. Times are picoseconds. # begins a comment. What is not said takes no
-// time: a file for one plan needs no more families than it has.
+// curves: a size and a rate; "beside" says how many times as long work of a family takes while work
+// of another runs on another stream. Times are picoseconds. # begins a comment. What is not said
+// takes no time, or does not slow: a file for one plan needs no more families than it has.
 #include "runtime/plan_rates.h"
 
 #include "runtime/plan_fields.h"
@@ -24,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KERNELS_MAX = 1 << 20, THREADS_MAX = 4096 };
+enum { KERNELS_MAX = 1 << 20, THREADS_MAX = 4096, FACTOR_MAX = 1000 };
 
 typedef struct {
     const char *at, *end; // of the line at hand
@@ -114,8 +116,7 @@ static bool read_quoted(Reader *r, char *room, size_t size) {
     return plan_utf8_prefix(room, n) == n || fail(r, begin, "a text in UTF-8");
 }
 
-// "product 1048576 4.1e10" onto a family's curve.
-static bool read_point(Reader *r, RateCurve *curves) {
+static bool read_family(Reader *r, RateFamily *out) {
     char word[32];
     skip_space(r);
     const char *begin = r->at;
@@ -124,11 +125,19 @@ static bool read_point(Reader *r, RateCurve *curves) {
     int family = 0;
     while (family < RATE_COUNT && strcmp(word, rates_family_name((RateFamily)family)) != 0)
         family++;
-    if (family == RATE_COUNT)
-        return fail(r, begin, "there is no family of work %s", word);
+    *out = (RateFamily)family;
+    return family < RATE_COUNT || fail(r, begin, "there is no family of work %s", word);
+}
+
+// "product 1048576 4.1e10" onto a family's curve.
+static bool read_point(Reader *r, RateCurve *curves) {
+    RateFamily family;
+    if (!read_family(r, &family))
+        return false;
+    const char *word = rates_family_name(family);
     RatePoint p;
     skip_space(r);
-    begin = r->at;
+    const char *begin = r->at;
     if (!read_number(r, "a size", &p.size) || !read_number(r, "a rate", &p.rate))
         return false;
     RateCurve *c = &curves[family];
@@ -140,6 +149,22 @@ static bool read_point(Reader *r, RateCurve *curves) {
     if (last && p.size / p.rate < last->size / last->rate)
         return fail(r, begin, "more work of %s takes less time here than less work", word);
     c->point[c->count++] = p;
+    return true;
+}
+
+// "rows out 1.08".
+static bool read_beside(Reader *r) {
+    RateFamily family, other;
+    double factor;
+    if (!read_family(r, &family) || !read_family(r, &other))
+        return false;
+    skip_space(r);
+    const char *begin = r->at;
+    if (!read_number(r, "a factor", &factor))
+        return false;
+    if (factor > FACTOR_MAX)
+        return fail(r, begin, "a factor is at most %d", FACTOR_MAX);
+    r->out->beside[family][other] = factor;
     return true;
 }
 
@@ -174,6 +199,8 @@ static bool read_entry(Reader *r, const char *at, const char *word) {
         return read_point(r, out->flops);
     if (strcmp(word, "bytes") == 0)
         return read_point(r, out->bytes);
+    if (strcmp(word, "beside") == 0)
+        return read_beside(r);
     if (strcmp(word, "kernel") == 0)
         return read_kernel(r);
     if (strcmp(word, "machine") == 0)
@@ -183,7 +210,8 @@ static bool read_entry(Reader *r, const char *at, const char *word) {
     if (strcmp(word, "start") == 0)
         return read_integer(r, "picoseconds", 10, (uint64_t)1e15, &out->start);
     if (strcmp(word, "threads") != 0)
-        return fail(r, at, "expected machine, target, threads, start, flops, bytes or kernel");
+        return fail(r, at,
+                    "expected machine, target, threads, start, flops, bytes, beside or kernel");
     if (!read_integer(r, "a number of threads", 10, THREADS_MAX, &number))
         return false;
     out->threads = (uint32_t)number;
@@ -259,6 +287,22 @@ static void write_curves(const char *kind, const RateCurve *curves, FILE *out) {
                     curves[f].point[i].size, curves[f].point[i].rate);
 }
 
+static void write_beside(const Rates *r, FILE *out) {
+    bool any = false;
+    for (RateFamily f = 0; f < RATE_COUNT; f++)
+        for (RateFamily other = 0; other < RATE_COUNT; other++) {
+            if (r->beside[f][other] < 1.00005) // what the text would round to 1
+                continue;
+            if (!any)
+                fputs("# How many times as long a family's work takes while another's runs "
+                      "beside it.\n",
+                      out);
+            any = true;
+            fprintf(out, "beside %s %s %.4f\n", rates_family_name(f), rates_family_name(other),
+                    r->beside[f][other]);
+        }
+}
+
 void rates_write(const Rates *r, const char *const *name, FILE *out) {
     fprintf(out, "rates 1\nmachine \"%s\"\ntarget %s\nthreads %u\n", r->machine, r->target,
             r->threads);
@@ -268,6 +312,7 @@ void rates_write(const Rates *r, const char *const *name, FILE *out) {
           out);
     write_curves("flops", r->flops, out);
     write_curves("bytes", r->bytes, out);
+    write_beside(r, out);
     if (r->kernel_count)
         fputs("# Kernels, by what their text says but for the name, and picoseconds of one.\n",
               out);

@@ -28,9 +28,10 @@ typedef struct {
 
 typedef struct {
     int64_t bytes;
-    int maker;         // task, or -1: there before the first task and never lost (arguments)
-    bool kept;         // read after the last task: a result
-    int64_t out, in;   // picoseconds to move it to far memory and to fetch it; 0: can't be moved
+    int maker;       // task, or -1: there before the first task and never lost (arguments)
+    bool kept;       // read after the last task: a result
+    int64_t out, in; // picoseconds to move it to far memory and to fetch it, beside tasks; 0: can't
+                     // be moved
     const void *owner; // whom to name it after; solvers don't look at it
 } RetainValue;
 
@@ -39,6 +40,8 @@ typedef struct {
     const RetainTask *task;
     int value_count;
     const RetainValue *value;
+    // Thousandths of a second that tasks lose by a second of copies beside them; below 1000.
+    int64_t out_slows, in_slows;
 } RetainProblem;
 
 typedef enum { RETAIN_RUN, RETAIN_STORE, RETAIN_FETCH } RetainKind;

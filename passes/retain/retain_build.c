@@ -49,7 +49,8 @@ typedef struct {
     RetainNodes *nodes;
     RetainValue *value;
     int task_count, value_count;
-    bool forward; // no backward task came by so far
+    double work[RATE_COUNT]; // by family: picoseconds of tasks
+    bool forward;            // no backward task came by so far
 } BuildWork;
 
 // By rates that make no sense anything takes a day: sums of 65,536 bounded times still fit.
@@ -241,7 +242,30 @@ static void add_task(BuildWork *w, int source) {
             add_result(w, &from->node[i]->result[r], t, result);
     t->result = result;
     t->time = time_of(w, from, t);
+    RateFamily family = RATE_ROWS;
+    if (from->count > 1 || cost_family(from->node[0], &family))
+        w->work[family] += (double)t->time;
     w->task_count++;
+}
+
+// Copies go on beside tasks, which slow them and are slowed: both by the mean over tasks' time.
+static void slow_copies(BuildWork *w, RetainProblem *p) {
+    double time = 0, out = 0, in = 0, by_out = 0, by_in = 0;
+    for (RateFamily f = 0; f < RATE_OUT; f++) {
+        time += w->work[f];
+        out += w->work[f] * rates_beside(w->rates, RATE_OUT, f);
+        in += w->work[f] * rates_beside(w->rates, RATE_IN, f);
+        by_out += w->work[f] * (1 - 1 / rates_beside(w->rates, f, RATE_OUT));
+        by_in += w->work[f] * (1 - 1 / rates_beside(w->rates, f, RATE_IN));
+    }
+    if (time <= 0)
+        return;
+    p->out_slows = (int64_t)(1000 * by_out / time);
+    p->in_slows = (int64_t)(1000 * by_in / time);
+    for (int v = 0; v < w->value_count; v++) {
+        w->value[v].out = bounded((uint64_t)((double)w->value[v].out * out / time));
+        w->value[v].in = bounded((uint64_t)((double)w->value[v].in * in / time));
+    }
 }
 
 static bool has_backward(const Graph *g) {
@@ -281,5 +305,6 @@ RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *op
                                      .value = w.value},
                          .nodes = w.nodes,
                          .value_of = w.value_of};
+    slow_copies(&w, &out->problem);
     return out;
 }

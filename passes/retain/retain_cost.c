@@ -9,8 +9,9 @@
 // is until the copy is over, beyond its last reader if there is room under the peak; where there is
 // none the next task waits. A fetch begins before its step, as early as there is room under the
 // peak at every step from there on, but not before its store is over. A task waits for what it
-// reads. So copies never make the bytes more; they make the time more where they don't fit beside
-// the tasks. That is what the schedule pass does with a plan's copies.
+// reads, and loses a share of the time that copies go on beside it (they take memory's time, and on
+// a CPU the processor's). So copies never make the bytes more; they make the time more, most where
+// they don't fit beside the tasks. That is what the schedule pass does with a plan's copies.
 //
 // Cost: O(steps + reads), and for each fetch the steps that it is brought forward by.
 #include "passes/retain/retain_index.h"
@@ -195,13 +196,24 @@ static void begin_fetches(Walk *w, int step) {
     }
 }
 
+// A task that begins now takes longer while an engine is busy: in `busy` picoseconds it loses
+// busy * slows / 1000.
+static int64_t stretch(int64_t time, int64_t busy, int64_t slows) {
+    if (busy <= 0 || slows <= 0)
+        return time;
+    const int64_t whole = (int64_t)((double)time * 1000 / (double)(1000 - slows));
+    return whole <= busy ? whole : time + (int64_t)((double)busy * (double)slows / 1000);
+}
+
 static void take_step(Walk *w, int i) {
     const RetainStep s = w->s->step[i];
     if (s.kind == RETAIN_RUN) {
         for (int k = w->read_begin[i]; k < w->read_begin[i + 1]; k++)
             if (w->copy[w->read[k]].arrival > w->now)
                 w->now = w->copy[w->read[k]].arrival;
-        w->now += retain_time(w->p, s.what);
+        const int64_t time = retain_time(w->p, s.what);
+        w->now += stretch(stretch(time, w->out_free - w->now, w->p->out_slows), w->in_free - w->now,
+                          w->p->in_slows);
     } else if (s.kind == RETAIN_STORE) {
         const int copy = w->read[w->read_begin[i]];
         int64_t begin = w->now > w->out_free ? w->now : w->out_free;

@@ -23,8 +23,12 @@
 // are away for longest: for some price so many blocks move as the engines keep up with, which is
 // the fraction that MEMO (2407.12117) computes for equal layers. Several prices are tried.
 //
-// Memory is in slots, sizes rounded to the nearest: what a schedule really needs is measured.
-// Cost: blocks cubed times slots / 6, and for each terms blocks squared times slots.
+// Memory is in slots, sizes rounded to the nearest: what a schedule really needs is measured. Times
+// of a cell, and of what is offered to it, fall with memory; so a range in which an offer is
+// nowhere faster is seen by its ends (take_offer). Schedules whose choices were all made before,
+// under other terms or with other memory, are not written again. Cost: at most blocks cubed times
+// slots / 6, and for each terms blocks squared times slots; mostly a small part of that, as most
+// offers lose everywhere.
 #include "passes/retain/retain_tree.h"
 
 #include "passes/retain/retain_program.h"
@@ -70,6 +74,8 @@ struct RetainTree {
     int64_t *run;      // by block: sum of forward times of the blocks before
     RetainPeak *bare;  // by block: peak of the first way
     RetainWriter *w;
+    uint64_t *written; // signs of schedules written, by hash
+    int written_count, written_room;
 };
 
 typedef RetainTree Tree;
@@ -108,23 +114,53 @@ static Split split_of(int choice) {
 }
 
 // What copies of blocks s .. r - 1 are taken to cost, beside `again` picoseconds of what runs
-// again; a little even where they are hidden.
+// again; a little even where they are hidden. Tasks beside them lose time in any case.
 static int64_t copy_time(const Tree *x, int s, int r, Copies copy, int64_t again) {
     if (!copy.out && !copy.in)
         return 0;
+    const RetainProblem *p = x->c->x->p;
     const double copies = 0.5 * (double)(copy.out + copy.in);
     const double along = (double)(s + 1) / (double)x->c->count;
+    const int64_t lost = (int64_t)(1e-3 * ((double)copy.out * (double)p->out_slows +
+                                           (double)copy.in * (double)p->in_slows));
     if (x->terms.copies == RETAIN_PRICE)
-        return (int64_t)(2 * x->terms.price * along * copies) + 1;
-    return beyond(copy.out, x->out[r] - x->out[s]) + beyond(copy.in, x->in[r] - x->in[s] + again) +
-           (int64_t)(copies * along / 128) + 1;
+        return lost + (int64_t)(2 * x->terms.price * along * copies) + 1;
+    return lost + beyond(copy.out, x->out[r] - x->out[s]) +
+           beyond(copy.in, x->in[r] - x->in[s] + again) + (int64_t)(copies * along / 128) + 1;
 }
 
-static void try_choice(Cells *cell, int m, int64_t time, int choice) {
-    if (time >= cell->time[m])
+// What a choice takes with m slots: own + after[m - shift] + before[m - shift_before].
+typedef struct {
+    int choice;
+    int64_t own;
+    const int64_t *after, *before; // NULL: none
+    int shift, shift_before;
+} Offer;
+
+static int64_t offer_time(const Offer *o, int m) {
+    return o->own + (o->after ? o->after[m - o->shift] : 0) +
+           (o->before ? o->before[m - o->shift_before] : 0);
+}
+
+// Takes the offer where it is faster, of begin .. end slots.
+static void take_offer(Cells *cell, const Offer *o, int begin, int end) {
+    enum { FEW = 16 };
+    // With the most memory it takes the least time, the cell with the least memory the most.
+    if (begin > end || offer_time(o, end) >= cell->time[begin])
         return;
-    cell->time[m] = time;
-    cell->choice[m] = (int16_t)choice;
+    if (end - begin >= FEW) {
+        const int middle = begin + (end - begin) / 2;
+        take_offer(cell, o, begin, middle);
+        take_offer(cell, o, middle + 1, end);
+        return;
+    }
+    for (int m = begin; m <= end; m++) {
+        const int64_t time = offer_time(o, m);
+        if (time >= cell->time[m])
+            continue;
+        cell->time[m] = time;
+        cell->choice[m] = (int16_t)o->choice;
+    }
 }
 
 static bool may_move(const Tree *x, int s, int t) {
@@ -147,8 +183,9 @@ static void try_ways(Tree *x, int s, int t, Tail mode, Cells *cell) {
         least = rest && shift > least ? shift : least;
         const int64_t own = x->c->forward[s] + x->c->later[s] + way->again +
                             copy_time(x, s, s + 1, (Copies){way->out, way->in}, way->again);
-        for (int m = least; m <= x->slots; m++)
-            try_choice(cell, m, own + (rest ? rest->time[m - shift] : 0), i);
+        const Offer offer = {
+            .choice = i, .own = own, .after = rest ? rest->time : NULL, .shift = shift};
+        take_offer(cell, &offer, least, x->slots);
     }
 }
 
@@ -156,9 +193,8 @@ static void try_ways(Tree *x, int s, int t, Tail mode, Cells *cell) {
 static void try_alone(Tree *x, int s, Tail mode, Cells *cell) {
     const RetainBlock *b = &x->block[s];
     const bool lost = mode == LOST;
-    const int64_t own = x->c->later[s] + (lost ? b->lost_again : b->way[0].again);
-    for (int m = slots(x, lost ? b->lost_peak : b->peak[0].later); m <= x->slots; m++)
-        try_choice(cell, m, own, 0);
+    const Offer offer = {.own = x->c->later[s] + (lost ? b->lost_again : b->way[0].again)};
+    take_offer(cell, &offer, slots(x, lost ? b->lost_peak : b->peak[0].later), x->slots);
 }
 
 // peak: bytes while blocks s .. split.at - 1 run, with what goes into s if it stays.
@@ -172,10 +208,13 @@ static void try_split(Tree *x, int s, int t, Tail mode, Split split, int64_t pea
     least = least > shift_before ? least : shift_before;
     const Cells *after = cells_of(x, r, t, mode), *before = cells_of(x, s, r - 1, split.second);
     const int64_t run = x->run[r] - x->run[s];
-    const int64_t own = run + (split.moved ? copy_time(x, s, r, x->entering[s], run) : 0);
-    for (int m = least; m <= x->slots; m++)
-        try_choice(cell, m, own + after->time[m - shift] + before->time[m - shift_before],
-                   split_code(split));
+    const Offer offer = {.choice = split_code(split),
+                         .own = run + (split.moved ? copy_time(x, s, r, x->entering[s], run) : 0),
+                         .after = after->time,
+                         .before = before->time,
+                         .shift = shift,
+                         .shift_before = shift_before};
+    take_offer(cell, &offer, least, x->slots);
 }
 
 static void try_splits(Tree *x, int s, int t, Tail mode, Cells *cell) {
@@ -326,6 +365,56 @@ static RetainSchedule write(Tree *x, int m, Arena *a) {
     return retain_written(x->w);
 }
 
+// --- Schedules that were written before ---
+
+static uint64_t mix(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 29;
+}
+
+// Of all choices that write_cell follows.
+static uint64_t cell_sign(const Tree *x, int s, int t, Tail mode, int m, uint64_t hash) {
+    const int choice = cells_of(x, s, t, mode)->choice[m];
+    hash = mix(hash, (uint64_t)(uint32_t)choice);
+    if (s == t)
+        return hash;
+    if (choice >= 0)
+        return cell_sign(x, s + 1, t, mode, m - slots(x, x->block[s].way[choice].kept), hash);
+    const Split split = split_of(choice);
+    const int64_t stays = split.moved ? 0 : x->c->enters[s], back = x->c->enters[s] - stays;
+    const int shift = slots(x, x->once[split.at] - x->once[s] + stays);
+    hash = cell_sign(x, split.at, t, mode, m - shift, hash);
+    return cell_sign(x, s, split.at - 1, split.second, m - slots(x, back), hash);
+}
+
+// Where the sign stands, or would stand.
+static uint64_t *find_sign(uint64_t *written, int room, uint64_t sign) {
+    size_t at = (size_t)(sign % (uint64_t)room);
+    while (written[at] && written[at] != sign)
+        at = at + 1 == (size_t)room ? 0 : at + 1;
+    return &written[at];
+}
+
+// Whether such a schedule was written before; from now on one was.
+static bool was_written(Tree *x, int m) {
+    const uint64_t sign = cell_sign(x, 0, x->c->count - 1, HELD, m, 1) | 1; // 0: free
+    if (2 * x->written_count >= x->written_room) {
+        const int room = 2 * x->written_room + 1024;
+        uint64_t *larger = arena_array(x->a, uint64_t, room);
+        for (int i = 0; i < x->written_room; i++)
+            if (x->written[i])
+                *find_sign(larger, room, x->written[i]) = x->written[i];
+        x->written = larger;
+        x->written_room = room;
+    }
+    uint64_t *at = find_sign(x->written, x->written_room, sign);
+    if (*at)
+        return true;
+    *at = sign;
+    x->written_count++;
+    return false;
+}
+
 // Bytes that the block holds where nothing of it runs again or moves, and its peak then.
 static int64_t find_ample(const RetainBlock *b, int64_t *peak) {
     int64_t kept = INT64_MAX;
@@ -409,6 +498,8 @@ void retain_tree_add(RetainTree *x, RetainTerms terms, int rungs, RetainFront *f
             (written >= 0 && m - written < apart))
             continue;
         written = m;
+        if (was_written(x, m))
+            continue;
         arena_reset(steps);
         retain_front_add(front, write(x, m, steps));
     }

@@ -41,6 +41,7 @@ static const char whole[] = "# measured\n"
                             "flops product 1000 1e9\n"
                             "flops product 4000 2e9\n"
                             "bytes rows 64 1e9\n"
+                            "beside rows out 1.25\n"
                             "kernel ffffffffffffffff 7\n"
                             "kernel 00000000000000ab 123 # add h.0\n";
 
@@ -60,6 +61,16 @@ Test(plan_rates, what_is_written_reads_back) {
     cr_assert_eq(rates_find_kernel(&again, 0xab)->picoseconds, 123);
     cr_assert_eq(rates_find_kernel(&again, UINT64_MAX)->picoseconds, 7);
     cr_assert_null(rates_find_kernel(&again, 0xac));
+    cr_assert_eq(rates_beside(&again, RATE_ROWS, RATE_OUT), 1.25);
+    cr_assert_eq(rates_beside(&again, RATE_OUT, RATE_ROWS), 1);
+}
+
+Test(plan_rates, work_is_stretched_while_something_runs_beside_it) {
+    cr_assert_eq(rates_stretch(1000, 1, 500), 1000);
+    cr_assert_eq(rates_stretch(1000, 2, 0), 1000);
+    cr_assert_eq(rates_stretch(1000, 2, 500), 1250);
+    cr_assert_eq(rates_stretch(1000, 2, 2000), 2000);
+    cr_assert_eq(rates_stretch(1000, 2, 5000), 2000);
 }
 
 // Assumed rates are rates like others.
@@ -118,6 +129,9 @@ Test(plan_rates, mistakes_are_told_with_their_place) {
         {"rates 1\nflops product -1 5\n", "2:15: expected a size from 1 to 1e18, not -1"},
         {"rates 1\nbytes rows 8 5\nbytes rows 8 5\n", "3:12: sizes of rows must rise"},
         {"rates 1\nbytes rows 8 1\nbytes rows 9 9\n", "3:12: more work of rows takes less time"},
+        {"rates 1\nbeside rows way 2\n", "2:13: there is no family of work way"},
+        {"rates 1\nbeside rows out 0.5\n", "2:17: expected a factor from 1"},
+        {"rates 1\nbeside rows out 2000\n", "2:17: a factor is at most 1000"},
         {"rates 1\nkernel xy 1\n", "2:8: expected a kernel's key"},
         {"rates 1\nkernel 0x1 1\n", "2:8: expected a kernel's key"},
         {"rates 1\nkernel 10000000000000000 1\n", "2:8: expected a kernel's key"},
