@@ -75,6 +75,11 @@ typedef struct {
     RetainSchedule schedule;
 } RetainPoint;
 
+// The same, of falling bytes and rising time some points being known: where one of them is as good
+// whatever the copies take, the time is that of the tasks alone, and far is 0.
+RetainCost retain_cost_beyond(const RetainProblem *p, const RetainSchedule *s,
+                              const RetainPoint *point, int count, Arena *scratch);
+
 typedef struct {
     int64_t far;   // bytes of far memory there may be; 0: nothing is moved
     int rungs;     // about how many points are wanted, 0: 24

@@ -13,7 +13,9 @@
 // a CPU the processor's). So copies never make the bytes more; they make the time more, most where
 // they don't fit beside the tasks. That is what the schedule pass does with a plan's copies.
 //
-// Cost: O(steps + reads), and for each fetch the steps that it is brought forward by.
+// Loads are kept with the largest of every few steps, so that a row of steps is looked at, and
+// added to, by rows at a time. Cost: O(steps + reads), and for each fetch a 64th of the steps that
+// it is brought forward by.
 #include "passes/retain/retain_index.h"
 
 #include "ir/check.h"
@@ -31,6 +33,9 @@ typedef struct {
     int copy;
 } Store;
 
+// Steps of a row.
+enum { ROW = 64 };
+
 typedef struct {
     const RetainProblem *p;
     const RetainSchedule *s;
@@ -38,7 +43,8 @@ typedef struct {
     int copy_count;
     int *read, *read_begin; // by step: the copies it reads
     int *made_by;           // by step: its first copy
-    int64_t *load;          // by step
+    int64_t *load;          // by step, without what its row has been raised by
+    int64_t *raised, *most; // by row: bytes more at all of its steps; the largest load
     int64_t peak, far;
     bool moves;
     // The walk through time.
@@ -111,6 +117,48 @@ static void find_copies(Walk *w, Arena *a) {
             w->copy[latest[v]].last = steps - 1;
 }
 
+static int64_t load_at(const Walk *w, int step) {
+    return w->load[step] + w->raised[step / ROW];
+}
+
+static void find_rows(Walk *w, Arena *a) {
+    const int steps = w->s->count, rows = steps / ROW + 1;
+    w->raised = arena_array(a, int64_t, rows);
+    w->most = arena_array(a, int64_t, rows);
+    for (int i = 0; i < steps; i++)
+        w->most[i / ROW] = w->load[i] > w->most[i / ROW] ? w->load[i] : w->most[i / ROW];
+}
+
+// More bytes at the steps from .. to - 1.
+static void raise_load(Walk *w, int from, int to, int64_t bytes) {
+    while (from < to) {
+        const int row = from / ROW, end = (row + 1) * ROW;
+        if (from % ROW == 0 && end <= to) {
+            w->raised[row] += bytes;
+            w->most[row] += bytes;
+            from = end;
+            continue;
+        }
+        for (; from < end && from < to; from++) {
+            w->load[from] += bytes;
+            w->most[row] = load_at(w, from) > w->most[row] ? load_at(w, from) : w->most[row];
+        }
+    }
+}
+
+// The last of the steps from .. to - 1 with a load above the limit; -1: there is none.
+static int find_above(const Walk *w, int from, int to, int64_t limit) {
+    for (int i = to - 1; i >= from;) {
+        const int begin = i / ROW * ROW;
+        if (w->most[i / ROW] > limit)
+            for (; i >= begin && i >= from; i--)
+                if (load_at(w, i) > limit)
+                    return i;
+        i = begin - 1;
+    }
+    return -1;
+}
+
 static void find_load(Walk *w, Arena *a) {
     const int steps = w->s->count;
     w->load = arena_array(a, int64_t, steps + 2);
@@ -164,19 +212,19 @@ static int64_t held_bytes(const Walk *w, int step) {
 static void wait_for_room(Walk *w, int step) {
     while (w->held < w->store_count && w->store[w->held].end <= w->now)
         w->held++;
-    while (w->held < w->store_count && w->load[step] + held_bytes(w, step) > w->peak) {
+    while (w->held < w->store_count && load_at(w, step) + held_bytes(w, step) > w->peak) {
         w->now = w->store[w->held].end > w->now ? w->store[w->held].end : w->now;
         w->held++;
     }
 }
 
 static bool has_room(Walk *w, int from, int to, int64_t bytes) {
-    for (int i = to - 1; i >= from; i--)
-        if (w->load[i] + bytes + (i == from ? held_bytes(w, i) : 0) > w->peak) {
-            w->fetch_blocked = i + 1;
-            return false;
-        }
-    return true;
+    int above = find_above(w, from, to, w->peak - bytes);
+    if (above < 0 && from < to && load_at(w, from) + held_bytes(w, from) > w->peak - bytes)
+        above = from;
+    if (above >= 0)
+        w->fetch_blocked = above + 1;
+    return above < 0;
 }
 
 // Fetches that can begin now: in order, each in room that stays free until its step.
@@ -187,8 +235,7 @@ static void begin_fetches(Walk *w, int step) {
         if (at > step && (w->fetch_blocked > step || w->stored_at[value] < 0 ||
                           !has_room(w, step, at, c->bytes)))
             return;
-        for (int i = step; i < at; i++)
-            w->load[i] += c->bytes;
+        raise_load(w, step, at, c->bytes);
         int64_t begin = w->now > w->in_free ? w->now : w->in_free;
         begin = begin > w->stored_end[value] ? begin : w->stored_end[value];
         w->in_free = c->arrival = begin + w->p->value[value].in;
@@ -228,6 +275,7 @@ static void take_step(Walk *w, int i) {
 static int64_t walk_time(Walk *w, Arena *a) {
     w->store = arena_array(a, Store, w->s->count + 1);
     w->stored_at = arena_array(a, int, w->p->value_count + 1);
+    find_rows(w, a);
     memset(w->stored_at, -1, sizeof *w->stored_at * (size_t)w->p->value_count);
     w->stored_end = arena_array(a, int64_t, w->p->value_count + 1);
     for (int i = 0; i < w->s->count; i++) {
@@ -241,13 +289,33 @@ static int64_t walk_time(Walk *w, Arena *a) {
     return copied > w->now ? copied : w->now;
 }
 
-RetainCost retain_cost(const RetainProblem *p, const RetainSchedule *s, Arena *scratch) {
+// Picoseconds of the tasks alone: whatever copies do, no time is less.
+static int64_t run_time(const Walk *w) {
+    int64_t sum = 0;
+    for (int i = 0; i < w->s->count; i++)
+        sum += w->s->step[i].kind == RETAIN_RUN ? retain_time(w->p, w->s->step[i].what) : 0;
+    return sum;
+}
+
+RetainCost retain_cost_beyond(const RetainProblem *p, const RetainSchedule *s,
+                              const RetainPoint *point, int count, Arena *scratch) {
     Walk w = {.p = p, .s = s};
     find_copies(&w, scratch);
     find_load(&w, scratch);
+    RetainCost cost = {.bytes = w.peak, .time = run_time(&w)};
+    // Of the points that need no more bytes the first is the fastest.
+    int first = 0;
+    while (first < count && point[first].cost.bytes > cost.bytes)
+        first++;
+    if (first < count && point[first].cost.time <= cost.time)
+        return cost;
     find_far(&w, scratch);
-    const int64_t peak = w.peak;
-    const int64_t time = walk_time(&w, scratch);
-    CHECK(w.peak == peak);
-    return (RetainCost){.bytes = peak, .time = time, .far = w.far};
+    cost.far = w.far;
+    cost.time = walk_time(&w, scratch);
+    CHECK(w.peak == cost.bytes);
+    return cost;
+}
+
+RetainCost retain_cost(const RetainProblem *p, const RetainSchedule *s, Arena *scratch) {
+    return retain_cost_beyond(p, s, NULL, 0, scratch);
 }

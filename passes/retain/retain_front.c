@@ -31,7 +31,7 @@ static void insert(RetainFront *f, int at, int drop, RetainPoint point) {
 
 RetainCost retain_front_add(RetainFront *f, RetainSchedule s) {
     arena_reset(f->trial);
-    const RetainCost cost = retain_cost(f->p, &s, f->trial);
+    const RetainCost cost = retain_cost_beyond(f->p, &s, f->point, f->count, f->trial);
     if (cost.far > f->far)
         return cost;
     // Of the points that need no more bytes the first is the fastest.
