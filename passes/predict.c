@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { NONE = UINT32_MAX };
+#define NONE UINT32_MAX
 
 // What runs on a stream.
 typedef struct {

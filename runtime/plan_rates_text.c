@@ -26,7 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KERNELS_MAX = 1 << 20, THREADS_MAX = 4096, FACTOR_MAX = 1000 };
+enum { KERNELS_MAX = 1 << 20, THREADS_MAX = 4096 };
+static const double factor_max = 1000;
 
 typedef struct {
     const char *at, *end; // of the line at hand
@@ -162,8 +163,8 @@ static bool read_beside(Reader *r) {
     const char *begin = r->at;
     if (!read_number(r, "a factor", &factor))
         return false;
-    if (factor > FACTOR_MAX)
-        return fail(r, begin, "a factor is at most %d", FACTOR_MAX);
+    if (factor > factor_max)
+        return fail(r, begin, "a factor is at most %g", factor_max);
     r->out->beside[family][other] = factor;
     return true;
 }

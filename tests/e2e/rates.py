@@ -49,13 +49,21 @@ class Rates(unittest.TestCase):
     def test_leaves_nothing_when_ended(self):
         alone = self.folder / "alone"
         alone.mkdir()
-        words = [self.program, "tune", "--steps", "1000", "--threads", "1", "-o", alone / "rates"]
+        words = [self.program, "tune", "--steps", "300", "--threads", "1", "-o", alone / "rates"]
         with subprocess.Popen([str(w) for w in words], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
             # All entries' steps take many seconds; the first entry's are told of when they are over.
             running.stderr.readline()
             self.assertIsNone(running.poll())
             running.terminate()
         self.assertEqual((running.returncode, list(alone.iterdir())), (-signal.SIGTERM, []))
+
+    def test_tells_how_much_copies_slow_others(self):
+        # Measured where the model has enough of a family, else assumed; of nothing that takes no time.
+        factors = re.findall(r"(?m)^beside (\w+) (\w+) (\d+\.\d+)$", self.rates.read_text())
+        self.assertTrue(factors)
+        for family, other, factor in factors:
+            self.assertTrue({family, other} & {"out", "in"}, (family, other))
+            self.assertTrue(1 < float(factor) < 1000, factor)
 
     def test_every_kernel_takes_what_was_measured(self):
         start, kernels = self.measured()
