@@ -55,27 +55,33 @@ static const char *print_shape(Arena *a, const Kernel *k) {
         "    static constexpr int batch = %lld, heads = %lld, groups = %lld;\n"
         "    static constexpr int queries = %lld, keys = %lld, window = %lld;\n"
         "    static constexpr int dim_qk = %lld, dim_v = %lld, width_qk = %lld, width_v = %lld;\n"
-        "    static constexpr bool causal = %d, offset = %d;\n"
+        "    static constexpr bool causal = %d, offset = %d, documents = %d;\n"
         "    static constexpr int sign = %d;\n"
         "    static constexpr float scale = %.9ef;\n",
         k->name, (long long)t->batch, (long long)t->heads, (long long)t->groups,
         (long long)t->queries, (long long)t->keys, (long long)window, (long long)t->dim_qk,
         (long long)t->dim_v, (long long)round_up(t->dim_qk, 16), (long long)round_up(t->dim_v, 16),
-        t->causal, t->offset, (t->scale > 0) - (t->scale < 0), (double)(float)fabs(t->scale));
+        t->causal, t->offset, t->documents, (t->scale > 0) - (t->scale < 0),
+        (double)(float)fabs(t->scale));
     return arena_format(a, "%s};\n", print_strides(a, text, k));
+}
+
+// What stands behind the other operands, or in its place.
+static const char *extra_name(const Kernel *k) {
+    return k->attention.offset ? "offset" : k->attention.documents ? "documents" : "nullptr";
 }
 
 // "const float *q, ..., unsigned char *workspace": the same for every launch.
 static const char *print_parameters(Arena *a, const Kernel *k, bool workspace) {
     const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float", *text = "";
     for (int i = 0; i < kernel_operand_count(k); i++) {
-        const bool offset = k->kind == KERNEL_ATTENTION && i == LSE + 1;
+        const bool extra = i == kernel_attention_extra(k);
         text = arena_format(a, "%s%s%s%s *%s", text, i > 0 ? ", " : "",
                             kernel_access(k, i) == ACCESS_READ ? "const " : "",
-                            offset     ? "int"
+                            extra      ? "int"
                             : i == LSE ? "float"
                                        : element,
-                            offset ? "offset" : operand_name[i]);
+                            extra ? extra_name(k) : operand_name[i]);
     }
     return workspace ? arena_format(a, "%s, unsigned char *workspace", text) : text;
 }
@@ -101,37 +107,37 @@ static const char *part_name(AttentionPart part) {
 
 // The call that is the function's body.
 static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *l) {
-    const char *offset = k->attention.offset ? "offset" : "nullptr";
+    const char *extra = extra_name(k);
     const char *delta = "(float *)workspace"; // or the splits' results
     if (l->part == ATTENTION_DELTA)
         return arena_format(a, "delta<%s_shape>(out, dout, %s)", k->name, delta);
     if (l->part == ATTENTION_SPLIT)
         return arena_format(a, "single_split<%s_shape, %d, %d>(q, k, v, %s, %s)", k->name,
-                            l->splits, l->tile, delta, offset);
+                            l->splits, l->tile, delta, extra);
     if (l->part == ATTENTION_JOIN)
         return arena_format(a, "single_join<%s_shape, %d, %d>(%s, out, lse)", k->name, l->splits,
                             l->threads, delta);
     if (l->unit == ATTENTION_GROUPS)
         return arena_format(a, "groups_forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)",
-                            k->name, l->warps / 4, l->tile, l->stages, offset);
+                            k->name, l->warps / 4, l->tile, l->stages, extra);
     if (l->part == ATTENTION_FORWARD && l->unit == ATTENTION_WARPS)
         return arena_format(a, "forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)", k->name,
-                            l->warps, l->fragments, l->tile, offset);
+                            l->warps, l->fragments, l->tile, extra);
     if (l->part == ATTENTION_FORWARD)
-        return arena_format(a, "plain_forward<%s_shape>(q, k, v, out, lse, %s)", k->name, offset);
+        return arena_format(a, "plain_forward<%s_shape>(q, k, v, out, lse, %s)", k->name, extra);
     const char *part = part_name(l->part);
     if (l->unit == ATTENTION_WARPS)
         return arena_format(a,
                             "gradient<%s_shape, attention::PART_%s, %d, %d, %d>"
-                            "({q, k, v, dout, lse, %s, dq, dk, dv})",
-                            k->name, part, l->warps, l->tile, l->stages, delta);
+                            "({q, k, v, dout, lse, %s, dq, dk, dv, %s})",
+                            k->name, part, l->warps, l->tile, l->stages, delta, extra);
     const char *to = l->part == ATTENTION_DQ ? "dq" : l->part == ATTENTION_DK ? "dk" : "dv";
     const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float";
     return arena_format(
         a,
-        "plain_gradient<%s_shape, attention::PART_%s, %s>({q, k, v, dout, lse, %s}, "
+        "plain_gradient<%s_shape, attention::PART_%s, %s>({q, k, v, dout, lse, %s, %s}, "
         "%s, %s_shape::%s_batch, %s_shape::%s_head, %s_shape::%s_position)",
-        k->name, part, element, delta, to, k->name, to, k->name, to, k->name, to);
+        k->name, part, element, delta, extra, to, k->name, to, k->name, to, k->name, to);
 }
 
 const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {

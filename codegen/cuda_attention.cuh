@@ -11,9 +11,9 @@
 // twisted by the row, so that the eight rows a matrix load touches at once lie in different banks.
 //
 // S, printed for each kernel, tells the shape: queries, keys, heads, groups, dim_qk, dim_v and
-// those rounded up to 16 (width_qk, width_v); window (0: none), causal, offset; scale (its amount)
-// and sign (-1, 0, 1); wide_X: rows of X can be read 16 bytes at a time; strides as X_batch,
-// X_head, X_position.
+// those rounded up to 16 (width_qk, width_v); window (0: none), causal, offset, documents; scale
+// (its amount) and sign (-1, 0, 1); wide_X: rows of X can be read 16 bytes at a time; strides as
+// X_batch, X_head, X_position.
 namespace attention {
 
 typedef unsigned short Bf16;
@@ -32,11 +32,11 @@ PLIM_DEVICE int larger(int a, int b) {
     return a > b ? a : b;
 }
 
-// Query i stands beside key i + shift.
-template <class S> PLIM_DEVICE int shift_of(const int *offset) {
+// Query i stands beside key i + shift. extra: the offset, or the documents, or nothing.
+template <class S> PLIM_DEVICE int shift_of(const int *extra) {
     constexpr int most = S::keys - S::queries;
     if constexpr (S::offset)
-        return smaller(larger(*offset, 0), most);
+        return smaller(larger(*extra, 0), most);
     return most;
 }
 
@@ -68,6 +68,98 @@ template <class S> PLIM_DEVICE bool all_see(int query, int queries, int key, int
     return key + keys <= S::keys && (!S::causal || key + keys - 1 <= query + shift) &&
            (S::window == 0 || key > query + queries - 1 + shift - S::window);
 }
+
+// A key's document, or a query's by the key it stands beside; past the last key the last one's.
+template <class S> PLIM_DEVICE int document_of(const int *documents, int key) {
+    return documents[smaller(key, S::keys - 1)];
+}
+
+// Whether a query and a key that it sees but for that are of one document.
+template <class S>
+PLIM_DEVICE bool same_document(const int *documents, int query, int key, int shift) {
+    if constexpr (S::documents)
+        return document_of<S>(documents, query + shift) == documents[key];
+    return true;
+}
+
+// Narrows [from, to), positions of what a block walks over, to those from the first to the last
+// whose document lies in the range of ids of what the block owns: `count` rows from key `own` on.
+// Position 0 of what is walked over is, or stands beside, key `shift`. Shared memory must be free.
+template <class S, int THREADS>
+PLIM_DEVICE void narrow_walk(const int *documents, int own, int count, int shift, int &from,
+                             int &to) {
+    if constexpr (S::documents) {
+        const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+        int least = document_of<S>(documents, own), most = least;
+        for (int i = lane; i < count; i += 32) {
+            const int id = document_of<S>(documents, own + i);
+            least = smaller(least, id);
+            most = larger(most, id);
+        }
+        for (int apart = 1; apart < 32; apart *= 2) {
+            least = smaller(least, plim_shfl_xor_i32(least, apart));
+            most = larger(most, plim_shfl_xor_i32(most, apart));
+        }
+        int begin = to, end = from;
+#pragma unroll 4
+        for (int i = from + (int)threadIdx.x; i < to; i += THREADS) {
+            const int id = documents[i + shift];
+            if (id >= least && id <= most) {
+                begin = smaller(begin, i);
+                end = i + 1;
+            }
+        }
+        for (int apart = 1; apart < 32; apart *= 2) {
+            begin = smaller(begin, plim_shfl_xor_i32(begin, apart));
+            end = larger(end, plim_shfl_xor_i32(end, apart));
+        }
+        int *found = (int *)plim_shared();
+        if (lane == 0) {
+            found[2 * warp] = begin;
+            found[2 * warp + 1] = end;
+        }
+        __syncthreads();
+        for (int i = 0; i < THREADS / 32; i++) {
+            begin = smaller(begin, found[2 * i]);
+            end = larger(end, found[2 * i + 1]);
+        }
+        __syncthreads();
+        from = begin;
+        to = end;
+    }
+}
+
+// The documents of the 16 F rows of a product that a warp has, queries or keys. Ids are read again
+// where they are asked for, rather than kept in registers, of which there are none to spare.
+template <class S, int F> struct Documents {
+    const int *all; // of key 0 of the batch row
+    int row;        // the key that the warp's first row is, or stands beside
+
+    // Whether all rows are of one document with the N keys from `at` on.
+    template <int N> PLIM_METHOD bool all_same(int at) const {
+        if constexpr (S::documents) {
+            const int lane = (int)threadIdx.x % 32, first = document_of<S>(all, row);
+            bool same = true;
+            for (int i = lane; i < 16 * F; i += 32)
+                same = same && document_of<S>(all, row + i) == first;
+            for (int i = lane; i < N; i += 32)
+                same = same && document_of<S>(all, at + i) == first;
+            return plim_ballot(!same) == 0;
+        }
+        return true;
+    }
+
+    // Of the row that this thread has a part of.
+    PLIM_METHOD int own(int f, int half) const {
+        return document_of<S>(all, row + f * 16 + half * 8 + (int)threadIdx.x % 32 / 4);
+    }
+
+    PLIM_METHOD bool same(int f, int half, int key) const {
+        if constexpr (S::documents)
+            return document_of<S>(all, key) == own(f, half);
+        return true;
+    }
+};
 
 // What a product of q and k is multiplied by before its exponential to base 2; its sign is applied
 // where scores are made. 1 where the scale is 0: the scores are then.
@@ -233,7 +325,8 @@ PLIM_DEVICE void store_rows(unsigned tile, const float (&sum)[F][WIDTH / 8][4],
 
 // Signs the scores of 16 F queries with N keys; minus infinity where a key is not seen.
 template <class S, int F, int N>
-PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], int query, int key, int shift) {
+PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Documents<S, F> &documents,
+                             int query, int key, int shift) {
     const int lane = (int)threadIdx.x % 32;
     if constexpr (S::sign != 1) {
 #pragma unroll
@@ -244,7 +337,7 @@ PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], int query, int key, in
                 for (int e = 0; e < 4; e++)
                     score[f][n][e] = S::sign == 0 ? 0 : -score[f][n][e];
     }
-    if (all_see<S>(query, 16 * F, key, N, shift))
+    if (all_see<S>(query, 16 * F, key, N, shift) && documents.template all_same<N>(key))
         return;
 #pragma unroll
     for (int f = 0; f < F; f++)
@@ -253,7 +346,8 @@ PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], int query, int key, in
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 if (!sees<S>(query + f * 16 + e / 2 * 8 + lane / 4,
-                             key + n * 8 + lane % 4 * 2 + e % 2, shift))
+                             key + n * 8 + lane % 4 * 2 + e % 2, shift) ||
+                    !documents.same(f, e / 2, key + n * 8 + lane % 4 * 2 + e % 2))
                     score[f][n][e] = minus_infinity();
 }
 
@@ -345,7 +439,7 @@ PLIM_DEVICE void finish(const Softmax<F> &rows, float (&inverse)[F][2], float *l
 
 template <class S, int WARPS, int FRAGMENTS, int TILE>
 PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out, float *lse,
-                         const int *offset) {
+                         const int *extra) {
     constexpr int QK = S::width_qk, V = S::width_v, THREADS = WARPS * 32;
     constexpr int WARP_ROWS = 16 * FRAGMENTS, ROWS = WARPS * WARP_ROWS;
     constexpr int TILES = (S::queries + ROWS - 1) / ROWS;
@@ -355,9 +449,11 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
     // Blocks of one head follow each other, to share its keys in cache; those with most keys begin.
     const int row = (int)blockIdx.x / TILES, first = (TILES - 1 - (int)blockIdx.x % TILES) * ROWS;
     const int b = row / S::heads, h = row % S::heads, g = h / (S::heads / S::groups);
-    const int shift = shift_of<S>(offset);
-    const int from = keys_from<S>(first, shift);
-    const int to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
+    const int shift = shift_of<S>(extra);
+    int from = keys_from<S>(first, shift);
+    int to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
+    const int *documents = S::documents ? extra + (long long)b * S::keys : nullptr;
+    narrow_walk<S, THREADS>(documents, first + shift, ROWS, 0, from, to);
     q += b * S::q_batch + h * S::q_head;
     k += b * S::k_batch + g * S::k_head;
     v += b * S::v_batch + g * S::v_head;
@@ -376,6 +472,7 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
     Softmax<FRAGMENTS> rows;
     begin(rows);
     const int query = first + warp * WARP_ROWS;
+    const Documents<S, FRAGMENTS> own = {documents, query + shift};
     unsigned stage = stages;
     for (int key = from; key < to; key += TILE) {
         // This tile is there for all, and all are done with the one before, whose place is free.
@@ -387,7 +484,7 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
         float score[FRAGMENTS][TILE / 8][4];
         clear(score);
         multiply_rows<FRAGMENTS, TILE, QK>(score, q_tile + warp * WARP_ROWS * QK * 2, stage);
-        mask_scores<S, FRAGMENTS, TILE>(score, query, key, shift);
+        mask_scores<S, FRAGMENTS, TILE>(score, own, query, key, shift);
         soften<S, FRAGMENTS, TILE>(score, rows, shrink);
         rescale(sum, shrink);
         multiply_across<FRAGMENTS, TILE, V>(sum, score, stage + K_BYTES);

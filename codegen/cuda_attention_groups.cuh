@@ -15,16 +15,16 @@ template <int ROWS, int WIDTH> struct Blocks {
 };
 
 // Rows first .. first + ROWS - 1 of a head into a tile, by 128 threads, 16 rows of a block at a
-// time; 0 outside [from, to) and from DIM on. A thread's chunks all have one place in their rows.
+// time; 0 from row `to` on and from column DIM on. A thread's chunks all have one place in their
+// rows.
 template <int ROWS, int WIDTH, int DIM, bool WIDE>
-PLIM_DEVICE void load_blocks(unsigned tile, const Bf16 *head, long long stride, int first, int from,
-                             int to) {
+PLIM_DEVICE void load_blocks(unsigned tile, const Bf16 *head, long long stride, int first, int to) {
     const int row = (int)threadIdx.x / 8, chunk = (int)threadIdx.x % 8;
     const Bf16 *source = head + (first + row) * stride + chunk * 8;
     unsigned target = tile + (unsigned)(row * 128 + (chunk ^ row % 8) * 16);
 #pragma unroll 2
     for (int i = 0; i < ROWS; i += 16, source += 16 * stride, target += 16 * 128) {
-        const bool there = first + row + i >= from && first + row + i < to;
+        const bool there = first + row + i < to;
 #pragma unroll
         for (int block = 0; block < WIDTH / 64; block++) {
             const int column = block * 64 + chunk * 8;
@@ -53,17 +53,20 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
 
     unsigned shared;
     int b, h, g, row, first, shift, from, to, tiles;
+    const int *documents; // of the batch row
 
-    __device__ __forceinline__ Groups(const int *offset) {
+    __device__ __forceinline__ Groups(const int *extra) {
         constexpr int BLOCKS = (S::queries + ROWS - 1) / ROWS;
         row = (int)blockIdx.x / BLOCKS;
         first = (BLOCKS - 1 - (int)blockIdx.x % BLOCKS) * ROWS;
         b = row / S::heads;
         h = row % S::heads;
         g = h / (S::heads / S::groups);
-        shift = shift_of<S>(offset);
+        shift = shift_of<S>(extra);
         from = keys_from<S>(first, shift);
         to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
+        documents = S::documents ? extra + (long long)b * S::keys : nullptr;
+        narrow_walk<S, COPIERS + CONSUMERS * 128>(documents, first + shift, ROWS, 0, from, to);
         tiles = to > from ? (to - from + TILE - 1) / TILE : 0;
         shared = plim_shared_address();
     }
@@ -107,7 +110,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
         v += b * S::v_batch + g * S::v_head;
         for (int i = 0; i < CONSUMERS; i++)
             load_blocks<64, QK, S::dim_qk, S::wide_q>(shared + i * OWN, q, S::q_position,
-                                                      first + i * 64, 0, S::queries);
+                                                      first + i * 64, S::queries);
         plim_copies_close();
         unsigned full = queries_full();
         for (int i = 0; i < tiles; i++) {
@@ -115,13 +118,13 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
             // Each wait is for the group before the one just asked for.
             plim_barrier_wait(barrier(KEYS_EMPTY, i), turn(i) ^ 1);
             load_blocks<TILE, QK, S::dim_qk, S::wide_k>(shared + KEYS + place * Keys::BYTES, k,
-                                                        S::k_position, key, from, to);
+                                                        S::k_position, key, to);
             plim_copies_close();
             plim_copies_wait<1>();
             copied(full);
             plim_barrier_wait(barrier(VALUES_EMPTY, i), turn(i) ^ 1);
             load_blocks<TILE, V, S::dim_v, S::wide_v>(shared + VALUES + place * Values::BYTES, v,
-                                                      S::v_position, key, from, to);
+                                                      S::v_position, key, to);
             plim_copies_close();
             plim_copies_wait<1>();
             copied(barrier(KEYS_FULL, i));
@@ -182,6 +185,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
         float sum[1][V / 8][4], score[1][TILE / 8][4], shrink[1][2];
         unsigned p[TILE / 16][4];
         Softmax<1> rows;
+        const Documents<S, 1> same = {documents, query + shift};
         begin(rows);
         clear(sum);
         plim_barrier_wait(queries_full(), 0);
@@ -195,7 +199,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
             }
             plim_products_hold(score[0]);
             release(barrier(KEYS_EMPTY, i));
-            mask_scores<S, 1, TILE>(score, query, from + i * TILE, shift);
+            mask_scores<S, 1, TILE>(score, same, query, from + i * TILE, shift);
             soften<S, 1, TILE>(score, rows, shrink);
             plim_products_wait<0>();
             plim_products_hold(sum[0]);
@@ -220,14 +224,14 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
 
 template <class S, int CONSUMERS, int TILE, int STAGES>
 PLIM_DEVICE void groups_forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out, float *lse,
-                                const int *offset) {
-    const Groups<S, CONSUMERS, TILE, STAGES> block(offset);
+                                const int *extra) {
+    const Groups<S, CONSUMERS, TILE, STAGES> block(extra);
     block.begin_barriers();
     if (threadIdx.x < 128) {
-        plim_registers_give<CONSUMERS == 2 ? 40 : 32>();
+        plim_registers_give<CONSUMERS == 3 ? 32 : S::documents ? 56 : 40>();
         block.copy(q, k, v);
     } else {
-        plim_registers_take<CONSUMERS == 2 ? 232 : 160>();
+        plim_registers_take<CONSUMERS == 3 ? 160 : S::documents ? 224 : 232>();
         block.compute(out, lse);
     }
 }

@@ -4,7 +4,8 @@
 // 64: scores by a packed product, then the running maximum m and sum l of each query are brought up
 // to date, what was summed so far is scaled by exp(m_old - m_new), and exp(scores - m_new) times v
 // is added (online softmax, Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022). Saves
-// out and m + log l. Blocks above the diagonal or left of the window are never visited.
+// out and m + log l. Blocks above the diagonal or left of the window are never visited, nor are
+// blocks of keys whose documents' range of ids lies outside the queries' range.
 #include "codegen/llvm_attention.h"
 
 #include "codegen/llvm_math.h"
@@ -14,7 +15,7 @@
 
 enum { BLOCK = ATTENTION_BLOCK, VECTORS = BLOCK / TILE_LANES };
 // As the kernel lists its operands: inputs, then results.
-enum { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_OUT, OPERAND_LSE, OPERAND_OFFSET };
+enum { OPERAND_Q, OPERAND_K, OPERAND_V, OPERAND_OUT, OPERAND_LSE };
 
 // Parts are f32; their layout is ir/template_layout.h.
 LLVMValueRef attention_part(LlvmBuild *b, const AttentionCode *c, int64_t offset) {
@@ -36,12 +37,72 @@ static LLVMValueRef at_least_zero(LlvmBuild *b, LLVMValueRef x) {
     return llvm_select(b, llvm_icmp(b, LLVMIntSLT, x, zero), zero, x);
 }
 
-LLVMValueRef attention_shift(LlvmBuild *b, const AttentionKernel *t) {
-    LLVMValueRef most = llvm_i64(b, t->keys - t->queries);
-    if (!t->offset)
+// keys - queries, or the offset operand clamped into 0 .. keys - queries.
+static LLVMValueRef find_shift(LlvmBuild *b, const Kernel *k) {
+    LLVMValueRef most = llvm_i64(b, k->attention.keys - k->attention.queries);
+    if (!k->attention.offset)
         return most;
-    LLVMValueRef offset = llvm_load(b, b->i32, llvm_operand(b, OPERAND_OFFSET), 4);
+    LLVMValueRef offset =
+        llvm_load(b, b->i32, llvm_operand(b, kernel_attention_extra(k)), sizeof(int32_t));
     return tile_min(b, at_least_zero(b, LLVMBuildSExt(b->builder, offset, b->i64, "")), most);
+}
+
+AttentionCode attention_code(LlvmBuild *b, const Kernel *k) {
+    const AttentionKernel *t = &k->attention;
+    return (AttentionCode){.t = t,
+                           .layout = attention_layout(t, k->kind),
+                           .workspace = llvm_workspace(b),
+                           .shift = find_shift(b, k),
+                           .documents =
+                               t->documents ? llvm_operand(b, kernel_attention_extra(k)) : NULL};
+}
+
+AttentionCode attention_in_batch(LlvmBuild *b, const AttentionCode *c, LLVMValueRef batch) {
+    AttentionCode out = *c;
+    if (c->documents)
+        out.documents =
+            llvm_at(b, b->i32, c->documents, llvm_mul(b, batch, llvm_i64(b, c->t->keys)));
+    return out;
+}
+
+// x < y ? x : y, or the other one, of i32 lanes.
+static LLVMValueRef lesser(LlvmBuild *b, LLVMIntPredicate less, LLVMValueRef x, LLVMValueRef y) {
+    return llvm_select(b, llvm_icmp(b, less, x, y), x, y);
+}
+
+static LLVMValueRef least_lane(LlvmBuild *b, LLVMIntPredicate less, LLVMValueRef v) {
+    for (int width = llvm_width(LLVMTypeOf(v)) / 2; width >= 1; width /= 2)
+        v = lesser(b, less, llvm_part(b, v, 0, width), llvm_part(b, v, width, width));
+    return v;
+}
+
+DocumentRange attention_range(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
+                              LLVMValueRef count) {
+    if (!c->documents)
+        return (DocumentRange){0};
+    LLVMTypeRef lanes = llvm_vector(b->i32, TILE_LANES);
+    LLVMValueRef base = llvm_at(b, b->i32, c->documents, first);
+    // Lanes past the last stand for the first again.
+    LLVMValueRef one = llvm_splat(b, llvm_load(b, b->i32, base, sizeof(int32_t)), TILE_LANES);
+    LLVMValueRef least = one, most = one;
+    for (int64_t j = 0; j < BLOCK; j += TILE_LANES) {
+        LLVMValueRef there = llvm_mask_below(b, TILE_LANES, llvm_sub(b, count, llvm_i64(b, j)));
+        LLVMValueRef ids = llvm_load_masked(b, lanes, llvm_at(b, b->i32, base, llvm_i64(b, j)),
+                                            sizeof(int32_t), there);
+        ids = llvm_select(b, there, ids, one);
+        least = lesser(b, LLVMIntSLT, ids, least);
+        most = lesser(b, LLVMIntSGT, ids, most);
+    }
+    return (DocumentRange){.least = least_lane(b, LLVMIntSLT, least),
+                           .most = least_lane(b, LLVMIntSGT, most)};
+}
+
+LLVMValueRef attention_meets(LlvmBuild *b, const AttentionCode *c, DocumentRange x,
+                             DocumentRange y) {
+    if (!c->documents)
+        return llvm_i1(b, true);
+    return LLVMBuildAnd(b->builder, llvm_icmp(b, LLVMIntSLE, x.least, y.most),
+                        llvm_icmp(b, LLVMIntSLE, y.least, x.most), "");
 }
 
 void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first, LLVMValueRef rows,
@@ -76,6 +137,14 @@ LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef q
     if (t->window > 0) {
         LLVMValueRef before = llvm_sub(b, beside, llvm_int_like(wide, t->window));
         mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntSGT, keys, before), "");
+    }
+    if (c->documents) {
+        LLVMValueRef at = llvm_at(b, b->i32, c->documents, key);
+        LLVMValueRef ids =
+            llvm_load_masked(b, llvm_vector(b->i32, TILE_LANES), at, sizeof(int32_t), mask);
+        at = llvm_at(b, b->i32, c->documents, llvm_add(b, query, c->shift));
+        LLVMValueRef own = llvm_splat(b, llvm_load(b, b->i32, at, sizeof(int32_t)), TILE_LANES);
+        mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntEQ, ids, own), "");
     }
     return mask;
 }
@@ -122,6 +191,7 @@ void attention_store(LlvmBuild *b, const AttentionCode *c, LLVMValueRef part, in
 typedef struct {
     LLVMValueRef score, packed_score, out, maximum, sum; // workspace parts
     LLVMValueRef first, rows;                            // queries of the tile
+    DocumentRange documents;                             // of these
 } ForwardTile;
 
 // One number a query: maximum, sum, log-sum-exp.
@@ -188,6 +258,8 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const ForwardTi
                            LLVMValueRef k, LLVMValueRef v, LLVMValueRef key, LLVMValueRef key_end) {
     const AttentionKernel *t = c->t;
     LLVMValueRef keys = tile_min(b, llvm_sub(b, key_end, key), llvm_i64(b, BLOCK));
+    const DocumentRange documents = attention_range(b, c, key, keys);
+    const LlvmIf seen = llvm_if_begin(b, attention_meets(b, c, f->documents, documents));
     // k and v are packed again for every block of queries: cheap beside the products.
     attention_pack(b, c, PACK_RIGHT, k, t->k[2], t->dim_qk, c->layout.k, keys);
     tile_product(b, &(TileProduct){.a = attention_part(b, c, c->layout.q),
@@ -219,6 +291,7 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const ForwardTi
                                    .b_depth_cap = BLOCK,
                                    .c_stride = c->layout.v_cap,
                                    .add = llvm_i1(b, true)});
+    llvm_if_end(b, seen);
 }
 
 // out /= l, and the log-sum-exp, to lse (f32, dense) from the tile's first query on.
@@ -243,11 +316,12 @@ static void finish_tile(LlvmBuild *b, const AttentionCode *c, const ForwardTile 
 }
 
 // Tile numbers: batch slowest, then head, then block of queries.
-static void emit_forward_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) {
-    const AttentionKernel *t = c->t;
+static void emit_forward_tile(LlvmBuild *b, const AttentionCode *all, LLVMValueRef tile) {
+    const AttentionKernel *t = all->t;
     const int64_t blocks = (t->queries + BLOCK - 1) / BLOCK;
     LLVMValueRef pair = llvm_udiv(b, tile, blocks);
     LLVMValueRef batch = llvm_udiv(b, pair, t->heads), head = llvm_urem(b, pair, t->heads);
+    const AttentionCode own = attention_in_batch(b, all, batch), *c = &own;
     // Several heads share the keys and values of one group.
     LLVMValueRef group = llvm_udiv(b, head, t->heads / t->groups);
     ForwardTile f = {.score = attention_part(b, c, c->layout.score),
@@ -257,6 +331,7 @@ static void emit_forward_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef
                      .sum = attention_part(b, c, c->layout.sum)};
     f.first = llvm_mul(b, llvm_urem(b, tile, blocks), llvm_i64(b, BLOCK));
     f.rows = tile_min(b, llvm_sub(b, llvm_i64(b, t->queries), f.first), llvm_i64(b, BLOCK));
+    f.documents = attention_range(b, c, llvm_add(b, f.first, c->shift), f.rows);
     LLVMValueRef q = attention_at(b, c, OPERAND_Q, t->q, batch, head, f.first);
     attention_pack(b, c, PACK_LEFT, q, t->q[2], t->dim_qk, c->layout.q, f.rows);
     // q stays packed for all blocks of keys.
@@ -284,10 +359,7 @@ void llvm_emit_attention(LlvmBuild *b, const Kernel *k, LLVMValueRef fn) {
         llvm_emit_attention_grad(b, k);
         return;
     }
-    const AttentionCode c = {.t = &k->attention,
-                             .layout = attention_layout(&k->attention, k->kind),
-                             .workspace = llvm_workspace(b),
-                             .shift = attention_shift(b, &k->attention)};
+    const AttentionCode c = attention_code(b, k);
     LlvmLoop tile;
     llvm_loop_begin(b, &tile, llvm_tile_begin(b), llvm_tile_end(b), 1);
     if (c.layout.single)

@@ -10,12 +10,14 @@ typedef struct {
     const AttentionKernel *t;
     AttentionLayout layout;
     LLVMValueRef workspace;
-    LLVMValueRef shift; // i64: query i stands beside key i + shift
+    LLVMValueRef shift;     // i64: query i stands beside key i + shift
+    LLVMValueRef documents; // of key 0, in the batch row at hand; NULL: no documents
 } AttentionCode;
 
-// keys - queries, or the offset operand clamped into 0 .. keys - queries. Emitted where it is
-// called.
-LLVMValueRef attention_shift(LlvmBuild *b, const AttentionKernel *t);
+// What a kernel's code shares, at its beginning: the first batch row's documents.
+AttentionCode attention_code(LlvmBuild *b, const Kernel *k);
+// The same in another batch row.
+AttentionCode attention_in_batch(LlvmBuild *b, const AttentionCode *c, LLVMValueRef batch);
 
 // A part of the workspace, by its offset in floats; with a row of step floats added.
 LLVMValueRef attention_part(LlvmBuild *b, const AttentionCode *c, int64_t offset);
@@ -30,6 +32,17 @@ void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
 // Lanes of the 16 keys from key on that query sees.
 LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
                             LLVMValueRef key);
+
+// The least and the largest document of `count` keys from `first` on, 1 .. ATTENTION_BLOCK of them;
+// nothing where the kernel has no documents.
+typedef struct {
+    LLVMValueRef least, most; // i32
+} DocumentRange;
+DocumentRange attention_range(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
+                              LLVMValueRef count);
+// Whether some document may be in both, so that their keys and queries must be looked at.
+LLVMValueRef attention_meets(LlvmBuild *b, const AttentionCode *c, DocumentRange x,
+                             DocumentRange y);
 
 // Packs positions [position, position + count) of one operand, dim elements each, as a left operand
 // (lanes: positions, depth: dim), a right operand over positions, or a right operand over dim

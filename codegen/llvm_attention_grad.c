@@ -31,6 +31,7 @@ enum {
 typedef struct {
     LLVMValueRef batch, head, group;
     LLVMValueRef first, rows; // queries
+    DocumentRange documents;  // of these
     LLVMValueRef out, dout, lse;
 } GradTile;
 
@@ -138,6 +139,8 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
     const AttentionKernel *t = c->t;
     const AttentionLayout *l = &c->layout;
     LLVMValueRef keys = tile_min(b, llvm_sub(b, key_end, key), llvm_i64(b, BLOCK));
+    const DocumentRange documents = attention_range(b, c, key, keys);
+    const LlvmIf seen = llvm_if_begin(b, attention_meets(b, c, g->documents, documents));
     LLVMValueRef k = attention_at(b, c, OPERAND_K, t->k, g->batch, g->group, key);
     LLVMValueRef v = attention_at(b, c, OPERAND_V, t->v, g->batch, g->group, key);
     attention_pack(b, c, PACK_RIGHT, k, t->k[2], t->dim_qk, l->k, keys);
@@ -171,6 +174,7 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
     tile_pack(b, &by_query, dpacked, tile_left_panel(b), BLOCK, dscore, g->rows, keys);
     emit_sum(b, c, dpacked, l->k_by_position, attention_part(b, c, l->dq), g->rows, t->dim_qk,
              keys);
+    llvm_if_end(b, seen);
 }
 
 // One block of queries of one head.
@@ -194,6 +198,7 @@ static void emit_query_block(LlvmBuild *b, const AttentionCode *c, GradTile *g) 
     LLVMValueRef dq = attention_part(b, c, l->dq);
     clear(b, dq, llvm_i64(b, BLOCK * l->qk_cap));
 
+    g->documents = attention_range(b, c, llvm_add(b, g->first, c->shift), g->rows);
     LLVMValueRef from, to;
     attention_visible(b, c, g->first, g->rows, &from, &to);
     LlvmLoop key;
@@ -206,12 +211,13 @@ static void emit_query_block(LlvmBuild *b, const AttentionCode *c, GradTile *g) 
                     g->rows);
 }
 
-static void emit_group(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) {
-    const AttentionKernel *t = c->t;
-    const AttentionLayout *l = &c->layout;
+static void emit_group(LlvmBuild *b, const AttentionCode *all, LLVMValueRef tile) {
+    const AttentionKernel *t = all->t;
+    const AttentionLayout *l = &all->layout;
     // Heads a group.
     const int64_t heads = t->heads / t->groups;
     GradTile g = {.batch = llvm_udiv(b, tile, t->groups), .group = llvm_urem(b, tile, t->groups)};
+    const AttentionCode own = attention_in_batch(b, all, g.batch), *c = &own;
     LLVMValueRef dk = attention_part(b, c, l->dk), dv = attention_part(b, c, l->dv);
     clear(b, dk, llvm_i64(b, t->keys * l->qk_cap));
     clear(b, dv, llvm_i64(b, t->keys * l->v_cap));
@@ -233,10 +239,7 @@ static void emit_group(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) 
 }
 
 void llvm_emit_attention_grad(LlvmBuild *b, const Kernel *k) {
-    const AttentionCode c = {.t = &k->attention,
-                             .layout = attention_layout(&k->attention, k->kind),
-                             .workspace = llvm_workspace(b),
-                             .shift = attention_shift(b, &k->attention)};
+    const AttentionCode c = attention_code(b, k);
     LlvmLoop tile;
     llvm_loop_begin(b, &tile, llvm_tile_begin(b), llvm_tile_end(b), 1);
     emit_group(b, &c, tile.index);

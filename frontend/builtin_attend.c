@@ -1,12 +1,13 @@
 // attend: scaled dot-product attention over queries [..., h, s, e], keys [..., g, t, e] and values
 // [..., g, t, f], where g divides h. Axes in front of the heads are batch axes.
 //
-// Two ways. What the operator `attention` knows (causal, window, offset) is one node over folded
-// batch axes, whose scores are never in memory:
+// Two ways. What the operator `attention` knows (causal, window, offset, documents) is one node
+// over folded batch axes, whose scores are never in memory:
 //
 //     [a, b, h, s, e]  =>  reshape to [a b, h, s, e]; attention; reshape back
 //
-// A bias or a mask is a composition, and a remark says what its scores take:
+// Documents are a mask that compares ids with themselves, as nn.same_document does. A bias or
+// another mask is a composition, and a remark says what its scores take:
 //
 //     scores = q k^T scale + bias; weights = softmax(scores where seen); out = weights v
 //
@@ -15,6 +16,7 @@
 #include "frontend/builtins.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct {
     Elab *e;
@@ -26,6 +28,7 @@ typedef struct {
     double scale;
     Value
         *offset; // position of the first query, i32[]; NULL: the last query is beside the last key
+    Value *documents; // i32[b, t]; NULL: the mask, if any, is another
 } Attend;
 
 // The places of the parameters in the table's row.
@@ -111,14 +114,14 @@ static Value *fused(const Attend *w, Value **lse) {
     folded.dim[folded.rank++] = 1;
     for (int i = 0; i < w->lead; i++)
         folded.dim[0] *= w->q->value->type.dim[i]; // of a type that has been checked
-    Value *in[4] = {w->q->value, w->k->value, w->v->value, w->offset};
+    Value *in[4] = {w->q->value, w->k->value, w->v->value, w->documents ? w->documents : w->offset};
     for (int i = 0; i < 3 && w->lead > 1; i++)
         if (!(in[i] = with_lead(w, in[i], w->lead, &folded, 1)))
             return NULL;
     const Attr attr[] = {attr_int("causal", w->causal), attr_int("window", w->window),
                          attr_float("scale", w->scale)};
     const Node *n =
-        build_node(elab_at(w->e, w->call->loc), OP_ATTENTION, in, w->offset ? 4 : 3, attr, 3);
+        build_node(elab_at(w->e, w->call->loc), OP_ATTENTION, in, in[3] ? 4 : 3, attr, 3);
     if (!n)
         return NULL;
     *lse = &n->result[1];
@@ -207,6 +210,47 @@ static bool find_seen(const Attend *w, const Type *scores, Value **out) {
     return (*out = causal) != NULL;
 }
 
+// What a side of a comparison of [b, 1, s, s] reads, if that is ids [b, s] along the rows (axis 2)
+// or the columns (axis 3) alone; NULL otherwise.
+static Value *find_ids(Value *side, int axis) {
+    const Type of = side->type;
+    int at[RANK_MAX] = {0, 1, 2, 3}; // the side's axis that each axis of what it reads lies along
+    while (side->def->op == OP_BROADCAST && side->type.rank > 2) {
+        int count, next[RANK_MAX];
+        const int64_t *axes = node_ints(side->def, "axes", &count);
+        for (int i = 0; i < count; i++)
+            next[i] = at[axes[i]];
+        memcpy(at, next, (size_t)count * sizeof *at);
+        side = side->def->input[0];
+    }
+    const Type *t = &side->type;
+    const bool fits = t->rank == 2 && t->dtype == DT_I32 && at[0] == 0 && at[1] == axis &&
+                      t->dim[0] == of.dim[0] && t->dim[1] == of.dim[axis];
+    return fits ? side : NULL;
+}
+
+// ids [b, s] of mask(b, 1, i, j) = (ids(b, i) == ids(b, j)), for each of the batch's rows; NULL for
+// any other mask.
+static Value *find_documents(const Attend *w, Value *mask) {
+    const Type *t = &mask->type;
+    const int64_t batch = w->q->value->type.dim[0], length = size_of(w, w->k, 1);
+    if (mask->def->op != OP_EQ || w->lead != 1 || w->offset || t->rank != 4 || t->dim[1] != 1 ||
+        t->dim[2] != length || t->dim[3] != length || size_of(w, w->q, 1) != length)
+        return NULL;
+    Value *x = mask->def->input[0], *y = mask->def->input[1], *ids = find_ids(x, 2);
+    if (!ids || find_ids(y, 3) != ids) {
+        ids = find_ids(x, 3);
+        if (!ids || find_ids(y, 2) != ids)
+            return NULL;
+    }
+    const Type all = type_make(DT_I32, 2, (int64_t[]){batch, length});
+    if (ids->type.dim[0] == batch)
+        return ids;
+    return ids->type.dim[0] == 1
+               ? build_broadcast(elab_at(w->e, w->call->loc), ids, &all, (int[]){0, 1})
+               : NULL;
+}
+
 // The composition, for what the operator does not know. NULL after a diagnostic.
 static Value *composed(const Attend *w) {
     Elab *e = w->e;
@@ -259,7 +303,12 @@ Datum run_attend(Elab *e, const BuiltinCall *call) {
                          "bias = adds to the scores, mask = hides some, each a tensor that "
                          "broadcasts to [b, h, s, t]",
                          "attend takes no function of the scores yet");
-    const bool parts = builtin_is_given(call, BIAS) || builtin_is_given(call, MASK);
+    const Array *mask = builtin_is_given(call, MASK) ? builtin_array(e, call, MASK) : NULL;
+    if (builtin_is_given(call, MASK) && !mask)
+        return datum_error();
+    if (mask && !builtin_is_given(call, BIAS))
+        w.documents = find_documents(&w, mask->value);
+    const bool parts = builtin_is_given(call, BIAS) || (mask && !w.documents);
     if (parts && lse)
         return elab_fail(e, call->arg_loc[LSE], CODE_UNSUPPORTED, NULL,
                          "attend with a bias or mask does not give its log-sum-exp yet");

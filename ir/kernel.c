@@ -265,11 +265,14 @@ int kernel_operand_count(const Kernel *k) {
     case KERNEL_CONVOLUTION:
         return 3;
     case KERNEL_ATTENTION:
-        return k->attention.offset ? 6 : 5;
     case KERNEL_ATTENTION_GRAD:
-        return 9;
+        return kernel_attention_extra(k) + (k->attention.offset || k->attention.documents);
     }
     UNREACHABLE();
+}
+
+int kernel_attention_extra(const Kernel *k) {
+    return k->kind == KERNEL_ATTENTION ? 5 : 9;
 }
 
 Access kernel_access(const Kernel *k, int operand) {
@@ -285,11 +288,11 @@ Access kernel_access(const Kernel *k, int operand) {
     case KERNEL_CONVOLUTION:
         return operand < 2 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION:
-        // q, k, v | out, lse | offset
+        // q, k, v | out, lse | offset or documents
         return operand < 3 || operand == 5 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION_GRAD:
-        // q, k, v, out, lse, dout | dq, dk, dv
-        return operand < 6 ? ACCESS_READ : ACCESS_WRITE;
+        // q, k, v, out, lse, dout | dq, dk, dv | documents
+        return operand < 6 || operand == 9 ? ACCESS_READ : ACCESS_WRITE;
     }
     UNREACHABLE();
 }
@@ -304,10 +307,9 @@ DType kernel_dtype(const Kernel *k, int operand) {
     case KERNEL_CONVOLUTION:
         return k->convolution.dtype[operand];
     case KERNEL_ATTENTION:
-        if (operand == 5) // the offset
-            return DT_I32;
-        return operand == 4 ? DT_F32 : k->attention.dtype;
     case KERNEL_ATTENTION_GRAD:
+        if (operand == kernel_attention_extra(k))
+            return DT_I32;
         // All other operands of attention have one type.
         return operand == 4 ? DT_F32 : k->attention.dtype; // 4: log-sum-exp
     }
@@ -360,6 +362,11 @@ static int64_t attention_span(const AttentionKernel *t, int operand) {
     return box_span(4, dim, stride);
 }
 
+int64_t attention_extra_count(const Kernel *k) {
+    const AttentionKernel *t = &k->attention;
+    return t->documents ? size_times(t->batch, t->keys) : 1;
+}
+
 int64_t kernel_span(const Kernel *k, int operand) {
     CHECK(operand >= 0 && operand < kernel_operand_count(k));
     switch (k->kind) {
@@ -370,10 +377,9 @@ int64_t kernel_span(const Kernel *k, int operand) {
     case KERNEL_CONVOLUTION:
         return convolution_span(&k->convolution, operand);
     case KERNEL_ATTENTION:
-        if (operand == 5) // the offset
-            return 1;
-        return attention_span(&k->attention, operand);
     case KERNEL_ATTENTION_GRAD:
+        if (operand == kernel_attention_extra(k))
+            return attention_extra_count(k);
         return attention_span(&k->attention, operand);
     }
     UNREACHABLE();
@@ -429,7 +435,7 @@ static bool scalar_equal(const Kernel *a, const Kernel *b) {
 
 // The numbers that make a template, in one array: easier to compare and hash than a struct with
 // padding.
-enum { TEMPLATE_NUMBERS = 36 };
+enum { TEMPLATE_NUMBERS = 37 };
 static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
     const ProductKernel *p = &k->product;
     const AttentionKernel *t = &k->attention;
@@ -456,8 +462,10 @@ static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
         memcpy(out + 6, &c->shape, sizeof c->shape);
         return;
     }
-    // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits, 35 the offset.
+    // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits, 35 the offset,
+    // 36 the documents.
     out[35] = t->offset;
+    out[36] = t->documents;
     memcpy(&out[34], &t->scale, sizeof t->scale);
     const int64_t n[10] = {t->dtype, t->batch,  t->heads, t->groups, t->queries,
                            t->keys,  t->dim_qk, t->dim_v, t->causal, t->window};

@@ -135,7 +135,8 @@ typedef struct {
     int64_t x_stride, y_stride;    // elements from one image to the next
 } ConvolutionKernel;
 
-// ATTENTION operands: q, k, v, out, lse, and with `offset` an i32. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv.
+// ATTENTION operands: q, k, v, out, lse. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv. Behind these the offset, an i32,
+// or the documents, dense i32 [batch, keys].
 // Strides in elements for batch, head, position; the head dim is contiguous. lse is [b,h,s], dense f32.
 typedef struct {
     DType dtype;                   // of q, k, v, out and their gradients
@@ -143,6 +144,8 @@ typedef struct {
     int64_t queries, keys;         // s, t
     int64_t dim_qk, dim_v;         // e, f
     bool causal;                   // query i sees keys up to i + keys - queries
+    bool documents;                // and only keys of its own document, which is that of key i + keys - queries:
+                                   // equal ids, in any order. queries <= keys; not beside an offset
     bool offset;                   // up to i + offset instead: operand 5, clamped into 0..keys-queries;
                                    // causal forward kernels only. Keys past the last query's are not read
     int64_t window;                // and none before i + keys - queries - window + 1; 0: all
@@ -205,6 +208,8 @@ size_t kernel_workspace(const Kernel *k);
 int kernel_operand_count(const Kernel *k);
 Access kernel_access(const Kernel *k, int operand);
 DType kernel_dtype(const Kernel *k, int operand);
+// The operand of an attention kernel that has the documents or the offset, where it has one.
+int kernel_attention_extra(const Kernel *k);
 int64_t kernel_span(const Kernel *k, int operand);
 // Pairs of a query and a key that see each other, of one head; query i stands beside key i + keys -
 // queries. window 0: all keys.

@@ -177,8 +177,8 @@ int64_t kernel_bytes(const Kernel *k) {
             n = size_times(n, size_times(p->batch[0], p->batch[1]));
         } else if (k->kind == KERNEL_CONVOLUTION) {
             n = convolution_elements(&k->convolution, o);
-        } else if (k->kind == KERNEL_ATTENTION && o == 5) {
-            n = 1; // the offset
+        } else if (o == kernel_attention_extra(k)) {
+            n = attention_extra_count(k);
         } else {
             const AttentionOperand t = kernel_attention_operand(&k->attention, o);
             n = size_times(size_times(k->attention.batch, t.heads),

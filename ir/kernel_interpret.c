@@ -399,16 +399,26 @@ static void interpret_product(const ProductKernel *p, void *const *operand) {
     }
 }
 
-// One query's view: its probabilities over the keys, 0 where it doesn't see one.
-static void probabilities(const AttentionKernel *t, void *const *operand, int64_t b, int64_t h,
-                          int64_t i, double *score, double *lse) {
+// Whether query i and key j, of batch row b, are of one document.
+static bool same_document(const AttentionKernel *t, const void *documents, int64_t b, int64_t i,
+                          int64_t j) {
+    const int64_t row = b * t->keys;
+    return !t->documents || element_load(DT_I32, documents, row + i + t->keys - t->queries) ==
+                                element_load(DT_I32, documents, row + j);
+}
+
+// One query's view: its probabilities over the keys, 0 where it doesn't see one. extra: the operand
+// with the offset or the documents.
+static void probabilities(const AttentionKernel *t, void *const *operand, const void *extra,
+                          const int64_t at[3], double *score, double *lse) {
+    const int64_t b = at[0], h = at[1], i = at[2];
     // score [keys] holds scores first, then probabilities.
     const int64_t g = h / (t->heads / t->groups);
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
     // It sees the keys begin <= j < end; with more queries than keys the first ones see none.
     int64_t shift = t->keys - t->queries;
     if (t->offset) {
-        const int64_t offset = (int64_t)element_load(DT_I32, operand[5], 0);
+        const int64_t offset = (int64_t)element_load(DT_I32, extra, 0);
         shift = offset < 0 ? 0 : offset < shift ? offset : shift;
     }
     const int64_t beside = i + shift; // The key the query stands beside
@@ -419,6 +429,9 @@ static void probabilities(const AttentionKernel *t, void *const *operand, int64_
     double most = -(double)INFINITY, sum = 0;
     for (int64_t j = begin; j < end; j++) {
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];
+        score[j] = -(double)INFINITY;
+        if (!same_document(t, extra, b, i, j))
+            continue;
         double dot = 0;
         for (int64_t e = 0; e < t->dim_qk; e++)
             dot += element_load(t->dtype, operand[0], q_at + e) *
@@ -427,23 +440,25 @@ static void probabilities(const AttentionKernel *t, void *const *operand, int64_
         most = score[j] > most ? score[j] : most;
     }
     for (int64_t j = begin; j < end; j++)
-        sum += exp(score[j] - most);
+        sum += score[j] == -(double)INFINITY ? 0 : exp(score[j] - most);
     // A query without keys: the log of an empty sum, and no probability anywhere.
-    *lse = end > begin ? most + log(sum) : -(double)INFINITY;
+    *lse = sum == 0 ? -(double)INFINITY : most + log(sum);
     for (int64_t j = 0; j < t->keys; j++)
-        score[j] = j >= begin && j < end ? exp(score[j] - *lse) : 0;
+        score[j] =
+            j < begin || j >= end || score[j] == -(double)INFINITY ? 0 : exp(score[j] - *lse);
 }
 
 // out[i] = sum over j of p[i, j] v[j], and lse, for every (batch, head, query).
 static void interpret_attention(const AttentionKernel *t, void *const *operand) {
     Arena *a = arena_create();
+    const void *extra = t->documents || t->offset ? operand[5] : NULL;
     // p [keys], of the query at hand.
     double *p = arena_array(a, double, t->keys);
     for (int64_t row = 0; row < t->batch * t->heads * t->queries; row++) {
         const int64_t i = row % t->queries, h = row / t->queries % t->heads;
         const int64_t b = row / t->queries / t->heads, g = h / (t->heads / t->groups);
         double lse;
-        probabilities(t, operand, b, h, i, p, &lse);
+        probabilities(t, operand, extra, (int64_t[]){b, h, i}, p, &lse);
         element_store(DT_F32, operand[4], row, lse);
         for (int64_t f = 0; f < t->dim_v; f++) {
             double sum = 0;
@@ -475,7 +490,7 @@ static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
     // delta: sum over j of p[j] dp[j].
     double lse, delta = 0;
-    probabilities(t, operand, b, h, i, s->p, &lse);
+    probabilities(t, operand, t->documents ? operand[9] : NULL, (int64_t[]){b, h, i}, s->p, &lse);
     for (int64_t j = 0; j < t->keys; j++) {
         const int64_t v_at = b * t->v[0] + g * t->v[1] + j * t->v[2];
         s->dp[j] = 0;

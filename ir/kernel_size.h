@@ -19,6 +19,8 @@ typedef struct {
 } AttentionOperand;
 // operand as in ir/kernel.h: q, k, v, out, lse, dout, dq, dk, dv.
 AttentionOperand kernel_attention_operand(const AttentionKernel *t, int operand);
+// Elements of kernel_attention_extra's operand.
+int64_t attention_extra_count(const Kernel *k);
 
 // Which of x, w and y an operand of the convolution template is; its elements, and the span that
 // they lie in.

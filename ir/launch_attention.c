@@ -76,11 +76,12 @@ static AttentionLaunch warp_tiles(const AttentionKernel *t, AttentionPart part) 
     return l;
 }
 
-// Narrow heads leave registers for a third group.
+// Narrow heads leave registers for a third group, but for documents, whose walk has ends that the
+// copying group must keep.
 static AttentionLaunch group_tiles(const AttentionKernel *t) {
     const int64_t width = round_up(larger(t->dim_qk, t->dim_v), 64);
     AttentionLaunch l = {.part = ATTENTION_FORWARD, .unit = ATTENTION_GROUPS, .fragments = 1};
-    l.warps = width <= 64 ? 12 : 8;
+    l.warps = width <= 64 && !t->documents ? 12 : 8;
     l.tile = width <= 128 ? 128 : width <= 192 ? 96 : 64;
     l.stages = 2;
     l.resident = 1;
@@ -151,7 +152,7 @@ static void add_single(const AttentionKernel *t, GpuArch arch, AttentionLaunches
 void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out) {
     const AttentionKernel *t = &k->attention;
     *out = (AttentionLaunches){0};
-    if (k->kind == KERNEL_ATTENTION && t->queries == 1 &&
+    if (k->kind == KERNEL_ATTENTION && t->queries == 1 && !t->documents &&
         unit_of(t, ATTENTION_FORWARD, arch) == ATTENTION_WARPS) {
         add_single(t, arch, out);
         return;

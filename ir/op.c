@@ -94,9 +94,9 @@ static int64_t channel_flops(const Node *n) {
     return saturating_mul(windows, window[0] * window[1]);
 }
 
-// A fourth operand of attention is an offset, whose form is for generating only.
+// Attention at an offset is for generating only.
 bool node_has_gradient(const Node *n) {
-    return table[n->op].gradient && !(n->op == OP_ATTENTION && n->input_count > 3);
+    return table[n->op].gradient && !(n->op == OP_ATTENTION && attention_offset(n) >= 0);
 }
 
 // Transcendental functions count 10 multiply-adds, a norm or softmax 10 an element.

@@ -8,6 +8,9 @@
 // With an offset (i32[], causal, s <= t) query i stands at offset + i instead of i + t - s: the
 // keys are a cache that is filled so far. It is clamped into 0..t-s, as dynamic_update clamps where
 // it stores. There is no gradient then: a cache is no part of training.
+// With documents (i32[b,t], s <= t) a query sees, of these keys, those with the id of its own: the
+// id of key i + t - s. Ids may be any numbers in any order. attention_grad has them as its last
+// operand, too. An operand of rank 0 is an offset, one of rank 2 are documents.
 #include "ir/op_rules.h"
 
 #include "ir/build.h"
@@ -69,9 +72,39 @@ static bool want_qkv(const Node *n, Diag *d, Arena *scratch) {
     return true;
 }
 
+// Operands that all have: q, k, v; and the gradient's out, log-sum-exp and dout.
+static int operand_count(const Node *n) {
+    return n->op == OP_ATTENTION ? 3 : 6;
+}
+
+int attention_documents(const Node *n) {
+    const int last = operand_count(n);
+    return n->input_count > last && n->input[last]->type.rank == 2 ? last : -1;
+}
+
+int attention_offset(const Node *n) {
+    const int last = operand_count(n);
+    return n->input_count > last && n->input[last]->type.rank != 2 ? last : -1;
+}
+
+// Which document each key is of.
+static bool want_documents(const Node *n, Diag *d, Arena *scratch) {
+    const int at = attention_documents(n);
+    if (at < 0)
+        return true;
+    const Type *k = &n->input[1]->type;
+    const int64_t dim[2] = {k->dim[0], k->dim[2]}, queries = n->input[0]->type.dim[2];
+    if (!infer_want(n, at, "documents", type_make(DT_I32, 2, dim), WANT_EXACT, d, scratch))
+        return false;
+    if (queries > dim[1])
+        return diag_error(d, n->loc, 314, "%s: %lld queries in documents of %lld keys",
+                          op_info(n->op)->name, (long long)queries, (long long)dim[1]);
+    return true;
+}
+
 // The position of the first query, where it is known only at run time.
 static bool want_offset(const Node *n, Diag *d, Arena *scratch) {
-    if (n->input_count < 4)
+    if (attention_offset(n) < 0)
         return true;
     if (!infer_want(n, 3, "an offset", type_scalar(DT_I32), WANT_EXACT, d, scratch))
         return false;
@@ -93,7 +126,7 @@ static Type out_type(const Node *n) {
 }
 
 bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch) || !want_offset(n, d, scratch))
+    if (!want_qkv(n, d, scratch) || !want_documents(n, d, scratch) || !want_offset(n, d, scratch))
         return false;
     result[0] = out_type(n);
     // The log-sum-exp [b, h, s] is f32 even for bf16 operands: the backward pass takes
@@ -103,8 +136,12 @@ bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
 }
 
 bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch))
+    if (!want_qkv(n, d, scratch) || !want_documents(n, d, scratch))
         return false;
+    const int at = attention_offset(n);
+    if (at >= 0)
+        return diag_error(d, n->loc, 303, "attention_grad wants documents [b,t], got %s",
+                          type_text(scratch, &n->input[at]->type));
     const Type out = out_type(n), lse = type_rows(&n->input[0]->type, DT_F32);
     if (!infer_want(n, 3, "the output", out, WANT_EXACT, d, scratch) ||
         !infer_want(n, 4, "the log-sum-exp", lse, WANT_EXACT, d, scratch) ||
@@ -129,14 +166,23 @@ bool map_attention(const Node *n, IndexMap *out) {
             out->axis_dim[o][1] = (int8_t)(grouped ? -1 : 1);
             out->axis_dim[o][2] = -1;
         }
+        if (o == attention_documents(n))
+            out->axis_dim[o][1] = -1;
     }
     return true;
 }
 
-// (q, k, v, out, lse, dout) -> (dq, dk, dv). q, k, lse and the mask are those of n.
+// (q, k, v, out, lse, dout, documents?) -> (dq, dk, dv). q, k, lse and the mask are those of n.
 static Node *attention_grad(Builder *b, const Node *n, Value *v, Value *out, Value *dout) {
-    Value *const in[] = {n->input[0], n->input[1], v, out, &n->result[1], dout};
-    return build_node(b, OP_ATTENTION_GRAD, in, 6, n->attr, n->attr_count);
+    const int documents = attention_documents(n);
+    Value *const in[] = {n->input[0],
+                         n->input[1],
+                         v,
+                         out,
+                         &n->result[1],
+                         dout,
+                         documents < 0 ? NULL : n->input[documents]};
+    return build_node(b, OP_ATTENTION_GRAD, in, documents < 0 ? 6 : 7, n->attr, n->attr_count);
 }
 
 // A gradient added to another, or to none yet.
@@ -149,9 +195,10 @@ static Value *add(Builder *b, Value *x, Value *y) {
 //     dk_j = sum_i dl_i scale p_ij q_i   which is the dv of that attention for dout = dl scale q
 static void add_lse_gradient(Builder *b, const Node *n, Value *dlse, Value **dinput) {
     Value *q = n->input[0], *k = n->input[1];
-    Value *const in[] = {q, k, k};
+    const int documents = attention_documents(n);
+    Value *const in[] = {q, k, k, documents < 0 ? NULL : n->input[documents]};
     // sum_j p_j k_j [b, h, s, e], with the same probabilities as n.
-    Node *mean_key = build_node(b, OP_ATTENTION, in, 3, n->attr, n->attr_count);
+    Node *mean_key = build_node(b, OP_ATTENTION, in, documents < 0 ? 3 : 4, n->attr, n->attr_count);
     // dl scale [b, h, s], spread over the head dim to [b, h, s, e].
     Value *weight = build_scale(b, dlse, node_float(n, "scale", 1));
     weight = build_broadcast(b, build_cast(b, weight, q->type.dtype), &q->type, (int[]){0, 1, 2});
@@ -172,10 +219,31 @@ void grad_attention(Builder *b, const Node *n, Value *const *dresult, Value **di
         add_lse_gradient(b, n, dresult[1], dinput);
 }
 
-// Keys first <= j < last are seen.
+// One query row: its numbers of rows in q-like, k-like and v-like tensors.
+typedef struct {
+    int64_t q, k, query; // row of q, lse and out; first row of its key head; position
+    int64_t batch;
+} QueryRow;
+
+static QueryRow query_row(const AttentionShape *s, int64_t row) {
+    const int64_t head = row / s->queries % s->heads, batch = row / s->queries / s->heads;
+    const int64_t group = head / (s->heads / s->groups);
+    return (QueryRow){.q = row,
+                      .k = (batch * s->groups + group) * s->keys,
+                      .query = row % s->queries,
+                      .batch = batch};
+}
+
+// Keys first <= j < last are seen, but for those of other documents.
 typedef struct {
     int64_t first, last;
+    const double *document; // of key 0; NULL: all keys are of one
+    double own;             // the query's
 } Seen;
+
+static bool sees(const Seen *seen, int64_t key) {
+    return !seen->document || seen->document[key] == seen->own;
+}
 
 // shift: the key that query 0 stands beside.
 static Seen keys_seen(const Node *n, const AttentionShape *s, int64_t shift, int64_t query) {
@@ -187,6 +255,15 @@ static Seen keys_seen(const Node *n, const AttentionShape *s, int64_t shift, int
     return (Seen){.first = first, .last = end < 0 ? 0 : end};
 }
 
+static void see_document(const Node *n, const AttentionShape *s, const Tensor *in,
+                         const QueryRow *at, Seen *seen) {
+    const int documents = attention_documents(n);
+    if (documents < 0)
+        return;
+    seen->document = in[documents].at + at->batch * s->keys;
+    seen->own = seen->document[at->query + s->keys - s->queries];
+}
+
 static double dot(const double *x, const double *y, int64_t count) {
     double sum = 0;
     for (int64_t i = 0; i < count; i++)
@@ -194,24 +271,13 @@ static double dot(const double *x, const double *y, int64_t count) {
     return sum;
 }
 
-// One query row: its numbers of rows in q-like, k-like and v-like tensors.
-typedef struct {
-    int64_t q, k, query; // row of q, lse and out; first row of its key head; position
-} QueryRow;
-
-static QueryRow query_row(const AttentionShape *s, int64_t row) {
-    const int64_t head = row / s->queries % s->heads, batch = row / s->queries / s->heads;
-    const int64_t group = head / (s->heads / s->groups);
-    return (QueryRow){
-        .q = row, .k = (batch * s->groups + group) * s->keys, .query = row % s->queries};
-}
-
 // t - s, or the operand in its place.
 static int64_t query_shift(const Node *n, const AttentionShape *s, const Tensor *in) {
     const int64_t most = s->keys - s->queries;
-    if (n->op != OP_ATTENTION || n->input_count < 4)
+    const int operand = attention_offset(n);
+    if (operand < 0)
         return most;
-    const int64_t offset = (int64_t)in[3].at[0];
+    const int64_t offset = (int64_t)in[operand].at[0];
     return offset < 0 ? 0 : offset > most ? most : offset;
 }
 
@@ -222,20 +288,24 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
     double *score = arena_array(cx->arena, double, s.keys);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
-        const Seen seen = keys_seen(n, &s, shift, at.query);
+        Seen seen = keys_seen(n, &s, shift, at.query);
+        see_document(n, &s, in, &at, &seen);
         double max = -HUGE_VAL, sum = 0;
         // Scores first; the largest is taken out of every exponent, so that none overflows.
         for (int64_t j = seen.first; j < seen.last; j++) {
+            score[j] = -HUGE_VAL;
+            if (!sees(&seen, j))
+                continue;
             const double *q = in[0].at + at.q * s.dim_qk, *k = in[1].at + (at.k + j) * s.dim_qk;
             score[j] = scale * dot(q, k, s.dim_qk);
             max = score[j] > max ? score[j] : max;
         }
         for (int64_t j = seen.first; j < seen.last; j++)
-            sum += exp(score[j] - max);
+            sum += sees(&seen, j) ? exp(score[j] - max) : 0;
         // A row that sees no key keeps out = 0, as tensors begin.
         out[1].at[row] = seen.first < seen.last ? max + log(sum) : -HUGE_VAL;
         for (int64_t j = seen.first; j < seen.last; j++)
-            for (int64_t f = 0; f < s.dim_v; f++)
+            for (int64_t f = 0; f < s.dim_v && sees(&seen, j); f++)
                 out[0].at[at.q * s.dim_v + f] +=
                     exp(score[j] - max) / sum * in[2].at[(at.k + j) * s.dim_v + f];
     }
@@ -249,11 +319,14 @@ void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const
     const double scale = node_float(n, "scale", 1);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
-        const Seen seen = keys_seen(n, &s, s.keys - s.queries, at.query);
+        Seen seen = keys_seen(n, &s, s.keys - s.queries, at.query);
+        see_document(n, &s, in, &at, &seen);
         const double *q = in[0].at + at.q * s.dim_qk, *dout = in[5].at + at.q * s.dim_v;
         // D = dout . out, one number a query: what the softmax takes back from each score.
         const double whole = dot(dout, in[3].at + at.q * s.dim_v, s.dim_v);
         for (int64_t j = seen.first; j < seen.last; j++) {
+            if (!sees(&seen, j))
+                continue;
             const int64_t k_at = (at.k + j) * s.dim_qk, v_at = (at.k + j) * s.dim_v;
             const double *k = in[1].at + k_at, *v = in[2].at + v_at;
             const double p = exp(scale * dot(q, k, s.dim_qk) - in[4].at[row]);

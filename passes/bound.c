@@ -50,7 +50,7 @@ static void own_demands(Demand *of, const Node *n) {
         break;
     }
     case OP_ATTENTION:
-        if (n->input_count > 3)
+        if (attention_offset(n) >= 0)
             demand(of, n->input[3], (Demand){n->input[1]->type.dim[2] - first->dim[2] + 1, true});
         break;
     default:

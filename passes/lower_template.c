@@ -77,9 +77,10 @@ void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall 
                          .causal = node_int(n, "causal", 0) != 0,
                          .window = node_int(n, "window", 0),
                          .scale = node_float(n, "scale", 1)};
-    // The forward node's fourth input, which the kernel has behind its results.
-    enum { OFFSET_INPUT = 3, OFFSET_OPERAND = 5 };
-    t.offset = !grad && n->input_count > OFFSET_INPUT;
+    // The last input, which the kernel has behind its results.
+    t.documents = attention_documents(n) >= 0;
+    t.offset = attention_offset(n) >= 0;
+    const int extra = t.documents || t.offset ? n->input_count - 1 : -1;
     // By operand number; forward has the first five, out and lse being its results.
     int64_t *const stride[9] = {t.q, t.k, t.v, t.out, NULL, t.dout, t.dq, t.dk, t.dv};
     const int count = n->input_count + n->result_count;
@@ -88,11 +89,11 @@ void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall 
         const Place p = input ? step_input(sp, s, n, o) : step_result(sp, s, n, o - n->input_count);
         const Type *type = input ? &n->input[o]->type : &n->result[o - n->input_count].type;
         CHECK(p.storage != STORAGE_NONE);
-        if (t.offset && o == OFFSET_INPUT) {
-            out->operand[OFFSET_OPERAND] = p;
+        if (o == extra) {
+            out->operand[count - 1] = p;
             continue;
         }
-        const int operand = t.offset && !input ? o - 1 : o;
+        const int operand = extra >= 0 && !input ? o - 1 : o;
         out->operand[operand] = p;
         if (stride[operand])
             take_strides(stride[operand], &p, type);

@@ -45,8 +45,15 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     packed = attend(q, half, v[.., .., 0 .. s], mask = nn.same_document(ids))
     alone = attend(q[.., .., 3 .. s], half[.., .., 3 .. s], v[.., .., 3 .. s])
     split = error(packed[.., .., 3 .. s], alone)
+
+    # The operator against the composition, which a bias of zeros asks for; ids in order, and in none; and gradients.
+    mixed = i32(3 * shift[.., 0, .., 0] * shift[.., 0, .., 0])
+    fused = attend(q, half, v[.., .., 0 .. s], causal = true, window = 4, mask = nn.same_document(mixed))
+    composed = attend(q, half, v[.., .., 0 .. s], causal = true, window = 4, mask = nn.same_document(mixed), bias = zeros([1]))
+    both = error(fused, composed)
+    slopes = max(error(grad(sum(fused * q), q), grad(sum(composed * q), q)), error(grad(sum(fused * q), half), grad(sum(composed * q), half)))
     opened = error(attend(q, half, v[.., .., 0 .. s], mask = nn.prefix_mask(s, 0)), attend(q, half, v[.., .., 0 .. s], causal = true))
-    return worst([plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened])
+    return worst([plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened, both, slopes])
   }
 }
 """

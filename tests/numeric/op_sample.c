@@ -428,6 +428,8 @@ static void make_attention(Sample *s, Op op, Parts *p) {
     const bool offset = op == OP_ATTENTION && queries <= keys && sample_int(s, 3) == 0;
     if (offset)
         add_in(p, sample_argument(s, type_scalar(DT_I32), -1, 6));
+    if (!offset && queries <= keys && sample_int(s, 3) == 0)
+        add_in(p, sample_argument(s, type_make(DT_I32, 2, (int64_t[]){batch, keys}), 0, 1));
     const bool causal = offset || sample_int(s, 3) > 0;
     add_attr(p, attr_int("causal", causal));
     add_attr(p, attr_int("window", causal ? sample_int(s, 4) : 0));

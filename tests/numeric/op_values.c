@@ -245,6 +245,12 @@ static const Case cases[] = {
      "causal = 1, window = 1, scale = 0.5",
      {1, 2, 1, 3, 5, (double)NAN, 10, 20, 30, (double)NAN, 1},
      {20, 30, 1.5, 5}},
+    {"attention", // the queries stand at 1 and 2; keys 0 and 2 are of one document
+     "f32[1,1,2,1] f32[1,1,3,1] f32[1,1,3,1] i32[1,3]",
+     "f32[1,1,2,1] f32[1,1,2]",
+     "causal = 1, window = 0, scale = 0.5",
+     {1, 2, 1, 7, 3, 10, 99, 20, 4, -4, 4},
+     {99, 18.807970779778824, 3.5, 3.1269280110429727}},
     {"attention", // clamped to 1
      "f32[1,1,1,1] f32[1,1,2,1] f32[1,1,2,1] i32[]",
      "f32[1,1,1,1] f32[1,1,1]",

@@ -282,7 +282,7 @@ static void make_attention(Maker *k) {
     const int64_t flat[2] = {s, width}, wq[2] = {width, heads * e}, wk[2] = {width, groups * e};
     const int64_t q_dim[4] = {1, s, heads, e}, k_dim[4] = {1, s, groups, e};
     const int perm[4] = {0, 2, 1, 3};
-    Value *rows = build_reshape(&k->b, x, 2, flat), *in[3];
+    Value *rows = build_reshape(&k->b, x, 2, flat), *in[4];
     for (int i = 0; i < 3; i++) {
         Value *y = build_einsum(&k->b, rows, parameter(k, 2, i ? wk : wq), "ab,bc->ac");
         y = build_reshape(&k->b, tame(k, y), 4, i ? k_dim : q_dim);
@@ -292,7 +292,16 @@ static void make_attention(Maker *k) {
     const Attr attr[] = {attr_int("causal", causal),
                          attr_int("window", causal && pick(k, 0, 1) ? pick(k, 1, s) : 0),
                          attr_float("scale", 0.5)};
-    Node *n = build_node(&k->b, OP_ATTENTION, in, 3, attr, 3);
+    // A third has documents of three positions.
+    const int count = pick(k, 0, 2) == 0 ? 4 : 3;
+    if (count == 4) {
+        const int64_t ids[2] = {1, s};
+        const Attr iota[] = {attr_ints("shape", ids, 2), attr_int("axis", 1)};
+        Value *at = build_op(&k->b, OP_IOTA, NULL, 0, iota, 2);
+        in[3] = build_op(&k->b, OP_DIV, (Value *[]){at, build_constant(&k->b, at->type, 3)}, 2,
+                         NULL, 0);
+    }
+    Node *n = build_node(&k->b, OP_ATTENTION, in, count, attr, 3);
     const int64_t out[2] = {s, heads * e};
     keep(k, build_reshape(&k->b, build_transpose(&k->b, &n->result[0], perm), 2, out));
 }

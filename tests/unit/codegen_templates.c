@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPERANDS = 9, ROUNDS = 24 };
+enum { OPERANDS = 10, ROUNDS = 24 };
 
 static uint64_t random_state;
 
@@ -266,6 +266,80 @@ Test(codegen_templates, attention_agrees_with_the_interpreter) {
     }
 }
 
+// Several documents, one after another or in no order.
+static void number_documents(const AttentionKernel *t, Memory *m) {
+    const bool sorted = random_below(2);
+    const int64_t documents = random_between(1, 6);
+    int32_t *id = m->at;
+    for (int64_t b = 0; b < t->batch; b++)
+        for (int64_t j = 0, last = -2; j < t->keys; j++, id++) {
+            last += random_below(t->keys) < documents;
+            *id = (int32_t)(sorted ? last : random_below(documents));
+        }
+}
+
+static AttentionKernel random_documents(int round) {
+    AttentionKernel t = random_attention(round);
+    t.documents = true;
+    t.queries = t.queries < t.keys ? t.queries : t.keys;
+    return t;
+}
+
+Test(codegen_templates, attention_of_documents_agrees_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS; round++) {
+        random_state = (uint64_t)round + 400;
+        Arena *a = arena_create();
+        AttentionKernel t = random_documents(round);
+        t.queries = round % 8 == 0 ? 1 : t.queries;
+        const Kernel *k = kernel_attention(a, KERNEL_ATTENTION, &t);
+        Memory memory[OPERANDS];
+        for (int i = 0; i < 6; i++)
+            memory[i] = memory_new(k, i);
+        number_documents(&t, &memory[5]);
+        check_kernel(k, memory, t.dtype == DT_BF16 ? 8e-3 : 1e-5);
+        for (int i = 0; i < 6; i++)
+            free(memory[i].at);
+        arena_release(a);
+    }
+}
+
+// Blocks of keys whose documents no query of a block has are not read: they hold NaN.
+Test(codegen_templates, attention_skips_other_documents) {
+    enum { BLOCK = KERNEL_QUERY_BLOCK, LENGTH = 3 * BLOCK, WIDTH = 16 };
+    random_state = 7;
+    Arena *a = arena_create();
+    AttentionKernel t = {.dtype = DT_F32, .batch = 1, .heads = 1, .groups = 1, .documents = true};
+    t.queries = t.keys = LENGTH;
+    t.dim_qk = t.dim_v = WIDTH;
+    t.scale = 0.25;
+    int64_t *const stride[] = {t.q, t.k, t.v, t.out, t.dout, t.dq, t.dk, t.dv};
+    for (int i = 0; i < 8; i++)
+        dense(stride[i], 1, LENGTH, WIDTH);
+    const Kernel *forward = kernel_attention(a, KERNEL_ATTENTION, &t);
+    const Kernel *backward = kernel_attention(a, KERNEL_ATTENTION_GRAD, &t);
+    Memory memory[OPERANDS];
+    for (int i = 0; i < OPERANDS; i++)
+        memory[i] = memory_new(backward, i);
+    // Documents 5, -3, 5: the middle one is not read by the others, nor they by it.
+    for (int64_t j = 0; j < LENGTH; j++)
+        ((int32_t *)memory[9].at)[j] = j / BLOCK == 1 ? -3 : 5;
+    memory_spoil(&memory[1], BLOCK * WIDTH, BLOCK * WIDTH);
+    memory_spoil(&memory[2], BLOCK * WIDTH, BLOCK * WIDTH);
+    const Memory operands[6] = {memory[0], memory[1], memory[2], memory[3], memory[4], memory[9]};
+    run_compiled(forward, "cpu", operands);
+    run_compiled(backward, "cpu", memory);
+    for (int64_t i = 0; i < LENGTH * WIDTH; i++) {
+        const bool middle = i / WIDTH / BLOCK == 1;
+        for (int o = 3; o < 9; o++)
+            if (o != 4 && o != 5)
+                cr_assert_eq(isnan(((const float *)memory[o].at)[i]), middle, "operand %d at %d", o,
+                             (int)i);
+    }
+    for (int i = 0; i < OPERANDS; i++)
+        free(memory[i].at);
+    arena_release(a);
+}
+
 // Keys that no query sees hold NaN: they must not be read into a sum.
 Test(codegen_templates, attention_with_an_offset_agrees_with_the_interpreter) {
     for (int round = 0; round < ROUNDS / 2; round++) {
@@ -295,24 +369,36 @@ Test(codegen_templates, attention_with_an_offset_agrees_with_the_interpreter) {
     }
 }
 
+// Out and log-sum-exp belong to q, k and v.
+static void check_gradient(const AttentionKernel *t) {
+    Arena *a = arena_create();
+    const Kernel *forward = kernel_attention(a, KERNEL_ATTENTION, t);
+    const Kernel *backward = kernel_attention(a, KERNEL_ATTENTION_GRAD, t);
+    Memory memory[OPERANDS];
+    const int count = kernel_operand_count(backward);
+    for (int i = 0; i < count; i++)
+        memory[i] = memory_new(backward, i);
+    void *operand[] = {memory[0].at, memory[1].at, memory[2].at, memory[3].at, memory[4].at, NULL};
+    if (t->documents) {
+        number_documents(t, &memory[9]);
+        operand[5] = memory[9].at;
+    }
+    kernel_interpret(forward, operand, NULL);
+    check_kernel(backward, memory, t->dtype == DT_BF16 ? 2e-2 : 3e-5);
+    for (int i = 0; i < count; i++)
+        free(memory[i].at);
+    arena_release(a);
+}
+
 Test(codegen_templates, attention_gradient_agrees_with_the_interpreter) {
     for (int round = 0; round < ROUNDS; round++) {
         random_state = (uint64_t)round + 200;
-        Arena *a = arena_create();
-        const AttentionKernel t = random_attention(round);
-        const Kernel *forward = kernel_attention(a, KERNEL_ATTENTION, &t);
-        const Kernel *backward = kernel_attention(a, KERNEL_ATTENTION_GRAD, &t);
-        Memory memory[OPERANDS];
-        void *operand[OPERANDS];
-        for (int i = 0; i < OPERANDS; i++) {
-            memory[i] = memory_new(backward, i);
-            operand[i] = memory[i].at;
-        }
-        kernel_interpret(forward, operand, NULL); // out and log-sum-exp that belong to q, k, v
-        check_kernel(backward, memory, t.dtype == DT_BF16 ? 2e-2 : 3e-5);
-        for (int i = 0; i < OPERANDS; i++)
-            free(memory[i].at);
-        arena_release(a);
+        AttentionKernel t = random_attention(round);
+        check_gradient(&t);
+        if (round % 2 == 0)
+            continue;
+        t = random_documents(round);
+        check_gradient(&t);
     }
 }
 

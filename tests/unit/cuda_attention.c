@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPERANDS_MAX = 9, CASES_MAX = 32 };
-enum { Q, K, V, OUT, LSE, OFFSET };
+enum { OPERANDS_MAX = 10, CASES_MAX = 32 };
+enum { Q, K, V, OUT, LSE, EXTRA, DOCUMENTS = 9 };
 
 typedef struct {
     const char *what;
@@ -23,6 +23,7 @@ typedef struct {
     bool causal;
     int64_t window;
     int offset;        // the operand's value + 1; 0: none
+    int documents;     // keys of each, in order; less than 0: so many, in no order; 0: none
     bool by_head;      // [b, h, s, e] instead of [b, s, h, e]
     int64_t gap;       // elements between positions that belong to nobody
     bool negative;     // the scale
@@ -48,6 +49,13 @@ static const Case warp_cases[] = {
     {"one query", DT_BF16, 2, 2, 2, 1, 300, 64, 32, .causal = true, .forward_only = true},
     {"one query, an offset, a window", DT_BF16, 1, 1, 20, 1, 700, 64, 64, .causal = true,
      .window = 400, .offset = 551, .by_head = true},
+    {"documents", DT_BF16, 2, 1, 2, 200, 200, 64, 64, .causal = true, .documents = 45},
+    {"documents in no order", DT_BF16, 1, 1, 1, 60, 100, 128, 128, .documents = -3},
+    {"documents, a window", DT_BF16, 1, 1, 1, 90, 90, 96, 40, .causal = true, .window = 30,
+     .documents = 25, .gap = 3},
+    {"one query in documents", DT_BF16, 1, 1, 1, 1, 90, 32, 32, .documents = 20},
+    {"f32, documents", DT_F32, 2, 1, 1, 80, 110, 16, 16, .causal = true, .documents = 33},
+    {"f32, documents in no order", DT_F32, 1, 1, 1, 50, 70, 16, 16, .documents = -4},
     {"f32", DT_F32, 1, 1, 2, 70, 70, 64, 64, .causal = true, .window = 45},
     {"f32, all keys, odd dims", DT_F32, 2, 1, 1, 37, 70, 7, 5, .causal = false},
     {"f32, an offset past the end", DT_F32, 1, 1, 2, 5, 80, 16, 16, .causal = true, .offset = 99},
@@ -63,6 +71,10 @@ static const Case group_cases[] = {
     {"an offset", DT_BF16, 1, 1, 1, 70, 500, 128, 64, .causal = true, .offset = 311},
     {"more queries than keys", DT_BF16, 1, 1, 1, 200, 40, 84, 100, .causal = true, .gap = 1,
      .negative = true, .forward_only = true},
+    {"documents", DT_BF16, 2, 1, 1, 270, 300, 64, 64, .causal = true, .documents = 70,
+     .forward_only = true},
+    {"documents in no order", DT_BF16, 1, 1, 1, 80, 200, 128, 128, .documents = -3,
+     .forward_only = true},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
     {"head dim 256", DT_BF16, 1, 1, 1, 64, 150, 256, 256, .causal = true, .forward_only = true},
 };
@@ -98,6 +110,7 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
     t.causal = c->causal;
     t.window = c->window;
     t.offset = c->offset > 0;
+    t.documents = c->documents != 0;
     t.scale = (c->negative ? -1 : 1) / sqrt((double)c->dim_qk);
     set_strides(t.q, c, t.heads, t.queries, t.dim_qk);
     set_strides(t.k, c, t.groups, t.keys, t.dim_qk);
@@ -192,19 +205,35 @@ static void check(const CudaProgram *p, const Kernel *k, const Case *c, const Op
     free_operands(&again);
 }
 
+// c->documents < 0: ids that jump back and forth.
+static void number_documents(const Case *c, int32_t *id) {
+    for (int64_t i = 0; i < c->batch * c->keys; i++)
+        id[i] = (int32_t)(c->documents > 0 ? (i % c->keys + 7) / c->documents - 1
+                                           : i * i / 40 % -c->documents);
+}
+
 static void check_case(const CudaProgram *p, const Case *c, const Kernel *forward,
                        const Kernel *backward) {
     Operands operands = copy_operands(forward, NULL);
     for (int o = Q; o <= LSE; o++)
         fill(kernel_dtype(forward, o), operands.at[o], kernel_span(forward, o));
     if (c->offset > 0)
-        ((int32_t *)operands.at[OFFSET])[0] = c->offset - 1;
+        ((int32_t *)operands.at[EXTRA])[0] = c->offset - 1;
+    if (c->documents != 0)
+        number_documents(c, operands.at[EXTRA]);
     check(p, forward, c, &operands);
     if (backward) {
         Operands grad = copy_operands(backward, NULL);
         for (int o = 0; o < kernel_operand_count(backward); o++)
-            fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));
-        kernel_interpret(forward, grad.at, NULL); // out and log-sum-exp that belong to q, k, v
+            if (o != DOCUMENTS)
+                fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));
+        if (c->documents != 0)
+            number_documents(c, grad.at[DOCUMENTS]);
+        // Out and log-sum-exp that belong to q, k, v.
+        kernel_interpret(forward,
+                         (void *[]){grad.at[Q], grad.at[K], grad.at[V], grad.at[OUT], grad.at[LSE],
+                                    grad.at[DOCUMENTS]},
+                         NULL);
         check(p, backward, c, &grad);
         free_operands(&grad);
     }
