@@ -36,7 +36,7 @@ static void schedule_entry(PassCtx *cx, uint32_t entry, const Rates *rates) {
     int copies = 0, waited = 0, early = 0;
     for (int i = 0; i < count; i++) {
         for (int k = 0; k < s[i].copy_count; k++) {
-            const Copy *c = &s[i].copy[k];
+            const ScheduledCopy *c = &s[i].copy[k];
             copies++;
             waited += c->out && c->join < s[i].compute_count;
             early += !c->out && c->gap < c->late;

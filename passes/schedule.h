@@ -18,7 +18,7 @@ typedef struct {
     int join; // of a copy out: the gap by which whoever comes waits for it; the last gap: nobody
               // does
     uint64_t time; // picoseconds it takes beside compute
-} Copy;
+} ScheduledCopy;
 
 typedef struct {
     uint32_t entry, first; // position of the segment's first instruction
@@ -26,7 +26,7 @@ typedef struct {
     int compute_count;
     uint32_t *compute; // by number: its place in the segment, as lowered
     int copy_count;
-    Copy *copy; // in the order of the segment
+    ScheduledCopy *copy; // in the order of the segment
 } CopySchedule;
 
 // Whether it copies between memories.

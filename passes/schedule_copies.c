@@ -43,7 +43,7 @@ typedef struct {
     int64_t *load;   // by time: see time_of
     uint64_t *start; // by gap: when the first stream gets there, picoseconds
     int64_t most;    // that may be live
-} Work;
+} CopyWork;
 
 bool instr_is_move(const Plan *p, const PlanInstr *instr) {
     return instr->kind == INSTR_COPY &&
@@ -67,7 +67,7 @@ bool operands_meet(const PlanOperand *x, const PlanOperand *y) {
 // --- what each copy may not pass ---
 
 // Linear: only buffers that moves touch have lists.
-static void list_accesses(Work *w) {
+static void list_accesses(CopyWork *w) {
     const PlanSegment *s = w->s->segment;
     const uint32_t buffers = w->p->buffer_count;
     bool *touched = arena_array(w->a, bool, buffers + 1);
@@ -97,12 +97,12 @@ static void list_accesses(Work *w) {
     }
 }
 
-static const PlanOperand *operand_of(const Work *w, const Touch *x) {
+static const PlanOperand *operand_of(const CopyWork *w, const Touch *x) {
     return &w->s->segment->instr[x->instr].operand[x->operand];
 }
 
 // The first instruction of the first stream behind the copy that touches what it touches.
-static uint32_t find_user(const Work *w, uint32_t instr) {
+static uint32_t find_user(const CopyWork *w, uint32_t instr) {
     const PlanInstr *copy = &w->s->segment->instr[instr];
     uint32_t user = UINT32_MAX;
     for (uint32_t k = 0; k < 2; k++) {
@@ -119,7 +119,7 @@ static uint32_t find_user(const Work *w, uint32_t instr) {
 
 // Whether the first stream has used, before a copy out, what earlier copies in bring where it reads
 // or read where it writes.
-static bool follows_compute(const Work *w, uint32_t instr) {
+static bool follows_compute(const CopyWork *w, uint32_t instr) {
     const PlanInstr *copy = &w->s->segment->instr[instr];
     for (uint32_t k = 0; k < 2; k++) {
         const uint32_t b = copy->operand[k].buffer;
@@ -134,7 +134,7 @@ static bool follows_compute(const Work *w, uint32_t instr) {
     return true;
 }
 
-static void find_users(Work *w, uint32_t end) {
+static void find_users(CopyWork *w, uint32_t end) {
     for (uint32_t i = 0; i < end; i++)
         if (w->moved[i] && !goes_out(w->p, &w->s->segment->instr[i]))
             w->user[i] = find_user(w, i);
@@ -142,7 +142,7 @@ static void find_users(Work *w, uint32_t end) {
 
 // Which copies leave the first stream. Those out that follow one in without compute in between
 // stay.
-static int choose_moved(Work *w) {
+static int choose_moved(CopyWork *w) {
     const PlanSegment *s = w->s->segment;
     int count = 0;
     for (uint32_t i = 0; i < s->instr_count; i++)
@@ -162,10 +162,10 @@ static int choose_moved(Work *w) {
 }
 
 // The first gap in which one of two that meet may stand, seen from the later one.
-static int gap_behind(const Work *w, const Copy *later, const Touch *x) {
+static int gap_behind(const CopyWork *w, const ScheduledCopy *later, const Touch *x) {
     if (!w->moved[x->instr])
         return w->number[x->instr] + 1;
-    const Copy *c = &w->s->copy[w->copy_of[x->instr]];
+    const ScheduledCopy *c = &w->s->copy[w->copy_of[x->instr]];
     if (c->out)
         return c->gap; // copies out come first in a gap, each in its turn
     // Behind the user of a copy in, so behind the copy.
@@ -174,7 +174,7 @@ static int gap_behind(const Work *w, const Copy *later, const Touch *x) {
 }
 
 // Copies out begin as early as they may: that is decided here, and what copies in depend on.
-static void find_limits(Work *w, Copy *c) {
+static void find_limits(CopyWork *w, ScheduledCopy *c) {
     const PlanInstr *instr = &w->s->segment->instr[c->instr];
     for (uint32_t k = 0; k < 2; k++) {
         const uint32_t b = instr->operand[k].buffer;
@@ -194,7 +194,7 @@ static void find_limits(Work *w, Copy *c) {
 }
 
 // Times as long as a copy takes beside the segment's compute, on average over its time.
-static double find_pace(const Work *w, RateFamily copy) {
+static double find_pace(const CopyWork *w, RateFamily copy) {
     const PlanSegment *s = w->s->segment;
     double time = 1, slowed = 1;
     for (uint32_t i = 0; i < s->instr_count; i++) {
@@ -208,7 +208,7 @@ static double find_pace(const Work *w, RateFamily copy) {
 }
 
 // False where no copy leaves the first stream.
-static bool find_copies(Work *w) {
+static bool find_copies(CopyWork *w) {
     CopySchedule *s = w->s;
     const uint32_t count = s->segment->instr_count;
     w->moved = arena_array(w->a, bool, count + 1);
@@ -220,7 +220,7 @@ static bool find_copies(Work *w) {
     if (copies == 0)
         return false;
     s->compute = arena_array(w->a, uint32_t, count + 1);
-    s->copy = arena_array(w->a, Copy, copies);
+    s->copy = arena_array(w->a, ScheduledCopy, copies);
     for (uint32_t i = 0; i < count; i++) {
         w->number[i] = s->compute_count;
         if (!w->moved[i])
@@ -231,10 +231,10 @@ static bool find_copies(Work *w) {
         if (!w->moved[i])
             continue;
         w->copy_of[i] = s->copy_count;
-        Copy *c = &s->copy[s->copy_count++];
+        ScheduledCopy *c = &s->copy[s->copy_count++];
         const InstrCost cost = cost_instr(w->rates, w->p, &s->segment->instr[i]);
         const bool out = goes_out(w->p, &s->segment->instr[i]);
-        *c = (Copy){
+        *c = (ScheduledCopy){
             .instr = i, .out = out, .time = cost.start + (uint64_t)((double)cost.work * pace[out])};
     }
     // In order: what comes earlier is decided when something depends on it.
@@ -246,38 +246,38 @@ static bool find_copies(Work *w) {
 // --- what is live ---
 
 // Three times a gap: copies out, copies in, the instruction behind.
-static int time_of(const Work *w, uint32_t instr) {
+static int time_of(const CopyWork *w, uint32_t instr) {
     const int at = 3 * w->number[instr];
     if (!w->moved[instr])
         return at + 2;
     return w->s->copy[w->copy_of[instr]].out ? at : at + 1;
 }
 
-static int last_time(const Work *w) {
+static int last_time(const CopyWork *w) {
     return 3 * w->s->compute_count + 1;
 }
 
 // Of a position of the entry; what lies outside the segment is its begin or end. So is a range
 // that begins with it or ends with it, for whatever reason it does.
-static int time_at(const Work *w, uint32_t position) {
+static int time_at(const CopyWork *w, uint32_t position) {
     const uint32_t first = w->s->first, count = w->s->segment->instr_count;
     if (position <= first)
         return 0;
     return position >= first + count - 1 ? last_time(w) : time_of(w, position - first);
 }
 
-static bool lives_here(const Work *w, const PlanBuffer *b) {
+static bool lives_here(const CopyWork *w, const PlanBuffer *b) {
     const uint32_t end = w->s->first + w->s->segment->instr_count;
     return b->entry == w->s->entry && b->first < end && b->last >= w->s->first;
 }
 
-static void add_load(Work *w, int from, int to, int64_t bytes) {
+static void add_load(CopyWork *w, int from, int to, int64_t bytes) {
     for (int t = from; t <= to; t++)
         w->load[t] += bytes;
 }
 
 // The load of the device as the plan is.
-static void find_load(Work *w) {
+static void find_load(CopyWork *w) {
     const int times = last_time(w) + 1;
     w->load = arena_array(w->a, int64_t, times + 1);
     for (uint32_t i = 0; i < w->p->buffer_count; i++) {
@@ -291,7 +291,7 @@ static void find_load(Work *w) {
         w->load[t] += w->load[t - 1];
 }
 
-static int64_t largest_load(const Work *w) {
+static int64_t largest_load(const CopyWork *w) {
     int64_t most = 0;
     for (int t = 0; t <= last_time(w); t++)
         most = w->load[t] > most ? w->load[t] : most;
@@ -300,7 +300,7 @@ static int64_t largest_load(const Work *w) {
 
 // When a buffer would begin (sign 1) or end (-1) if it were not for this copy. Others that touch
 // it, and ranges that go beyond the segment, keep it.
-static int time_without(const Work *w, const Copy *c, uint32_t buffer, int sign) {
+static int time_without(const CopyWork *w, const ScheduledCopy *c, uint32_t buffer, int sign) {
     const PlanBuffer *b = &w->p->buffer[buffer];
     if (b->entry == UINT32_MAX)
         return sign > 0 ? 0 : last_time(w);
@@ -320,13 +320,13 @@ static int time_without(const Work *w, const Copy *c, uint32_t buffer, int sign)
 
 // A copy out on its way.
 typedef struct {
-    Copy *copy;
+    ScheduledCopy *copy;
     uint64_t over; // when
     int kept;      // the time up to which its source is live
 } Leaving;
 
 // Whether the source may live on over the next instruction. Takes the room.
-static bool keeps_source(Work *w, Leaving *l, int gap) {
+static bool keeps_source(CopyWork *w, Leaving *l, int gap) {
     const uint32_t buffer = w->s->segment->instr[l->copy->instr].operand[1].buffer;
     const int64_t bytes = (int64_t)plan_buffer_padded(&w->p->buffer[buffer]);
     const int to = 3 * gap + 3;
@@ -340,7 +340,7 @@ static bool keeps_source(Work *w, Leaving *l, int gap) {
 }
 
 // What an instruction of the first stream takes while copies out go on for so long.
-static uint64_t time_beside(const Work *w, const PlanInstr *instr, uint64_t copies) {
+static uint64_t time_beside(const CopyWork *w, const PlanInstr *instr, uint64_t copies) {
     const InstrCost cost = cost_instr(w->rates, w->p, instr);
     const double factor = rates_beside(w->rates, rates_family(w->p, instr), RATE_OUT);
     return rates_stretch(cost.start + cost.work, factor, copies);
@@ -348,7 +348,7 @@ static uint64_t time_beside(const Work *w, const PlanInstr *instr, uint64_t copi
 
 // Copies out in order of their gaps; start[] is when the first stream reaches each gap, with what
 // it waits for them.
-static void place_out(Work *w, Copy **out, int count) {
+static void place_out(CopyWork *w, ScheduledCopy **out, int count) {
     CopySchedule *s = w->s;
     Leaving *leaving = arena_array(w->a, Leaving, count + 1);
     int first = 0, last = 0; // of those on their way
@@ -383,7 +383,7 @@ static void place_out(Work *w, Copy **out, int count) {
 }
 
 // The last gap that the first stream reaches by that time.
-static int gap_by(const Work *w, uint64_t time) {
+static int gap_by(const CopyWork *w, uint64_t time) {
     int low = 0, high = w->s->compute_count;
     while (low < high) {
         const int middle = low + (high - low + 1) / 2;
@@ -396,7 +396,7 @@ static int gap_by(const Work *w, uint64_t time) {
 }
 
 // Moves a copy in up to the gap, as far as there is room for what it brings.
-static void hoist(Work *w, Copy *c, int to) {
+static void hoist(CopyWork *w, ScheduledCopy *c, int to) {
     const uint32_t buffer = w->s->segment->instr[c->instr].operand[0].buffer;
     const int64_t bytes = (int64_t)plan_buffer_padded(&w->p->buffer[buffer]);
     const int begins = time_without(w, c, buffer, 1);
@@ -411,7 +411,7 @@ static void hoist(Work *w, Copy *c, int to) {
 }
 
 // Copies in, in order of their users.
-static void place_in(Work *w, Copy **in, int count) {
+static void place_in(CopyWork *w, ScheduledCopy **in, int count) {
     uint64_t *begin = arena_array(w->a, uint64_t, count + 1);
     uint64_t next = UINT64_MAX; // when the engine begins the one behind
     for (int i = count - 1; i >= 0; i--) {
@@ -432,9 +432,9 @@ static void place_in(Work *w, Copy **in, int count) {
 }
 
 // Insertion, stable: they stand nearly in order.
-static void sort_copies(Copy **copy, int count) {
+static void sort_copies(ScheduledCopy **copy, int count) {
     for (int i = 1; i < count; i++) {
-        Copy *c = copy[i];
+        ScheduledCopy *c = copy[i];
         int at = i;
         for (; at > 0 && copy[at - 1]->gap > c->gap; at--)
             copy[at] = copy[at - 1];
@@ -443,10 +443,10 @@ static void sort_copies(Copy **copy, int count) {
 }
 
 // The load without what the copies themselves keep: place_out and place_in give it back.
-static void release_copies(Work *w) {
+static void release_copies(CopyWork *w) {
     const CopySchedule *s = w->s;
     for (int i = 0; i < s->copy_count; i++) {
-        const Copy *c = &s->copy[i];
+        const ScheduledCopy *c = &s->copy[i];
         const uint32_t buffer = s->segment->instr[c->instr].operand[c->out ? 1 : 0].buffer;
         const PlanBuffer *b = &w->p->buffer[buffer];
         if (b->entry == UINT32_MAX)
@@ -463,12 +463,12 @@ static void release_copies(Work *w) {
     }
 }
 
-static void place_copies(Work *w) {
+static void place_copies(CopyWork *w) {
     CopySchedule *s = w->s;
-    Copy **list[2];
+    ScheduledCopy **list[2];
     int count[2] = {0, 0};
     for (int out = 0; out < 2; out++) {
-        list[out] = arena_array(w->a, Copy *, s->copy_count + 1);
+        list[out] = arena_array(w->a, ScheduledCopy *, s->copy_count + 1);
         for (int i = 0; i < s->copy_count; i++)
             if (s->copy[i].out == (out == 1))
                 list[out][count[out]++] = &s->copy[i];
@@ -483,7 +483,7 @@ static void place_copies(Work *w) {
 int schedule_copies(const Plan *p, uint32_t entry, const Rates *rates, Arena *a,
                     CopySchedule *out) {
     const PlanEntry *e = &p->entry[entry];
-    Work *work = arena_array(a, Work, e->call_count + 1);
+    CopyWork *work = arena_array(a, CopyWork, e->call_count + 1);
     int count = 0;
     int64_t most = 0;
     uint32_t position = 0;
@@ -494,7 +494,7 @@ int schedule_copies(const Plan *p, uint32_t entry, const Rates *rates, Arena *a,
         out[count] =
             (CopySchedule){.entry = entry, .first = position, .segment = &p->segment[segment]};
         position += p->segment[segment].instr_count;
-        Work w = {.p = p, .s = &out[count], .rates = rates, .a = a};
+        CopyWork w = {.p = p, .s = &out[count], .rates = rates, .a = a};
         const bool any = find_copies(&w);
         if (!any) { // its load counts all the same
             out[count].compute_count = (int)p->segment[segment].instr_count;

@@ -34,7 +34,7 @@ typedef struct {
     PlanInstr *instr;                      // in the new order
     int *from;                             // by position: the instruction as lowered
     int *gap;                              // by position
-    const Copy **copy;                     // by position: NULL for the first stream's
+    const ScheduledCopy **copy;            // by position: NULL for the first stream's
     int *number;                           // by position: how many of its stream up to it
     int *member[STREAM_MOVES];             // by stream and number: position
     int known[STREAM_MOVES][STREAM_MOVES]; // by stream: how many of each it knows to be over
@@ -43,13 +43,13 @@ typedef struct {
     int *user;                             // by position of a copy in: its first user, or count
 } Order;
 
-static int stream_of(const Copy *c) {
+static int stream_of(const ScheduledCopy *c) {
     return !c ? STREAM_COMPUTE : c->out ? STREAM_OUT : STREAM_IN;
 }
 
 // --- the order ---
 
-static void put(Order *o, uint32_t instr, int gap, const Copy *copy) {
+static void put(Order *o, uint32_t instr, int gap, const ScheduledCopy *copy) {
     o->from[o->count] = (int)instr;
     o->gap[o->count] = gap;
     o->copy[o->count++] = copy;
@@ -61,7 +61,8 @@ static void take_order(Order *o) {
     const int gaps = s->compute_count + 1;
     // By gap and kind, counted and filled.
     int *begin = arena_array(o->scratch, int, 2 * gaps + 1);
-    const Copy **sorted = arena_array(o->scratch, const Copy *, s->copy_count + 1);
+    const ScheduledCopy **sorted =
+        arena_array(o->scratch, const ScheduledCopy *, s->copy_count + 1);
     int *filled = arena_array(o->scratch, int, 2 * gaps);
     for (int i = 0; i < s->copy_count; i++)
         begin[2 * s->copy[i].gap + !s->copy[i].out + 1]++;
@@ -173,7 +174,7 @@ static void use(Range *r, int position) {
 
 // The last position at which the bytes of a copy's operands are not free.
 static int kept_until(const Order *o, const int *gap_begin, int position) {
-    const Copy *c = o->copy[position];
+    const ScheduledCopy *c = o->copy[position];
     if (!c->out)
         return o->user[position] < o->count ? o->user[position] : o->count - 1;
     return c->join < o->s->compute_count ? gap_begin[c->join] - 1 : o->count - 1;
@@ -235,7 +236,7 @@ void schedule_events(Plan *p, const CopySchedule *s, Arena *a, Arena *scratch) {
     o.instr = arena_array(a, PlanInstr, count + 1);
     o.from = arena_array(scratch, int, count + 1);
     o.gap = arena_array(scratch, int, count + 1);
-    o.copy = arena_array(scratch, const Copy *, count + 1);
+    o.copy = arena_array(scratch, const ScheduledCopy *, count + 1);
     o.number = arena_array(scratch, int, count + 1);
     o.after = (int(*)[STREAM_MOVES])arena_alloc(scratch, count + 1, sizeof *o.after);
     o.user = arena_array(scratch, int, count + 1);

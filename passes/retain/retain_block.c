@@ -26,7 +26,7 @@ typedef struct {
     int64_t *change; // bytes by step, room for the steps of a block
     int *local;      // by value: its place among the block's members or the results of its tasks
     int *copy, *copy_last; // by value: step that made its latest copy, last step that read it
-} Work;
+} BlockWork;
 
 // --- Equal blocks ---
 
@@ -45,7 +45,7 @@ static void say(Shape *s, int64_t word, Arena *a) {
 }
 
 // Everything about a block that its ways depend on.
-static Shape block_shape(Work *k, int b) {
+static Shape block_shape(BlockWork *k, int b) {
     const RetainChain *c = k->c;
     const RetainProblem *p = c->x->p;
     Shape s = {0};
@@ -88,7 +88,7 @@ static bool same_shape(const Shape *x, const Shape *y) {
 // --- Ways ---
 
 // Keeps what enters the block and what must not be lost.
-static void add_bare(Work *k, int b, RetainBlock *block) {
+static void add_bare(BlockWork *k, int b, RetainBlock *block) {
     const RetainChain *c = k->c;
     const int begin = c->member_begin[b], members = c->member_begin[b + 1] - begin;
     RetainFate *fate = arena_array(k->scratch, RetainFate, members + 1);
@@ -98,7 +98,7 @@ static void add_bare(Work *k, int b, RetainBlock *block) {
 }
 
 // Gives up the kept value that saves most bytes a picosecond. False where none saves any.
-static bool give_up_one(Work *k, int b, RetainWay *now, RetainWay *trial, RetainWay *best) {
+static bool give_up_one(BlockWork *k, int b, RetainWay *now, RetainWay *trial, RetainWay *best) {
     const int members = k->c->member_begin[b + 1] - k->c->member_begin[b];
     double best_rate = 0;
     for (int i = 0; i < members; i++) {
@@ -122,7 +122,7 @@ static bool give_up_one(Work *k, int b, RetainWay *now, RetainWay *trial, Retain
     return best_rate > 0;
 }
 
-static void add_greedy(Work *k, int b, RetainBlock *block) {
+static void add_greedy(BlockWork *k, int b, RetainBlock *block) {
     const RetainChain *c = k->c;
     const int begin = c->member_begin[b], members = c->member_begin[b + 1] - begin;
     RetainWay way[3];
@@ -145,7 +145,7 @@ static void add_greedy(Work *k, int b, RetainBlock *block) {
 }
 
 // Every combination of fates. False where there are too many.
-static bool add_all(Work *k, int b, RetainBlock *block) {
+static bool add_all(BlockWork *k, int b, RetainBlock *block) {
     const RetainChain *c = k->c;
     const int begin = c->member_begin[b], members = c->member_begin[b + 1] - begin;
     const int fates = k->options.far ? 3 : 2;
@@ -174,7 +174,7 @@ static bool counts(const RetainChain *c, int b, int v) {
 }
 
 // What the block's own tasks need, first time: values to their last reader, kept ones to the end.
-static int64_t forward_peak(Work *k, int b, const RetainWay *way) {
+static int64_t forward_peak(BlockWork *k, int b, const RetainWay *way) {
     const RetainChain *c = k->c;
     const RetainProblem *p = c->x->p;
     const int begin = c->begin[b], tasks = c->begin[b + 1] - begin;
@@ -198,12 +198,12 @@ static int64_t forward_peak(Work *k, int b, const RetainWay *way) {
     return most;
 }
 
-static void note_read(Work *k, int b, int v, int step) {
+static void note_read(BlockWork *k, int b, int v, int step) {
     if (counts(k->c, b, v))
         k->copy_last[v] = step;
 }
 
-static void end_copy(Work *k, int v) {
+static void end_copy(BlockWork *k, int v) {
     if (k->copy[v] < 0)
         return;
     const int64_t bytes = k->c->x->p->value[v].bytes;
@@ -212,7 +212,7 @@ static void end_copy(Work *k, int v) {
     k->copy[v] = -1;
 }
 
-static void begin_copy(Work *k, int b, int v, int step) {
+static void begin_copy(BlockWork *k, int b, int v, int step) {
     if (!counts(k->c, b, v))
         return;
     end_copy(k, v);
@@ -220,7 +220,7 @@ static void begin_copy(Work *k, int b, int v, int step) {
 }
 
 // Lives of the block's copies over its steps, from k->w; then the most bytes at once.
-static int64_t measure_steps(Work *k, int b) {
+static int64_t measure_steps(BlockWork *k, int b) {
     const RetainProblem *p = k->c->x->p;
     const RetainStep *step = k->w->step;
     const int steps = k->w->count;
@@ -263,7 +263,7 @@ static int64_t measure_steps(Work *k, int b) {
 
 // What the block's later tasks need, with what they make again. lost: values of the next block that
 // they read are not there any more.
-static int64_t later_peak(Work *k, int b, const RetainWay *way, bool lost, int64_t *again) {
+static int64_t later_peak(BlockWork *k, int b, const RetainWay *way, bool lost, int64_t *again) {
     const RetainChain *c = k->c;
     const RetainProblem *p = c->x->p;
     RetainWriter *w = k->w;
@@ -304,7 +304,7 @@ static int64_t later_peak(Work *k, int b, const RetainWay *way, bool lost, int64
     return most;
 }
 
-static void find_peaks(Work *k, int b, RetainBlock *block) {
+static void find_peaks(BlockWork *k, int b, RetainBlock *block) {
     const RetainChain *c = k->c;
     const RetainProblem *p = c->x->p;
     block->peak = arena_array(k->a, RetainPeak, block->count + 1);
@@ -319,10 +319,10 @@ static void find_peaks(Work *k, int b, RetainBlock *block) {
         }
 }
 
-static Work *start(const RetainChain *c, RetainWays options, Arena *a, Arena *scratch) {
+static BlockWork *start(const RetainChain *c, RetainWays options, Arena *a, Arena *scratch) {
     const RetainProblem *p = c->x->p;
-    Work *k = arena_new(scratch, Work);
-    *k = (Work){
+    BlockWork *k = arena_new(scratch, BlockWork);
+    *k = (BlockWork){
         .c = c, .options = options, .a = a, .scratch = scratch, .z = retain_closure(c, scratch)};
     k->w = retain_writer(c->x, scratch);
     memset(k->w->there, true, (size_t)p->value_count);
@@ -335,7 +335,7 @@ static Work *start(const RetainChain *c, RetainWays options, Arena *a, Arena *sc
 }
 
 // The kind of block b: that of an equal one before, or a new one.
-static int find_kind(Work *k, int b, Shape *shape, int *kinds) {
+static int find_kind(BlockWork *k, int b, Shape *shape, int *kinds) {
     shape[*kinds] = block_shape(k, b);
     int i = 0;
     while (!same_shape(&shape[i], &shape[*kinds]))
@@ -346,7 +346,7 @@ static int find_kind(Work *k, int b, Shape *shape, int *kinds) {
 
 RetainBlock *retain_blocks(const RetainChain *c, RetainWays options, int *degraded, Arena *a) {
     Arena *scratch = arena_create();
-    Work *k = start(c, options, a, scratch);
+    BlockWork *k = start(c, options, a, scratch);
     RetainBlock *block = arena_array(a, RetainBlock, c->count + 1);
     Shape *shape = arena_array(scratch, Shape, c->count + 1);
     int *kind_of = arena_array(scratch, int, c->count + 1); // a kind's ways are at its first block

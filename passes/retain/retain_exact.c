@@ -32,7 +32,7 @@ typedef struct {
     const RetainIndex *x;
     int64_t budget;
     uint64_t reads[TASKS_MAX], makes[TASKS_MAX]; // sets of values, without arguments
-    uint64_t wanted[TASKS_MAX + 1];              // by next task: what it and those after it read
+    uint64_t needed[TASKS_MAX + 1];              // by next task: what it and those after it read
     uint64_t made[TASKS_MAX + 1];                // by next task: what has been made
     uint64_t useless[TASKS_MAX + 1];             // by next task: what nobody may read any more
     int64_t transient[TASKS_MAX];                // with arguments
@@ -73,10 +73,10 @@ static void start(Search *s, Arena *a) {
         }
         for (int t = last + 1; t <= p->task_count && !again && !p->value[v].kept; t++)
             s->useless[t] |= bit;
-        s->wanted[p->task_count] |= p->value[v].kept ? bit : 0;
+        s->needed[p->task_count] |= p->value[v].kept ? bit : 0;
     }
     for (int t = p->task_count - 1; t >= 0; t--)
-        s->wanted[t] = s->wanted[t + 1] | s->reads[t];
+        s->needed[t] = s->needed[t + 1] | s->reads[t];
     for (int t = 0; t < p->task_count; t++) {
         s->made[t + 1] = s->made[t] | s->makes[t];
         s->transient[t] = p->task[t].transient + retain_ambient(p);
@@ -89,7 +89,7 @@ static void start(Search *s, Arena *a) {
 
 // Time of all tasks that have to run again before the end; NEVER where one of them may not.
 static int64_t find_bound(const Search *s, uint64_t there, int next) {
-    uint64_t missing = s->wanted[next] & s->made[next] & ~there, seen = 0;
+    uint64_t missing = s->needed[next] & s->made[next] & ~there, seen = 0;
     int64_t sum = 0;
     while (missing) {
         const int maker = s->x->p->value[first_bit(missing)].maker;
@@ -213,7 +213,7 @@ static Outcome search(Search *s, int64_t *work, int *goal) {
             continue;
         s->state[at].closed = true;
         if (s->state[at].next == s->x->p->task_count &&
-            !(s->wanted[s->x->p->task_count] & ~s->state[at].there)) {
+            !(s->needed[s->x->p->task_count] & ~s->state[at].there)) {
             *goal = at;
             return FOUND;
         }

@@ -33,7 +33,7 @@ typedef struct {
     Arena *a;
     Try *try;
     int count;
-} Work;
+} ProgramWork;
 
 static int64_t share(const RetainChain *c, int block, const int64_t *time) {
     double all = 0, own = 0, total = 0;
@@ -75,7 +75,7 @@ static int64_t block_copies(const RetainChain *c, int b) {
     return sum ? sum : 1;
 }
 
-static void add_columns(Work *w, Try *t) {
+static void add_columns(ProgramWork *w, Try *t) {
     const RetainChain *c = w->c;
     const RetainProblem *p = c->x->p;
     const int begin = c->member_begin[t->block], members = c->member_begin[t->block + 1] - begin;
@@ -110,7 +110,7 @@ static void add_columns(Work *w, Try *t) {
 }
 
 // keep + move + again of the maker, on the left side of a row.
-static void put_there(const Work *w, const Try *t, int member) {
+static void put_there(const ProgramWork *w, const Try *t, int member) {
     const RetainChain *c = w->c;
     const int v = c->member[c->member_begin[t->block] + member];
     mip_put(t->program, t->keep[member], 1);
@@ -123,7 +123,7 @@ static void put_there(const Work *w, const Try *t, int member) {
 
 // What task reads must be there where it runs again: of other blocks only what it could be made
 // from.
-static void add_reads(const Work *w, const Try *t, int task, const int *local) {
+static void add_reads(const ProgramWork *w, const Try *t, int task, const int *local) {
     const RetainChain *c = w->c;
     const RetainTask *of = &c->x->p->task[c->begin[t->block] + task];
     for (int i = 0; i < of->operand_count; i++) {
@@ -139,7 +139,7 @@ static void add_reads(const Work *w, const Try *t, int task, const int *local) {
     }
 }
 
-static void add_rows(Work *w, Try *t, const int *local) {
+static void add_rows(ProgramWork *w, Try *t, const int *local) {
     const RetainChain *c = w->c;
     const RetainProblem *p = c->x->p;
     const int begin = c->member_begin[t->block], members = c->member_begin[t->block + 1] - begin;
@@ -169,7 +169,7 @@ static void add_rows(Work *w, Try *t, const int *local) {
 }
 
 // The program's values for the best way that fits; NULL where none does.
-static double *find_start(Work *w, const Try *t, const RetainBlock *ways, RetainClosure *z) {
+static double *find_start(ProgramWork *w, const Try *t, const RetainBlock *ways, RetainClosure *z) {
     const int members = w->c->member_begin[t->block + 1] - w->c->member_begin[t->block];
     const RetainWay *best = NULL;
     for (int i = 0; i < ways->count; i++) {
@@ -195,7 +195,8 @@ static double *find_start(Work *w, const Try *t, const RetainBlock *ways, Retain
     return mip_violation(t->program, value) <= MIP_TOLERANCE ? value : NULL;
 }
 
-static void add_try(Work *w, int block, int64_t memory, int64_t out, int64_t in, const int *local) {
+static void add_try(ProgramWork *w, int block, int64_t memory, int64_t out, int64_t in,
+                    const int *local) {
     Try *t = &w->try[w->count++];
     *t = (Try){.block = block, .memory = memory, .out = out, .in = in};
     t->program = mip_create(w->a, "retain");
@@ -204,7 +205,7 @@ static void add_try(Work *w, int block, int64_t memory, int64_t out, int64_t in,
 }
 
 // A ladder of memories; with moves a short one for each of some lengths of the copies.
-static void add_tries(Work *w, int block, const RetainBlock *ways, bool far, int *local) {
+static void add_tries(ProgramWork *w, int block, const RetainBlock *ways, bool far, int *local) {
     const RetainChain *c = w->c;
     const int begin = c->member_begin[block], members = c->member_begin[block + 1] - begin;
     const int most = far ? 2 * RUNGS : RUNGS;
@@ -231,7 +232,7 @@ static void add_tries(Work *w, int block, const RetainBlock *ways, bool far, int
     }
 }
 
-static void take_answer(const Work *w, const Try *t, const double *value, RetainClosure *z,
+static void take_answer(const ProgramWork *w, const Try *t, const double *value, RetainClosure *z,
                         RetainBlock *ways, Arena *a) {
     const int members = w->c->member_begin[t->block + 1] - w->c->member_begin[t->block];
     RetainFate *fate = arena_array(w->a, RetainFate, members + 1);
@@ -246,7 +247,7 @@ int retain_programs(const RetainChain *c, RetainWays options, const int *which, 
                     RetainBlock *block, Arena *a) {
     Arena *scratch = arena_create();
     RetainClosure *z = retain_closure(c, scratch);
-    Work w = {.c = c, .z = z, .a = scratch};
+    ProgramWork w = {.c = c, .z = z, .a = scratch};
     w.try = arena_array(scratch, Try, PROGRAMS_MAX + 1);
     int *local = arena_array(scratch, int, c->x->p->value_count + 1);
     for (int i = 0; i < count; i++)

@@ -84,7 +84,7 @@ static Cells *cells_of(const Tree *x, int s, int t, Tail mode) {
     return &x->cell[((size_t)s * (size_t)x->c->count + (size_t)t) * MODES + mode];
 }
 
-static int slots(const Tree *x, int64_t bytes) {
+static int slots_of(const Tree *x, int64_t bytes) {
     return (int)((bytes + x->unit / 2) / x->unit);
 }
 
@@ -178,8 +178,8 @@ static void try_ways(Tree *x, int s, int t, Tail mode, Cells *cell) {
             continue;
         int64_t peak = b->peak[i].forward + besides(x, s, t, mode);
         peak = peak > b->peak[i].later + tail ? peak : b->peak[i].later + tail;
-        const int shift = slots(x, way->kept);
-        int least = slots(x, peak);
+        const int shift = slots_of(x, way->kept);
+        int least = slots_of(x, peak);
         least = rest && shift > least ? shift : least;
         const int64_t own = x->c->forward[s] + x->c->later[s] + way->again +
                             copy_time(x, s, s + 1, (Copies){way->out, way->in}, way->again);
@@ -194,16 +194,16 @@ static void try_alone(Tree *x, int s, Tail mode, Cells *cell) {
     const RetainBlock *b = &x->block[s];
     const bool lost = mode == LOST;
     const Offer offer = {.own = x->c->later[s] + (lost ? b->lost_again : b->way[0].again)};
-    take_offer(cell, &offer, slots(x, lost ? b->lost_peak : b->peak[0].later), x->slots);
+    take_offer(cell, &offer, slots_of(x, lost ? b->lost_peak : b->peak[0].later), x->slots);
 }
 
 // peak: bytes while blocks s .. split.at - 1 run, with what goes into s if it stays.
 static void try_split(Tree *x, int s, int t, Tail mode, Split split, int64_t peak, Cells *cell) {
     const int r = split.at;
     const int64_t once = x->once[r] - x->once[s];
-    const int shift = slots(x, once + (split.moved ? 0 : x->c->enters[s]));
-    const int shift_before = split.moved ? slots(x, x->c->enters[s]) : 0;
-    int least = slots(x, peak + besides(x, s, t, mode));
+    const int shift = slots_of(x, once + (split.moved ? 0 : x->c->enters[s]));
+    const int shift_before = split.moved ? slots_of(x, x->c->enters[s]) : 0;
+    int least = slots_of(x, peak + besides(x, s, t, mode));
     least = least > shift ? least : shift;
     least = least > shift_before ? least : shift_before;
     const Cells *after = cells_of(x, r, t, mode), *before = cells_of(x, s, r - 1, split.second);
@@ -323,7 +323,7 @@ static void write_way(Tree *x, int s, int t, Tail mode, int m, const RetainWay *
         if (way->fate[i - begin] != RETAIN_KEEP)
             lose(x, c->member[i]);
     if (s < t)
-        write_cell(x, s + 1, t, mode, m - slots(x, way->kept));
+        write_cell(x, s + 1, t, mode, m - slots_of(x, way->kept));
     go_back(x, s);
 }
 
@@ -343,10 +343,10 @@ static void write_split(Tree *x, int s, int t, Tail mode, Split split, int m) {
                 lose(x, c->member[i]);
     if (split.moved)
         lose_entering(x, s);
-    write_cell(x, r, t, mode, m - slots(x, x->once[r] - x->once[s] + stays));
+    write_cell(x, r, t, mode, m - slots_of(x, x->once[r] - x->once[s] + stays));
     if (split.second == LOST)
         lose_entering(x, r);
-    write_cell(x, s, r - 1, split.second, m - slots(x, back));
+    write_cell(x, s, r - 1, split.second, m - slots_of(x, back));
 }
 
 static void write_cell(Tree *x, int s, int t, Tail mode, int m) {
@@ -379,12 +379,12 @@ static uint64_t cell_sign(const Tree *x, int s, int t, Tail mode, int m, uint64_
     if (s == t)
         return hash;
     if (choice >= 0)
-        return cell_sign(x, s + 1, t, mode, m - slots(x, x->block[s].way[choice].kept), hash);
+        return cell_sign(x, s + 1, t, mode, m - slots_of(x, x->block[s].way[choice].kept), hash);
     const Split split = split_of(choice);
     const int64_t stays = split.moved ? 0 : x->c->enters[s], back = x->c->enters[s] - stays;
-    const int shift = slots(x, x->once[split.at] - x->once[s] + stays);
+    const int shift = slots_of(x, x->once[split.at] - x->once[s] + stays);
     hash = cell_sign(x, split.at, t, mode, m - shift, hash);
-    return cell_sign(x, s, split.at - 1, split.second, m - slots(x, back), hash);
+    return cell_sign(x, s, split.at - 1, split.second, m - slots_of(x, back), hash);
 }
 
 // Where the sign stands, or would stand.
