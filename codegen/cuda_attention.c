@@ -117,7 +117,7 @@ static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *
     if (l->part == ATTENTION_JOIN)
         return arena_format(a, "single_join<%s_shape, %d, %d>(%s, out, lse)", k->name, l->splits,
                             l->threads, delta);
-    if (l->unit == ATTENTION_GROUPS)
+    if (l->unit == ATTENTION_GROUPS && l->part == ATTENTION_FORWARD)
         return arena_format(a, "groups_forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)",
                             k->name, l->warps / 4, l->tile, l->stages, extra);
     if (l->part == ATTENTION_FORWARD && l->unit == ATTENTION_WARPS)
@@ -126,6 +126,11 @@ static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *
     if (l->part == ATTENTION_FORWARD)
         return arena_format(a, "plain_forward<%s_shape>(q, k, v, out, lse, %s)", k->name, extra);
     const char *part = part_name(l->part);
+    if (l->unit == ATTENTION_GROUPS)
+        return arena_format(a,
+                            "groups_gradient<%s_shape, attention::PART_%s, %d, %d, %d>"
+                            "({q, k, v, dout, lse, %s, dq, dk, dv, %s})",
+                            k->name, part, l->warps / 4, l->tile, l->stages, delta, extra);
     if (l->unit == ATTENTION_WARPS)
         return arena_format(a,
                             "gradient<%s_shape, attention::PART_%s, %d, %d, %d>"
@@ -185,6 +190,7 @@ const char *cuda_attention_prelude(Arena *a, CudaParts parts) {
         (const char *)cuda_attention_single_text);
     if ((parts & CUDA_HOPPER) == 0)
         return text;
-    return arena_format(a, "%s%s%s%s", text, (const char *)cuda_hopper_text, cuda_wgmma_prelude(a),
-                        (const char *)cuda_attention_groups_text);
+    return arena_format(a, "%s%s%s%s%s", text, (const char *)cuda_hopper_text,
+                        cuda_wgmma_prelude(a), (const char *)cuda_attention_groups_text,
+                        (const char *)cuda_attention_groups_grad_text);
 }

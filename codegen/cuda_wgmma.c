@@ -54,9 +54,9 @@ static const char *print_across(Arena *a, int n) {
 }
 
 const char *cuda_wgmma_prelude(Arena *a) {
-    static const int rows[] = {64, 96, 128}, across[] = {64, 128, 192, 256};
+    static const int rows[] = {48, 64, 96, 128}, across[] = {64, 128, 192, 256};
     const char *text = "#ifndef PLIM_SHIM\n";
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         text = arena_format(a, "%s%s", text, print_rows(a, rows[i]));
     for (int i = 0; i < 4; i++)
         text = arena_format(a, "%s%s", text, print_across(a, across[i]));

@@ -10,7 +10,13 @@
 
 #include "ir/check.h"
 
-enum { WIDTH_MAX = 256, GROUP_ROWS = 64, PLAIN_THREADS = 128, PLAIN_DEPTH = 32 };
+enum {
+    WIDTH_MAX = 256,
+    GROUP_ROWS = 64,
+    GROUP_GRADIENT_MAX = 128,
+    PLAIN_THREADS = 128,
+    PLAIN_DEPTH = 32
+};
 enum { SPLIT_WARPS = 8, SPLIT_KEYS = 64 }; // warps of a multiprocessor, at least so many keys each
 
 static int64_t ceil_divide(int64_t a, int64_t b) {
@@ -30,8 +36,11 @@ static AttentionUnit unit_of(const AttentionKernel *t, AttentionPart part, GpuAr
     if (part == ATTENTION_DELTA || arch.sm < 80 || t->dtype != DT_BF16 || dim > WIDTH_MAX)
         return ATTENTION_PLAIN;
     // Few queries, or narrow heads, would fill a small part of what groups multiply.
-    if (part == ATTENTION_FORWARD && arch.sm == 90 && arch.specific && dim > 32 &&
-        t->queries >= GROUP_ROWS)
+    const bool groups = arch.sm == 90 && arch.specific && dim > 32;
+    if (part == ATTENTION_FORWARD && groups && t->queries >= GROUP_ROWS)
+        return ATTENTION_GROUPS;
+    if ((part == ATTENTION_DQ || part == ATTENTION_DKV) && groups && dim <= GROUP_GRADIENT_MAX &&
+        t->queries >= GROUP_ROWS && t->keys >= GROUP_ROWS)
         return ATTENTION_GROUPS;
     return ATTENTION_WARPS;
 }
@@ -49,7 +58,7 @@ static int64_t tensor_shared(const AttentionKernel *t, const AttentionLaunch *l)
         return rows * 2 * larger(qk, v) + l->stages * l->tile * both + barriers;
     // Where keys stay, the log-sum-exp and delta of a tile of queries come with it.
     const int64_t values = l->part == ATTENTION_DQ ? 0 : 8;
-    return rows * both + l->stages * l->tile * (both + values);
+    return rows * both + l->stages * l->tile * (both + values) + barriers;
 }
 
 // The tiles for an ample shared memory.
@@ -77,12 +86,15 @@ static AttentionLaunch warp_tiles(const AttentionKernel *t, AttentionPart part) 
 }
 
 // Narrow heads leave registers for a third group, but for documents, whose walk has ends that the
-// copying group must keep.
-static AttentionLaunch group_tiles(const AttentionKernel *t) {
+// copying group must keep. A group's gradients are sums for one or two operands beside two tiles of
+// scores.
+static AttentionLaunch group_tiles(const AttentionKernel *t, AttentionPart part) {
     const int64_t width = round_up(larger(t->dim_qk, t->dim_v), 64);
-    AttentionLaunch l = {.part = ATTENTION_FORWARD, .unit = ATTENTION_GROUPS, .fragments = 1};
-    l.warps = width <= 64 && !t->documents ? 12 : 8;
+    AttentionLaunch l = {.part = part, .unit = ATTENTION_GROUPS, .fragments = 1};
+    l.warps = part == ATTENTION_FORWARD && width <= 64 && !t->documents ? 12 : 8;
     l.tile = width <= 128 ? 128 : width <= 192 ? 96 : 64;
+    if (part != ATTENTION_FORWARD)
+        l.tile = width <= 64 || part == ATTENTION_DQ ? 64 : 48;
     l.stages = 2;
     l.resident = 1;
     return l;
@@ -90,7 +102,7 @@ static AttentionLaunch group_tiles(const AttentionKernel *t) {
 
 static AttentionLaunch tensor_launch(const AttentionKernel *t, AttentionPart part, GpuArch arch,
                                      AttentionUnit unit) {
-    AttentionLaunch l = unit == ATTENTION_GROUPS ? group_tiles(t) : warp_tiles(t, part);
+    AttentionLaunch l = unit == ATTENTION_GROUPS ? group_tiles(t, part) : warp_tiles(t, part);
     while ((l.shared = tensor_shared(t, &l)) > gpu_shared_max(arch)) {
         CHECK(unit == ATTENTION_WARPS && (l.tile > 16 || l.warps > 1));
         if (l.tile > 32 || l.warps == 4)

@@ -64,17 +64,16 @@ static const Case warp_cases[] = {
 // By groups of warps.
 static const Case group_cases[] = {
     {"whole tiles", DT_BF16, 1, 1, 1, 128, 384, 128, 128, .causal = false, .forward_only = true},
-    {"head dim 64, grouped queries", DT_BF16, 1, 1, 2, 210, 140, 64, 64, .causal = true,
-     .forward_only = true},
-    {"a window, head dim 96", DT_BF16, 1, 1, 1, 130, 300, 96, 96, .causal = true, .window = 150,
-     .forward_only = true},
+    {"head dim 64, grouped queries", DT_BF16, 1, 1, 2, 210, 140, 64, 64, .causal = true},
+    {"a window, head dim 96", DT_BF16, 1, 1, 1, 130, 300, 96, 96, .causal = true, .window = 150},
+    {"no wide accesses", DT_BF16, 1, 1, 1, 70, 80, 40, 72, .causal = true, .gap = 1,
+     .negative = true},
     {"an offset", DT_BF16, 1, 1, 1, 70, 500, 128, 64, .causal = true, .offset = 311},
     {"more queries than keys", DT_BF16, 1, 1, 1, 200, 40, 84, 100, .causal = true, .gap = 1,
      .negative = true, .forward_only = true},
     {"documents", DT_BF16, 2, 1, 1, 270, 300, 64, 64, .causal = true, .documents = 70,
      .forward_only = true},
-    {"documents in no order", DT_BF16, 1, 1, 1, 80, 200, 128, 128, .documents = -3,
-     .forward_only = true},
+    {"documents in no order", DT_BF16, 1, 1, 1, 80, 200, 128, 128, .documents = -3},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
     {"head dim 256", DT_BF16, 1, 1, 1, 64, 150, 256, 256, .causal = true, .forward_only = true},
 };

@@ -1,0 +1,271 @@
+// Gradients of attention by warpgroups' products, sm_90a, head dims to 128. Needs
+// cuda_attention_grad.cuh, whose launches these are, and cuda_attention_groups.cuh.
+//
+// A block owns 64 rows a computing warpgroup, queries or keys, and walks over the other operand as
+// the mma.sync kernels do; one warpgroup copies. Scores and the gradients of probabilities have
+// both operands in shared memory:
+//     s = own_qk walked_qk^T,  dp = own_v walked_v^T
+// and p and ds, which registers hold as left operands, are multiplied by the same tiles read
+// across: a tile of each operand is in shared memory once. Nothing is added from several blocks.
+namespace attention {
+
+template <class S, int PART, int CONSUMERS, int TILE, int STAGES>
+struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
+    using Walk = Gradient<S, PART, CONSUMERS * 4, TILE, STAGES>;
+    using Walk::b;
+    using Walk::documents;
+    using Walk::first;
+    using Walk::from;
+    using Walk::g;
+    using Walk::head;
+    using Walk::next;
+    using Walk::next_head;
+    using Walk::o;
+    using Walk::OWNED;
+    using Walk::QUERIES_STAY;
+    using Walk::shift;
+    using Walk::steps;
+    using Walk::to;
+    static constexpr int QK = (S::dim_qk + 63) / 64 * 64, V = (S::dim_v + 63) / 64 * 64;
+    static constexpr int COPIERS = 128;
+    using OwnQk = Blocks<64, QK>;
+    using OwnV = Blocks<64, V>;
+    using TileQk = Blocks<TILE, QK>;
+    using TileV = Blocks<TILE, V>;
+    static constexpr unsigned OWN = OwnQk::BYTES + OwnV::BYTES;
+    static constexpr unsigned STAGE = TileQk::BYTES + TileV::BYTES;
+    // Behind the stages: where keys stay, log-sum-exp and delta of a stage's queries; barriers.
+    static constexpr unsigned VALUES = CONSUMERS * OWN + STAGES * STAGE;
+    static constexpr unsigned BARRIERS = VALUES + (QUERIES_STAY ? 0 : STAGES * TILE * 8);
+
+    unsigned shared;
+
+    __device__ __forceinline__ GroupGradient(const GradOperands &operands)
+        : Walk(operands), shared(plim_shared_address()) {
+    }
+
+    __device__ __forceinline__ unsigned tile_qk(int step) const {
+        return shared + CONSUMERS * OWN + (unsigned)(step % STAGES) * STAGE;
+    }
+
+    __device__ __forceinline__ unsigned tile_v(int step) const {
+        return tile_qk(step) + TileQk::BYTES;
+    }
+
+    __device__ __forceinline__ unsigned values(int step) const {
+        return shared + VALUES + (unsigned)(step % STAGES * TILE * 8);
+    }
+
+    // Barriers: what the block owns is there; of each stage both tiles are there, and were read.
+    enum { QK_FULL, V_FULL, EMPTY };
+    __device__ __forceinline__ unsigned own_full() const {
+        return shared + BARRIERS;
+    }
+    __device__ __forceinline__ unsigned barrier(int kind, int step) const {
+        return shared + BARRIERS + 8 + (unsigned)(kind * STAGES + step % STAGES) * 8;
+    }
+
+    __device__ __forceinline__ void begin_barriers() const {
+        if (threadIdx.x == 0) {
+            plim_barrier_begin(own_full(), COPIERS);
+            for (int i = 0; i < STAGES; i++) {
+                plim_barrier_begin(barrier(QK_FULL, i), COPIERS);
+                plim_barrier_begin(barrier(V_FULL, i), COPIERS);
+                plim_barrier_begin(barrier(EMPTY, i), CONSUMERS * 4);
+            }
+        }
+        __syncthreads();
+    }
+
+    // The parity of the phase in which a step's tiles fill their stage.
+    static __device__ __forceinline__ int turn(int step) {
+        return step / STAGES % 2;
+    }
+
+    __device__ __forceinline__ void copied(unsigned full) const {
+        plim_show_products();
+        plim_barrier_arrive(full);
+    }
+
+    // Rows of q or of k, and of dout or of v, from position `at` on.
+    template <int N, bool QUERIES>
+    __device__ __forceinline__ void load_qk(unsigned tile, int h, int at, int end) const {
+        if constexpr (QUERIES)
+            load_blocks<N, QK, S::dim_qk, S::wide_q>(tile, o.q + b * S::q_batch + h * S::q_head,
+                                                     S::q_position, at, end);
+        else
+            load_blocks<N, QK, S::dim_qk, S::wide_k>(tile, o.k + b * S::k_batch + g * S::k_head,
+                                                     S::k_position, at, end);
+    }
+
+    template <int N, bool QUERIES>
+    __device__ __forceinline__ void load_v(unsigned tile, int h, int at, int end) const {
+        if constexpr (QUERIES)
+            load_blocks<N, V, S::dim_v, S::wide_dout>(
+                tile, o.dout + b * S::dout_batch + h * S::dout_head, S::dout_position, at, end);
+        else
+            load_blocks<N, V, S::dim_v, S::wide_v>(tile, o.v + b * S::v_batch + g * S::v_head,
+                                                   S::v_position, at, end);
+    }
+
+    __device__ __forceinline__ void copy() {
+        for (int i = 0; i < CONSUMERS; i++) {
+            const unsigned own = shared + i * OWN;
+            load_qk<64, QUERIES_STAY>(own, head, first + i * 64, OWNED);
+            load_v<64, QUERIES_STAY>(own + OwnQk::BYTES, head, first + i * 64, OWNED);
+        }
+        plim_copies_close();
+        unsigned full = own_full();
+        for (int i = 0; i < steps; i++) {
+            // Each wait is for the group before the one just asked for.
+            plim_barrier_wait(barrier(EMPTY, i), turn(i) ^ 1);
+            load_qk<TILE, !QUERIES_STAY>(tile_qk(i), next_head, next, to);
+            if constexpr (!QUERIES_STAY) {
+                const long long row = (long long)(b * S::heads + next_head) * S::queries + next;
+                for (int j = (int)threadIdx.x; j < TILE; j += COPIERS) {
+                    plim_copy_4(values(i) + j * 4, o.lse + row + j, next + j < to);
+                    plim_copy_4(values(i) + (TILE + j) * 4, o.delta + row + j, next + j < to);
+                }
+            }
+            plim_copies_close();
+            plim_copies_wait<1>();
+            copied(full);
+            load_v<TILE, !QUERIES_STAY>(tile_v(i), next_head, next, to);
+            plim_copies_close();
+            plim_copies_wait<1>();
+            copied(barrier(QK_FULL, i));
+            full = barrier(V_FULL, i);
+            next += TILE;
+            if (next >= to) {
+                next = from;
+                next_head++;
+            }
+        }
+        plim_copies_wait<0>();
+        copied(full);
+    }
+
+    // Begins out = a b^T: 64 rows at a, TILE rows at b, DIM columns in blocks of 64.
+    template <int DIM>
+    static __device__ __forceinline__ void begin_rows(float (&out)[TILE / 8][4], unsigned a,
+                                                      unsigned b) {
+        plim_products_open();
+#pragma unroll
+        for (int step = 0; step < (DIM + 15) / 16; step++)
+            plim_wgmma(out, plim_rows_of(a + step / 4 * (64 * 128) + step % 4 * 32, 16),
+                       plim_rows_of(b + step / 4 * (TILE * 128) + step % 4 * 32, 16), step > 0);
+        plim_products_close();
+    }
+
+    // Begins sum += left tile: the tile's rows are the depth.
+    template <int N>
+    static __device__ __forceinline__ void
+    begin_across(float (&sum)[N][4], const unsigned (&left)[TILE / 16][4], unsigned tile) {
+        plim_products_open();
+#pragma unroll
+        for (int step = 0; step < TILE / 16; step++)
+            plim_wgmma_across(sum, left[step], plim_rows_of(tile + step * 16 * 128, TILE * 128));
+        plim_products_close();
+    }
+
+    static __device__ __forceinline__ void pack(unsigned (&p)[TILE / 16][4],
+                                                const float (&score)[TILE / 8][4]) {
+#pragma unroll
+        for (int step = 0; step < TILE / 16; step++) {
+            const float(&low)[4] = score[2 * step], (&high)[4] = score[2 * step + 1];
+            p[step][0] = plim_narrow_pair(low[0], low[1]);
+            p[step][1] = plim_narrow_pair(low[2], low[3]);
+            p[step][2] = plim_narrow_pair(high[0], high[1]);
+            p[step][3] = plim_narrow_pair(high[2], high[3]);
+        }
+    }
+
+    // p becomes ds but for the scale.
+    static __device__ __forceinline__ void differentiate(float (&p)[TILE / 8][4],
+                                                         const float (&dp)[TILE / 8][4],
+                                                         const QueryValues &own, unsigned at) {
+#pragma unroll
+        for (int n = 0; n < TILE / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int column = n * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
+                p[n][e] *= dp[n][e] - (QUERIES_STAY ? own.delta[e / 2]
+                                                    : plim_shared_load(at + (TILE + column) * 4));
+            }
+    }
+
+    __device__ __forceinline__ void compute() const {
+        constexpr bool WITH_V = PART == PART_DKV;
+        const int group = (int)threadIdx.x / 128 - 1, warp = (int)threadIdx.x / 32 % 4;
+        const int row = first + group * 64 + warp * 16;
+        const unsigned own_qk = shared + group * OWN, own_v = own_qk + OwnQk::BYTES;
+        const QueryValues own = this->load_values(row);
+        const Documents<S, 1> same = {documents, QUERIES_STAY ? row + shift : row};
+        float sum_qk[1][QK / 8][4], sum_v[1][WITH_V ? V / 8 : 1][4];
+        clear(sum_qk);
+        clear(sum_v);
+        plim_barrier_wait(own_full(), 0);
+        int column = from;
+        for (int i = 0; i < steps; i++) {
+            float p[1][TILE / 8][4], dp[TILE / 8][4];
+            unsigned left_p[TILE / 16][4], left_ds[TILE / 16][4];
+            plim_barrier_wait(barrier(QK_FULL, i), turn(i));
+            begin_rows<S::dim_qk>(p[0], own_qk, tile_qk(i));
+            plim_barrier_wait(barrier(V_FULL, i), turn(i));
+            begin_rows<S::dim_v>(dp, own_v, tile_v(i));
+            plim_products_wait<1>();
+            plim_products_hold(p[0]);
+            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, same, values(i));
+            if constexpr (WITH_V) {
+                pack(left_p, p[0]);
+                begin_across(sum_v[0], left_p, tile_v(i));
+                plim_products_wait<1>();
+            } else {
+                plim_products_wait<0>();
+            }
+            plim_products_hold(dp);
+            differentiate(p[0], dp, own, values(i));
+            pack(left_ds, p[0]);
+            begin_across(sum_qk[0], left_ds, tile_qk(i));
+            plim_products_wait<0>();
+            plim_products_hold(sum_qk[0]);
+            if constexpr (WITH_V)
+                plim_products_hold(sum_v[0]);
+            plim_syncwarp();
+            if (threadIdx.x % 32 == 0)
+                plim_barrier_arrive(barrier(EMPTY, i));
+            column = column + TILE < to ? column + TILE : from;
+        }
+        // All four warps have read what the group owns, whose place the results take.
+        plim_threads_meet(1 + group, 128);
+        constexpr float scale = S::sign == 0 ? 0 : S::sign * S::scale;
+        const float scales[1][2] = {{scale, scale}}, ones[1][2] = {{1, 1}};
+        if constexpr (QUERIES_STAY)
+            store_rows<1, QK, S::dim_qk, S::wide_dq>(own_qk + warp * 16 * QK * 2, sum_qk, scales,
+                                                     o.dq + b * S::dq_batch + head * S::dq_head,
+                                                     S::dq_position, row, OWNED);
+        else
+            store_rows<1, QK, S::dim_qk, S::wide_dk>(own_qk + warp * 16 * QK * 2, sum_qk, scales,
+                                                     o.dk + b * S::dk_batch + g * S::dk_head,
+                                                     S::dk_position, row, OWNED);
+        if constexpr (WITH_V)
+            store_rows<1, V, S::dim_v, S::wide_dv>(own_v + warp * 16 * V * 2, sum_v, ones,
+                                                   o.dv + b * S::dv_batch + g * S::dv_head,
+                                                   S::dv_position, row, OWNED);
+    }
+};
+
+template <class S, int PART, int CONSUMERS, int TILE, int STAGES>
+PLIM_DEVICE void groups_gradient(const GradOperands &operands) {
+    GroupGradient<S, PART, CONSUMERS, TILE, STAGES> block(operands);
+    block.begin_barriers();
+    if (threadIdx.x < 128) {
+        plim_registers_give<56>();
+        block.copy();
+    } else {
+        plim_registers_take<224>();
+        block.compute();
+    }
+}
+
+} // namespace attention
