@@ -219,6 +219,10 @@ static void choose_part_home(StorageWork *w, const Node *concat, int part, const
     const Value *v = walk_up(concat->input[part], &place);
     if (!v || w->home[v->id].storage != STORAGE_NONE || w->is_committed[v->id])
         return;
+    // What the forward leaves of a value for the backward pass to complete: at home it would hold
+    // the room of the whole all the while.
+    if (v->def->phase == PHASE_FORWARD && concat->phase == PHASE_BACKWARD)
+        return;
     const bool inner = v->def->op == OP_CONCAT;
     if ((!inner && !is_computed(v->def)) || !suits_template(v->def, v, &place))
         return;

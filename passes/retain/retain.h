@@ -5,6 +5,10 @@
 // copy of it lives from the step that makes it to the last step that reads this copy. In a schedule
 // every task runs at least once; one that is not marked `once` may run again, which makes fresh
 // copies of its results from the latest copies of its operands.
+//
+// A value may be cut into equal parts along its rows. Where it goes away, some parts may stay,
+// copied within the device's memory, and some be made again instead of moving; when it is fetched,
+// they are joined to one copy.
 #ifndef PLIM_PASSES_RETAIN_RETAIN_H
 #define PLIM_PASSES_RETAIN_RETAIN_H
 
@@ -15,7 +19,8 @@
 
 enum {
     RETAIN_ONCE = 1, // runs once, in its place: backward and update tasks, attention, collectives
-    RETAIN_FREE = 2  // its results take no memory and cost nothing to make again: constants
+    RETAIN_FREE = 2, // its results take no memory and cost nothing to make again: constants
+    RETAIN_ROWS = 4  // may run for some parts of its results alone
 };
 
 typedef struct {
@@ -32,6 +37,8 @@ typedef struct {
     bool kept;       // read after the last task: a result
     int64_t out, in; // picoseconds to move it to far memory and to fetch it, beside tasks; 0: can't
                      // be moved
+    int parts;       // equal ones that it may be cut into; 0: none
+    int64_t copy;    // of one with parts: picoseconds to copy it within the device's memory
     const void *owner; // whom to name it after; solvers don't look at it
 } RetainValue;
 
@@ -50,6 +57,9 @@ typedef enum { RETAIN_RUN, RETAIN_STORE, RETAIN_FETCH } RetainKind;
 typedef struct {
     RetainKind kind;
     int what; // task or value
+    // Of STORE: the first `near` parts of the value are copied and stay, the last `again` ones are
+    // made again by its maker at each FETCH, which then reads what the maker reads; the rest moves.
+    int near, again;
 } RetainStep;
 
 typedef struct {
@@ -88,9 +98,11 @@ typedef struct {
 
 typedef struct {
     int count;
-    const RetainPoint *point; // falling bytes, rising time; the first one runs every task once
-    int64_t bound;            // no schedule needs fewer bytes
-    int degraded;             // integer programs that failed: their first answers stand
+    // Rising time; falling bytes among those without cut values, and among those with such. The
+    // first one runs every task once.
+    const RetainPoint *point;
+    int64_t bound; // no schedule needs fewer bytes
+    int degraded;  // integer programs that failed: their first answers stand
 } RetainFrontier;
 
 // Every task once, nothing moved: the first point of every frontier.

@@ -14,6 +14,9 @@
 // whose result is kept or moved. Random draws are numbered by their operands, so that they come
 // out the same.
 //
+// A large value that lies row by row may be cut into parts; in a copy that is joined of them it
+// lies as it did, so whoever reads it computes the same bits.
+//
 // Not seen: what `order` makes of the freedom the schedule leaves, and that fusing may change with
 // the schedule. The final arena judges. Cost: linear, and what fuse and order_problem take.
 #include "passes/retain/retain_build.h"
@@ -22,11 +25,12 @@
 #include "ir/far.h"
 #include "passes/cost.h"
 #include "passes/memory/order_problem.h"
+#include "passes/retain/retain_cut.h"
 #include "passes/storage_work.h"
 
 #include <string.h>
 
-// MOVE_MIN: bytes from which on a value is worth a copy to far memory and back.
+// MOVE_MIN: bytes from which on a value, or a part of one, is worth a copy to far memory and back.
 enum { MOVE_MIN = 64 << 10 };
 
 typedef struct {
@@ -144,7 +148,33 @@ static int find_overwritten(const BuildWork *w, uint32_t storage) {
     return -1;
 }
 
-static void add_result(BuildWork *w, const Value *v, RetainTask *t, int *result) {
+// How it is cut, where its memory is its own and rows follow each other in it.
+static RetainCut cut_of(const BuildWork *w, const Value *v) {
+    const Place *p = &w->sp->place[v->id];
+    const bool own = w->holders[p->storage] == 1 && p->offset == 0 && bytes_of(w, v) > 0;
+    return own && place_is_dense(p, &v->type) ? retain_cut(&v->type, MOVE_MIN) : (RetainCut){0};
+}
+
+// Whether the kernel may run for some rows of v alone.
+static bool may_run_rows(const BuildWork *w, const Task *from, const Value *v) {
+    const RetainCut cut = cut_of(w, v);
+    const uint32_t task = w->tasks->of[v->def->id];
+    for (int i = 0; i < from->count && cut.parts; i++) {
+        const Node *n = from->node[i];
+        if (node_is_view(n))
+            continue;
+        if (!retain_cut_rows(n, cut))
+            return false;
+        // What the kernel makes itself must be read as it is, not through a view.
+        for (int k = 0; k < n->input_count; k++)
+            if (node_is_view(n->input[k]->def) &&
+                w->tasks->of[w->root[n->input[k]->id]->def->id] == task)
+                return false;
+    }
+    return cut.parts > 0;
+}
+
+static void add_result(BuildWork *w, const Value *v, const Task *from, RetainTask *t, int *result) {
     if (!storage_is_stored(w->sp, v))
         return;
     const uint32_t storage = w->sp->place[v->id].storage;
@@ -158,6 +188,9 @@ static void add_result(BuildWork *w, const Value *v, RetainTask *t, int *result)
     const int64_t bytes = bytes_of(w, v);
     // What was fetched is fetched again rather than stored a second time.
     const bool moves = w->options->far && w->forward && bytes >= MOVE_MIN && v->def->op != OP_FETCH;
+    const bool rows = w->forward && !(t->flags & RETAIN_ONCE) && may_run_rows(w, from, v);
+    t->flags |= rows ? RETAIN_ROWS : 0;
+    const int parts = moves || rows ? cut_of(w, v).parts : 0;
     w->value_of[v->id] = w->value_count;
     result[t->result_count++] = w->value_count;
     w->value[w->value_count++] =
@@ -166,6 +199,8 @@ static void add_result(BuildWork *w, const Value *v, RetainTask *t, int *result)
                       .kept = w->last[v->id] == INT32_MAX,
                       .out = moves ? bounded(cost_move(w->rates, RATE_OUT, bytes)) : 0,
                       .in = moves ? bounded(cost_move(w->rates, RATE_IN, bytes)) : 0,
+                      .parts = parts,
+                      .copy = parts ? bounded(cost_move(w->rates, RATE_COPY, 2 * bytes)) : 0,
                       .owner = v};
 }
 
@@ -239,7 +274,7 @@ static void add_task(BuildWork *w, int source) {
     int *result = arena_array(w->a, int, results + 1);
     for (int i = 0; i < from->count; i++)
         for (int r = 0; r < from->node[i]->result_count; r++)
-            add_result(w, &from->node[i]->result[r], t, result);
+            add_result(w, &from->node[i]->result[r], from, t, result);
     t->result = result;
     t->time = time_of(w, from, t);
     RateFamily family = RATE_ROWS;

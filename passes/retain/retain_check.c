@@ -2,7 +2,8 @@
 //
 // Tasks run for the first time in their order, each at least once; `once` ones no second time.
 // What a step reads has been made before it. A value goes to far memory at most once, and only one
-// that can be moved; it is fetched, as often as wanted, after that.
+// that can be moved unless every part of it stays or is made again; it is fetched, as often as
+// wanted, after that.
 #include "passes/retain/retain_index.h"
 
 // NULL, or why the task can't run at this step.
@@ -28,13 +29,20 @@ static const char *check_move(const RetainProblem *p, int step, RetainStep s, co
     if (s.what < 0 || s.what >= p->value_count)
         return arena_format(a, "step %d moves value %d; there are %d", step, s.what,
                             p->value_count);
-    const RetainValue *v = &p->value[s.what];
-    if (v->maker < 0 || !v->out || !v->in)
-        return arena_format(a, "step %d moves value %d, which can't be moved", step, s.what);
     if (s.kind == RETAIN_FETCH)
         return far[s.what]
                    ? NULL
                    : arena_format(a, "step %d fetches value %d, which is not stored", step, s.what);
+    const RetainParts parts = retain_parts(p, s);
+    if (parts.near < 0 || parts.far < 0 || parts.again < 0 || parts.near == parts.all ||
+        parts.again == parts.all)
+        return arena_format(a, "step %d cuts value %d into %d, %d and %d of %d parts", step, s.what,
+                            parts.near, parts.far, parts.again, parts.all);
+    if (parts.far && !retain_movable(p, s.what))
+        return arena_format(a, "step %d moves value %d, which can't be moved", step, s.what);
+    if (parts.again && !retain_rows(p, s.what))
+        return arena_format(a, "step %d makes parts of value %d again, which can't be", step,
+                            s.what);
     if (!made[s.what])
         return arena_format(a, "step %d stores value %d, which is not made yet", step, s.what);
     if (far[s.what])

@@ -13,6 +13,9 @@
 // a CPU the processor's). So copies never make the bytes more; they make the time more, most where
 // they don't fit beside the tasks. That is what the schedule pass does with a plan's copies.
 //
+// Of a value that is cut the parts that stay are a copy from the store to the last fetch; copying
+// them there and back, and making others again, takes the tasks' time. Its source stays whole.
+//
 // Loads are kept with the largest of every few steps, so that a row of steps is looked at, and
 // added to, by rows at a time. Cost: O(steps + reads), and for each fetch a 64th of the steps that
 // it is brought forward by.
@@ -43,6 +46,8 @@ typedef struct {
     int copy_count;
     int *read, *read_begin; // by step: the copies it reads
     int *made_by;           // by step: its first copy
+    int *cut_at;            // by value that is stored: the step that does it
+    int *rest;              // by value: the copy of the parts that stay, -1: none
     int64_t *load;          // by step, without what its row has been raised by
     int64_t *raised, *most; // by row: bytes more at all of its steps; the largest load
     int64_t peak, far;
@@ -64,18 +69,56 @@ static void make_copy(Walk *w, int step, int value, int *latest) {
         (Copy){.bytes = retain_bytes(w->p, value), .made = step, .last = step};
 }
 
-static void read_copy(Walk *w, int step, int value, const int *latest, int *reads) {
-    if (latest[value] < 0)
+static void read_copy(Walk *w, int step, int copy, int *reads) {
+    if (copy < 0)
         return; // an argument
-    w->copy[latest[value]].last = step;
-    w->read[(*reads)++] = latest[value];
+    w->copy[copy].last = step;
+    w->read[(*reads)++] = copy;
+}
+
+static void read_operands(Walk *w, int step, int task, const int *latest, int *reads) {
+    const RetainTask *t = &w->p->task[task];
+    for (int k = 0; k < t->operand_count; k++)
+        read_copy(w, step, latest[t->operand[k]], reads);
+}
+
+// Parts of what is stored; of what is fetched those it was stored in.
+static RetainParts parts_of(const Walk *w, RetainStep s) {
+    return retain_parts(w->p, w->s->step[w->cut_at[s.what]]);
+}
+
+static void begin_store(Walk *w, int step, const int *latest, int *reads) {
+    const int value = w->s->step[step].what;
+    w->cut_at[value] = step;
+    const RetainParts parts = parts_of(w, w->s->step[step]);
+    read_copy(w, step, latest[value], reads);
+    if (!parts.near)
+        return;
+    w->rest[value] = w->copy_count;
+    w->copy[w->copy_count++] =
+        (Copy){.bytes = retain_share(retain_bytes(w->p, value), parts.near, parts.all),
+               .made = step,
+               .last = step};
+}
+
+// What doesn't move is there when the tasks get to the step.
+static void begin_fetch(Walk *w, int step, int *latest, int *reads) {
+    const int value = w->s->step[step].what;
+    const RetainParts parts = parts_of(w, w->s->step[step]);
+    read_copy(w, step, w->rest[value], reads);
+    if (parts.again)
+        read_operands(w, step, w->p->value[value].maker, latest, reads);
+    if (parts.far)
+        w->fetch[w->fetch_count++] = step;
+    make_copy(w, step, value, latest);
 }
 
 static void count_copies(const Walk *w, int *copies, int *reads) {
     for (int i = 0; i < w->s->count; i++) {
         const RetainStep s = w->s->step[i];
-        *copies += s.kind == RETAIN_RUN ? w->p->task[s.what].result_count : 1;
-        *reads += s.kind == RETAIN_RUN ? w->p->task[s.what].operand_count : 1;
+        const int task = s.kind == RETAIN_RUN ? s.what : w->p->value[s.what].maker;
+        *copies += s.kind == RETAIN_RUN ? w->p->task[task].result_count : 1;
+        *reads += w->p->task[task].operand_count + 1;
     }
 }
 
@@ -90,6 +133,9 @@ static void find_copies(Walk *w, Arena *a) {
     w->read_begin = arena_array(a, int, steps + 1);
     w->made_by = arena_array(a, int, steps + 1);
     w->fetch = arena_array(a, int, copies + 1);
+    w->cut_at = arena_array(a, int, p->value_count + 1);
+    w->rest = arena_array(a, int, p->value_count + 1);
+    memset(w->rest, -1, sizeof *w->rest * (size_t)p->value_count);
     int *latest = arena_array(a, int, p->value_count + 1);
     memset(latest, -1, sizeof *latest * (size_t)p->value_count);
     reads = 0;
@@ -99,16 +145,13 @@ static void find_copies(Walk *w, Arena *a) {
         w->made_by[i] = w->copy_count;
         w->moves = w->moves || s.kind != RETAIN_RUN;
         if (s.kind == RETAIN_STORE)
-            read_copy(w, i, s.what, latest, &reads);
+            begin_store(w, i, latest, &reads);
         else if (s.kind == RETAIN_FETCH) {
-            w->fetch[w->fetch_count++] = i;
-            make_copy(w, i, s.what, latest);
+            begin_fetch(w, i, latest, &reads);
         } else {
-            const RetainTask *t = &p->task[s.what];
-            for (int k = 0; k < t->operand_count; k++)
-                read_copy(w, i, t->operand[k], latest, &reads);
-            for (int k = 0; k < t->result_count; k++)
-                make_copy(w, i, t->result[k], latest);
+            read_operands(w, i, s.what, latest, &reads);
+            for (int k = 0; k < p->task[s.what].result_count; k++)
+                make_copy(w, i, p->task[s.what].result[k], latest);
         }
     }
     w->read_begin[steps] = reads;
@@ -189,7 +232,8 @@ static void find_far(Walk *w, Arena *a) {
         const RetainStep s = w->s->step[i];
         if (s.kind != RETAIN_STORE)
             continue;
-        const int64_t bytes = w->p->value[s.what].bytes;
+        const RetainParts parts = parts_of(w, s);
+        const int64_t bytes = retain_share(w->p->value[s.what].bytes, parts.far, parts.all);
         change[i] += bytes;
         change[(last[s.what] > i ? last[s.what] : i) + 1] -= bytes;
     }
@@ -238,7 +282,8 @@ static void begin_fetches(Walk *w, int step) {
         raise_load(w, step, at, c->bytes);
         int64_t begin = w->now > w->in_free ? w->now : w->in_free;
         begin = begin > w->stored_end[value] ? begin : w->stored_end[value];
-        w->in_free = c->arrival = begin + w->p->value[value].in;
+        const RetainParts parts = parts_of(w, w->s->step[at]);
+        w->in_free = c->arrival = begin + retain_share(w->p->value[value].in, parts.far, parts.all);
         w->fetch_blocked = 0;
     }
 }
@@ -252,24 +297,42 @@ static int64_t stretch(int64_t time, int64_t busy, int64_t slows) {
     return whole <= busy ? whole : time + (int64_t)((double)busy * (double)slows / 1000);
 }
 
+// What the tasks' stream does at the step, once what it reads is there.
+static void run_for(Walk *w, int step, int64_t time) {
+    for (int k = w->read_begin[step]; k < w->read_begin[step + 1]; k++)
+        if (w->copy[w->read[k]].arrival > w->now)
+            w->now = w->copy[w->read[k]].arrival;
+    w->now += stretch(stretch(time, w->out_free - w->now, w->p->out_slows), w->in_free - w->now,
+                      w->p->in_slows);
+}
+
+static void take_store(Walk *w, int i, RetainParts parts) {
+    const int value = w->s->step[i].what, copy = w->read[w->read_begin[i]];
+    w->stored_at[value] = i;
+    if (!parts.far)
+        return;
+    int64_t begin = w->now > w->out_free ? w->now : w->out_free;
+    begin = begin > w->copy[copy].arrival ? begin : w->copy[copy].arrival;
+    w->out_free = begin + retain_share(w->p->value[value].out, parts.far, parts.all);
+    w->store[w->store_count++] = (Store){.end = w->out_free, .copy = copy};
+    w->stored_end[value] = w->out_free;
+}
+
 static void take_step(Walk *w, int i) {
     const RetainStep s = w->s->step[i];
     if (s.kind == RETAIN_RUN) {
-        for (int k = w->read_begin[i]; k < w->read_begin[i + 1]; k++)
-            if (w->copy[w->read[k]].arrival > w->now)
-                w->now = w->copy[w->read[k]].arrival;
-        const int64_t time = retain_time(w->p, s.what);
-        w->now += stretch(stretch(time, w->out_free - w->now, w->p->out_slows), w->in_free - w->now,
-                          w->p->in_slows);
-    } else if (s.kind == RETAIN_STORE) {
-        const int copy = w->read[w->read_begin[i]];
-        int64_t begin = w->now > w->out_free ? w->now : w->out_free;
-        begin = begin > w->copy[copy].arrival ? begin : w->copy[copy].arrival;
-        w->out_free = begin + w->p->value[s.what].out;
-        w->store[w->store_count++] = (Store){.end = w->out_free, .copy = copy};
-        w->stored_at[s.what] = i;
-        w->stored_end[s.what] = w->out_free;
+        run_for(w, i, retain_time(w->p, s.what));
+        return;
     }
+    const RetainParts parts = parts_of(w, s);
+    const RetainValue *v = &w->p->value[s.what];
+    int64_t time = retain_share(v->copy, parts.near, parts.all);
+    if (s.kind == RETAIN_STORE)
+        take_store(w, i, parts);
+    else if (parts.again)
+        time += retain_share(retain_time(w->p, v->maker), parts.again, parts.all);
+    if (time)
+        run_for(w, i, time);
 }
 
 static int64_t walk_time(Walk *w, Arena *a) {

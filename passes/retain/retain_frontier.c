@@ -3,13 +3,14 @@
 #include "passes/retain/retain_front.h"
 #include "passes/retain/retain_greedy.h"
 #include "passes/retain/retain_polish.h"
+#include "passes/retain/retain_split.h"
 #include "passes/retain/retain_tree.h"
 
 #include <math.h>
 
 // MOVERS: parts of the chain up to which values move. EXACT_RUNGS: points looked for, for one that
-// is wanted.
-enum { RUNGS = 24, MOVERS = 12, EXACT_RUNGS = 4 };
+// is wanted. CUT_WORTH: cut values are worth a rung where they save such a share of the time.
+enum { RUNGS = 24, MOVERS = 12, EXACT_RUNGS = 4, CUT_WORTH = 200 };
 // Of schedules with moves that are measured, in all.
 #define MOVES_STEPS ((int64_t)6000000)
 
@@ -122,6 +123,38 @@ static int thin_out(const RetainFront *front, RetainPoint once, int rungs, Retai
     return count;
 }
 
+static bool is_cut(const RetainSchedule *s) {
+    for (int i = 0; i < s->count; i++)
+        if (s->step[i].near || s->step[i].again)
+            return true;
+    return false;
+}
+
+static bool is_worth(const RetainPoint *whole, int count, const RetainPoint *cut) {
+    int i = 0;
+    while (i < count && whole[i].cost.bytes > cut->cost.bytes)
+        i++;
+    const int64_t time = cut->cost.time;
+    return is_cut(&cut->schedule) && (i == count || time + time / CUT_WORTH < whole[i].cost.time);
+}
+
+// Points with cut values stand beside those without, by time, and replace none: what whole values
+// need in the final arena may be less than is known here, where results are written over operands.
+static int add_cut(const RetainPoint *whole, int whole_count, const RetainPoint *cut, int cut_count,
+                   RetainPoint *out) {
+    int count = 0, next = 0;
+    for (int i = 0; i < cut_count; i++) {
+        if (!is_worth(whole, whole_count, &cut[i]))
+            continue;
+        while (next < whole_count && whole[next].cost.time <= cut[i].cost.time)
+            out[count++] = whole[next++];
+        out[count++] = cut[i];
+    }
+    while (next < whole_count)
+        out[count++] = whole[next++];
+    return count;
+}
+
 RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *options, Arena *a) {
     const int rungs = options->rungs ? options->rungs : RUNGS;
     const RetainIndex *x = retain_index(p, a);
@@ -137,8 +170,13 @@ RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *opti
         bound = least > bound ? least : bound;
     else if (p->forward_count)
         degraded = add_trees(x, options, rungs, front);
+    RetainPoint *whole = arena_array(a, RetainPoint, front->count + 2);
+    const int whole_count = thin_out(front, once, rungs, whole);
+    retain_split(x, options->far > 0, front);
     retain_front_end(front);
-    RetainPoint *point = arena_array(a, RetainPoint, front->count + 2);
-    const int count = thin_out(front, once, rungs, point);
+    RetainPoint *cut = arena_array(a, RetainPoint, front->count + 2);
+    const int cut_count = thin_out(front, once, rungs, cut);
+    RetainPoint *point = arena_array(a, RetainPoint, whole_count + cut_count);
+    const int count = add_cut(whole, whole_count, cut, cut_count, point);
     return (RetainFrontier){.count = count, .point = point, .bound = bound, .degraded = degraded};
 }

@@ -27,6 +27,23 @@ bool retain_movable(const RetainProblem *p, int value) {
     return v->maker >= 0 && v->out > 0 && v->in > 0;
 }
 
+bool retain_rows(const RetainProblem *p, int value) {
+    return retain_again(p, value) && p->value[value].parts > 0 &&
+           p->task[p->value[value].maker].flags & RETAIN_ROWS;
+}
+
+RetainParts retain_parts(const RetainProblem *p, RetainStep store) {
+    const int all = p->value[store.what].parts > 0 ? p->value[store.what].parts : 1;
+    return (RetainParts){.near = store.near,
+                         .far = all - store.near - store.again,
+                         .again = store.again,
+                         .all = all};
+}
+
+int64_t retain_share(int64_t whole, int parts, int all) {
+    return parts == all ? whole : (whole * parts + all - 1) / all;
+}
+
 RetainIndex *retain_index(const RetainProblem *p, Arena *a) {
     RetainIndex *x = arena_new(a, RetainIndex);
     x->p = p;

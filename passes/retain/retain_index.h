@@ -24,5 +24,15 @@ int64_t retain_ambient(const RetainProblem *p);
 // May the value be made again? Arguments are never lost.
 bool retain_again(const RetainProblem *p, int value);
 bool retain_movable(const RetainProblem *p, int value);
+// May it be made again in parts?
+bool retain_rows(const RetainProblem *p, int value);
+
+// What a STORE does with its value: of `all` parts.
+typedef struct {
+    int near, far, again, all;
+} RetainParts;
+RetainParts retain_parts(const RetainProblem *p, RetainStep store);
+// So many of all parts of bytes or of a time, rounded up.
+int64_t retain_share(int64_t whole, int parts, int all);
 
 #endif

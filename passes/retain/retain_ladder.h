@@ -20,10 +20,10 @@ typedef struct {
     RetainGraph *graph;      // NULL where there is nothing to choose: one rung that takes no time
     RetainFrontier frontier; // its first point until it is solved
     bool solved;
-    RetainRung *rung;        // by point
-    int64_t offset;          // of the first rung's load from what the solver says: once looked at
-    uint64_t far_load;       // of the first rung's far memory: once looked at
-    int at;                  // the fastest rung that may do; frontier.count: none does
+    RetainRung *rung;  // by point
+    int64_t offset;    // of the first rung's load from what the solver says: once looked at
+    uint64_t far_load; // of the first rung's far memory: once looked at
+    int at;            // the fastest rung that may do; frontier.count: none does
 } RetainEntry;
 
 typedef struct {

@@ -172,10 +172,11 @@ static void tell_rung(const RetainWalk *w, RetainSpot s) {
     const uint64_t *bytes = e->rung[s.point].bytes;
     const RetainPoint *p = &e->frontier.point[s.point];
     const RetainCounts n = retain_count(&e->graph->problem, &p->schedule, w->cx->scratch);
-    remark_add(w->cx, "frontier", v->m->entry[s.entry]->name,
-               "%14llu bytes %12.3f ms %5d kept %5d computed again %5d moved %14llu bytes far",
-               (unsigned long long)bytes[SPACE_DEVICE], 1e-9 * (double)p->cost.time, n.kept,
-               n.again, n.moved, (unsigned long long)(bytes[SPACE_HOST] + bytes[SPACE_DISK]));
+    remark_add(
+        w->cx, "frontier", v->m->entry[s.entry]->name,
+        "%14llu bytes %12.3f ms %5d kept %5d computed again %5d moved %5d cut %14llu bytes far",
+        (unsigned long long)bytes[SPACE_DEVICE], 1e-9 * (double)p->cost.time, n.kept, n.again,
+        n.moved, n.cut, (unsigned long long)(bytes[SPACE_HOST] + bytes[SPACE_DISK]));
 }
 
 // All rungs of an entry, those of all variants in one order of time. False after diagnostics.

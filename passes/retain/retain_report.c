@@ -3,6 +3,7 @@
 
 #include "ir/check.h"
 #include "passes/far_tiles.h"
+#include "passes/retain/retain_index.h"
 #include "runtime/plan_report.h"
 
 // SAY_MIN: bytes from which on a value is worth a sentence.
@@ -10,26 +11,30 @@ enum { SAY_MIN = 64 << 10, NAMED = 5 };
 
 typedef struct {
     const RetainProblem *p;
-    int *runs;      // by task
-    bool *stored;   // by value
-    bool *backward; // by value: a task of the backward pass reads it
+    int *runs;                 // by task
+    const RetainStep **stored; // by value: what stores it, or NULL
+    bool *backward;            // by value: a task of the backward pass reads it
 } RetainFates;
 
 static RetainFates find_fates(const RetainProblem *p, const RetainSchedule *s, Arena *a) {
     RetainFates f = {.p = p,
                      .runs = arena_array(a, int, p->task_count + 1),
-                     .stored = arena_array(a, bool, p->value_count + 1),
+                     .stored = arena_array(a, const RetainStep *, p->value_count + 1),
                      .backward = arena_array(a, bool, p->value_count + 1)};
     for (int i = 0; i < s->count; i++) {
         if (s->step[i].kind == RETAIN_RUN)
             f.runs[s->step[i].what]++;
-        else
-            f.stored[s->step[i].what] = true;
+        else if (s->step[i].kind == RETAIN_STORE)
+            f.stored[s->step[i].what] = &s->step[i];
     }
     for (int t = p->forward_count; t < p->task_count; t++)
         for (int k = 0; k < p->task[t].operand_count; k++)
             f.backward[p->task[t].operand[k]] = true;
     return f;
+}
+
+static bool is_cut(const RetainStep *store) {
+    return store && (store->near || store->again);
 }
 
 // Whether there was anything to choose.
@@ -44,7 +49,10 @@ RetainCounts retain_count(const RetainProblem *p, const RetainSchedule *s, Arena
     for (int v = 0; v < p->value_count; v++) {
         if (!has_choice(&f, v))
             continue;
-        int *count = f.stored[v] ? &n.moved : f.runs[p->value[v].maker] > 1 ? &n.again : &n.kept;
+        int *count = is_cut(f.stored[v])             ? &n.cut
+                     : f.stored[v]                   ? &n.moved
+                     : f.runs[p->value[v].maker] > 1 ? &n.again
+                                                     : &n.kept;
         ++*count;
     }
     return n;
@@ -68,13 +76,32 @@ static const char *price_moved(const PassCtx *cx, const RetainValue *v, Arena *a
                         1e-9 * (double)(v->out + v->in));
 }
 
+// "cut into 4 parts, of which 1 is kept, 3 are moved to far memory and fetched"
+static const char *fate_of_parts(const RetainProblem *p, const RetainStep *store, Arena *a) {
+    const RetainParts parts = retain_parts(p, *store);
+    const struct {
+        int count;
+        const char *fate;
+    } part[] = {{parts.near, "kept"},
+                {parts.far, "moved to far memory and fetched"},
+                {parts.again, "computed again"}};
+    const char *text = arena_format(a, "cut into %d parts, of which", parts.all);
+    for (int i = 0, said = 0; i < 3; i++)
+        if (part[i].count)
+            text = arena_format(a, "%s%s %d %s %s", text, said++ ? "," : "", part[i].count,
+                                part[i].count == 1 ? "is" : "are", part[i].fate);
+    return text;
+}
+
 static void report_value(PassCtx *cx, const RetainFates *f, const char *entry, int value) {
     const RetainValue *v = &f->p->value[value];
     const int again = f->runs[v->maker] - 1;
-    const char *fate = f->stored[value] ? "moved to far memory and fetched"
-                       : again == 1     ? "computed again"
-                       : again > 1 ? arena_format(cx->scratch, "computed again %d times", again)
-                                   : "kept";
+    const RetainStep *store = f->stored[value];
+    const char *fate = is_cut(store) ? fate_of_parts(f->p, store, cx->scratch)
+                       : store       ? "moved to far memory and fetched"
+                       : again == 1  ? "computed again"
+                       : again > 1   ? arena_format(cx->scratch, "computed again %d times", again)
+                                     : "kept";
     remark_add(cx, "retain", remark_value(cx->scratch, v->owner),
                "in %s %lld bytes that the backward pass reads are %s; %s; %s", entry,
                (long long)v->bytes, fate, price_again(f->p, value, cx->scratch),
@@ -95,9 +122,9 @@ void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant) {
         const int64_t whole = entry->frontier.point[0].cost.time;
         remark_add(cx, "retain", name,
                    "rung %d: of the values that the backward pass reads %d are kept, %d "
-                   "computed again, %d moved; that takes %.3f ms more than the %.3f ms of keeping "
-                   "all",
-                   entry->at + 1, n.kept, n.again, n.moved,
+                   "computed again, %d moved, %d cut into parts; that takes %.3f ms more than the "
+                   "%.3f ms of keeping all",
+                   entry->at + 1, n.kept, n.again, n.moved, n.cut,
                    1e-9 * (double)(point->cost.time - whole), 1e-9 * (double)whole);
         for (int i = 0; i < p->value_count; i++)
             if (has_choice(&f, i) && p->value[i].bytes >= SAY_MIN)

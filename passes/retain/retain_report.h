@@ -4,13 +4,13 @@
 
 #include "passes/retain/retain_ladder.h"
 
-// P0801: no rung fits. least: the trial of the rung that stands in the way of fewer bytes; bound: no
-// plan needs fewer.
+// P0801: no rung fits. least: the trial of the rung that stands in the way of fewer bytes; bound:
+// no plan needs fewer.
 bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bytes, uint64_t bound);
 
 // Of the forward values that the backward pass reads.
 typedef struct {
-    int kept, again, moved;
+    int kept, again, moved, cut; // cut: into parts that differ
 } RetainCounts;
 RetainCounts retain_count(const RetainProblem *p, const RetainSchedule *s, Arena *scratch);
 

@@ -23,6 +23,22 @@ MODELS = {"gpt2": (TEXT, "text"), "llama": (TEXT + ("-D", "ffn=176"), "text"), "
           "efficientnet_b0": ((), 32), "densenet121": ((), 32), "random_wired": ((), 32), "unet": ((), 16)}
 
 
+DEEP = """use nn
+model deep(inputs = 16, width = 256, classes = 4, batch = 1024, layers = 6) {
+  fn logits(x) {
+    y = first: nn.linear(x, width)
+    for i in 0 .. layers { y = tanh(h.{i}: nn.linear(y, width)) }
+    return last: nn.linear(y, classes)
+  }
+  entry train(x: f32[batch, inputs] from data, label: i32[batch] from data, lr: f32 = 0.1) {
+    loss = cross_entropy(logits(x), label)
+    minimize loss { optimizer = sgd(lr, momentum = 0.9) }
+    return loss
+  }
+}
+"""
+
+
 class Budget(e2e.TestCase):
     def data(self, kind, by_pixel):
         source = random.Random(5)
@@ -67,15 +83,15 @@ class Budget(e2e.TestCase):
         """Bytes of all weights and optimizer state after some steps, and the losses."""
         name = f"{model}-{len(list(self.folder.iterdir()))}"
         program = self.compile(*self.words(model), *flags, out=name)
-        losses = e2e.losses(self.train_far(program, data, "--save", f"{name}.out"))
+        losses = e2e.losses(self.train_far(program, data, "--far" in flags, "--save", f"{name}.out"))
         files = sorted((self.folder / f"{name}.out" / f"step-{STEPS}").glob("*.safetensors"))
         self.assertTrue(files)
         return losses, [f.read_bytes() for f in files]
 
-    def train_far(self, program, data, *flags):
+    def train_far(self, program, data, far, *flags):
         log = self.folder / "log.jsonl"
         log.unlink(missing_ok=True)
-        far = ("--far-dir", self.folder) if FAR else ()
+        far = ("--far-dir", self.folder) if far else ()
         self.good(program, "train", "--data", data, "--steps", STEPS, "--log", log, "--quiet", *flags, *far)
         return [e2e.json.loads(line) for line in log.read_text().splitlines()]
 
@@ -96,6 +112,35 @@ class Budget(e2e.TestCase):
     def test_bits(self):
         for model in MODELS if BUDGETS else ("gpt2",):
             self.check_bits(model, BUDGETS or 2)
+
+    def test_values_in_parts(self):
+        """Few large values, which are cut: at each budget that fits only with cut values the bits are those of keeping all."""
+        (self.folder / "deep.plim").write_text(DEEP)
+        e2e.write_classes(self.folder / "points", 1024)
+        points = e2e.read_safetensors(self.folder / "points")
+        e2e.write_safetensors(self.folder / "data", {"x": points["x"], "label": points["y"]})
+        far = ("--far", "disk")
+        done = self.good(e2e.PLIMC, "deep.plim", *far, "--frontier")
+        rungs = [(int(size), int(cut)) for size, cut in re.findall(r": +(\d+) bytes .* (\d+) cut ", done.stdout)]
+        budgets = [size for k, (size, cut) in enumerate(rungs)
+                   if cut and all(size < before for before, _ in rungs[:k])]
+        self.assertGreater(len(budgets), 2, done.stdout)
+        plain = self.deep()
+        for budget in budgets[:: max(1, len(budgets) // e2e.repeats(2))]:
+            done = self.good(e2e.PLIMC, "deep.plim", *far, "--budget", str(budget), "--remarks", "--emit", "plan",
+                             "-o", "plan")
+            self.assertRegex(done.stderr, r"[1-9]\d* cut into parts")
+            self.assertRegex(done.stderr, r"are cut into \d parts, of which \d (is|are) ")
+            self.assertEqual(self.deep("--budget", str(budget), *far) == plain, True, budget)
+
+    def deep(self, *flags):
+        """Bytes of its weights after some steps, and the losses."""
+        program = self.compile("deep.plim", *flags, out=f"deep-{len(list(self.folder.iterdir()))}")
+        saved = f"{program}.out"
+        losses = e2e.losses(self.train_far(program, "data", "--far" in flags, "--save", saved))
+        files = sorted((self.folder / saved / f"step-{STEPS}").glob("*.safetensors"))
+        self.assertTrue(files)
+        return losses, [f.read_bytes() for f in files]
 
     def test_more_memory_is_never_slower(self):
         for model in ("gpt2", "mnasnet", "unet") if BUDGETS else ("gpt2",):

@@ -3,6 +3,7 @@
 // problems is found by looking at everything.
 #include "passes/retain/retain_apply.h"
 #include "passes/retain/retain_bound.h"
+#include "passes/retain/retain_cut.h"
 #include "passes/retain/retain_index.h"
 
 #include "frontend/frontend.h"
@@ -195,7 +196,7 @@ static void expect_same(Bench *t, const Module *plain, const Module *other, cons
                   "%s: state %s differs", what, plain->state[i]->name);
 }
 
-// Every value may move, however small it is.
+// Every value may move, and be cut, however small it is.
 static RetainGraph *all_movable(const RetainGraph *rg, Arena *a) {
     RetainGraph *out = arena_new(a, RetainGraph);
     RetainValue *value = arena_array(a, RetainValue, rg->problem.value_count + 1);
@@ -205,6 +206,8 @@ static RetainGraph *all_movable(const RetainGraph *rg, Arena *a) {
         const bool forward = value[v].maker < rg->problem.forward_count && value[v].bytes > 0 &&
                              ((const Value *)value[v].owner)->def->phase == PHASE_FORWARD;
         value[v].out = value[v].in = forward ? 1000 : 0;
+        const Value *owner = value[v].owner;
+        value[v].parts = forward ? retain_cut(&owner->type, 0).parts : 0;
     }
     *out = *rg;
     out->problem.value = value;
@@ -222,14 +225,17 @@ static RetainSchedule random_schedule(const RetainProblem *p, uint64_t seed, Are
             const int t = (int)draw(&seed, (uint32_t)p->forward_count);
             const int v = (int)draw(&seed, (uint32_t)p->value_count);
             if (next >= p->forward_count && !(p->task[t].flags & RETAIN_ONCE))
-                step[s.count++] = (RetainStep){RETAIN_RUN, t};
+                step[s.count++] = (RetainStep){.kind = RETAIN_RUN, .what = t};
             if (made[v] && p->value[v].out && !far[v])
-                step[s.count++] = (RetainStep){RETAIN_STORE, v};
+                step[s.count++] = (RetainStep){
+                    .kind = RETAIN_STORE,
+                    .what = v,
+                    .near = p->value[v].parts ? (int)draw(&seed, (uint32_t)p->value[v].parts) : 0};
             else if (far[v] && next >= p->forward_count)
-                step[s.count++] = (RetainStep){RETAIN_FETCH, v};
+                step[s.count++] = (RetainStep){.kind = RETAIN_FETCH, .what = v};
             far[v] = far[v] || (made[v] && p->value[v].out);
         }
-        step[s.count++] = (RetainStep){RETAIN_RUN, next};
+        step[s.count++] = (RetainStep){.kind = RETAIN_RUN, .what = next};
         for (int i = 0; i < p->task[next].result_count; i++)
             made[p->task[next].result[i]] = true;
     }

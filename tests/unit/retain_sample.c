@@ -64,6 +64,8 @@ const RetainProblem *retain_sample_chain(Arena *a, const RetainStage *stage, int
         x[i] = retain_sample_task(s, stage[i].forward, stage[i].bytes, 0,
                                   i ? RETAIN_READS(x[i - 1]) : RETAIN_READS(-1));
         s->value[x[i]].out = s->value[x[i]].in = stage[i].move;
+        s->value[x[i]].parts = stage[i].parts;
+        s->value[x[i]].copy = stage[i].bytes;
     }
     retain_sample_turn(s);
     int gradient = -1;

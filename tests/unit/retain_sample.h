@@ -32,6 +32,7 @@ typedef struct {
     int64_t bytes;             // of its result; the gradient of it has as many
     int64_t transient;         // of its backward
     int64_t move;              // picoseconds to move its result one way; 0: can't be moved
+    int parts;                 // that its result may be cut into, at a picosecond a byte; 0: none
 } RetainStage;
 const RetainProblem *retain_sample_chain(Arena *a, const RetainStage *stage, int count);
 // Stages whose results move at 16 picoseconds a byte, of which their times are multiples. The link
