@@ -6,6 +6,10 @@
 // parent reads all pipes at once and takes a message only whole: anything else is a fault with a
 // sentence. Children share nothing, so answers don't depend on how many run side by side.
 //
+// A fork copies the page tables of a process that may be large, which takes longer than a small
+// program does. So where there are many tasks a child gets several, one after another, by their
+// numbers alone; when it ends over one of them, another child takes those behind it.
+//
 // Forking in a process with threads: only the forking thread lives on in the child, where another's
 // lock would stay locked for ever. The C library makes its allocator safe for this; the child uses
 // no other lock of this process. In particular it ends by _exit and prints nothing: its standard
@@ -28,8 +32,9 @@
 enum { MESSAGE_MARK = 0x4d495031 }; // at both ends of a message
 
 typedef struct {
-    pid_t pid; // 0: this place is free
-    int task;
+    pid_t pid;       // 0: this place is free
+    int task;        // that it is at
+    int end;         // those before it are its own
     int from;        // the pipe's reading end
     double deadline; // by now()
     char *message;
@@ -70,8 +75,19 @@ static void write_all(const void *bytes, size_t size) {
     }
 }
 
+static void solve_task(const Run *run, const MipTask *task) {
+    MipReply reply;
+    memset(&reply, 0, sizeof reply); // padding is sent too
+    run->solver(task, &reply);
+    const int mark = MESSAGE_MARK;
+    write_all(&mark, sizeof mark);
+    write_all(&reply, sizeof reply);
+    write_all(task->value, (size_t)task->problem->program->column_count * sizeof(double));
+    write_all(&mark, sizeof mark);
+}
+
 // From here on in the child.
-_Noreturn static void solve_in_child(const Run *run, const MipTask *task, int out, pid_t parent) {
+_Noreturn static void solve_in_child(const Run *run, const Child *c, int out, pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     // It may have gone before that was said.
     if (getppid() != parent)
@@ -86,49 +102,53 @@ _Noreturn static void solve_in_child(const Run *run, const MipTask *task, int ou
         _exit(1);
     // Other children's pipes among them.
     close_range(MIP_CHILD_OUT + 1, ~0U, 0);
-    MipReply reply;
-    memset(&reply, 0, sizeof reply); // padding is sent too
-    run->solver(task, &reply);
-    const int mark = MESSAGE_MARK;
-    write_all(&mark, sizeof mark);
-    write_all(&reply, sizeof reply);
-    write_all(task->value, (size_t)task->problem->program->column_count * sizeof(double));
-    write_all(&mark, sizeof mark);
+    for (int i = c->task; i < c->end; i++)
+        solve_task(run, &run->task[i]);
     _exit(0);
 }
 
-// Leaves the place free, with a fault as the outcome, where no child can be made.
-static void start(Run *run, Child *c, int index) {
+// For the message of the task that it is at. Only behind the last one more bytes are too many.
+static void expect(const Run *run, Child *c) {
+    const MipTask *task = &run->task[c->task];
+    c->room = message_bytes(task) + (c->task + 1 == c->end);
+    c->used = 0;
+    c->message = arena_array(run->a, char, c->room);
+    c->deadline = now() + task->problem->limits.guard_seconds;
+}
+
+static void fail_all(const Run *run, Child *c, const char *what) {
+    for (int i = c->task; i < c->end; i++)
+        run->outcome[i].fault = arena_format(run->a, "%s: %s", what, strerror(errno));
+    c->pid = 0;
+}
+
+// Leaves the place free, with faults as the outcomes, where no child can be made.
+static void start(const Run *run, Child *c, int first, int last) {
     int end[2];
-    MipTask *task = &run->task[index];
     const pid_t self = getpid();
-    *c = (Child){.task = index, .room = message_bytes(task) + 1};
+    *c = (Child){.task = first, .end = last};
     if (pipe2(end, O_CLOEXEC) != 0) {
-        run->outcome[index].fault =
-            arena_format(run->a, "no pipe to the solver: %s", strerror(errno));
+        fail_all(run, c, "no pipe to the solver");
         return;
     }
-    c->message = arena_array(run->a, char, c->room);
     c->pid = fork();
     if (c->pid == 0)
-        solve_in_child(run, task, end[1], self);
+        solve_in_child(run, c, end[1], self);
     close(end[1]);
     c->from = end[0];
     if (c->pid < 0) {
-        run->outcome[index].fault =
-            arena_format(run->a, "no process for the solver: %s", strerror(errno));
+        fail_all(run, c, "no process for the solver");
         close(end[0]);
-        c->pid = 0;
         return;
     }
-    c->deadline = now() + task->problem->limits.guard_seconds;
+    expect(run, c);
 }
 
 // A whole message, and nothing but.
 static bool take_message(const Run *run, const Child *c) {
     MipTask *task = &run->task[c->task];
     int first, last;
-    if (c->used != c->room - 1)
+    if (c->used != message_bytes(task))
         return false;
     memcpy(&first, c->message, sizeof first);
     memcpy(&last, c->message + c->used - sizeof last, sizeof last);
@@ -148,7 +168,7 @@ static const char *fault_text(const Run *run, const Child *c, int status) {
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
         return arena_format(run->a, "the solver ended with status %d", WEXITSTATUS(status));
     return arena_format(run->a, "the solver sent %zu bytes where %zu were due", c->used,
-                        c->room - 1);
+                        message_bytes(&run->task[c->task]));
 }
 
 // A child whose pipe has ended should be gone in no time; a second allows for a slow machine.
@@ -167,7 +187,8 @@ static bool wait_for(const Child *c, int *status) {
     }
 }
 
-// The pipe has ended, holds too much, or the time is up. The place is free afterwards.
+// The pipe has ended, holds too much or what is no message, or the time is up. The place is free
+// afterwards, or another child's that takes the tasks left.
 static void finish(const Run *run, Child *c, bool overdue) {
     int status = 0;
     close(c->from);
@@ -187,6 +208,8 @@ static void finish(const Run *run, Child *c, bool overdue) {
     else if (!whole)
         run->outcome[c->task].fault = fault_text(run, c, ended ? status : 0);
     c->pid = 0;
+    if (c->task + 1 < c->end)
+        start(run, c, c->task + 1, c->end);
 }
 
 // Reads what is there.
@@ -195,8 +218,15 @@ static void receive(const Run *run, Child *c) {
     if (got < 0 && errno == EINTR)
         return;
     c->used += got > 0 ? (size_t)got : 0;
-    if (got <= 0 || c->used == c->room)
-        finish(run, c, false);
+    if (got > 0 && c->used < c->room)
+        return;
+    // A message, with others to come.
+    if (got > 0 && c->task + 1 < c->end && take_message(run, c)) {
+        c->task++;
+        expect(run, c);
+        return;
+    }
+    finish(run, c, false);
 }
 
 // Waits for something to happen to any child, and handles it.
@@ -223,15 +253,27 @@ static void attend_children(const Run *run, Child *child, int places) {
     }
 }
 
+// Tasks of a child: by their number, not by that of children, or answers might depend on it.
+static int tasks_each(int count) {
+    enum { FEW = 12, MOST = 8 };
+    const int each = (count + 3) / 4;
+    return count < FEW ? 1 : each < MOST ? each : MOST;
+}
+
 void mip_child_run(MipSolver solver, MipTask *task, int count, int children, Arena *a,
                    MipOutcome *outcome) {
     Run run = {.solver = solver, .task = task, .outcome = outcome, .a = a};
     CHECK(children >= 1 && children <= MIP_CHILDREN_MAX);
     Child *child = arena_array(a, Child, children);
+    const int each = tasks_each(count);
     for (int next = 0, running = 1; next < count || running > 0;) {
-        for (int i = 0; i < children && next < count; i++)
-            if (!child[i].pid)
-                start(&run, &child[i], next++);
+        for (int i = 0; i < children && next < count; i++) {
+            if (child[i].pid)
+                continue;
+            const int end = count - next < each ? count : next + each;
+            start(&run, &child[i], next, end);
+            next = end;
+        }
         running = 0;
         for (int i = 0; i < children; i++)
             running += child[i].pid != 0;
