@@ -1,6 +1,6 @@
 // How long choosing what to keep takes, and what comes of it.
 //
-//   bench_retain [GB/s]                          training steps of decoders of 12, 48 and 96 layers
+//   bench_retain [GB/s]                          training steps of decoders of 12 to 384 layers
 //   bench_retain MODEL.plim CONFIG [GB/s [TARGET]]   the step of a model, as the pass retain sees
 //   it
 //
@@ -49,8 +49,9 @@ static void print_frontier(const char *what, const RetainProblem *p, bool far) {
 static void print_decoders(double far_rate) {
     const RetainDecoder size[] = {{.layers = 12, .tokens = 32768, .width = 768},
                                   {.layers = 48, .tokens = 8192, .width = 1600},
-                                  {.layers = 96, .tokens = 4096, .width = 12288}};
-    for (int i = 0; i < 3; i++) {
+                                  {.layers = 96, .tokens = 4096, .width = 12288},
+                                  {.layers = 384, .tokens = 4096, .width = 12288}};
+    for (int i = 0; i < 4; i++) {
         Arena *a = arena_create();
         RetainDecoder d = size[i];
         d.far_rate = far_rate;
