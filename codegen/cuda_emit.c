@@ -1,6 +1,7 @@
 // A GPU plan's kernels into text, PTX, one cubin, or the object of a program: plan, cubins, and
-// tables of both (image.h). The object has no code for the CPU; the runtime it is linked with loads
-// the cubins of the device's architecture.
+// tables of both (image.h). The object has code for the CPU where the plan has kernels of the host,
+// for the instruction sets that the plan names; the runtime it is linked with loads the cubins of
+// the device's architecture.
 #include "codegen/cuda_emit.h"
 
 #include "codegen/cuda_programs.h"
@@ -46,16 +47,36 @@ static const Cubin *list_cubins(Arena *a, const CudaPrograms *programs) {
     return cubin;
 }
 
-// Data has no instructions, so any CPU's object will do.
-static bool emit_image(Arena *a, Diag *d, const ImageData *data, char **bytes, size_t *size) {
+// Those of the host. False with b->error set.
+static bool add_host_kernels(LlvmBuild *b, Kernel *const *kernel, int count) {
+    int added = 0;
+    for (int i = 0; i < count; i++) {
+        added += kernel[i]->host;
+        if (kernel[i]->host && !llvm_module_add(b, kernel[i]))
+            return false;
+    }
+    return added == 0 || llvm_module_optimize(b);
+}
+
+static bool has_host_kernels(Kernel *const *kernel, int count) {
+    for (int i = 0; i < count; i++)
+        if (kernel[i]->host)
+            return true;
+    return false;
+}
+
+// Data has no instructions, so any CPU's object will do where there is nothing else.
+static bool emit_image(Arena *a, Diag *d, const Plan *p, Kernel *const *kernel,
+                       const ImageData *data, char **bytes, size_t *size) {
     CpuTarget host;
-    if (!cpu_target(a, d, "cpu", &host))
+    if (has_host_kernels(kernel, data->kernel_count) ? !cpu_target_of_plan(a, d, p, &host)
+                                                     : !cpu_target(a, d, "cpu", &host))
         return false;
     LlvmBuild b;
     llvm_build_start();
     llvm_build_init(&b, a, &host, "plimsoll");
     LLVMMemoryBufferRef object = NULL;
-    if (!b.error) {
+    if (!b.error && add_host_kernels(&b, kernel, data->kernel_count)) {
         image_add(&b, data);
         object = llvm_module_object(&b, LLVMObjectFile);
     }
@@ -70,21 +91,24 @@ static bool emit_image(Arena *a, Diag *d, const ImageData *data, char **bytes, s
     return good;
 }
 
-static bool emit_object(Arena *a, Diag *d, const Plan *p, int threads, CudaPrograms *programs,
-                        char **bytes, size_t *size) {
+static bool emit_object(Arena *a, Diag *d, const Plan *p, Kernel *const *kernel, int threads,
+                        CudaPrograms *programs, char **bytes, size_t *size) {
     if (!cuda_programs_compile(a, d, p, NVRTC_CUBIN, threads, programs))
         return false;
     uint8_t *plan = NULL;
     size_t plan_size = 0;
     if (plan_encode(p, &plan, &plan_size) != PLIM_OK)
         return diag_error(d, (Loc){0}, P_MEMORY, "no memory for the program's object");
+    const char **symbol = arena_array(a, const char *, p->kernel_count + 1);
+    for (uint32_t i = 0; i < p->kernel_count; i++)
+        symbol[i] = kernel[i]->host ? kernel[i]->name : NULL;
     const ImageData data = {.plan = plan,
                             .plan_size = plan_size,
-                            .kernel = arena_array(a, const char *, p->kernel_count + 1),
+                            .kernel = symbol,
                             .kernel_count = (int)p->kernel_count,
                             .cubin = list_cubins(a, programs),
                             .cubin_count = programs->count};
-    const bool good = emit_image(a, d, &data, bytes, size);
+    const bool good = emit_image(a, d, p, kernel, &data, bytes, size);
     free(plan);
     return good;
 }
@@ -108,5 +132,5 @@ bool cuda_emit(Arena *a, Diag *d, const Plan *p, EmitKind kind, int threads, cha
         return false;
     if (kind != EMIT_OBJECT)
         return emit_whole(a, d, p, kind, &programs, bytes, size);
-    return emit_object(a, d, p, threads, &programs, bytes, size);
+    return emit_object(a, d, p, kernel, threads, &programs, bytes, size);
 }

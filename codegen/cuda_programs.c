@@ -17,9 +17,9 @@
 enum { P_KERNEL = 855 };
 enum { KERNELS_A_PROGRAM = 12, THREADS_MAX = 64 };
 
-// Products of libraries have no code of their own.
+// Products of libraries have no code of their own, kernels of the host none for a GPU.
 static bool has_code(const Kernel *k) {
-    return k->kind != KERNEL_PRODUCT || k->product.library == PRODUCT_OWN;
+    return !k->host && (k->kind != KERNEL_PRODUCT || k->product.library == PRODUCT_OWN);
 }
 
 static bool is_template(const Kernel *k) {

@@ -38,8 +38,10 @@ static void add_kernels(LlvmBuild *b, const ImageData *data) {
         entry[i] = LLVMConstNull(b->ptr);
         if (i == data->kernel_count || !data->kernel[i])
             continue;
-        entry[i] = LLVMAddFunction(b->module, data->kernel[i], type);
-        // Defined in another part: object_merge brings them together.
+        // Defined in this module, or in another part: object_merge brings them together.
+        entry[i] = LLVMGetNamedFunction(b->module, data->kernel[i]);
+        if (!entry[i])
+            entry[i] = LLVMAddFunction(b->module, data->kernel[i], type);
         LLVMSetVisibility(entry[i], LLVMHiddenVisibility);
     }
     add_constant(b, "plim_kernels",

@@ -45,20 +45,22 @@ static bool check_launches(Diag *d, const Plan *p, const GpuArchs *archs, Kernel
     return !bad || unfit(d, bad, "it is launched in another way");
 }
 
-static bool check_gpu_kernel(Diag *d, const PlanKernel *stated, const Kernel *k,
-                             const GpuArchs *archs) {
-    if (stated->tiles != 1)
-        return unfit(d, stated, "on a GPU a call is one tile");
-    return gpu_workspace(k, archs) <= stated->workspace ||
-           unfit(d, stated, "it needs more workspace");
-}
-
 static bool check_kernel(Diag *d, const PlanKernel *stated, const Kernel *k) {
     if ((uint64_t)kernel_tiles(k) != stated->tiles)
         return unfit(d, stated, "its work has another number of tiles");
     if (kernel_workspace(k) > stated->workspace)
         return unfit(d, stated, "it needs more workspace");
     return true;
+}
+
+static bool check_gpu_kernel(Diag *d, const PlanKernel *stated, const Kernel *k,
+                             const GpuArchs *archs) {
+    if (k->host)
+        return check_kernel(d, stated, k);
+    if (stated->tiles != 1)
+        return unfit(d, stated, "on a GPU a call is one tile");
+    return gpu_workspace(k, archs) <= stated->workspace ||
+           unfit(d, stated, "it needs more workspace");
 }
 
 // One call. Products of libraries are computed from the plan's row, not from the text.
@@ -103,6 +105,10 @@ Kernel **plan_kernels(Arena *a, Diag *d, const Plan *p) {
         if (!kernel[i]) {
             if (diag_error_count(d) == 0)
                 diag_error(d, (Loc){0}, P_KERNEL, "kernel %u of the plan has no text", i);
+            return NULL;
+        }
+        if (kernel[i]->host && archs.count == 0) {
+            unfit(d, &p->kernel[i], "only a GPU's program has a host");
             return NULL;
         }
         if (!(archs.count > 0 ? check_gpu_kernel(d, &p->kernel[i], kernel[i], &archs)

@@ -5,10 +5,16 @@
 #include "ir/far.h"
 
 bool node_keeps_far(const Node *n) {
-    return n->op == OP_RESHAPE || n->op == OP_SLICE || n->op == OP_SPLIT || n->op == OP_CONCAT;
+    return n->op == OP_RESHAPE || n->op == OP_SLICE || n->op == OP_SPLIT || n->op == OP_CONCAT ||
+           node_works_far(n);
 }
 
-// A concat's operands are all far or none is, so the first stands for all.
+// Element by element, in operations that every processor rounds alike.
+bool node_works_far(const Node *n) {
+    return n->op == OP_SGD || n->op == OP_MOMENTUM || n->op == OP_ADAMW;
+}
+
+// A concat's operands, and an update's, are all far or none is, so the first stands for all.
 bool value_is_far(const Module *m, const Value *v) {
     while (node_keeps_far(v->def))
         v = v->def->input[0];

@@ -1,7 +1,9 @@
 // Far memory in graphs: which values are in it. A GPU's far memory is its host's, a CPU's a file.
 //
 // A value is far where `offload` made it, where it is a `state` node of a far state, or where it is
-// the reshape, slice, split or concat of far values. All others are in the device's memory.
+// the reshape, slice, split or concat of far values. An update (sgd, momentum, adamw) whose
+// operands are all far, but for constants, is computed where they are, by the processor whose
+// memory that is, and leaves its results there. All others are in the device's memory.
 #ifndef PLIM_IR_FAR_H
 #define PLIM_IR_FAR_H
 
@@ -11,6 +13,8 @@
 bool value_is_far(const Module *m, const Value *v);
 // Operators whose results are far where their operands are.
 bool node_keeps_far(const Node *n);
+// Those of them that compute.
+bool node_works_far(const Node *n);
 // Whether a view of dense operands gives (slice, split) or fills (concat) one range of bytes an
 // operand or result; true of all other operators.
 bool node_is_one_range(const Node *n);

@@ -180,7 +180,8 @@ static bool check_far(Walk *w, const Node *n) {
         return false;
     }
     for (int i = 0; far && i < n->input_count; i++)
-        if (!w->far[n->input[i]->id])
+        if (!w->far[n->input[i]->id] &&
+            !(node_works_far(n) && i > 0 && n->input[i]->def->op == OP_CONSTANT))
             return diag_error(w->diag, n->loc, 620, "%s joins %s in far memory and %s, which isn't",
                               name, value_label(w, far), value_label(w, n->input[i]));
     return !gives || node_is_one_range(n) ||

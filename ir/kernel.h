@@ -158,6 +158,7 @@ typedef struct {
     KernelKind kind;
     // SCALAR
     KernelAxis axis;
+    bool host; // in a GPU's program: for its host's CPU, with operands in the host's memory; does not reduce
     int rank;
     int64_t dim[KERNEL_DIMS_MAX];
     int operand_count;

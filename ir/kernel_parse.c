@@ -361,12 +361,17 @@ static bool read_program(Reader *r, Kernel *k) {
     return true;
 }
 
-// "[dims] { imms N", then the program.
+// "[dims] host? { imms N", then the program.
 static bool read_scalar(Reader *r, Kernel *k) {
     // "imms N" stands only where there is one at least.
     int64_t imms = 0;
     k->rank = read_list(r, 0, KERNEL_DIMS_MAX, k->dim);
-    if (k->rank == 0 || !expect(r, "{"))
+    if (k->rank == 0)
+        return false;
+    k->host = word_is(peek(r), "host");
+    if (k->host)
+        next(r);
+    if (!expect(r, "{"))
         return false;
     if (word_is(peek(r), "imms")) {
         next(r);

@@ -257,6 +257,8 @@ static bool scalar_good(Verifier *v) {
         if (!types_good(v, i) || !memory_good(v, i))
             return false;
     v->reduces = kernel_reduces(k, v->after);
+    if (k->host && v->reduces)
+        return diag_error(v->d, v->loc, P_REDUCE, "kernel %s is the host's and reduces", k->name);
     kernel_variation(k, v->varies);
     for (int i = 0; i < k->instr_count; i++)
         if (!reductions_good(v, i) || !store_good(v, i))

@@ -97,6 +97,8 @@ ConvolutionLaunch convolution_launch(const ConvolutionKernel *k) {
 
 void kernel_launches(const Kernel *k, GpuArch arch, KernelLaunches *out) {
     *out = (KernelLaunches){0};
+    if (k->host)
+        return;
     switch (k->kind) {
     case KERNEL_SCALAR:
         kernel_launches_scalar(k, out);

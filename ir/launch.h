@@ -41,7 +41,7 @@ typedef struct {
 } KernelLaunch;
 
 typedef struct {
-    int count; // 0: a library computes it
+    int count; // 0: a library or the host computes it
     KernelLaunch launch[KERNEL_LAUNCHES_MAX];
     size_t workspace; // bytes of one call, all blocks together; the same for every launch of it
 } KernelLaunches;

@@ -15,6 +15,9 @@
 // Gradients that wait for a norm of all of them go away as soon as they are known, and come back
 // with the slices of their updates.
 //
+// Where weight and moments are all in a GPU's host memory, the host computes every so many slices
+// and only the gradient's rows move: as many as keep both busy (passes/host_share.h).
+//
 // Updates are elementwise, so slices give the same bits. What is fetched, updated and offloaded
 // slice after slice pipelines with a few slices of device memory (Deep Optimizer States,
 // arXiv 2410.21316, calls them subgroups). First values that are the same everywhere or random
@@ -33,6 +36,7 @@
 #include "passes/far_first.h"
 #include "passes/far_slices.h"
 #include "passes/far_tiles.h"
+#include "passes/host_share.h"
 #include "passes/rewrite.h"
 
 // FETCHES_MAX: of one state in the nodes that run once a micro-batch. STATE_BYTES: below it the
@@ -81,8 +85,11 @@ typedef struct {
     bool *made;          // by value id: a gradient that is made in tiles
     int64_t *made_rows;  // by value id: of these
     Node **squares;      // by value id: what sums the squares of its rows
+    Value **scalar;      // by value id: where the host's updates find it
     size_t slice;        // bytes
     int fetches, slices, gradients, tiles; // made
+    int host_slices;                       // of the slices: those that the host computes
+    int shareable;                         // slices so far that it could
 } Far;
 
 // --- which states, and how large slices are ---
@@ -266,6 +273,7 @@ typedef struct {
     const Node *n;
     Builder b;
     const bool *far; // by result: it is committed to a far state
+    int period;      // every so many slices the host's turn comes; 0: never
 } UpdateCut;
 
 // One operand alone has as many elements as the node, the others are scalars in its shape.
@@ -332,16 +340,38 @@ static Value *cut_operand(UpdateCut *u, Value *v, const int64_t *start, const in
     return slice_of(&u->b, rewrite_resolve(&f->rw, v), start, stop);
 }
 
+// What the host reads in place of a near value. Scalars go there once for all slices.
+static Value *host_value(UpdateCut *u, Value *v, const Value *old) {
+    if (v->def->op == OP_CONSTANT)
+        return v;
+    if (v->def->op == OP_FETCH)
+        return v->def->input[0];
+    Value **known = old->type.rank == 0 ? &u->f->scalar[old->id] : NULL;
+    if (known && *known)
+        return *known;
+    Value *far = build_unary(&u->b, OP_OFFLOAD, v);
+    if (known)
+        *known = far;
+    return far;
+}
+
 static void update_slice(void *user, const int64_t *start, const int64_t *stop, Value **out) {
     UpdateCut *u = user;
+    Far *f = u->f;
     Value *in[8];
-    for (int i = 0; i < u->n->input_count; i++)
+    const bool host = u->period > 0 && f->shareable++ % u->period == u->period - 1;
+    for (int i = 0; i < u->n->input_count; i++) {
         in[i] = cut_operand(u, u->n->input[i], start, stop);
+        if (host)
+            in[i] = host_value(u, in[i], u->n->input[i]);
+    }
     const Node *made =
         build_node(&u->b, u->n->op, in, u->n->input_count, u->n->attr, u->n->attr_count);
     for (int k = 0; k < made->result_count; k++)
-        out[k] = u->far[k] ? build_unary(&u->b, OP_OFFLOAD, &made->result[k]) : &made->result[k];
-    u->f->slices++;
+        out[k] = u->far[k] && !host ? build_unary(&u->b, OP_OFFLOAD, &made->result[k])
+                                    : &made->result[k];
+    f->slices++;
+    f->host_slices += host;
 }
 
 static bool is_update(const Node *n) {
@@ -426,13 +456,25 @@ static const State *far_commit(const Far *f, const Value *v) {
     return NULL;
 }
 
+// Where the host has all that the update changes: weight and moments, the first operands.
+static int host_period(const Far *f, const Node *n, const bool *far) {
+    for (int k = 0; k < n->result_count; k++)
+        if (!far[k] || !f->state[n->input[k]->id] || n->input[k]->def->op != OP_STATE)
+            return 0;
+    return host_share(f->cx, n, f->slice);
+}
+
 static void update_in_slices(Far *f, const Node *n) {
     bool far[4] = {false};
     Value *out[4];
     CHECK(n->result_count <= 4 && n->input_count <= 8);
     for (int k = 0; k < n->result_count; k++)
         far[k] = far_commit(f, &n->result[k]) != NULL;
-    UpdateCut u = {.f = f, .n = n, .b = rewrite_builder(f->g, n), .far = far};
+    UpdateCut u = {.f = f,
+                   .n = n,
+                   .b = rewrite_builder(f->g, n),
+                   .far = far,
+                   .period = host_period(f, n, far)};
     const Slices slices = {.b = &u.b,
                            .type = n->result[0].type,
                            .bytes = f->slice,
@@ -698,6 +740,7 @@ static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
              .made = arena_array(a, bool, g->value_limit + 1),
              .made_rows = arena_array(a, int64_t, g->value_limit + 1),
              .squares = arena_array(a, Node *, g->value_limit + 1),
+             .scalar = arena_array(a, Value *, g->value_limit + 1),
              .slice = options->slice};
     rewrite_begin(&f.rw, g, a);
     find_states(&f);
@@ -719,6 +762,9 @@ static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
                    "weights are fetched whole %d times, %d gradients wait far away, updates run in "
                    "%d slices of up to %zu bytes",
                    f.fetches, f.gradients, f.slices, f.slice);
+    if (f.host_slices)
+        remark_add(cx, "far", g->name, "%d slices of updates are computed by the host",
+                   f.host_slices);
     return options->which == FAR_STATES_TILED ? f.tiles : f.gradients;
 }
 

@@ -364,7 +364,7 @@ static const Node **find_sums(const Graph *g, Arena *a) {
     return sum;
 }
 
-static void fuse_graph(Graph *g, PassCtx *cx) {
+static void fuse_graph(const Module *m, Graph *g, PassCtx *cx) {
     Arena *a = cx->scratch;
     Fuse f = {.g = g,
               .group = arena_array(a, FuseGroup, g->node_count + 1),
@@ -375,7 +375,7 @@ static void fuse_graph(Graph *g, PassCtx *cx) {
               .column_group = arena_array(a, int, g->value_limit + 1)};
     for (int i = 0; i < g->node_count; i++)
         visit(&f, g->node[i]);
-    const int groups = fuse_updates(g, set_groups(&f), cx);
+    const int groups = fuse_updates(m, g, set_groups(&f), cx);
     int fused = 0;
     for (int i = 0; i < g->node_count; i++)
         fused += g->node[i]->group != 0;
@@ -386,6 +386,6 @@ static void fuse_graph(Graph *g, PassCtx *cx) {
 
 PassResult pass_fuse(Module *m, PassCtx *cx) {
     for (int i = 0; i < m->entry_count; i++)
-        fuse_graph(m->entry[i], cx);
+        fuse_graph(m, m->entry[i], cx);
     return PASS_CHANGED;
 }

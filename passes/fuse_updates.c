@@ -7,10 +7,12 @@
 // gradients: it runs where its last member stands, and no cycle can arise. What that costs are the
 // gradients of the earlier members, which live until then: small ones.
 //
-// Not joined: updates that are fused with something else, or whose results are read or moved; and
+// Not joined: updates that are fused with something else, or whose results are read or moved, or
+// that run in far memory, which costs no start; and
 // anything on the CPU, where a call costs little.
 #include "passes/fuse_updates.h"
 
+#include "ir/far.h"
 #include "ir/kernel.h"
 #include "ir/op.h"
 
@@ -75,7 +77,7 @@ static Joined *find_joined(Joined *all, int *count, const Node *n) {
     return &all[(*count)++];
 }
 
-int fuse_updates(Graph *g, int groups, PassCtx *cx) {
+int fuse_updates(const Module *m, Graph *g, int groups, PassCtx *cx) {
     if (cx->options->gpu.count == 0)
         return groups;
     Arena *a = cx->scratch;
@@ -84,7 +86,7 @@ int fuse_updates(Graph *g, int groups, PassCtx *cx) {
     int count = 0, joined = 0, kernels = 0;
     for (int i = 0; i < g->node_count; i++) {
         Node *n = g->node[i];
-        if (!is_candidate(n, read))
+        if (!is_candidate(n, read) || value_is_far(m, &n->result[0]))
             continue;
         Joined *j = find_joined(all, &count, n);
         j->operands += added_operands(j, n);

@@ -6,6 +6,6 @@
 
 // After groups are set, numbered from 1 to the number given: joins optimizer nodes that stand alone
 // into more groups. Gives the number of groups there are then.
-int fuse_updates(Graph *g, int groups, PassCtx *cx);
+int fuse_updates(const Module *m, Graph *g, int groups, PassCtx *cx);
 
 #endif

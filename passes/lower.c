@@ -8,10 +8,13 @@
 #include "passes/lower.h"
 
 #include "ir/check.h"
+#include "ir/far.h"
 #include "passes/lower_product.h"
 #include "runtime/plan_sign.h"
 
 #include <string.h>
+
+enum { P_FAR = 620 };
 
 uint32_t lower_workers(const PassOptions *options) {
     if (options->gpu.count > 0)
@@ -299,6 +302,10 @@ static void lower_launches(Lower *lw) {
         }
 }
 
+static const char *or_empty(const char *text) {
+    return text ? text : "";
+}
+
 // Once all entries are lowered: kernels are shared between them.
 static void lower_kernels(Lower *lw) {
     Plan *p = lw->plan;
@@ -310,10 +317,13 @@ static void lower_kernels(Lower *lw) {
     p->product = arena_array(a, PlanProduct, t->count + 1);
     for (int i = 0; i < t->count; i++) {
         const Kernel *k = t->kernel[i];
-        p->kernel[p->kernel_count++] = (PlanKernel){.name = k->name,
-                                                    .text = kernel_text(k, a),
-                                                    .tiles = gpu ? 1 : (uint64_t)kernel_tiles(k),
-                                                    .workspace = lower_workspace(options, k)};
+        p->kernel[p->kernel_count++] =
+            (PlanKernel){.name = k->name,
+                         .text = kernel_text(k, a),
+                         .tiles = gpu && !k->host ? 1 : (uint64_t)kernel_tiles(k),
+                         .workspace = lower_workspace(options, k)};
+        if (k->host)
+            p->isa = or_empty(options->host_isa);
         // Products of a library have their shape in the plan too: the runtime calls it by numbers.
         const ProductKernel *from = &k->product;
         if (k->kind != KERNEL_PRODUCT || from->library == PRODUCT_OWN)
@@ -335,10 +345,6 @@ static void lower_kernels(Lower *lw) {
         memcpy(out->b_stride, from->b_stride, sizeof out->b_stride);
         memcpy(out->c_stride, from->c_stride, sizeof out->c_stride);
     }
-}
-
-static const char *or_empty(const char *text) {
-    return text ? text : "";
 }
 
 static bool uses_far(const Module *m) {
@@ -377,7 +383,24 @@ static Plan *plan_begin(const Module *m, PassCtx *cx) {
     return p;
 }
 
+// A file computes nothing.
+static bool check_works_far(const Module *m, const Graph *g, const PassCtx *cx) {
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        if (!node_works_far(n) || !value_is_far(m, &n->result[0]))
+            continue;
+        diag_error(cx->diag, n->loc, P_FAR, "%s can't run in far memory: that is a file",
+                   op_info(n->op)->name);
+        diag_help(cx->diag, "fetch what it reads, or compile for a GPU");
+        return false;
+    }
+    return true;
+}
+
 PassResult pass_lower(Module *m, PassCtx *cx) {
+    for (int i = 0; i < m->entry_count && cx->options->gpu.count == 0; i++)
+        if (!check_works_far(m, m->entry[i], cx))
+            return PASS_FAILED;
     Lower lw = {.cx = cx, .m = m, .plan = plan_begin(m, cx), .kernels = {.a = cx->arena}};
     // States first: their buffers' numbers are their ids.
     lower_states(&lw);

@@ -179,6 +179,16 @@ static void remark_streams(const Lower *lw, const Kernel *k) {
                        o, (long long)kernel_bytes(k), CACHE_BYTES);
 }
 
+// Whether the host computes it: all of its operands are far, or none is.
+static bool works_far(const Lower *lw, const KernelCall *call) {
+    const int count = kernel_operand_count(call->kernel);
+    int far = 0;
+    for (int i = 0; i < count; i++)
+        far += lw->sp->storage[call->operand[i].storage].far;
+    CHECK(far == 0 || far == count);
+    return far > 0;
+}
+
 // Costs are the kernel's own view of one call: shown to people, used by the cost model.
 static void add_call(Lower *lw, const Step *s, int position, const KernelCall *call,
                      PlanInstr *out) {
@@ -187,7 +197,10 @@ static void add_call(Lower *lw, const Step *s, int position, const KernelCall *c
     const bool library = k->kind == KERNEL_PRODUCT && k->product.library != PRODUCT_OWN;
     Arena *a = lw->cx->arena;
     out->kind = library ? INSTR_PRODUCT : INSTR_KERNEL;
-    if (lw->cx->options->gpu.count > 0)
+    call->kernel->host = works_far(lw, call);
+    if (k->host)
+        CHECK(lw->cx->options->gpu.count > 0 && k->kind == KERNEL_SCALAR);
+    else if (lw->cx->options->gpu.count > 0)
         tell_alignment(lw, s, call);
     else
         choose_streams(call);

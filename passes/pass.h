@@ -28,6 +28,7 @@ typedef struct {
     const char
         *target; // "cpu", "cpu:x86-64-v4", "cuda:sm_90a"; the driver resolves native to a CPU name
     const char *isa; // instruction sets the target needs, for the plan: "avx2,fma"; NULL: none
+    const char *host_isa; // those that code for a GPU's host may use
     GpuArchs gpu;    // what a CUDA target names; none: a CPU
     const char *precision; // "f32", "bf16" or NULL: what the text says
     const char *order;     // --order: a list schedule, or "least" as NULL: the least arena found

@@ -33,11 +33,12 @@ static void schedule_entry(PassCtx *cx, uint32_t entry, const Rates *rates) {
     Plan *p = cx->plan;
     CopySchedule *s = arena_array(cx->scratch, CopySchedule, p->segment_count + 1);
     const int count = schedule_copies(p, entry, rates, cx->scratch, s);
-    int copies = 0, waited = 0, early = 0;
+    int copies = 0, waited = 0, early = 0, host = 0;
     for (int i = 0; i < count; i++) {
         for (int k = 0; k < s[i].copy_count; k++) {
             const ScheduledCopy *c = &s[i].copy[k];
-            copies++;
+            host += c->host;
+            copies += !c->host;
             waited += c->out && c->join < s[i].compute_count;
             early += !c->out && c->gap < c->late;
         }
@@ -45,11 +46,15 @@ static void schedule_entry(PassCtx *cx, uint32_t entry, const Rates *rates) {
     }
     if (count == 0)
         return;
-    p->stream_count = STREAM_MOVES;
+    if (p->stream_count <= STREAM_HOST)
+        p->stream_count = host ? STREAM_COUNT : STREAM_HOST;
     remark_add(cx, "schedule", p->entry[entry].name,
                "%d copies run beside compute; %d of those in begin before their users could, and "
                "%d of those out are waited for before the segment ends",
                copies, early, waited);
+    if (host)
+        remark_add(cx, "schedule", p->entry[entry].name, "%d kernels run on the host beside that",
+                   host);
 }
 
 PassResult pass_schedule(Module *m, PassCtx *cx) {

@@ -15,6 +15,9 @@
 // just copied in, as when far states change places, stays on the first stream, as does one that
 // overwrites what is still to be read.
 //
+// Kernels of a GPU's host touch far memory alone. They are placed like copies out, but have an
+// engine of their own and keep nothing of the device's.
+//
 // Cost: instructions, and for each copy the gaps it moves over and the accesses of its two buffers.
 #include "passes/schedule.h"
 
@@ -54,8 +57,13 @@ static bool is_near(const Plan *p, uint32_t buffer) {
     return p->space[p->buffer[buffer].space].kind == SPACE_DEVICE;
 }
 
+bool instr_is_host(const Plan *p, const PlanInstr *instr) {
+    return instr->kind == INSTR_KERNEL && !is_near(p, instr->operand[0].buffer);
+}
+
+// What the host computes is on its way like a copy out: it begins as soon as it may.
 static bool goes_out(const Plan *p, const PlanInstr *instr) {
-    return is_near(p, instr->operand[1].buffer);
+    return is_near(p, instr->operand[1].buffer) || instr_is_host(p, instr);
 }
 
 // Of two that only read none has to wait.
@@ -121,7 +129,7 @@ static uint32_t find_user(const CopyWork *w, uint32_t instr) {
 // or read where it writes.
 static bool follows_compute(const CopyWork *w, uint32_t instr) {
     const PlanInstr *copy = &w->s->segment->instr[instr];
-    for (uint32_t k = 0; k < 2; k++) {
+    for (uint32_t k = 0; k < copy->operand_count; k++) {
         const uint32_t b = copy->operand[k].buffer;
         for (uint32_t i = w->begin[b]; i < w->begin[b + 1]; i++) {
             const Touch *x = &w->access[i];
@@ -146,7 +154,8 @@ static int choose_moved(CopyWork *w) {
     const PlanSegment *s = w->s->segment;
     int count = 0;
     for (uint32_t i = 0; i < s->instr_count; i++)
-        count += w->moved[i] = instr_is_move(w->p, &s->instr[i]);
+        count += w->moved[i] =
+            instr_is_move(w->p, &s->instr[i]) || instr_is_host(w->p, &s->instr[i]);
     if (count == 0)
         return 0;
     list_accesses(w);
@@ -176,7 +185,7 @@ static int gap_behind(const CopyWork *w, const ScheduledCopy *later, const Touch
 // Copies out begin as early as they may: that is decided here, and what copies in depend on.
 static void find_limits(CopyWork *w, ScheduledCopy *c) {
     const PlanInstr *instr = &w->s->segment->instr[c->instr];
-    for (uint32_t k = 0; k < 2; k++) {
+    for (uint32_t k = 0; k < instr->operand_count; k++) {
         const uint32_t b = instr->operand[k].buffer;
         for (uint32_t i = w->begin[b]; i < w->begin[b + 1]; i++) {
             const Touch *x = &w->access[i];
@@ -234,8 +243,12 @@ static bool find_copies(CopyWork *w) {
         ScheduledCopy *c = &s->copy[s->copy_count++];
         const InstrCost cost = cost_instr(w->rates, w->p, &s->segment->instr[i]);
         const bool out = goes_out(w->p, &s->segment->instr[i]);
-        *c = (ScheduledCopy){
-            .instr = i, .out = out, .time = cost.start + (uint64_t)((double)cost.work * pace[out])};
+        const bool host = instr_is_host(w->p, &s->segment->instr[i]);
+        const double times = host ? 1 : pace[out];
+        *c = (ScheduledCopy){.instr = i,
+                             .out = out,
+                             .host = host,
+                             .time = cost.start + (uint64_t)((double)cost.work * times)};
     }
     // In order: what comes earlier is decided when something depends on it.
     for (int i = 0; i < s->copy_count; i++)
@@ -449,7 +462,7 @@ static void release_copies(CopyWork *w) {
         const ScheduledCopy *c = &s->copy[i];
         const uint32_t buffer = s->segment->instr[c->instr].operand[c->out ? 1 : 0].buffer;
         const PlanBuffer *b = &w->p->buffer[buffer];
-        if (b->entry == UINT32_MAX)
+        if (b->entry == UINT32_MAX || c->host)
             continue;
         if (c->out) {
             const int without = time_without(w, c, buffer, -1);
@@ -470,7 +483,7 @@ static void place_copies(CopyWork *w) {
     for (int out = 0; out < 2; out++) {
         list[out] = arena_array(w->a, ScheduledCopy *, s->copy_count + 1);
         for (int i = 0; i < s->copy_count; i++)
-            if (s->copy[i].out == (out == 1))
+            if (s->copy[i].out == (out == 1) && !s->copy[i].host)
                 list[out][count[out]++] = &s->copy[i];
         sort_copies(list[out], count[out]);
     }

@@ -11,14 +11,15 @@
 //   - any behind the join of a copy out: that copy, whose source is free from there on
 // A copy in is waited for by its first user; until then what it reads stays live. Calls end on all
 // streams, so nothing is left to wait for at the end. Cost: linear, and for each operand the copies
-// so far of its buffer.
+// so far of its buffer. Kernels of a GPU's host count as copies here; what they touch is free again
+// when the call ends.
 #include "passes/schedule.h"
 
 #include "ir/check.h"
 
 #include <string.h>
 
-// A copy's operand, in the list of its buffer.
+// An operand of a copy or of a kernel of the host, in the list of its buffer.
 typedef struct Moved Moved;
 struct Moved {
     int position; // in the new order
@@ -36,15 +37,15 @@ typedef struct {
     int *gap;                              // by position
     const ScheduledCopy **copy;            // by position: NULL for the first stream's
     int *number;                           // by position: how many of its stream up to it
-    int *member[STREAM_MOVES];             // by stream and number: position
-    int known[STREAM_MOVES][STREAM_MOVES]; // by stream: how many of each it knows to be over
-    int (*after)[STREAM_MOVES];            // by position: what is over when it is
+    int *member[STREAM_COUNT];             // by stream and number: position
+    int known[STREAM_COUNT][STREAM_COUNT]; // by stream: how many of each it knows to be over
+    int (*after)[STREAM_COUNT];            // by position: what is over when it is
     const Moved **moved;                   // by buffer
     int *user;                             // by position of a copy in: its first user, or count
 } Order;
 
 static int stream_of(const ScheduledCopy *c) {
-    return !c ? STREAM_COMPUTE : c->out ? STREAM_OUT : STREAM_IN;
+    return !c ? STREAM_COMPUTE : c->host ? STREAM_HOST : c->out ? STREAM_OUT : STREAM_IN;
 }
 
 // --- the order ---
@@ -96,7 +97,7 @@ static void need(Order *o, int position, int of, int number) {
     if (signal->signal == UINT32_MAX)
         signal->signal = o->s->segment->event_count++;
     wait->wait[wait->wait_count++] = signal->signal;
-    for (int i = 0; i < STREAM_MOVES; i++)
+    for (int i = 0; i < STREAM_COUNT; i++)
         if (o->after[other][i] > known[i])
             known[i] = o->after[other][i];
 }
@@ -118,7 +119,7 @@ static void need_met(const Order *o, int position, int *wanted) {
 
 static void remember(Order *o, int position) {
     const PlanInstr *instr = &o->instr[position];
-    for (int k = 0; k < 2; k++) {
+    for (uint32_t k = 0; k < instr->operand_count; k++) {
         Moved *m = arena_new(o->scratch, Moved);
         *m = (Moved){position, &instr->operand[k], o->moved[instr->operand[k].buffer]};
         o->moved[instr->operand[k].buffer] = m;
@@ -132,16 +133,16 @@ static bool is_joined(const Order *o, int number, int gap) {
 }
 
 static void make_events(Order *o) {
-    int passed[STREAM_MOVES] = {0}; // of each stream, so far
+    int passed[STREAM_COUNT] = {0}; // of each stream, so far
     int joined = 0;                 // copies out that are over by the gap
     for (int i = 0; i < o->count; i++) {
         const int stream = stream_of(o->copy[i]);
         PlanInstr *instr = &o->instr[i];
         instr->stream = (uint32_t)stream;
         instr->wait_count = 0;
-        instr->wait = arena_array(o->a, uint32_t, STREAM_MOVES);
+        instr->wait = arena_array(o->a, uint32_t, STREAM_COUNT);
         instr->signal = UINT32_MAX;
-        int wanted[STREAM_MOVES] = {0};
+        int wanted[STREAM_COUNT] = {0};
         need_met(o, i, wanted);
         while (stream != STREAM_OUT && joined < passed[STREAM_OUT] &&
                is_joined(o, joined + 1, o->gap[i]))
@@ -150,7 +151,7 @@ static void make_events(Order *o) {
         if (stream != STREAM_COMPUTE)
             wanted[STREAM_COMPUTE] = passed[STREAM_COMPUTE];
         o->known[stream][stream] = passed[stream];
-        for (int k = 0; k < STREAM_MOVES; k++)
+        for (int k = 0; k < STREAM_COUNT; k++)
             need(o, i, k, wanted[k]);
         o->number[i] = ++passed[stream];
         o->member[stream][passed[stream]] = i;
@@ -184,7 +185,7 @@ static int kept_until(const Order *o, const int *gap_begin, int position) {
 static int *find_gaps(const Order *o) {
     int *begin = arena_array(o->scratch, int, o->s->compute_count + 2);
     for (int i = o->count - 1; i >= 0; i--)
-        if (stream_of(o->copy[i]) != STREAM_OUT)
+        if (!o->copy[i] || !o->copy[i]->out)
             begin[o->gap[i]] = i;
     return begin;
 }
@@ -238,10 +239,10 @@ void schedule_events(Plan *p, const CopySchedule *s, Arena *a, Arena *scratch) {
     o.gap = arena_array(scratch, int, count + 1);
     o.copy = arena_array(scratch, const ScheduledCopy *, count + 1);
     o.number = arena_array(scratch, int, count + 1);
-    o.after = (int(*)[STREAM_MOVES])arena_alloc(scratch, count + 1, sizeof *o.after);
+    o.after = (int(*)[STREAM_COUNT])arena_alloc(scratch, count + 1, sizeof *o.after);
     o.user = arena_array(scratch, int, count + 1);
     o.moved = arena_array(scratch, const Moved *, p->buffer_count + 1);
-    for (int i = 0; i < STREAM_MOVES; i++)
+    for (int i = 0; i < STREAM_COUNT; i++)
         o.member[i] = arena_array(scratch, int, count + 2);
     for (uint32_t i = 0; i < count; i++)
         o.user[i] = (int)count;

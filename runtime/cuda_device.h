@@ -4,6 +4,7 @@
 
 #include "runtime/communicator.h"
 #include "runtime/cuda_code.h"
+#include "runtime/cuda_host.h"
 #include "runtime/device.h"
 #include "runtime/product_cublaslt.h"
 
@@ -16,6 +17,7 @@ typedef struct {
     char **arena;      // by space: addresses that the GPU knows
     const char *lent;  // the caller's among them, or NULL
     CudaCode *code;
+    CudaHost *host; // the CPU's part; NULL where the plan has none
     CublasTable *products; // NULL where the plan has none
     Communicator *ranks;   // likewise: where it has no collectives
     CuStream *stream;      // the plan's; what is written and read between entries goes through 0

@@ -110,6 +110,8 @@ static bool start_instruction(Execution *x, CuStream stream) {
     const CuAddress to = (CuAddress)(uintptr_t)x->operand[0];
     switch (instr->kind) {
     case INSTR_KERNEL:
+        if (cuda_host_has(x->d->host, instr->kernel))
+            return worked(x, cuda_host_start(x->d->host, cu, instr, x->operand, stream));
         return start_kernel(x, stream);
     case INSTR_PRODUCT:
         return start_product(x, stream);

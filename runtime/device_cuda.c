@@ -182,7 +182,6 @@ static const char *gpu_name(CudaDevice *d) {
 
 static PlimStatus cuda_open(const Plan *p, PlimKernelFn *const *kernel, const RunOptions *options,
                             void **out, PlimError *error) {
-    (void)kernel;
     CudaDevice *d = calloc(1, sizeof *d);
     if (!d)
         return no_memory(error);
@@ -196,6 +195,8 @@ static PlimStatus cuda_open(const Plan *p, PlimKernelFn *const *kernel, const Ru
     status = take_device(d, error);
     if (status == PLIM_OK)
         status = cuda_code_new(p, options->cubin, &d->cu, d->device, &d->code, error);
+    if (status == PLIM_OK)
+        status = cuda_host_new(p, kernel, &d->host, error);
     if (status == PLIM_OK)
         status = take_arenas(d, options, error);
     if (status == PLIM_OK)
@@ -239,6 +240,7 @@ static void cuda_release(void *device) {
     if (d->context) {
         (void)d->cu.context_set(d->context);
         cuda_release_graphs(d);
+        cuda_host_release(d->host);
         communicator_release(d->ranks);
         cublas_table_release(d->products);
         cuda_code_release(d->code);

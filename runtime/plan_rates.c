@@ -29,16 +29,15 @@ enum { START_GPU = 3000000, START_CPU = 2000000 }; // picoseconds
 
 // Of one core.
 static const double core_avx2 = 90e9, core_avx512 = 110e9, core_bf16 = 200e9, core_memory = 15e9;
+// Of the cores of a GPU's host that are left for updates: four, with their usual share of memory.
+static const double host_memory = 60e9;
 // What a drive of a server does: far memory of a CPU is files.
 static const double drive = 1e9;
 
-static const char *const family_names[] = {"product",     "product_bf16",
-                                           "convolution", "convolution_bf16",
-                                           "attention",   "attention_bf16",
-                                           "rows",        "columns",
-                                           "indexed",     "update",
-                                           "fill",        "copy",
-                                           "out",         "in"};
+static const char *const family_names[] = {
+    "product", "product_bf16", "convolution", "convolution_bf16", "attention", "attention_bf16",
+    "rows",    "columns",      "indexed",     "update",           "fill",      "copy",
+    "out",     "in",           "host"};
 _Static_assert(sizeof family_names / sizeof *family_names == RATE_COUNT, "a name each");
 
 const char *rates_family_name(RateFamily family) {
@@ -54,7 +53,9 @@ static void assume(Rates *r, double f32, double bf16, double memory, double link
         const bool fast =
             f == RATE_PRODUCT_BF16 || f == RATE_CONVOLUTION_BF16 || f == RATE_ATTENTION_BF16;
         r->flops[f] = flat(fast ? bf16 : f32);
-        r->bytes[f] = flat(f == RATE_OUT || f == RATE_IN ? link : memory);
+        r->bytes[f] = flat(f == RATE_OUT || f == RATE_IN ? link
+                           : f == RATE_HOST              ? host_memory
+                                                         : memory);
         // What goes over the link goes through the memory that such kernels are bound by.
         if (f >= RATE_ROWS && f < RATE_OUT)
             r->beside[f][RATE_OUT] = r->beside[f][RATE_IN] = 1 + link / memory;
@@ -170,6 +171,8 @@ static bool reads_bf16(const Plan *p, const PlanInstr *instr) {
 static RateFamily kernel_family(const Plan *p, const PlanInstr *instr) {
     const char *text = p->kernel[instr->kernel].text;
     char kind[16] = "";
+    if (instr->operand_count > 0 && space_of(p, &instr->operand[0]) == SPACE_HOST)
+        return RATE_HOST;
     if (sscanf(text, "kernel %*s %15s", kind) != 1)
         return RATE_ROWS;
     const bool bf16 = reads_bf16(p, instr);

@@ -25,8 +25,9 @@ typedef enum {
     RATE_UPDATE,  // the optimizer's
     RATE_FILL,
     RATE_COPY,
-    RATE_OUT, // from the device to far memory
-    RATE_IN,  // and back
+    RATE_OUT,  // from the device to far memory
+    RATE_IN,   // and back
+    RATE_HOST, // a GPU's host: updates of what is in far memory
     RATE_COUNT
 } RateFamily;
 

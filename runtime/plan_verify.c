@@ -47,10 +47,12 @@
 // architecture
 //     of its target: by architecture, then kernel, one to four each, of sizes CUDA allows; its
 //     products are cuBLASLt's, and it has one worker. No other plan has launches or such products.
+//     A kernel that its host computes (rule 20) has none, and is called nowhere else.
 //
 // Far memory
 // 20  No two spaces are of one kind. Inputs, results, workspaces, carried buffers and what kernels,
-//     products and fills touch are the device's memory; of a copy one side at least.
+//     products and fills touch are the device's memory; of a copy one side at least. But a kernel
+//     of a GPU's plan may have all of its operands in the host's memory: the host computes it.
 //
 // Ranks
 // 21  A collective moves whole elements of one dtype, as many as its kind makes of the ranks'
@@ -417,9 +419,11 @@ static bool take_tables(Verifier *v) {
     v->input_of = table_of_none(pm, p->buffer_count);
     v->state_of = table_of_none(pm, p->buffer_count);
     v->product_of = table_of_none(pm, p->kernel_count);
+    v->called_in = plan_alloc(pm, p->kernel_count, sizeof *v->called_in);
     v->carried_extent = plan_alloc(pm, p->buffer_count, sizeof *v->carried_extent);
     return v->space_base && v->segment_entry && v->segment_first && v->segment_calls &&
-           v->entry_positions && v->input_of && v->state_of && v->product_of && v->carried_extent;
+           v->entry_positions && v->input_of && v->state_of && v->product_of && v->called_in &&
+           v->carried_extent;
 }
 
 PlimStatus plan_verify(const Plan *p, PlimError *error) {

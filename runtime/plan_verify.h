@@ -4,6 +4,9 @@
 
 #include "runtime/plan.h"
 
+// In which memory a kernel's operands are.
+enum { VERIFY_IN_DEVICE = 1, VERIFY_IN_HOST = 2 };
+
 typedef struct {
     const Plan *plan;
     PlimError *error;
@@ -17,6 +20,7 @@ typedef struct {
     uint32_t *input_of;        // by buffer: input of its entry, or UINT32_MAX
     uint32_t *state_of;        // by buffer: state, or UINT32_MAX
     uint32_t *product_of;      // by kernel: product row, or UINT32_MAX
+    uint8_t *called_in;        // by kernel, of those no library computes: VERIFY_IN_..., or'ed
     uint64_t *carried_extent;  // by buffer: end of what a repeated segment touches, carried ones
 } Verifier;
 

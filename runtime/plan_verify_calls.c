@@ -81,12 +81,25 @@ static bool check_operand(Verifier *v, const Site *s, uint32_t operand) {
     return check_slots(v, s, operand) && check_live(v, s, o->buffer);
 }
 
-// Rule 20 for an instruction whose operands are in range.
+// Whether a GPU's host has the first operand.
+static bool is_host(const Verifier *v, const PlanInstr *instr) {
+    const Plan *p = v->plan;
+    return plan_is_cuda(p) &&
+           p->space[p->buffer[instr->operand[0].buffer].space].kind == SPACE_HOST;
+}
+
+// Rule 20 for an instruction whose operands are in range. There is one space of a kind.
 static bool check_near(Verifier *v, const Site *s) {
     const PlanInstr *instr = s->instr;
     uint32_t far = 0;
     for (uint32_t i = 0; i < instr->operand_count; i++)
         far += !verify_is_near(v, instr->operand[i].buffer);
+    if (instr->kind == INSTR_KERNEL && far == instr->operand_count && is_host(v, instr)) {
+        v->called_in[instr->kernel] |= VERIFY_IN_HOST;
+        return true;
+    }
+    if (instr->kind == INSTR_KERNEL)
+        v->called_in[instr->kernel] |= VERIFY_IN_DEVICE;
     if (instr->kind == INSTR_COPY)
         return far < 2 || verify_refuse_instr(v, 20, s->segment, s->index,
                                               "copies from far memory to far memory");

@@ -63,8 +63,12 @@ static bool check_kernel(Verifier *v, uint32_t kernel, const char *arch, size_t 
         if (!check_sizes(v, l, *next) || !check_name(v, l, *next, number))
             return false;
     }
-    const bool library = v->product_of[kernel] != UINT32_MAX;
-    return (library ? number == 0 : number >= 1 && number <= PLAN_LAUNCHES_MAX) ||
+    const uint8_t in = v->called_in[kernel];
+    const bool elsewhere = v->product_of[kernel] != UINT32_MAX || in == VERIFY_IN_HOST;
+    if (in == (VERIFY_IN_HOST | VERIFY_IN_DEVICE))
+        return verify_refuse(v, 19, "kernel %u is called in the host's memory and the device's",
+                             kernel);
+    return (elsewhere ? number == 0 : number >= 1 && number <= PLAN_LAUNCHES_MAX) ||
            verify_refuse(v, 19, "kernel %u has %u launches for %.*s", kernel, number, (int)length,
                          arch);
 }

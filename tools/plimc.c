@@ -338,6 +338,11 @@ static bool choose_target(Compilation *c) {
     const char *name = c->request->options.target ? c->request->options.target : "cpu";
     if (cuda_is_target(name)) {
         c->options.target = name;
+        // What code for the host may use: the same on every machine that compiles.
+        CpuTarget host;
+        if (!cpu_target(c->cx.arena, c->cx.diag, "cpu", &host))
+            return false;
+        c->options.host_isa = host.isa;
         return cuda_target(c->cx.arena, c->cx.diag, name, &c->options.gpu);
     }
     if (!cpu_target(c->cx.arena, c->cx.diag, name, &c->cpu))

@@ -510,6 +510,23 @@ API int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, uns
     return fake_enqueue(stream, do_launch, &l, sizeof l);
 }
 
+// A function of the program's on a stream; it may call nothing of the driver's.
+typedef struct {
+    void (*function)(void *);
+    void *argument;
+} HostCall;
+
+static void do_call(const void *argument) {
+    const HostCall *c = argument;
+    c->function(c->argument);
+}
+
+API int cuLaunchHostFunc(FakeStream *stream, void (*function)(void *), void *argument) {
+    ENTER_CONTEXT("cuLaunchHostFunc");
+    const HostCall c = {function, argument};
+    return function ? fake_enqueue(stream, do_call, &c, sizeof c) : INVALID;
+}
+
 // For the fake library of products: work of its own on a stream, as NVIDIA's has it.
 API int plim_fake_enqueue(FakeStream *stream, FakeWork *work, const void *argument, size_t size) {
     return fake_enqueue(stream, work, argument, size);

@@ -323,6 +323,59 @@ class Transformers(Devices):
         self.assertEqual(*text)
 
 
+class HostUpdates(Devices):
+    """States that live in pinned memory: the CPU computes every so many slices of their updates, in the same bits."""
+    words = (MODELS / "gpt2.plim", "--config", "tiny", "--precision", "f32", "--entry", "train",
+             *(x for size in ("layers=1", "heads=2", "width=64", "context=8", "batch=2", "accumulate=1") for x in ("-D", size)))
+    far = (*words, "--target", "cuda:sm_80", "--far", "host", "--budget", "500000", "--quiet")
+
+    def setUp(self):
+        super().setUp()
+        (self.folder / "data").write_text(e2e.grammar_text(200))
+
+    def test_the_host_computes_the_same_bits(self):
+        for words in (("-o", "far"), ("--emit", "cuda", "-o", "far.cu")):
+            self.good(e2e.PLIMC, *self.far, *words)
+        subprocess.run([SHIM / "compile", self.folder / "far.cu", self.folder / "far.so"], check=True)
+        far, kernels, calls = self.folder / "far", {"PLIM_FAKE_KERNELS": str(self.folder / "far.so")}, self.folder / "calls"
+        self.train(self.gpu, 3, "near.log", "--save", "near.out", gpu=True)
+        for seed in (0, 1, 7):
+            self.train(far, 3, "far.log", "--save", f"{seed}.out", gpu=True, **kernels, PLIM_FAKE_SEED=str(seed), PLIM_FAKE_CALLS=str(calls))
+            self.assertIn("cuLaunchHostFunc 1\n", calls.read_text())  # captured once, replayed each step
+            self.assertEqual(self.losses("far.log"), self.losses("near.log"))
+            for file in ("model.safetensors", "optimizer.safetensors"):
+                self.assertEqual((self.folder / f"{seed}.out/step-3" / file).read_bytes(), (self.folder / "near.out/step-3" / file).read_bytes())
+        # Instruction by instruction, and timed.
+        self.train(far, 2, "watched.log", "--digest", "--check-finite", "--quiet", gpu=True, **kernels)
+        self.train(far, 2, "timed.log", "--trace", "trace.json", gpu=True, **kernels)
+        for log in ("watched.log", "timed.log"):
+            self.assertEqual(self.losses(log), self.losses("near.log")[:2])
+        self.on_gpu(far, "tune", "--steps", "1", **kernels)
+        self.assertRegex((self.folder / "far.rates").read_text(), r"(?m)^bytes host \d+ ")
+        self.refused_in_one_sentence(far, "train", "--data", "data", "--steps", 1, says="the GPU failed at adamw h.0.mlp.c_fc",
+                                     env=self.environment(**kernels, PLIM_FAKE_FAIL="cuLaunchHostFunc:1:700!"))
+
+    def test_plans_say_what_the_host_computes_and_are_proved(self):
+        plan = self.good(e2e.PLIMC, *self.far, "--emit", "plan", "-o", "-").stdout
+        host = re.findall(r"kernel (k\d+) rows \[\d+\] host \{", plan)
+        calls = re.findall(r"kernel (k\d+) \(.* stream (\d) .*name \"adamw", plan)
+        self.assertEqual([stream for kernel, stream in calls if kernel in host], ["3"])
+        self.assertIn("0", [stream for kernel, stream in calls if kernel not in host])
+        self.assertEqual(re.search(r'isa "(.*)"', plan)[1], "avx2,fma,f16c,bmi,bmi2,lzcnt,movbe")
+        # Its gradient, before and after it left the device.
+        there, here = re.search(r"copy \(write (b\d+)\+0:65536, read (b\d+)\+0:65536\).*name \"offload h.0.mlp.c_fc\"", plan).groups()
+        broken = {r"unsafe plan: rule 14": re.sub(r"stream 3 wait \[[^]]*\]", "stream 3", plan),
+                  r"rule 20: .*touches far memory": re.sub(rf"(kernel {host[0]} \(.*read ){there}\+", rf"\g<1>{here}+", plan),
+                  r"rule 19: kernel \d+ has 0 launches": re.sub(r"(?m)^launch .*k0 .*\n", "", plan),
+                  r"unsafe plan: rule 15": plan.replace("] host {", "] {")}
+        for says, text in broken.items():
+            self.assertNotEqual(text, plan)
+            (self.folder / "broken.plan").write_text(text)
+            done = e2e.run(e2e.PLIMC, "broken.plan", "-o", "broken", cwd=self.folder)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, says)
+
+
 class HalfTransformers(Devices):
     """Tensor cores, as the shim has them; bf16 has 8 bits, and both sides round at other places."""
     words = (*Transformers.words, "--precision", "bf16", "--entry", "train")
