@@ -175,7 +175,7 @@ typedef struct {
 typedef struct {
     const char *name;      // symbol of the generated code, "k12"
     const char *text;      // ir/kernel's text: opaque here
-    uint64_t tiles;
+    uint64_t tiles;        // 1 on a GPU, but for what its host computes
     uint64_t workspace;    // bytes a worker
 } PlanKernel;
 
