@@ -71,6 +71,7 @@ static const char *const theirs[] = {
     TEXT(cuEventRecord), TEXT(cuEventSynchronize), TEXT(cuGraphDestroy), TEXT(cuGraphInstantiate),
     TEXT(cuGraphExecDestroy), TEXT(cuGraphLaunch), TEXT(cuModuleLoadData), TEXT(cuModuleUnload),
     TEXT(cuModuleGetFunction), TEXT(cuFuncSetAttribute), TEXT(cuLaunchKernel),
+    TEXT(cuLaunchHostFunc),
     // CUDA 13's header means a second version, which drivers of CUDA 12 lack; the first is in both.
     "cuEventElapsedTime"};
 

@@ -488,7 +488,6 @@ static void check_machines(void) {
         {"PLIM_FAKE_FAIL", "ncclCommInitRank:1:3", "NCCL can't join", ON_GPU_RANKS},
         {"PLIM_FAKE_NCCL_VERSION", "2804", "is too old", ON_GPU_RANKS},
         {"PLIM_FAKE_NCCL_STATE", "6", "in entry train: NCCL: made to fail", ON_GPU_RANKS},
-        {"RANK", "1", "WORLD_SIZE is not", ON_GPU_RANKS},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         must(in_child(sentence_of, &table[i]) == 0, "a lack is told in other words");
