@@ -7,9 +7,9 @@
 // it from below; both are in the plan. Over the budget, or over what --far allows of far memory, is
 // an error that names what is live at the peak.
 //
-// Under a limit a little work on packing comes first. A trial ends there where that fits, and does
-// not even begin where the load is above the limit; all others go on, and keep the lower of the
-// two. So a trial fits exactly where the real thing does.
+// A trial of a rung (passes/retain) packs with little work, and none where the load is above the
+// limit. Under a limit the real thing does all that work too before its own, and keeps the lowest:
+// so it fits wherever the trial did, and a budget is kept or refused by what trials came to.
 #include "passes/pass.h"
 
 #include "ir/check.h"
@@ -95,30 +95,40 @@ static PackAnswer pack_naive(PackItem *item, int count, Arena *scratch) {
     return answer;
 }
 
-// Steps of packing that come first under a limit.
-#define FIRST_WORK 20000000LL
+// Packs anew with that much work unless nothing can be lower; the lower packing stays, of equal
+// ones the later. best: so far, UINT64_MAX high where there is none.
+static void pack_lower_than(PackAnswer *best, PackItem *item, int count, int64_t work,
+                            Arena *scratch) {
+    if (best->optimal)
+        return;
+    PackItem *before = arena_array(scratch, PackItem, count + 1);
+    memcpy(before, item, (size_t)count * sizeof *item);
+    const PackAnswer now = pack_solve(item, count, &(PackOptions){.work = work}, scratch);
+    if (now.height <= best->height)
+        *best = now;
+    else
+        memcpy(item, before, (size_t)count * sizeof *item);
+}
+
+// Steps of packing in trials of rungs, which are many, and first where there is a limit.
+static const int64_t TRIAL_WORK[] = {20000000, 100000000};
 
 // capacity: what the limit leaves; UINT64_MAX: there is none.
 static PackAnswer pack_entry(const EntryLayout *e, const PassCtx *cx, uint64_t capacity) {
-    const size_t bytes = (size_t)e->count * sizeof *e->item;
     uint32_t peak;
-    if (cx->options->trial && pack_load(e->item, e->count, cx->scratch, &peak) > capacity)
+    const bool trial = cx->options->trial;
+    if (trial && pack_load(e->item, e->count, cx->scratch, &peak) > capacity)
         return pack_naive(e->item, e->count, cx->scratch);
-    PackAnswer first = {.height = UINT64_MAX};
-    PackItem *packed = arena_array(cx->scratch, PackItem, e->count + 1);
-    if (capacity < UINT64_MAX) {
-        first = pack_solve(e->item, e->count, &(PackOptions){.work = FIRST_WORK}, cx->scratch);
-        if (first.optimal || (cx->options->trial && first.height <= capacity))
-            return first;
-        memcpy(packed, e->item, bytes);
+    PackAnswer best = {.height = UINT64_MAX};
+    for (int i = 0; i < 2 && (trial || capacity < UINT64_MAX); i++) {
+        pack_lower_than(&best, e->item, e->count, TRIAL_WORK[i], cx->scratch);
+        if (trial && capacity < UINT64_MAX && best.height <= capacity)
+            break;
     }
     const int effort = cx->options->effort ? cx->options->effort : 1;
-    const PackAnswer second =
-        pack_solve(e->item, e->count, &(PackOptions){.work = PACK_WORK * effort}, cx->scratch);
-    if (second.height <= first.height)
-        return second;
-    memcpy(e->item, packed, bytes);
-    return first;
+    if (!trial)
+        pack_lower_than(&best, e->item, e->count, PACK_WORK * effort, cx->scratch);
+    return best;
 }
 
 // Whether it can be lower, and what other ways of packing had come to.
