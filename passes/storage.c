@@ -3,7 +3,7 @@
 //
 // On entry: a graph whose node order is final and whose groups are contiguous. In six phases:
 //   1. values: which are stored at all, the root each view looks at, the last task that reads each
-//   root;
+//   value;
 //   2. homes: a concat's operands are computed straight into its parts, a committed value straight
 //   into its
 //      state where every reader of the old version comes first (passes/storage_home.c);
@@ -141,24 +141,37 @@ static void find_times(StorageWork *w) {
             }
 }
 
-// A view reads nothing by itself: its readers count for the root.
+void storage_read_at_end(StorageWork *w, const Value *v) {
+    w->last_use[v->id] = STORAGE_END;
+    while (node_is_view(v->def)) {
+        v = v->def->input[0];
+        w->last_use[v->id] = STORAGE_END;
+    }
+}
+
+// A view reads nothing by itself: its readers count for what it looks at as well. They stand behind
+// it, so that backwards they are known when it is met.
 static void find_last_uses(StorageWork *w) {
     const Graph *g = w->g;
     memset(w->last_use, 0xff, g->value_limit * sizeof *w->last_use); // -1: nobody
-    for (int i = 0; i < g->node_count; i++) {
+    for (int i = g->node_count - 1; i >= 0; i--) {
         const Node *n = g->node[i];
-        if (node_is_view(n))
-            continue;
-        const int32_t time = w->time_of[w->tasks->of[n->id]];
+        int32_t time = w->time_of[w->tasks->of[n->id]];
+        if (node_is_view(n)) {
+            time = -1;
+            for (int r = 0; r < n->result_count; r++)
+                if (w->last_use[n->result[r].id] > time)
+                    time = w->last_use[n->result[r].id];
+        }
         for (int k = 0; k < n->input_count; k++) {
-            int32_t *last = &w->last_use[w->root[n->input[k]->id]->id];
+            int32_t *last = &w->last_use[n->input[k]->id];
             if (time > *last)
                 *last = time;
         }
     }
     // Results are read by the caller, after every task.
     for (int i = 0; i < g->result_count; i++)
-        w->last_use[w->root[g->result[i].value->id]->id] = STORAGE_END;
+        storage_read_at_end(w, g->result[i].value);
 }
 
 // With repeat 1 all is body: there is nothing to run apart.

@@ -143,7 +143,7 @@ static void choose_commit_homes(StorageWork *w) {
     for (int i = 0; i < g->commit_count; i++) {
         const Value *v = g->commit[i].value;
         if (!may_have_home(w, v))
-            w->last_use[w->root[v->id]->id] = STORAGE_END;
+            storage_read_at_end(w, v);
     }
     for (int i = 0; i < g->commit_count; i++) {
         const Commit *c = &g->commit[i];

@@ -139,11 +139,13 @@ static AxisOrder axes_of_place(const Place *p, const Type *t) {
     return out;
 }
 
-// A place is taken: its storage is busy until the last reader of the value.
+// A place is taken: its storage is busy until the last reader of the value. Where that is a view,
+// what it looks at has said so for its own storage; a view that had to be copied speaks for the
+// copy alone.
 void storage_set_place(StorageWork *w, const Value *v, const Place *p) {
     w->sp->place[v->id] = *p;
     w->axes[v->id] = axes_of_place(p, &v->type);
-    storage_read_until(w, p->storage, w->last_use[w->root[v->id]->id]);
+    storage_read_until(w, p->storage, w->last_use[v->id]);
     Storage *s = &w->sp->storage[p->storage];
     s->leaving = s->leaving || w->leaving[v->id];
 }

@@ -25,7 +25,7 @@ typedef struct {
     Arena *a;
     StoragePlan *sp;
     const Value **root;  // by value id: what a view looks at; itself otherwise
-    int32_t *last_use;   // by root's value id: time of the last task that reads it or a view of it
+    int32_t *last_use;   // by value id: time of the last task that reads the value or a view of it
     Place *home;         // by value id: where it must be computed to, or storage STORAGE_NONE
     AxisOrder *axes;     // by value id
     bool *used, *stored; // by value id: read at all; read outside its task
@@ -54,6 +54,8 @@ typedef struct {
 uint32_t storage_add(StorageWork *w, const Type *t, PlanBufferKind kind, const Value *owner);
 uint32_t storage_of_state(StorageWork *w, const State *s);
 void storage_read_until(StorageWork *w, uint32_t storage, int32_t time);
+// The value is read after every task, and so is what it is a view of.
+void storage_read_at_end(StorageWork *w, const Value *v);
 StepSegment task_segment(const StorageWork *w, int task);
 bool node_is_view(const Node *n);
 

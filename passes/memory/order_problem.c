@@ -10,10 +10,11 @@
 // between the body and the update, and uses what must outlast the body; the copies that end an
 // entry are one more task.
 //
-// The load of an order is that of its storage plan, but for three things: copies that only one task
+// The load of an order is that of its storage plan, but for four things: copies that only one task
 // uses are counted for all of the task; a commit whose state is read late in program order is
-// counted as a copy though another order may spare it; and a value that is a part of two concats is
-// computed into the last of them in program order. Cost: linear.
+// counted as a copy though another order may spare it; a value that is a part of two concats is
+// computed into the last of them in program order; and what a reshape had to copy may be taken over
+// as soon as its own readers have run, where the plan waits for those of the copy. Cost: linear.
 #include "passes/memory/order_problem.h"
 
 #include "ir/op_lower.h"

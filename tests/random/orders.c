@@ -300,6 +300,23 @@ static int64_t shared_parts(const Graph *g, Arena *a) {
     return bytes;
 }
 
+// Bytes of storages that reshapes are copied from: which are comes out only when they get their
+// places, so that to the plan whoever reads the copy reads the original to the end, and no result
+// takes over its memory before.
+static int64_t copied_views(const StoragePlan *sp) {
+    int64_t bytes = 0;
+    for (int i = 0; i < sp->g->node_count; i++) {
+        const Node *n = sp->g->node[i];
+        if (!node_is_view(n))
+            continue;
+        const uint32_t from = sp->place[n->input[0]->id].storage;
+        const uint32_t to = sp->place[n->result[0].id].storage;
+        if (from != STORAGE_NONE && to != STORAGE_NONE && from != to && !sp->storage[from].state)
+            bytes += (int64_t)storage_padded(sp->storage[from].bytes);
+    }
+    return bytes;
+}
+
 // The graph's tasks in that order: its storage plan has the load the problem says.
 static bool check_order(uint64_t seed, const Module *m, Graph *g, const OrderProblem *p,
                         const int *order, Arena *a) {
@@ -314,8 +331,8 @@ static bool check_order(uint64_t seed, const Module *m, Graph *g, const OrderPro
     }
     Graph ordered = before;
     ordered.node = nodes;
-    const int64_t stored =
-        (int64_t)storage_load(storage_plan(m, &ordered, tasks_create(&ordered, a), a));
+    const StoragePlan *sp = storage_plan(m, &ordered, tasks_create(&ordered, a), a);
+    const int64_t stored = (int64_t)storage_load(sp);
     const int64_t load = order_load(p->og, order, a, NULL);
     // Arguments that nobody reads are no objects, but lie somewhere before the first step.
     int64_t unread = 0, transient = 0;
@@ -325,7 +342,7 @@ static bool check_order(uint64_t seed, const Module *m, Graph *g, const OrderPro
     for (int i = 0; i < p->og->task_count; i++)
         transient = p->og->transient[i] > transient ? p->og->transient[i] : transient;
     const int64_t shared = shared_parts(g, a);
-    return (stored <= load + unread + shared &&
+    return (stored <= load + unread + shared + copied_views(sp) &&
             load <= stored + transient + late_commits(m, g) + shared) ||
            wrong(seed, "load of a module's order", load, stored);
 }

@@ -128,6 +128,23 @@ Test(storage, other_strides_are_not_overwritten) {
     arena_release(t.arena);
 }
 
+// Memory that a reshape had to copy to is its readers' alone, whoever reads the original later.
+Test(storage, copies_of_views_are_overwritten) {
+    Bench t;
+    bench_open(&t, "graph @f(%x: f32[4,4]) -> (f32[16], f32[4,4]) {\n"
+                   "  %a: f32[4,4] = exp %x\n"
+                   "  %t: f32[4,4] = transpose %a {perm = [1,0]}\n"
+                   "  %r: f32[16] = reshape %t {shape = [16]}\n"
+                   "  %b: f32[16] = neg %r\n"
+                   "  %c: f32[4,4] = add %a, %x\n"
+                   "  return %b, %c\n"
+                   "}\n");
+    cr_assert_neq(place(&t, "r").storage, place(&t, "a").storage);
+    cr_assert_eq(place(&t, "b").storage, place(&t, "r").storage);
+    cr_assert_eq(place(&t, "c").storage, place(&t, "a").storage);
+    arena_release(t.arena);
+}
+
 // The load by definition, and ranges that hold every touch.
 Test(storage, ranges_and_load) {
     Bench t;
