@@ -1,0 +1,158 @@
+// Gradients of far weights: which wait in far memory, and which are made in tiles.
+//
+// A gradient that a norm of all of them reads waits from then on until the norm is known. On the
+// third rung it is made whole and goes away as soon as it is known:
+//
+//   g = einsum(dy, x)                     g = einsum(dy, x);  g1 = offload(g)
+//   ... norm of g and others        =>    ... norm
+//   w' = sgd(w, scale * g)                for each slice: sgd(fetch(w[i]), scale * fetch(g1[i]))
+//
+// On the last rung those of weights that are met in tiles are never whole:
+//
+//   g = einsum(dy, x)                     for each tile: t = einsum(dy[i], x);  g1[i] = offload(t)
+//   q = reduce_sum(g * g, axes = [1])                    q[i] = reduce_sum(t * t, axes = [1])
+//
+// What does not wait is made where it is read, by its update's slices: there its own operands are
+// still at hand. Sums that a gradient is made of (the weight has several readers) wait likewise.
+//
+// On entry: states, commits and, for tiles, chosen weights are known. On exit of the two finds:
+// what waits and what is made is marked, and the walk has but to ask. Gradients of several
+// micro-batches are sums that change with each, so neither is done. Cost: O(nodes + tiles).
+#include "passes/far_gradients.h"
+
+#include "passes/far_operands.h"
+#include "passes/far_slices.h"
+#include "passes/far_tiles.h"
+#include "passes/far_updates.h"
+#include "passes/far_weights.h"
+
+// --- which wait ---
+
+static bool should_wait(const FarEntry *far, const Value *v, size_t least) {
+    return far->use_count[v->id] > 1 && !far_entry_state(far, v) &&
+           op_info(v->def->op)->family != FAMILY_LEAF && type_bytes(&v->type) >= least;
+}
+
+// Updates behind the backward pass: a fused update is applied at once.
+void far_gradients_find_waiting(FarEntry *far, size_t least) {
+    bool passed = far->g->repeat > 1; // the end of the backward pass
+    for (int i = far->rw.old_count - 1; i >= 0 && !passed; i--) {
+        const Node *n = far->rw.old[i];
+        passed = n->phase == PHASE_BACKWARD;
+        for (int k = 0; far_update_is_sliced(far, n) && k < n->input_count; k++) {
+            if (!type_same_shape(&n->input[k]->type, &n->result[0].type))
+                continue;
+            const Value *v = operand_unscaled(far, n->input[k]);
+            far->waits[v->id] = should_wait(far, v, least);
+        }
+    }
+}
+
+void far_gradients_send(FarEntry *far, const Node *n) {
+    for (int k = 0; k < n->result_count; k++) {
+        Value *v = &n->result[k];
+        if (!far->waits[v->id])
+            continue;
+        Builder b = rewrite_builder(far->g, n);
+        far->sent_copy[v->id] = build_unary(&b, OP_OFFLOAD, v);
+        far->counts.waiting_gradients++;
+    }
+}
+
+// --- which are made in tiles ---
+
+// reduce_sum of each row of v * v, which a norm of all gradients is made of, by v.
+static void find_square_sums(FarEntry *far) {
+    for (int i = 0; i < far->rw.old_count; i++) {
+        Node *n = far->rw.old[i];
+        const Node *square = n->op == OP_REDUCE_SUM ? n->input[0]->def : NULL;
+        int count = 0;
+        const int64_t *axes = square ? node_ints(n, "axes", &count) : NULL;
+        if (count == 1 && axes[0] == 1 && n->input[0]->type.rank == 2 && square->op == OP_MUL &&
+            square->input[0] == square->input[1] && far->use_count[square->result[0].id] == 1)
+            far->square_sums[square->input[0]->id] = n;
+    }
+}
+
+// uses: of v, but those that tiles do.
+static bool is_makeable(const FarEntry *far, const Value *v, int uses) {
+    const Node *n = v->def;
+    if (uses != 1 || far_entry_state(far, v) || !tile_maker(n))
+        return false;
+    for (int k = 0; k < n->input_count; k++)
+        if (far_entry_state(far, n->input[k]) || far->uncast_state[n->input[k]->id])
+            return false;
+    return true;
+}
+
+// A gradient that only its update, and a norm, reads, and the sums it is made of.
+static void mark_made(FarEntry *far, const Value *v, bool waits, int64_t rows) {
+    const bool norm = far->square_sums[v->id] != NULL;
+    if (!is_makeable(far, v, far->use_count[v->id] - (norm ? 2 : 0)))
+        return;
+    far->waits[v->id] = waits || norm;
+    for (;;) {
+        far->is_made[v->id] = true;
+        far->made_tile_rows[v->id] = rows;
+        if (!operand_has_summand(v->def) ||
+            !is_makeable(far, v->def->input[0], far->use_count[v->def->input[0]->id]))
+            return;
+        v = v->def->input[0];
+        far->waits[v->id] = true;
+    }
+}
+
+void far_gradients_find_made(FarEntry *far) {
+    const bool fused = far_updates_are_fused(far);
+    find_square_sums(far);
+    for (int i = 0; i < far->rw.old_count && far->g->repeat == 1; i++) {
+        const Node *n = far->rw.old[i];
+        const int64_t rows =
+            far_update_is_sliced(far, n) ? far_weight_tile_rows(far, n->input[0]) : 0;
+        for (int k = 0; rows && k < n->input_count; k++)
+            if (type_same_shape(&n->input[k]->type, &n->result[0].type))
+                mark_made(far, operand_unscaled(far, n->input[k]), !fused, rows);
+    }
+}
+
+bool far_gradient_is_made(const FarEntry *far, const Node *n) {
+    return n->result_count == 1 && far->is_made[n->result[0].id];
+}
+
+bool far_gradient_square_is_made(const FarEntry *far, const Node *n) {
+    if (n->op == OP_REDUCE_SUM)
+        return rewrite_resolve(&far->rw, &n->result[0]) != &n->result[0];
+    return n->op == OP_MUL && far->is_made[n->input[0]->id];
+}
+
+// --- making them ---
+
+// One tile of a gradient that waits, and the sums of its rows' squares where a norm wants them.
+static void make_waiting_rows(void *user, const int64_t *start, const int64_t *stop, Value **out) {
+    OperandCut *c = user;
+    Value *rows = operand_make_rows(c, c->n, start, stop);
+    out[0] = build_unary(&c->b, OP_OFFLOAD, rows);
+    if (c->far->square_sums[c->n->result[0].id])
+        out[1] = build_reduce_sum(&c->b, build_binary(&c->b, OP_MUL, rows, rows), (int[]){1}, 1);
+}
+
+void far_gradient_make(FarEntry *far, const Node *n) {
+    const Value *v = &n->result[0];
+    Value *out[2];
+    Node *sums = far->square_sums[v->id];
+    if (!far->waits[v->id])
+        return;
+    OperandCut c = {.far = far, .n = n, .b = rewrite_builder(far->g, n)};
+    const Slices slices = {.b = &c.b,
+                           .type = v->type,
+                           .rows = far->made_tile_rows[v->id],
+                           .count = sums ? 2 : 1,
+                           .make = make_waiting_rows,
+                           .user = &c,
+                           .scratch = far->cx->scratch};
+    slices_build(&slices, out);
+    far->sent_copy[v->id] = out[0];
+    if (sums)
+        rewrite_replace(&far->rw, &sums->result[0], out[1]);
+    far->counts.waiting_gradients++;
+}

@@ -1,0 +1,22 @@
+// Gradients that are not in the device's memory while they wait for their update, or are never
+// whole there.
+#ifndef PLIM_PASSES_FAR_GRADIENTS_H
+#define PLIM_PASSES_FAR_GRADIENTS_H
+
+#include "passes/far_entry.h"
+
+// Marks gradients of at least so many bytes that wait for a norm of all of them.
+void far_gradients_find_waiting(FarEntry *far, size_t least);
+// Marks those of weights that are met in tiles (far_weights_choose) and can be made likewise.
+void far_gradients_find_made(FarEntry *far);
+// Those results of n that wait go to far memory. n is kept.
+void far_gradients_send(FarEntry *far, const Node *n);
+// Whether n makes a gradient in tiles.
+bool far_gradient_is_made(const FarEntry *far, const Node *n);
+// Makes its tiles and sends each to far memory where it waits; else its update's slices make them.
+// far_gradient_is_made(far, n).
+void far_gradient_make(FarEntry *far, const Node *n);
+// Whether n is a square, or a sum of squares, that is computed with the tiles.
+bool far_gradient_square_is_made(const FarEntry *far, const Node *n);
+
+#endif
