@@ -2,16 +2,15 @@
 // device's memory where updates run.
 #include "passes/far_states.h"
 
-#include "frontend/frontend.h"
-#include "ir/evaluate.h"
 #include "ir/far.h"
 #include "passes/pipeline.h"
+#include "tests/unit/model_bench.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
 // Bytes: small, so that small models have states of many slices.
-enum { LEAST = 128, SLICE = 256, STEPS = 2 };
+enum { LEAST = 128, SLICE = 256 };
 
 // A tied table read at both ends, a weight read twice by each layer, a stack of matrices whose rows
 // along the first axis are larger than a slice, and a bias that stays.
@@ -50,52 +49,15 @@ static const char *const minimizes[] = {
 };
 enum { MINIMIZES = sizeof minimizes / sizeof minimizes[0] };
 
-typedef struct {
-    Arena *a;
-    PassCtx cx;
-    PassOptions options;
-} Bench;
-
-static void bench_open(Bench *t) {
-    *t = (Bench){.a = arena_create()};
-    t->cx = (PassCtx){.arena = t->a, .scratch = arena_create(), .diag = diag_create(t->a)};
-    t->cx.options = &t->options;
-}
-
-static void bench_close(Bench *t) {
-    arena_release(t->cx.scratch);
-    arena_release(t->a);
-}
-
-static void expect(Bench *t, bool good, const char *what) {
-    if (!good)
-        diag_print(t->cx.diag, stderr, false);
-    cr_assert(good, "%s", what);
-}
-
-// As retain finds it.
-static Module *module_of_text(Bench *t, const char *text) {
-    static const char *const pass[] = {"simplify", "precision", "autodiff", "optimize", "tidy",
-                                       "chunk",    "bound",     "legalize", "recompute"};
-    FrontendInput in = {
-        .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
-    FrontendFiles files = {0};
-    Module *m = frontend_module(t->a, t->cx.diag, &in, &files);
-    expect(t, m != NULL, "the model is wrong");
-    expect(t, pipeline_run(m, &t->cx, pass, sizeof pass / sizeof pass[0], NULL, NULL),
-           "passes failed");
-    return m;
-}
-
 static Module *module_of(Bench *t, const char *minimize) {
-    return module_of_text(t, arena_format(t->a, model_text, minimize));
+    return bench_module(t, arena_format(t->a, model_text, minimize));
 }
 
 // The same module again, from its text.
 static Module *module_again(Bench *t, const Module *m) {
     const char *text = module_text(m, t->a, 0);
     Module *out = module_parse(t->a, t->cx.diag, "t.graph", text, strlen(text));
-    expect(t, out != NULL, "a module's text does not parse");
+    bench_expect(t, out != NULL, "a module's text does not parse");
     return out;
 }
 
@@ -107,55 +69,24 @@ static Module *module_far(Bench *t, const Module *m, FarStates which) {
     arena_reset(t->cx.scratch);
     if (!module_verify(far, t->cx.diag))
         fprintf(stderr, "%s\n", module_text(far, t->a, 0));
-    expect(t, module_verify(far, t->cx.diag), "what far_states leaves is wrong");
+    bench_expect(t, module_verify(far, t->cx.diag), "what far_states leaves is wrong");
     return far;
-}
-
-static void run_entry(Bench *t, const Module *m, const char *name, int step, Tensor *state,
-                      Tensor *result) {
-    const Graph *g = module_find_entry(m, name);
-    const EvalCtx cx = {.arena = t->a, .seed = 3, .step = step, .steps = STEPS};
-    EvalInput in = {.state = state};
-    in.argument = arena_array(t->a, Tensor, (size_t)g->input_count * (size_t)g->repeat + 1);
-    for (int i = 0; i < g->input_count; i++)
-        for (int r = 0; r < g->repeat; r++) {
-            const Input *input = &g->input[i];
-            Tensor *x = &in.argument[i * g->repeat + r];
-            *x = tensor_create(t->a, input->value->type);
-            for (int64_t k = 0; k < type_count(&x->type); k++)
-                x->at[k] = input->source == FROM_DATA    ? (double)((k * 7 + r * 5 + step) % 24)
-                           : input->source == FROM_KNOB  ? input->fallback
-                           : input->source == FROM_STEP  ? step
-                           : input->source == FROM_STEPS ? STEPS
-                                                         : 3;
-        }
-    graph_evaluate(m, g, &in, result, &cx);
 }
 
 // First values, training, and a look: everything that is left of it.
 static Tensor *run_all(Bench *t, const Module *m, double *loss) {
-    Tensor *state = arena_array(t->a, Tensor, (size_t)m->state_count + 1);
-    for (int i = 0; i < m->state_count; i++)
-        state[i] = tensor_create(t->a, m->state[i]->type);
-    Tensor result[4];
-    run_entry(t, m, "init", 0, state, result);
-    for (int step = 0; step < STEPS; step++) {
-        run_entry(t, m, "train", step, state, result);
-        loss[step] = result[0].at[0];
-    }
-    run_entry(t, m, "eval", STEPS, state, result);
-    loss[STEPS] = result[0].at[0];
+    Tensor *state = bench_train(t, m, loss), result[1];
+    bench_run(t, m, "eval", BENCH_STEPS, state, result);
+    loss[BENCH_STEPS] = result[0].at[0];
     return state;
 }
 
 static void expect_same(Bench *t, const Module *near, const Module *far, const char *what) {
-    double a[STEPS + 1], b[STEPS + 1];
+    double a[BENCH_STEPS + 1], b[BENCH_STEPS + 1];
     const Tensor *x = run_all(t, near, a), *y = run_all(t, far, b);
     cr_assert(memcmp(a, b, sizeof a) == 0, "%s: losses %.9g %.9g and %.9g %.9g", what, a[0], a[1],
               b[0], b[1]);
-    for (int i = 0; i < near->state_count; i++)
-        cr_assert(memcmp(x[i].at, y[i].at, (size_t)type_count(&x[i].type) * sizeof *x[i].at) == 0,
-                  "%s: state %s differs", what, near->state[i]->name);
+    bench_expect_states(near, x, y, what);
 }
 
 // Which of them have gradients that wait for their update.
@@ -254,14 +185,10 @@ Test(far_states, loops_keep_what_they_fetched) {
         "    return x\n"
         "  }\n"
         "}\n";
-    FrontendInput in = {
-        .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
-    FrontendFiles files = {0};
-    Module *m = frontend_module(t.a, t.cx.diag, &in, &files);
-    expect(&t, m != NULL, "the model is wrong");
+    Module *m = bench_elaborate(&t, text);
     const FarStatesOptions options = {.which = FAR_STATES_ALL, .least = LEAST, .slice = SLICE};
     cr_assert_eq(far_states_apply(m, &options, &t.cx), PASS_CHANGED);
-    expect(&t, module_verify(m, t.cx.diag), "what far_states leaves is wrong");
+    bench_expect(&t, module_verify(m, t.cx.diag), "what far_states leaves is wrong");
     int fetches = 0;
     const Graph *g = module_find_entry(m, "run");
     for (int i = 0; i < g->node_count; i++)
@@ -316,15 +243,15 @@ static Module *module_tiled(Bench *t, const Module *m) {
         .which = FAR_STATES_TILED, .least = LEAST, .slice = SLICE, .tiled = TABLE};
     cr_assert_eq(far_states_apply(far, &options, &t->cx), PASS_CHANGED);
     arena_reset(t->cx.scratch);
-    expect(t, module_verify(far, t->cx.diag), "what far_states leaves is wrong");
+    bench_expect(t, module_verify(far, t->cx.diag), "what far_states leaves is wrong");
     return far;
 }
 
 static void expect_near(Bench *t, const Module *near, const Module *far, double tolerance,
                         const char *what) {
-    double a[STEPS + 1], b[STEPS + 1];
+    double a[BENCH_STEPS + 1], b[BENCH_STEPS + 1];
     const Tensor *x = run_all(t, near, a), *y = run_all(t, far, b);
-    for (int i = 0; i <= STEPS; i++)
+    for (int i = 0; i <= BENCH_STEPS; i++)
         cr_assert_float_eq(a[i], b[i], tolerance, "%s: losses %.9g and %.9g", what, a[i], b[i]);
     for (int i = 0; i < near->state_count; i++)
         for (int64_t k = 0; k < type_count(&x[i].type); k++)
@@ -343,7 +270,7 @@ Test(far_states, large_weights_are_never_whole) {
     for (size_t i = 0; i < sizeof how / sizeof how[0]; i++) {
         Bench t;
         bench_open(&t);
-        const Module *m = module_of_text(&t, arena_format(t.a, tiled_text, how[i])),
+        const Module *m = bench_module(&t, arena_format(t.a, tiled_text, how[i])),
                      *far = module_tiled(&t, m);
         cr_assert(largest_near(m, "train") >= TABLE);
         for (int e = 0; e < far->entry_count; e++)
@@ -364,7 +291,7 @@ Test(far_states, large_weights_of_other_training) {
     for (size_t i = 0; i < sizeof how / sizeof how[0]; i++) {
         Bench t;
         bench_open(&t);
-        const Module *m = module_of_text(&t, arena_format(t.a, tiled_text, how[i])),
+        const Module *m = bench_module(&t, arena_format(t.a, tiled_text, how[i])),
                      *far = module_tiled(&t, m);
         cr_assert(largest_near(far, "eval") < TABLE, "%s", how[i]);
         // A sum that is rounded to bf16 once may come out one step apart.
@@ -378,7 +305,7 @@ Test(far_states, libraries_read_weights_whole) {
     Bench t;
     bench_open(&t);
     t.options.onednn = true;
-    Module *m = module_of_text(&t, arena_format(t.a, tiled_text, "optimizer = sgd(lr)"));
+    Module *m = bench_module(&t, arena_format(t.a, tiled_text, "optimizer = sgd(lr)"));
     const char *before = module_text(m, t.a, 0);
     const FarStatesOptions options = {
         .which = FAR_STATES_TILED, .least = LEAST, .slice = SLICE, .tiled = TABLE};
@@ -415,20 +342,16 @@ Test(far_states, budgets_move_states) {
     } known[] = {
         {4 << 20, FAR_STATES_NONE}, {1 << 20, FAR_STATES_OPTIMIZER}, {540 << 10, FAR_STATES_ALL}};
     const Tensor *first = NULL;
-    double loss[3][STEPS + 1];
+    double loss[3][BENCH_STEPS + 1];
     Bench t;
     bench_open(&t);
     t.options.workers = 1;
     for (int i = 0; i < 3; i++) {
-        FrontendInput in = {
-            .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
-        FrontendFiles files = {0};
-        Module *m = frontend_module(t.a, t.cx.diag, &in, &files);
-        expect(&t, m != NULL, "the model is wrong");
+        Module *m = bench_elaborate(&t, text);
         t.options.budget = known[i].budget;
         t.options.far = true;
-        expect(&t, pipeline_run(m, &t.cx, pass, sizeof pass / sizeof pass[0], NULL, NULL),
-               "no rung fits");
+        bench_expect(&t, pipeline_run(m, &t.cx, pass, sizeof pass / sizeof pass[0], NULL, NULL),
+                     "no rung fits");
         for (int k = 0; k < m->state_count; k++)
             cr_assert_eq(m->state[k]->far,
                          m->state[k]->kind == STATE_OPTIMIZER ? known[i].far >= FAR_STATES_OPTIMIZER
@@ -463,14 +386,10 @@ Test(far_states, fused_updates_leave_a_choice) {
         Bench t;
         bench_open(&t);
         t.cx.plan_memory = plan_memory_new();
-        FrontendInput in = {
-            .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
-        FrontendFiles files = {0};
-        Module *m = frontend_module(t.a, t.cx.diag, &in, &files);
-        expect(&t, m != NULL, "the model is wrong");
+        Module *m = bench_elaborate(&t, text);
         t.options.workers = 1;
         t.options.budget = i ? bytes - (64 << 10) : 0;
-        expect(&t, pipeline_run(m, &t.cx, NULL, 0, NULL, NULL), "no rung fits");
+        bench_expect(&t, pipeline_run(m, &t.cx, NULL, 0, NULL, NULL), "no rung fits");
         bytes = t.cx.plan->space[0].bytes;
         plan_memory_release(t.cx.plan_memory);
         bench_close(&t);

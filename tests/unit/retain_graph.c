@@ -6,45 +6,16 @@
 #include "passes/retain/retain_cut.h"
 #include "passes/retain/retain_index.h"
 
-#include "frontend/frontend.h"
-#include "ir/evaluate.h"
-#include "passes/pipeline.h"
+#include "tests/unit/model_bench.h"
 #include "tests/unit/random_draw.h"
 #include "tests/unit/retain_sample.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-enum { STEPS = 2 };
-
-typedef struct {
-    Arena *a;
-    PassCtx cx;
-    PassOptions options;
-    Rates rates;
-} Bench;
-
-static void bench_open(Bench *t) {
-    *t = (Bench){.a = arena_create()};
-    t->cx = (PassCtx){.arena = t->a, .scratch = arena_create(), .diag = diag_create(t->a)};
-    t->cx.options = &t->options;
-    rates_assume("cpu:x86-64-v3", "avx2,fma", 8, &t->rates);
-}
-
-static void bench_close(Bench *t) {
-    arena_release(t->cx.scratch);
-    arena_release(t->a);
-}
-
-static void expect(Bench *t, bool good, const char *what) {
-    if (!good)
-        diag_print(t->cx.diag, stderr, false);
-    cr_assert(good, "%s", what);
-}
-
 static Module *module_of_text(Bench *t, const char *text) {
     Module *m = module_parse(t->a, t->cx.diag, "t.graph", text, strlen(text));
-    expect(t, m != NULL, "the graph is wrong");
+    bench_expect(t, m != NULL, "the graph is wrong");
     return m;
 }
 
@@ -120,7 +91,7 @@ Test(retain_graph, there_is_nothing_to_choose_without_a_backward_pass) {
 // Dropout draws, attention runs once, views look at copies, a norm has several results.
 static const char *const model_text =
     "use nn\n"
-    "model m(batch = 4, context = 4, vocab = 12, width = 8) {\n"
+    "model m(batch = 4, context = 4, vocab = 24, width = 8) {\n"
     "  wte = param [vocab, width] ~ normal(0.3)\n"
     "  entry train(text: i32[batch, context + 1] from data, lr: f32 = 0.1) {\n"
     "    x = dropout(wte[text[.., 0 .. -1]], 0.2)\n"
@@ -140,60 +111,14 @@ static const char *const minimizes[] = {
     "optimizer = adamw(lr); precision = bf16; accumulate = 2; clip = global_norm(0.5)"};
 
 static Module *module_of_model(Bench *t, const char *minimize) {
-    static const char *const pass[] = {"simplify", "precision", "autodiff", "optimize", "tidy",
-                                       "chunk",    "bound",     "legalize", "recompute"};
-    const char *text = arena_format(t->a, model_text, minimize);
-    FrontendInput in = {
-        .file = "t.plim", .text = text, .bytes = strlen(text), .library_only = true};
-    FrontendFiles files = {0};
-    Module *m = frontend_module(t->a, t->cx.diag, &in, &files);
-    expect(t, m != NULL, "the model is wrong");
-    expect(t, pipeline_run(m, &t->cx, pass, sizeof pass / sizeof pass[0], NULL, NULL),
-           "passes failed");
-    return m;
-}
-
-static void run_entry(Bench *t, const Module *m, const char *name, int step, Tensor *state,
-                      Tensor *result) {
-    const Graph *g = module_find_entry(m, name);
-    const EvalCtx cx = {.arena = t->a, .seed = 3, .step = step, .steps = STEPS};
-    EvalInput in = {.state = state};
-    in.argument = arena_array(t->a, Tensor, (size_t)g->input_count * (size_t)g->repeat + 1);
-    for (int i = 0; i < g->input_count; i++)
-        for (int r = 0; r < g->repeat; r++) {
-            const Input *input = &g->input[i];
-            Tensor *x = &in.argument[i * g->repeat + r];
-            *x = tensor_create(t->a, input->value->type);
-            for (int64_t k = 0; k < type_count(&x->type); k++)
-                x->at[k] = input->source == FROM_DATA    ? (double)((k * 7 + r * 5 + step) % 12)
-                           : input->source == FROM_KNOB  ? input->fallback
-                           : input->source == FROM_STEP  ? step
-                           : input->source == FROM_STEPS ? STEPS
-                                                         : 3;
-        }
-    graph_evaluate(m, g, &in, result, &cx);
-}
-
-static Tensor *train(Bench *t, const Module *m, double *loss) {
-    Tensor *state = arena_array(t->a, Tensor, (size_t)m->state_count + 1);
-    for (int i = 0; i < m->state_count; i++)
-        state[i] = tensor_create(t->a, m->state[i]->type);
-    Tensor result[4];
-    run_entry(t, m, "init", 0, state, result);
-    for (int step = 0; step < STEPS; step++) {
-        run_entry(t, m, "train", step, state, result);
-        loss[step] = result[0].at[0];
-    }
-    return state;
+    return bench_module(t, arena_format(t->a, model_text, minimize));
 }
 
 static void expect_same(Bench *t, const Module *plain, const Module *other, const char *what) {
-    double a[STEPS], b[STEPS];
-    const Tensor *x = train(t, plain, a), *y = train(t, other, b);
+    double a[BENCH_STEPS], b[BENCH_STEPS];
+    const Tensor *x = bench_train(t, plain, a), *y = bench_train(t, other, b);
     cr_assert(memcmp(a, b, sizeof a) == 0, "%s: losses differ", what);
-    for (int i = 0; i < plain->state_count; i++)
-        cr_assert(memcmp(x[i].at, y[i].at, (size_t)type_count(&x[i].type) * sizeof *x[i].at) == 0,
-                  "%s: state %s differs", what, plain->state[i]->name);
+    bench_expect_states(plain, x, y, what);
 }
 
 // Every value may move, and be cut, however small it is.
@@ -258,7 +183,7 @@ static Module *applied(Bench *t, const Module *m, const RetainGraph *rg, const R
             retain_apply(out->entry[e], rg, s, t->a);
     if (!module_verify(out, t->cx.diag))
         fprintf(stderr, "%s\n", module_text(out, t->a, 0));
-    expect(t, module_verify(out, t->cx.diag), "what a schedule leaves is wrong");
+    bench_expect(t, module_verify(out, t->cx.diag), "what a schedule leaves is wrong");
     return out;
 }
 
