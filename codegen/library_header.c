@@ -49,13 +49,14 @@ static const char gpu_open_text[] =
     "yours\n"
     "// to free after @_close; or NULL: the model takes its own. threads: 0. One call at a time: "
     "a\n"
-    "// model has one arena.\n";
+    "// model has one arena. Every function leaves that GPU the calling thread's current one.\n";
 static const char cpu_state_text[] =
     "// The memory of a parameter or statistic by its path in the model; NULL: no such name.\n";
 static const char gpu_state_text[] =
     "// Where a parameter or statistic is, by its path in the model: an address of the GPU (for\n"
     "// cudaMemcpy), or of pinned host memory where the model keeps it there. NULL: no such "
-    "name.\n";
+    "name.\n"
+    "// Calls don't wait for your streams: synchronize after you have written there.\n";
 
 static void print_functions(const Header *h, bool gpu) {
     print_text(h, "typedef struct ^ ^;\n\n");

@@ -42,6 +42,8 @@ static bool check_launches(Diag *d, const Plan *p, const GpuArchs *archs, Kernel
             }
         }
     arena_release(a);
+    if (!bad && next < p->launch_count)
+        bad = &p->kernel[p->launch[next].kernel];
     return !bad || unfit(d, bad, "it is launched in another way");
 }
 

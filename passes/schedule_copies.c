@@ -63,7 +63,7 @@ bool instr_is_host(const Plan *p, const PlanInstr *instr) {
 
 // What the host computes is on its way like a copy out: it begins as soon as it may.
 static bool goes_out(const Plan *p, const PlanInstr *instr) {
-    return is_near(p, instr->operand[1].buffer) || instr_is_host(p, instr);
+    return instr_is_host(p, instr) || is_near(p, instr->operand[1].buffer);
 }
 
 // Of two that only read none has to wait.
@@ -125,9 +125,9 @@ static uint32_t find_user(const CopyWork *w, uint32_t instr) {
     return user;
 }
 
-// Whether the first stream has used, before a copy out, what earlier copies in bring where it reads
-// or read where it writes.
-static bool follows_compute(const CopyWork *w, uint32_t instr) {
+// A copy in before a copy out that brings what it reads, or reads what it writes, and that the
+// first stream has not used in between; UINT32_MAX: there is none.
+static uint32_t find_unused(const CopyWork *w, uint32_t instr) {
     const PlanInstr *copy = &w->s->segment->instr[instr];
     for (uint32_t k = 0; k < copy->operand_count; k++) {
         const uint32_t b = copy->operand[k].buffer;
@@ -136,10 +136,10 @@ static bool follows_compute(const CopyWork *w, uint32_t instr) {
             if (x->instr < instr && w->moved[x->instr] && w->user[x->instr] > instr &&
                 !goes_out(w->p, &w->s->segment->instr[x->instr]) &&
                 operands_meet(operand_of(w, x), &copy->operand[k]))
-                return false;
+                return x->instr;
         }
     }
-    return true;
+    return UINT32_MAX;
 }
 
 static void find_users(CopyWork *w, uint32_t end) {
@@ -149,7 +149,7 @@ static void find_users(CopyWork *w, uint32_t end) {
 }
 
 // Which copies leave the first stream. Those out that follow one in without compute in between
-// stay.
+// stay; where it is a kernel of the host that follows, which all have one stream, the copy in does.
 static int choose_moved(CopyWork *w) {
     const PlanSegment *s = w->s->segment;
     int count = 0;
@@ -161,11 +161,14 @@ static int choose_moved(CopyWork *w) {
     list_accesses(w);
     find_users(w, s->instr_count);
     for (uint32_t i = 0; i < s->instr_count; i++) {
-        if (!w->moved[i] || !goes_out(w->p, &s->instr[i]) || follows_compute(w, i))
+        if (!w->moved[i] || !goes_out(w->p, &s->instr[i]))
             continue;
-        w->moved[i] = false;
-        count--;
-        find_users(w, i); // it is one of the first stream's now
+        const bool host = instr_is_host(w->p, &s->instr[i]);
+        for (uint32_t in; w->moved[i] && (in = find_unused(w, i)) != UINT32_MAX;) {
+            w->moved[host ? in : i] = false;
+            count--;
+            find_users(w, i); // it is one of the first stream's now
+        }
     }
     return count;
 }

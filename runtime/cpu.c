@@ -87,9 +87,13 @@ PlimStatus cpu_check(const char *isa, const char *target, PlimError *error) {
         if (!f || !has_feature(f)) {
             return error_set(
                 error, PLIM_MACHINE,
-                "this program was compiled for %s, but this machine has no %.*s; compile it "
-                "again with --target cpu, or with --target cpu:native on this machine",
-                target, (int)length, at);
+                "this program was compiled for %s, but this machine has no %.*s; %s", target,
+                (int)length, at,
+                strncmp(target, "cuda:", 5) == 0
+                    ? "the CPU computes a part of its updates: compile it again with a larger "
+                      "--budget, or without --far"
+                    : "compile it again with --target cpu, or with --target cpu:native on this "
+                      "machine");
         }
         at += length + (at[length] == ',');
     }

@@ -239,6 +239,10 @@ static void cuda_release(void *device) {
         return;
     if (d->context) {
         (void)d->cu.context_set(d->context);
+        // After a failure halfway the driver may still call what goes now.
+        for (uint32_t i = 0; d->host && d->stream && i < d->plan->stream_count; i++)
+            if (d->stream[i])
+                (void)d->cu.stream_synchronize(d->stream[i]);
         cuda_release_graphs(d);
         cuda_host_release(d->host);
         communicator_release(d->ranks);

@@ -21,6 +21,8 @@ typedef struct {
     uint32_t *state_of;        // by buffer: state, or UINT32_MAX
     uint32_t *product_of;      // by kernel: product row, or UINT32_MAX
     uint8_t *called_in;        // by kernel, of those no library computes: VERIFY_IN_..., or'ed
+    bool any_host;             // kernels of the host so far
+    uint32_t host_stream;      // where the first of them stands
     uint64_t *carried_extent;  // by buffer: end of what a repeated segment touches, carried ones
 } Verifier;
 

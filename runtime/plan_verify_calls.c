@@ -88,16 +88,29 @@ static bool is_host(const Verifier *v, const PlanInstr *instr) {
            p->space[p->buffer[instr->operand[0].buffer].space].kind == SPACE_HOST;
 }
 
+// Kernels of the host follow each other, since its pool has one caller.
+static bool check_host(Verifier *v, const Site *s) {
+    const PlanInstr *instr = s->instr;
+    v->called_in[instr->kernel] |= VERIFY_IN_HOST;
+    if (instr->workspace != UINT32_MAX)
+        return verify_refuse_instr(v, 20, s->segment, s->index,
+                                   "runs on the host and has a workspace");
+    if (!v->any_host)
+        v->host_stream = instr->stream;
+    v->any_host = true;
+    return instr->stream == v->host_stream ||
+           verify_refuse_instr(v, 20, s->segment, s->index,
+                               "is not on the stream of the host's other kernels");
+}
+
 // Rule 20 for an instruction whose operands are in range. There is one space of a kind.
 static bool check_near(Verifier *v, const Site *s) {
     const PlanInstr *instr = s->instr;
     uint32_t far = 0;
     for (uint32_t i = 0; i < instr->operand_count; i++)
         far += !verify_is_near(v, instr->operand[i].buffer);
-    if (instr->kind == INSTR_KERNEL && far == instr->operand_count && is_host(v, instr)) {
-        v->called_in[instr->kernel] |= VERIFY_IN_HOST;
-        return true;
-    }
+    if (instr->kind == INSTR_KERNEL && far == instr->operand_count && is_host(v, instr))
+        return check_host(v, s);
     if (instr->kind == INSTR_KERNEL)
         v->called_in[instr->kernel] |= VERIFY_IN_DEVICE;
     if (instr->kind == INSTR_COPY)

@@ -155,6 +155,21 @@ static RetainCut cut_of(const BuildWork *w, const Value *v) {
     return own && place_is_dense(p, &v->type) ? retain_cut(&v->type, MOVE_MIN) : (RetainCut){0};
 }
 
+// Whether some rows alone have the bits they have in the whole, and its operands lie as they would.
+// On a GPU the number of rows chooses how many threads sum one (ir/launch_scalar.c). A slice of
+// what lies in padded rows would take the padding from it.
+static bool rows_are_alike(const BuildWork *w, const Node *n, uint32_t task) {
+    if (w->options->gpu.count > 0 && op_info(n->op)->lowering != LOWER_SCALAR)
+        return false;
+    for (int k = 0; k < n->input_count; k++) {
+        const Value *root = w->root[n->input[k]->id];
+        if (w->tasks->of[root->def->id] != task &&
+            !place_is_dense(&w->sp->place[root->id], &root->type))
+            return false;
+    }
+    return true;
+}
+
 // Whether the kernel may run for some rows of v alone.
 static bool may_run_rows(const BuildWork *w, const Task *from, const Value *v) {
     const RetainCut cut = cut_of(w, v);
@@ -163,7 +178,7 @@ static bool may_run_rows(const BuildWork *w, const Task *from, const Value *v) {
         const Node *n = from->node[i];
         if (node_is_view(n))
             continue;
-        if (!retain_cut_rows(n, cut))
+        if (!retain_cut_rows(n, cut) || !rows_are_alike(w, n, task))
             return false;
         // What the kernel makes itself must be read as it is, not through a view.
         for (int k = 0; k < n->input_count; k++)

@@ -131,6 +131,8 @@ static int list_candidates(Split *k, const RetainSchedule *s, const RetainSchedu
 
 static void sweep(Split *k, int64_t limit) {
     const int count = k->front->count;
+    if (k->work >= limit)
+        return;
     RetainPoint *point = arena_array(k->a, RetainPoint, count + 1);
     int64_t steps = 0;
     for (int i = 0; i < count; i++) {
