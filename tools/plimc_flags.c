@@ -263,6 +263,15 @@ static int refuse_later(int argc, char **argv) {
     return 0;
 }
 
+// "takes SIZE" alone leaves open how sizes are written.
+static const char *value_of(const Flag *flag) {
+    return strcmp(flag->name, "--budget") == 0
+               ? "SIZE (bytes, or a number with KiB, MiB or GiB; more than 0)"
+           : strcmp(flag->name, "--far") == 0
+               ? "KIND[=SIZE] (disk or host; SIZE in bytes, KiB, MiB or GiB)"
+               : flag->value;
+}
+
 int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
     // flags is never NULL: the plan's record has "" for none.
     *r = (PlimcRequest){.emit = OUT_EXECUTABLE, .flags = ""};
@@ -282,7 +291,7 @@ int plimc_read_flags(Arena *a, int argc, char **argv, PlimcRequest *r) {
             continue;
         }
         if (!take_flag(a, r, flag->name, value))
-            return wrong(arena_format(a, "%s takes %s, not", flag->name, flag->value), value);
+            return wrong(arena_format(a, "%s takes %s, not", flag->name, value_of(flag)), value);
         if (is_for_planning(flag) && !r->plans)
             r->plans = flag->name;
         // In the order given, which matters where a flag comes twice. No plan names a folder of the

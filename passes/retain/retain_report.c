@@ -157,7 +157,9 @@ static void advise(PassCtx *cx, const RetainTrial *least, uint64_t bytes) {
             cx->diag, (Loc){0},
             "products read weights whole here: a library computes them, and promises no equal "
             "bits for parts; the target cpu and cpu:x86-64-v3 read large weights in parts");
-    diag_help(cx->diag, "the smallest budget that fits is %llu bytes", (unsigned long long)bytes);
+    char size[32];
+    diag_help(cx->diag, "the smallest budget that fits is %llu bytes (%s)",
+              (unsigned long long)bytes, plan_size_text(bytes, size));
 }
 
 bool retain_report_budget(PassCtx *cx, const RetainTrial *least, uint64_t bytes, uint64_t bound) {

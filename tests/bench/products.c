@@ -4,7 +4,8 @@
 //  - thin products (decoding), in GB/s of weights read, every call with other weights, so that none
 //    are in a cache; weights [k, n] and [n, k], f32 and bf16;
 //  - products of a training step and a prefill, in GFLOP/s, beside oneDNN's sgemm in the same run.
-//     products [TARGET] [THREADS]      cpu:native and 2 unless said
+//     products [TARGET] [THREADS [M N K]]     cpu:native and 2 unless said; with a shape that
+//     product alone, in both layouts of its weights
 #include "codegen/codegen.h"
 #include "ir/kernel.h"
 #include "passes/lower_product.h"
@@ -221,7 +222,12 @@ int main(int argc, char **argv) {
     SgemmFn *sgemm = NULL;
     if (library)
         *(void **)&sgemm = dlsym(library, "dnnl_sgemm");
-    bench_all(pool, &target, sgemm);
+    if (argc > 5)
+        for (int across = 0; across < 2; across++)
+            bench_square(pool, &target, sgemm, atoll(argv[3]), atoll(argv[4]), atoll(argv[5]),
+                         across);
+    else
+        bench_all(pool, &target, sgemm);
     pool_release(pool);
     arena_release(a);
     return 0;

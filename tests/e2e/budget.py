@@ -189,6 +189,9 @@ class Budget(e2e.TestCase):
                      says=r"P0808.*a GPU's far memory is host, not disk")
         for value in ("tape", "disk=", "disk=0", "disk=2Gb", "host,disk"):
             self.refused(e2e.PLIMC, *words, "--far", value, "-o", "x", status=2, says="--far takes KIND")
+        for value in ("0", "-1", "0.5", "2GB", "1.5gib", "1 GiB", "", "much", "9" * 20):
+            self.refused(e2e.PLIMC, *words, "--budget", value, "-o", "x", status=2,
+                         says=r"--budget takes SIZE \(bytes, or a number with KiB, MiB or GiB; more than 0\), not " + value)
 
 
 if __name__ == "__main__":
