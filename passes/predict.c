@@ -5,8 +5,9 @@
 //
 // What runs on several streams at once shares the machine: between two moments at which anything
 // begins or ends, each instruction goes on at the pace that the rates say of its family beside
-// those of the others (Rates.beside; several slow it one after the other). Alone on its stream, it
-// takes exactly its time. Cost: streams squared for each instruction.
+// those of the others (Rates.beside; several slow it one after the other, but for copies out and in
+// at once, which may have been measured together). Alone on its stream, it takes exactly its time.
+// Cost: streams squared for each instruction.
 #include "passes/predict.h"
 
 #include "ir/check.h"
@@ -118,11 +119,23 @@ static void begin_steps(Call *c, uint64_t now) {
 
 // Times as long as alone.
 static double pace(const Call *c, uint32_t stream) {
+    const RateFamily family = c->running[stream].family;
     double factor = 1;
-    for (uint32_t k = 0; k < c->streams; k++)
-        if (k != stream && c->running[k].step != NONE)
-            factor *= rates_beside(c->rates, c->running[stream].family, c->running[k].family);
-    return factor;
+    bool out = false, in = false; // an engine does one copy at a time
+    for (uint32_t k = 0; k < c->streams; k++) {
+        if (k == stream || c->running[k].step == NONE)
+            continue;
+        const RateFamily other = c->running[k].family;
+        out = out || other == RATE_OUT;
+        in = in || other == RATE_IN;
+        if (other != RATE_OUT && other != RATE_IN)
+            factor *= rates_beside(c->rates, family, other);
+    }
+    if (out && in)
+        return factor * rates_beside_both(c->rates, family);
+    return out  ? factor * rates_beside(c->rates, family, RATE_OUT)
+           : in ? factor * rates_beside(c->rates, family, RATE_IN)
+                : factor;
 }
 
 // Work that takes so long at this pace; what is left of it after some time. Alone, exactly.

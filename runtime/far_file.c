@@ -132,7 +132,7 @@ int far_file_write(FarFile *f, uint64_t offset, const void *from, uint64_t bytes
 
 static PlimStatus cannot(const FarFile *f, uint64_t bytes, int why, PlimError *error) {
     char size[32];
-    return error_set(error, PLIM_IO, "the program keeps %s on disk, which %s can't hold: %s",
+    return error_set(error, PLIM_IO, "far memory takes %s on disk, which %s can't hold: %s",
                      plan_size_text(bytes, size), f->folder, strerror(why));
 }
 
@@ -142,8 +142,8 @@ static PlimStatus no_space(const FarFile *f, uint64_t bytes, PlimError *error) {
     struct statvfs v = {0};
     (void)fstatvfs(f->fd, &v);
     return error_set(error, PLIM_IO,
-                     "the program keeps %s on disk, and %s has %s free: choose another folder with "
-                     "--far-dir, or compile for less",
+                     "far memory takes %s on disk, and %s has %s free: choose another folder by "
+                     "--far-dir or TMPDIR, or compile for less",
                      plan_size_text(bytes, needed), f->folder,
                      plan_size_text((uint64_t)v.f_bavail * v.f_frsize, there));
 }

@@ -5,9 +5,10 @@
 // out among them, is the start of one.
 //
 // Far memory is timed by itself where no instruction uses it, so that a plan which moves nothing
-// tells what moving would take; and so are steps beside copies without end, out and in, each in
-// turn with a step alone, so that a machine which changes its speed changes it for all three. What
-// the families' instructions then take longer, and the copies, is how much they slow each other.
+// tells what moving would take; and so are steps beside copies without end, out, in, and both ways,
+// each in turn with a step alone and a round of copies alone, so that a machine which changes its
+// speed changes it for all. What the families' instructions then take longer, and the copies, is
+// how much they slow each other.
 #include "runtime/measure.h"
 
 #include "runtime/error.h"
@@ -22,8 +23,9 @@
 #include <string.h>
 
 // What goes on beside a step.
-enum { ALONE, BESIDE_OUT, BESIDE_IN, MODES };
-static const RateFamily direction_of[MODES] = {RATE_COUNT, RATE_OUT, RATE_IN};
+enum { ALONE, BESIDE_OUT, BESIDE_IN, BESIDE_BOTH, MODES };
+static const FarWays ways_of[MODES] = {
+    [BESIDE_OUT] = FAR_OUT, [BESIDE_IN] = FAR_IN, [BESIDE_BOTH] = FAR_BOTH};
 // Of a family's instructions alone, and of copies beside steps, from which on they tell anything.
 static const double FAMILY_SECONDS = 2e-3;
 enum { FAR_COPIES_MIN = 4 };
@@ -37,7 +39,8 @@ typedef struct {
     uint64_t starts;                  // instructions that they are of
     MeasureFar *far;                  // NULL: far memory is not measured
     double family[RATE_COUNT][MODES]; // seconds of a step's instructions, of all entries
-    FarCopies copies[MODES];          // those beside steps
+    FarCopies copies[MODES][2];       // those beside steps: out, in
+    double step_seconds;              // of all steps, those that don't count too
 } Measure;
 
 void measure_machine(const PlimSession *s, char out[MEASURE_MACHINE_MAX]) {
@@ -109,16 +112,6 @@ static PlimStatus fill_inputs(const Measure *m, const PlanEntry *entry, int64_t 
     return status;
 }
 
-static int compare_times(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *time, int count) {
-    qsort(time, (size_t)count, sizeof *time, compare_times);
-    return (time[(count - 1) / 2] + time[count / 2]) / 2;
-}
-
 // Seconds of the step that nothing on the first stream accounts for, by when it came to each
 // instruction; waiting for other streams is accounted for.
 static double beyond(const Timeline *t, double seconds) {
@@ -135,29 +128,35 @@ static PlimStatus run_step(Measure *m, Timeline *t, int64_t step, int mode, doub
     PlimStatus status = fill_inputs(m, t->program.entry, step, error);
     timeline_clear(t);
     if (status == PLIM_OK && mode != ALONE)
-        status = measure_far_begin(m->far, direction_of[mode], error);
+        status = measure_far_begin(m->far, ways_of[mode], error);
     if (status != PLIM_OK)
         return status;
     const double began = clock_seconds();
     status = run_entry(m->s->run, t->program.entry, error);
     *seconds = clock_seconds() - began;
-    const FarCopies beside = mode != ALONE ? measure_far_end(m->far) : (FarCopies){0};
-    m->copies[mode].seconds += beside.seconds;
-    m->copies[mode].count += beside.count;
-    return status;
+    m->step_seconds += *seconds;
+    if (mode == ALONE)
+        return status;
+    FarCopies beside[2];
+    PlimError later;
+    const PlimStatus ended = measure_far_end(m->far, beside, status == PLIM_OK ? error : &later);
+    for (int way = 0; way < 2; way++) {
+        m->copies[mode][way].seconds += beside[way].seconds;
+        m->copies[mode][way].count += beside[way].count;
+    }
+    return status == PLIM_OK ? ended : status;
 }
 
 // took: by mode, number in the program, step; rest: by step.
 static PlimStatus run_steps(Measure *m, Timeline *t, double *took, double *rest, PlimError *error) {
     const int steps = m->o->steps, modes = m->far ? MODES : 1;
     const uint32_t count = t->program.count;
-    for (int step = -1; step < steps; step++)
-        for (int mode = 0; mode < modes; mode++) {
+    PlimStatus status = PLIM_OK;
+    for (int step = -1; step < steps && status == PLIM_OK; step++) {
+        for (int mode = 0; mode < modes && status == PLIM_OK; mode++) {
             double seconds;
-            const PlimStatus status = run_step(m, t, step + 1, mode, &seconds, error);
-            if (status != PLIM_OK)
-                return status;
-            if (step < 0)
+            status = run_step(m, t, step + 1, mode, &seconds, error);
+            if (step < 0 || status != PLIM_OK)
                 continue;
             if (mode == ALONE)
                 rest[step] = beyond(t, seconds);
@@ -165,14 +164,17 @@ static PlimStatus run_steps(Measure *m, Timeline *t, double *took, double *rest,
                 took[((size_t)mode * count + i) * (size_t)steps + (size_t)step] =
                     t->instr[i].ends - t->instr[i].begins;
         }
-    return PLIM_OK;
+        if (status == PLIM_OK && m->far)
+            status = measure_far_round(m->far, error);
+    }
+    return status;
 }
 
 static void take_samples(Measure *m, const Timeline *t, double *took, double *rest) {
     const Plan *p = m->s->plan;
     const int steps = m->o->steps;
     const uint32_t count = t->program.count;
-    m->start_seconds += median(rest, steps);
+    m->start_seconds += measure_median(rest, steps);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t call, index;
         const PlanInstr *instr = program_instr(&t->program, i, &call, &index);
@@ -180,7 +182,8 @@ static void take_samples(Measure *m, const Timeline *t, double *took, double *re
         const RateFamily family = rates_family(p, instr);
         double seconds[MODES];
         for (int mode = 0; mode < (m->far ? MODES : 1); mode++) {
-            seconds[mode] = median(took + ((size_t)mode * count + i) * (size_t)steps, steps);
+            seconds[mode] =
+                measure_median(took + ((size_t)mode * count + i) * (size_t)steps, steps);
             m->family[family][mode] += seconds[mode];
         }
         m->starts += instr->stream == 0;
@@ -218,16 +221,24 @@ static PlimStatus measure_entry(Measure *m, const PlanEntry *entry, PlimError *e
 
 // How much families and copies slow each other, where there was enough of both to tell.
 static void find_beside(const Measure *m, Rates *r) {
-    for (RateFamily f = 0; f < RATE_OUT; f++)
-        for (int mode = ALONE + 1; mode < MODES; mode++) {
-            const double alone = m->family[f][ALONE], beside = m->family[f][mode];
-            const FarCopies *copies = &m->copies[mode];
-            if (alone < FAMILY_SECONDS || copies->count < FAR_COPIES_MIN)
+    static const RateFamily direction[2] = {RATE_OUT, RATE_IN};
+    const FarCopies *both = m->copies[BESIDE_BOTH];
+    for (RateFamily f = 0; f < RATE_OUT; f++) {
+        const double alone = m->family[f][ALONE];
+        if (alone < FAMILY_SECONDS)
+            continue;
+        for (int way = 0; way < 2; way++) {
+            const int mode = way ? BESIDE_IN : BESIDE_OUT;
+            const FarCopies *copies = &m->copies[mode][way];
+            if (copies->count < FAR_COPIES_MIN)
                 continue;
-            r->beside[f][direction_of[mode]] = fmax(beside / alone, 1);
-            r->beside[direction_of[mode]][f] =
-                fmax(measure_far_slowed(m->far, direction_of[mode], copies), 1);
+            r->beside[f][direction[way]] = fmax(m->family[f][mode] / alone, 1);
+            r->beside[direction[way]][f] =
+                fmax(measure_far_slowed(m->far, direction[way], copies), 1);
         }
+        if (both[0].count >= FAR_COPIES_MIN && both[1].count >= FAR_COPIES_MIN)
+            r->both[f] = fmax(m->family[f][BESIDE_BOTH] / alone, 1);
+    }
 }
 
 static PlimStatus write_rates(Measure *m, PlanMemory *pm, FILE *out, PlimError *error) {
@@ -262,12 +273,12 @@ PlimStatus measure_rates(PlimSession *s, const MeasureOptions *o, FILE *out, Pli
         const PlanEntry *entry = &s->plan->entry[i];
         if (strcmp(entry->name, "init") == 0)
             continue;
-        const double began = clock_seconds();
+        const double before = m.step_seconds;
         const int steps = (o->steps + 1) * (m.far ? MODES : 1);
         status = measure_entry(&m, entry, error);
         if (status == PLIM_OK && !o->quiet)
             fprintf(stderr, "%s: %d steps, %.1f ms each\n", entry->name, steps,
-                    1e3 * (clock_seconds() - began) / steps);
+                    1e3 * (m.step_seconds - before) / steps);
     }
     if (status == PLIM_OK)
         status = write_rates(&m, pm, out, error);

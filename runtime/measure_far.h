@@ -13,18 +13,26 @@ typedef struct {
     uint32_t count;
 } FarCopies;
 
-// Takes a file in the folder, as far_memory_new says, and times copies each way, alone and both
-// ways at once. PLIM_IO, PLIM_NO_MEMORY or PLIM_MACHINE with a sentence.
+// Which ways copies go.
+typedef enum { FAR_OUT = 1, FAR_IN = 2, FAR_BOTH = FAR_OUT | FAR_IN } FarWays;
+
+// Takes a file in the folder, as far_memory_new says, and measures a first round. PLIM_IO,
+// PLIM_NO_MEMORY or PLIM_MACHINE with a sentence that says what failed, and why.
 PlimStatus measure_far_new(const char *folder, MeasureFar **out, PlimError *error);
 void measure_far_release(MeasureFar *f); // NULL is allowed
 
-// What was timed: the curves of RATE_OUT and RATE_IN, and how much they slow each other.
+// Times copies each way once more, alone and both ways at once: half a second on a fast disk. The
+// more rounds, and the further apart, the less a disk tells that has another speed every second.
+// Errors as above.
+PlimStatus measure_far_round(MeasureFar *f, PlimError *error);
+// Medians of all rounds: the curves of RATE_OUT and RATE_IN, and how much they slow each other.
 void measure_far_rates(const MeasureFar *f, Rates *r);
 
-// From now on copies go one way, one after another, on a thread of their own.
-PlimStatus measure_far_begin(MeasureFar *f, RateFamily direction, PlimError *error);
-// No more from now on: those that had begun and ended by now. Returns when none is under way.
-FarCopies measure_far_end(MeasureFar *f);
+// From now on copies go these ways, one after another, on a thread for each.
+PlimStatus measure_far_begin(MeasureFar *f, FarWays ways, PlimError *error);
+// No more from now on: out has those that had begun and ended by now, out and in. Returns when none
+// is under way; with PLIM_IO and a sentence where one failed.
+PlimStatus measure_far_end(MeasureFar *f, FarCopies out[2], PlimError *error);
 // How many times as long these took as such copies alone.
 double measure_far_slowed(const MeasureFar *f, RateFamily direction, const FarCopies *copies);
 

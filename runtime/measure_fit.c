@@ -128,3 +128,13 @@ bool measure_fit(MeasuredInstr *sample, uint32_t count, PlanMemory *pm, Rates *r
     *name = names;
     return true;
 }
+
+static int compare_values(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double measure_median(double *value, int count) {
+    qsort(value, (size_t)count, sizeof *value, compare_values);
+    return (value[(count - 1) / 2] + value[count / 2]) / 2;
+}

@@ -18,4 +18,7 @@ typedef struct {
 bool measure_fit(MeasuredInstr *sample, uint32_t count, PlanMemory *pm, Rates *rates,
                  const char *const **name);
 
+// The middle of some values, which it sorts; count at least 1.
+double measure_median(double *value, int count);
+
 #endif

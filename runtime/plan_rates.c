@@ -144,6 +144,12 @@ double rates_beside(const Rates *r, RateFamily family, RateFamily other) {
     return factor > 1 ? factor : 1;
 }
 
+double rates_beside_both(const Rates *r, RateFamily family) {
+    return r->both[family] >= 1
+               ? r->both[family]
+               : rates_beside(r, family, RATE_OUT) * rates_beside(r, family, RATE_IN);
+}
+
 uint64_t rates_stretch(uint64_t time, double factor, uint64_t beside) {
     if (factor <= 1 || beside == 0)
         return time;

@@ -59,6 +59,7 @@ typedef struct {
     RateCurve flops[RATE_COUNT], bytes[RATE_COUNT];
     // Times as long while one of the second family runs on another stream; 0: as long as alone.
     double beside[RATE_COUNT][RATE_COUNT];
+    double both[RATE_COUNT]; // while copies go out and in at once; 0: the product of the two
     uint32_t kernel_count;
     RateKernel *kernel; // keys rise
 } Rates;
@@ -87,6 +88,7 @@ uint64_t rates_flops_time(const Rates *r, RateFamily family, double flops);
 uint64_t rates_bytes_time(const Rates *r, RateFamily family, double bytes);
 // Times as long, at least 1.
 double rates_beside(const Rates *r, RateFamily family, RateFamily other);
+double rates_beside_both(const Rates *r, RateFamily family); // copies out and in at once
 // What `time` of work becomes that runs `factor` times as long during its first `beside`
 // picoseconds.
 uint64_t rates_stretch(uint64_t time, double factor, uint64_t beside);

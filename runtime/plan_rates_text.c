@@ -8,12 +8,14 @@
 //     flops product 1048576 4.1e+10
 //     bytes rows 262144 1.9e+10
 //     beside rows out 1.08
+//     both rows 1.2
 //     kernel 9f2c1d0e4b7a6655 123456789 # h.0.mlp.fc
 //
 // The first line comes first, the others in any order; "flops" and "bytes" are points of a family's
 // curves: a size and a rate; "beside" says how many times as long work of a family takes while work
-// of another runs on another stream. Times are picoseconds. # begins a comment. What is not said
-// takes no time, or does not slow: a file for one plan needs no more families than it has.
+// of another runs on another stream, and "both" while copies go out and in. Times are picoseconds.
+// # begins a comment. What is not said takes no time, or does not slow: a file for one plan needs
+// no more families than it has.
 #include "runtime/plan_rates.h"
 
 #include "runtime/plan_fields.h"
@@ -153,20 +155,24 @@ static bool read_point(Reader *r, RateCurve *curves) {
     return true;
 }
 
+static bool read_factor(Reader *r, double *out) {
+    skip_space(r);
+    const char *begin = r->at;
+    return read_number(r, "a factor", out) &&
+           (*out <= factor_max || fail(r, begin, "a factor is at most %g", factor_max));
+}
+
 // "rows out 1.08".
 static bool read_beside(Reader *r) {
     RateFamily family, other;
-    double factor;
-    if (!read_family(r, &family) || !read_family(r, &other))
-        return false;
-    skip_space(r);
-    const char *begin = r->at;
-    if (!read_number(r, "a factor", &factor))
-        return false;
-    if (factor > factor_max)
-        return fail(r, begin, "a factor is at most %g", factor_max);
-    r->out->beside[family][other] = factor;
-    return true;
+    return read_family(r, &family) && read_family(r, &other) &&
+           read_factor(r, &r->out->beside[family][other]);
+}
+
+// "rows 1.2".
+static bool read_both(Reader *r) {
+    RateFamily family;
+    return read_family(r, &family) && read_factor(r, &r->out->both[family]);
 }
 
 static bool read_kernel(Reader *r) {
@@ -202,6 +208,8 @@ static bool read_entry(Reader *r, const char *at, const char *word) {
         return read_point(r, out->bytes);
     if (strcmp(word, "beside") == 0)
         return read_beside(r);
+    if (strcmp(word, "both") == 0)
+        return read_both(r);
     if (strcmp(word, "kernel") == 0)
         return read_kernel(r);
     if (strcmp(word, "machine") == 0)
@@ -212,7 +220,8 @@ static bool read_entry(Reader *r, const char *at, const char *word) {
         return read_integer(r, "picoseconds", 10, (uint64_t)1e15, &out->start);
     if (strcmp(word, "threads") != 0)
         return fail(r, at,
-                    "expected machine, target, threads, start, flops, bytes, beside or kernel");
+                    "expected machine, target, threads, start, flops, bytes, beside, both or "
+                    "kernel");
     if (!read_integer(r, "a number of threads", 10, THREADS_MAX, &number))
         return false;
     out->threads = (uint32_t)number;
@@ -288,11 +297,14 @@ static void write_curves(const char *kind, const RateCurve *curves, FILE *out) {
                     curves[f].point[i].size, curves[f].point[i].rate);
 }
 
+// What the text would round to 1 is not said.
+static const double factor_least = 1.00005;
+
 static void write_beside(const Rates *r, FILE *out) {
     bool any = false;
     for (RateFamily f = 0; f < RATE_COUNT; f++)
         for (RateFamily other = 0; other < RATE_COUNT; other++) {
-            if (r->beside[f][other] < 1.00005) // what the text would round to 1
+            if (r->beside[f][other] < factor_least)
                 continue;
             if (!any)
                 fputs("# How many times as long a family's work takes while another's runs "
@@ -302,6 +314,19 @@ static void write_beside(const Rates *r, FILE *out) {
             fprintf(out, "beside %s %s %.4f\n", rates_family_name(f), rates_family_name(other),
                     r->beside[f][other]);
         }
+}
+
+// 1 is said here: without the line it would be the product of the two.
+static void write_both(const Rates *r, FILE *out) {
+    bool any = false;
+    for (RateFamily f = 0; f < RATE_COUNT; f++) {
+        if (r->both[f] < 1)
+            continue;
+        if (!any)
+            fputs("# And while copies go out and in at once.\n", out);
+        any = true;
+        fprintf(out, "both %s %.4f\n", rates_family_name(f), r->both[f]);
+    }
 }
 
 void rates_write(const Rates *r, const char *const *name, FILE *out) {
@@ -314,6 +339,7 @@ void rates_write(const Rates *r, const char *const *name, FILE *out) {
     write_curves("flops", r->flops, out);
     write_curves("bytes", r->bytes, out);
     write_beside(r, out);
+    write_both(r, out);
     if (r->kernel_count)
         fputs("# Kernels, by what their text says but for the name, and picoseconds of one.\n",
               out);

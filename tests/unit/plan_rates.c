@@ -42,6 +42,11 @@ static const char whole[] = "# measured\n"
                             "flops product 4000 2e9\n"
                             "bytes rows 64 1e9\n"
                             "beside rows out 1.25\n"
+                            "beside rows in 1.5\n"
+                            "beside copy out 2\n"
+                            "beside copy in 2\n"
+                            "both copy 3\n"
+                            "both fill 1\n"
                             "kernel ffffffffffffffff 7\n"
                             "kernel 00000000000000ab 123 # add h.0\n";
 
@@ -63,6 +68,10 @@ Test(plan_rates, what_is_written_reads_back) {
     cr_assert_null(rates_find_kernel(&again, 0xac));
     cr_assert_eq(rates_beside(&again, RATE_ROWS, RATE_OUT), 1.25);
     cr_assert_eq(rates_beside(&again, RATE_OUT, RATE_ROWS), 1);
+    // Measured together, or the product of the two.
+    cr_assert_eq(rates_beside_both(&again, RATE_COPY), 3);
+    cr_assert_eq(rates_beside_both(&again, RATE_ROWS), 1.875);
+    cr_assert_eq(rates_beside_both(&again, RATE_FILL), 1);
 }
 
 Test(plan_rates, work_is_stretched_while_something_runs_beside_it) {
@@ -132,6 +141,8 @@ Test(plan_rates, mistakes_are_told_with_their_place) {
         {"rates 1\nbeside rows way 2\n", "2:13: there is no family of work way"},
         {"rates 1\nbeside rows out 0.5\n", "2:17: expected a factor from 1"},
         {"rates 1\nbeside rows out 2000\n", "2:17: a factor is at most 1000"},
+        {"rates 1\nboth rows out\n", "2:11: expected a factor from 1"},
+        {"rates 1\nboth rows 2000\n", "2:11: a factor is at most 1000"},
         {"rates 1\nkernel xy 1\n", "2:8: expected a kernel's key"},
         {"rates 1\nkernel 0x1 1\n", "2:8: expected a kernel's key"},
         {"rates 1\nkernel 10000000000000000 1\n", "2:8: expected a kernel's key"},

@@ -133,6 +133,20 @@ Test(predict, slowdowns_of_two_others_multiply) {
     expect(2, 0, 300);
 }
 
+Test(predict, slowdown_by_copies_both_ways_is_the_measured_one) {
+    step.rates.beside[RATE_FILL][RATE_OUT] = 2;
+    step.rates.beside[RATE_FILL][RATE_IN] = 1.5;
+    step.rates.both[RATE_FILL] = 2.5;
+    add(FILL, 100, -1);
+    add(OUT, 150, -1);
+    add(IN, 50, -1);
+    play();
+    // 100 us beside both do 40 of the fill, 120 beside the copy out the other 60.
+    expect(0, 0, 220);
+    expect(1, 0, 300);
+    expect(2, 0, 100);
+}
+
 // The sum of what instructions are made of is what they take, slowed or not.
 Test(predict, limits_add_up_to_what_was_taken) {
     step.rates.beside[RATE_FILL][RATE_OUT] = 2;
