@@ -42,15 +42,17 @@ PlimStatus session_start(PlimSession *s, const PlimImage *image, RunOptions opti
     if (status != PLIM_OK)
         return status;
     const int most = (int)s->plan->workers; // Each worker has its own workspace in the arena
+    // Programs have flags, a library's callers an argument: the sentences name neither.
     if (options.threads > most && plan_is_cuda(s->plan))
         return error_set(error, PLIM_BAD_INPUT,
-                         "--threads %d: this program runs on a GPU and has no worker threads",
+                         "%d worker threads were asked for, and the plan is for a GPU and has none",
                          options.threads);
     if (options.threads > most) {
         return error_set(
             error, PLIM_BAD_INPUT,
-            "the plan has workspace for %d threads; compile with --threads %d for more", most,
-            options.threads);
+            "%d threads were asked for, and the plan has workspace for %d: compile the model with "
+            "--threads %d for more",
+            options.threads, most, options.threads);
     }
     // Not asked for: what there is, as far as the plan has room.
     if (options.threads == 0) {

@@ -43,6 +43,8 @@ int main(void) {
     printf("%s\n", error.text);
     if (two_open(other + 4, TWO_ARENA_BYTES, 1, (Two **)&none, &error) != PLIM_BAD_INPUT) return 4;
     printf("%s\n", error.text);
+    if (two_open(other, TWO_ARENA_BYTES, 999, (Two **)&none, &error) != PLIM_BAD_INPUT) return 8;
+    printf("%s\n", error.text);
     if (one_call(one, 99, NULL, NULL, &error) != PLIM_BAD_INPUT || one_load(one, "nothing", &error) == PLIM_OK) return 5;
     size_t bytes = 0;
     if (!one_state(one, "wte", &bytes) || bytes != 256 * 32 * 4 || one_state(one, "wtf", NULL)) return 6;
@@ -74,11 +76,13 @@ class Library(TestCase):
         self.library("two")
         (self.folder / "two.c").write_text(TWO_MODELS)
         self.good("cc", *STRICT, "two.c", "libone.a", "libtwo.a", *LINK, "-o", "two_models")
-        values, bound, small, crooked = self.good("./two_models").stdout.splitlines()
+        values, bound, small, crooked, threads = self.good("./two_models").stdout.splitlines()
         self.assertEqual(len(set(values.split())), 1)
         self.assertRegex(bound, r"text: value 256 at 5 is outside")
         self.assertRegex(small, r"the arena has \d+ bytes, the plan needs \d+")
         self.assertRegex(crooked, r"multiple of 64")
+        # Callers have arguments, no flags.
+        self.assertRegex(threads, r"^999 threads were asked for, and the plan has workspace for \d+: compile the model with --threads 999")
 
     def test_an_archive_shows_its_own_names_only(self):
         self.library("one")
