@@ -49,7 +49,7 @@ static const char gpu_open_text[] =
     "yours\n"
     "// to free after @_close; or NULL: the model takes its own. threads: 0. One call at a time: "
     "a\n"
-    "// model has one arena. Every function leaves that GPU the calling thread's current one.\n";
+    "// model has one arena. Every function leaves the calling thread's context as it was.\n";
 static const char cpu_state_text[] =
     "// The memory of a parameter or statistic by its path in the model; NULL: no such name.\n";
 static const char gpu_state_text[] =

@@ -17,7 +17,7 @@ typedef struct {
     char **arena;      // by space: addresses that the GPU knows
     const char *lent;  // the caller's among them, or NULL
     CudaCode *code;
-    CudaHost *host; // the CPU's part; NULL where the plan has none
+    CudaHost *host;        // the CPU's part; NULL where the plan has none
     CublasTable *products; // NULL where the plan has none
     Communicator *ranks;   // likewise: where it has no collectives
     CuStream *stream;      // the plan's; what is written and read between entries goes through 0
@@ -32,6 +32,10 @@ typedef struct {
     uint64_t shown_bytes;
 } CudaDevice;
 
+// Makes the GPU's context the thread's current one; CU_SUCCESS wants cuda_leave afterwards, which
+// gives the thread back the context it had. All that calls the driver is between the two.
+CuResult cuda_enter(const CudaDevice *d);
+void cuda_leave(const CudaDevice *d);
 // The sentence for a call that failed: what was done ("the copy of inputs"), then CUDA's name for
 // it.
 PlimStatus cuda_failed(const CudaDevice *d, CuResult result, const char *what, PlimError *error);

@@ -277,7 +277,7 @@ static PlimStatus find_culprit(CudaDevice *d, const DeviceCall *call, CuResult r
     return error_set(error, PLIM_MACHINE, "the GPU failed in entry %s: %s; %s", call->entry->name,
                      text,
                      alive ? "each instruction on its own succeeds"
-                           : "run again with --check-finite, which names the instruction");
+                           : "a program of the model with --check-finite names the instruction");
 }
 
 static PlimStatus run_queued(CudaDevice *d, const DeviceCall *call, PlimError *error) {
@@ -396,11 +396,7 @@ static PlimStatus run_timed(CudaDevice *d, const DeviceCall *call, PlimError *er
     return status;
 }
 
-PlimStatus cuda_run(void *device, const DeviceCall *call, PlimError *error) {
-    CudaDevice *d = device;
-    const CuResult result = d->cu.context_set(d->context);
-    if (result != CU_SUCCESS)
-        return cuda_failed(d, result, "being called", error);
+static PlimStatus run_in_context(CudaDevice *d, const DeviceCall *call, PlimError *error) {
     if (!observers_tell_entry(call->observers, call->entry)) {
         observers_refused(call->observers, error);
         return PLIM_BAD_INPUT;
@@ -410,6 +406,16 @@ PlimStatus cuda_run(void *device, const DeviceCall *call, PlimError *error) {
     if (observers_want_times(call->observers))
         return run_timed(d, call, error);
     return call->unwanted ? run_queued(d, call, error) : run_replayed(d, call, error);
+}
+
+PlimStatus cuda_run(void *device, const DeviceCall *call, PlimError *error) {
+    CudaDevice *d = device;
+    const CuResult result = cuda_enter(d);
+    if (result != CU_SUCCESS)
+        return cuda_failed(d, result, "being called", error);
+    const PlimStatus status = run_in_context(d, call, error);
+    cuda_leave(d);
+    return status;
 }
 
 void cuda_release_graphs(CudaDevice *d) {

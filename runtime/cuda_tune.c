@@ -123,26 +123,34 @@ static PlimStatus tune_all(Measure *m, FILE *out, PlimError *error) {
     return PLIM_OK;
 }
 
-PlimStatus cuda_tune(void *device, FILE *out, PlimError *error) {
-    Measure m = {.d = device};
-    const CudaDriver *cu = &m.d->cu;
-    if (!m.d->products)
-        return error_set(error, PLIM_BAD_INPUT, "this program has no products to measure");
-    CuResult result = cu->context_set(m.d->context);
-    if (result == CU_SUCCESS)
-        result = cu->event_new(&m.begin, CU_EVENT_TIMED);
+static PlimStatus tune_in_context(CudaDevice *d, FILE *out, PlimError *error) {
+    Measure m = {.d = d};
+    const CudaDriver *cu = &d->cu;
+    CuResult result = cu->event_new(&m.begin, CU_EVENT_TIMED);
     if (result == CU_SUCCESS)
         result = cu->event_new(&m.end, CU_EVENT_TIMED);
     PlimStatus status = PLIM_OK;
     if (result != CU_SUCCESS)
-        status = cuda_failed(m.d, result, "preparing to measure", error);
+        status = cuda_failed(d, result, "preparing to measure", error);
     else {
-        cublas_write_head(m.d->products, out);
+        cublas_write_head(d->products, out);
         status = tune_all(&m, out, error);
     }
     if (m.begin)
         (void)cu->event_free(m.begin);
     if (m.end)
         (void)cu->event_free(m.end);
+    return status;
+}
+
+PlimStatus cuda_tune(void *device, FILE *out, PlimError *error) {
+    CudaDevice *d = device;
+    if (!d->products)
+        return error_set(error, PLIM_BAD_INPUT, "this program has no products to measure");
+    const CuResult result = cuda_enter(d);
+    if (result != CU_SUCCESS)
+        return cuda_failed(d, result, "preparing to measure", error);
+    const PlimStatus status = tune_in_context(d, out, error);
+    cuda_leave(d);
     return status;
 }

@@ -10,8 +10,9 @@
 // a stream and pinned memory of their own, so that a thread that saves needs nothing of the one
 // that runs. What lives in the host space is the program's own memory too and is read and written
 // in place: an entry has ended on all streams when it is said to have ended, and nobody asks for
-// bytes that an entry may be changing. Every function may be called on any thread, so each begins
-// by making the context current.
+// bytes that an entry may be changing. Every function may be called on any thread, whose current
+// context is the caller's (a library's callers may use CUDA themselves, on another GPU): each makes
+// its own one current and gives the caller's back.
 #include "runtime/device.h"
 
 #include "runtime/cuda_device.h"
@@ -32,6 +33,16 @@ PlimStatus cuda_failed(const CudaDevice *d, CuResult result, const char *what, P
     char text[256];
     cuda_error_text(&d->cu, result, text, sizeof text);
     return error_set(error, PLIM_MACHINE, "the GPU failed at %s: %s", what, text);
+}
+
+CuResult cuda_enter(const CudaDevice *d) {
+    return d->cu.context_push(d->context);
+}
+
+void cuda_leave(const CudaDevice *d) {
+    // It can only fail with an error of the GPU's, which was told before or will be.
+    CuContext own;
+    (void)d->cu.context_pop(&own);
 }
 
 CuResult cuda_settle(CudaDevice *d) {
@@ -159,7 +170,7 @@ static PlimStatus take_streams(CudaDevice *d, PlimError *error) {
     return result == CU_SUCCESS ? PLIM_OK : cuda_failed(d, result, "preparing streams", error);
 }
 
-// The GPU, with a context of its own that libraries of CUDA's runtime share.
+// The GPU, with a context of its own that libraries of CUDA's runtime share: entered where PLIM_OK.
 static PlimStatus take_device(CudaDevice *d, PlimError *error) {
     CuResult result = d->cu.device_get(&d->device, 0);
     CuContext context = NULL;
@@ -167,7 +178,7 @@ static PlimStatus take_device(CudaDevice *d, PlimError *error) {
         result = d->cu.context_retain(&context, d->device);
     if (result == CU_SUCCESS) {
         d->context = context;
-        result = d->cu.context_set(d->context);
+        result = cuda_enter(d);
     }
     return result == CU_SUCCESS ? PLIM_OK : cuda_failed(d, result, "starting it", error);
 }
@@ -178,6 +189,19 @@ static const char *gpu_name(CudaDevice *d) {
         snprintf(d->gpu, sizeof d->gpu, "a GPU without a name");
     d->gpu[sizeof d->gpu - 1] = '\0';
     return d->gpu;
+}
+
+// Everything but the library's products.
+static PlimStatus prepare(CudaDevice *d, PlimKernelFn *const *kernel, const RunOptions *options,
+                          PlimError *error) {
+    PlimStatus status = cuda_code_new(d->plan, options->cubin, &d->cu, d->device, &d->code, error);
+    if (status == PLIM_OK)
+        status = cuda_host_new(d->plan, kernel, &d->host, error);
+    if (status == PLIM_OK)
+        status = take_arenas(d, options, error);
+    if (status == PLIM_OK)
+        status = take_streams(d, error);
+    return status == PLIM_OK ? communicator_new(d->plan, &d->ranks, error) : status;
 }
 
 static PlimStatus cuda_open(const Plan *p, PlimKernelFn *const *kernel, const RunOptions *options,
@@ -193,19 +217,15 @@ static PlimStatus cuda_open(const Plan *p, PlimKernelFn *const *kernel, const Ru
     // Loading the library takes as long as starting the GPU: both at once.
     CublasLoading *loading = cublas_load(p);
     status = take_device(d, error);
+    const bool entered = status == PLIM_OK;
     if (status == PLIM_OK)
-        status = cuda_code_new(p, options->cubin, &d->cu, d->device, &d->code, error);
+        status = prepare(d, kernel, options, error);
     if (status == PLIM_OK)
-        status = cuda_host_new(p, kernel, &d->host, error);
-    if (status == PLIM_OK)
-        status = take_arenas(d, options, error);
-    if (status == PLIM_OK)
-        status = take_streams(d, error);
-    if (status == PLIM_OK)
-        status = communicator_new(p, &d->ranks, error);
-    if (status == PLIM_OK)
-        return cublas_table_new(loading, p, gpu_name(d), options->tune, &d->products, error);
-    cublas_forget(loading);
+        status = cublas_table_new(loading, p, gpu_name(d), options->tune, &d->products, error);
+    else
+        cublas_forget(loading);
+    if (entered)
+        cuda_leave(d);
     return status;
 }
 
@@ -238,7 +258,7 @@ static void cuda_release(void *device) {
     if (!d)
         return;
     if (d->context) {
-        (void)d->cu.context_set(d->context);
+        const bool entered = cuda_enter(d) == CU_SUCCESS;
         // After a failure halfway the driver may still call what goes now.
         for (uint32_t i = 0; d->host && d->stream && i < d->plan->stream_count; i++)
             if (d->stream[i])
@@ -250,6 +270,8 @@ static void cuda_release(void *device) {
         cuda_code_release(d->code);
         release_streams(d);
         release_arenas(d);
+        if (entered)
+            cuda_leave(d);
         (void)d->cu.context_release(d->device);
     }
     cuda_driver_close(&d->cu);
@@ -293,14 +315,9 @@ static bool is_pinned(const CudaDevice *d, const char *address) {
     return false;
 }
 
-static PlimStatus cuda_write(void *device, char *address, const void *from, uint64_t bytes,
-                             PlimError *error) {
-    CudaDevice *d = device;
-    if (is_pinned(d, address)) {
-        memcpy(address, from, (size_t)bytes);
-        return PLIM_OK;
-    }
-    CuResult result = d->cu.context_set(d->context);
+// Through the inbox, without waiting.
+static CuResult send(CudaDevice *d, char *address, const void *from, uint64_t bytes) {
+    CuResult result = CU_SUCCESS;
     for (uint64_t done = 0; done < bytes && result == CU_SUCCESS;) {
         if (d->inbox_used == INBOX_BYTES)
             result = cuda_settle(d);
@@ -314,20 +331,27 @@ static PlimStatus cuda_write(void *device, char *address, const void *from, uint
         d->inbox_used += (take + INBOX_STEP - 1) / INBOX_STEP * INBOX_STEP;
         done += take;
     }
+    return result;
+}
+
+static PlimStatus cuda_write(void *device, char *address, const void *from, uint64_t bytes,
+                             PlimError *error) {
+    CudaDevice *d = device;
+    if (is_pinned(d, address)) {
+        memcpy(address, from, (size_t)bytes);
+        return PLIM_OK;
+    }
+    CuResult result = cuda_enter(d);
+    if (result == CU_SUCCESS) {
+        result = send(d, address, from, bytes);
+        cuda_leave(d);
+    }
     return result == CU_SUCCESS ? PLIM_OK : cuda_failed(d, result, "taking inputs", error);
 }
 
 // Through the inbox, which is empty once everything before has been waited for.
-static PlimStatus cuda_read(void *device, void *to, const char *address, uint64_t bytes,
-                            PlimError *error) {
-    CudaDevice *d = device;
-    if (is_pinned(d, address)) {
-        memcpy(to, address, (size_t)bytes);
-        return PLIM_OK;
-    }
-    CuResult result = d->cu.context_set(d->context);
-    if (result == CU_SUCCESS && d->inbox_used > 0)
-        result = cuda_settle(d);
+static CuResult receive(CudaDevice *d, void *to, const char *address, uint64_t bytes) {
+    CuResult result = d->inbox_used > 0 ? cuda_settle(d) : CU_SUCCESS;
     for (uint64_t done = 0; done < bytes && result == CU_SUCCESS;) {
         const uint64_t left = bytes - done, take = left < INBOX_BYTES ? left : INBOX_BYTES;
         result =
@@ -338,6 +362,21 @@ static PlimStatus cuda_read(void *device, void *to, const char *address, uint64_
             memcpy((char *)to + done, d->inbox, (size_t)take);
         done += take;
     }
+    return result;
+}
+
+static PlimStatus cuda_read(void *device, void *to, const char *address, uint64_t bytes,
+                            PlimError *error) {
+    CudaDevice *d = device;
+    if (is_pinned(d, address)) {
+        memcpy(to, address, (size_t)bytes);
+        return PLIM_OK;
+    }
+    CuResult result = cuda_enter(d);
+    if (result == CU_SUCCESS) {
+        result = receive(d, to, address, bytes);
+        cuda_leave(d);
+    }
     return result == CU_SUCCESS ? PLIM_OK : cuda_failed(d, result, "giving results", error);
 }
 
@@ -345,22 +384,26 @@ static PlimStatus cuda_channel_open(void *device, DeviceChannel *out, PlimError 
     CudaDevice *d = device;
     void *room = NULL;
     CuStream stream = NULL;
-    CuResult result = d->cu.context_set(d->context);
-    if (result == CU_SUCCESS)
+    CuResult result = cuda_enter(d);
+    if (result == CU_SUCCESS) {
         result = d->cu.stream_new(&stream, CU_STREAM_OWN);
-    if (result == CU_SUCCESS)
-        result = d->cu.pinned_new(&room, CHANNEL_BYTES, CU_PINNED_PORTABLE);
+        if (result == CU_SUCCESS)
+            result = d->cu.pinned_new(&room, CHANNEL_BYTES, CU_PINNED_PORTABLE);
+        cuda_leave(d);
+    }
     *out = (DeviceChannel){.room = room, .bytes = CHANNEL_BYTES, .own = stream};
     return result == CU_SUCCESS ? PLIM_OK : cuda_failed(d, result, "preparing copies", error);
 }
 
 static void cuda_channel_close(void *device, DeviceChannel *channel) {
     CudaDevice *d = device;
-    (void)d->cu.context_set(d->context);
-    if (channel->own)
-        (void)d->cu.stream_free(channel->own);
-    if (channel->room)
-        (void)d->cu.pinned_free(channel->room);
+    if (cuda_enter(d) == CU_SUCCESS) {
+        if (channel->own)
+            (void)d->cu.stream_free(channel->own);
+        if (channel->room)
+            (void)d->cu.pinned_free(channel->room);
+        cuda_leave(d);
+    }
     *channel = (DeviceChannel){0};
 }
 
@@ -371,11 +414,13 @@ static PlimStatus copy_and_wait(const CudaDevice *d, const DeviceChannel *c, voi
         memcpy(to, from, (size_t)bytes);
         return PLIM_OK;
     }
-    CuResult result = d->cu.context_set(d->context);
-    if (result == CU_SUCCESS)
+    CuResult result = cuda_enter(d);
+    if (result == CU_SUCCESS) {
         result = d->cu.copy(number_of(to), number_of(from), (size_t)bytes, c->own);
-    if (result == CU_SUCCESS)
-        result = d->cu.stream_synchronize(c->own);
+        if (result == CU_SUCCESS)
+            result = d->cu.stream_synchronize(c->own);
+        cuda_leave(d);
+    }
     return result == CU_SUCCESS ? PLIM_OK : cuda_failed(d, result, "copying states", error);
 }
 

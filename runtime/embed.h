@@ -14,10 +14,11 @@ typedef struct PlimModel PlimModel;
 
 // Starts the model in the caller's arena: at least the bytes the header names, aligned as it says,
 // contents of no matter; it must outlive the model. threads 0: all processors this process may use,
-// as far as the plan has room. No state has a value yet. A model for a GPU works in the GPU's memory,
-// of the primary context of the first GPU that CUDA shows, or takes its own where arena is NULL; its
-// far memory it always takes. PLIM_MACHINE where this CPU lacks an instruction set, or there is no
-// GPU; PLIM_BAD_INPUT for an arena or a number of threads that won't do.
+// as far as the plan has room. No state has a value yet. A model for a GPU works in the GPU's
+// memory, of the primary context of the first GPU that CUDA shows, or takes its own where arena is
+// NULL; its far memory it always takes. Each of these functions leaves the calling thread's current
+// context as it was. PLIM_MACHINE where this CPU lacks an instruction set, or there is no GPU;
+// PLIM_BAD_INPUT for an arena or a number of threads that won't do.
 PLIM_API PlimStatus plim_model_open(void *arena, size_t arena_bytes, int threads, PlimModel **out,
                                     PlimError *error);
 // Ends the threads. The arena stays the caller's; NULL is allowed.

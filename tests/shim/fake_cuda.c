@@ -62,7 +62,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int broken; // the status that every call gives from now on
 static size_t taken;
 static int modules, contexts;
-static _Thread_local int current;
+// Of a thread; the last one is current. The primary one, which the driver gives out, is &contexts.
+static _Thread_local struct {
+    void *at[8];
+    int count;
+} stack;
 
 static const char *setting(const char *name, const char *otherwise) {
     const char *value = getenv(name);
@@ -107,6 +111,10 @@ static int enter(const char *name) {
     return status;
 }
 
+static void *current(void) {
+    return stack.count ? stack.at[stack.count - 1] : NULL;
+}
+
 #define ENTER(name)                                                                                \
     const int failed = enter(name);                                                                \
     if (failed)                                                                                    \
@@ -114,7 +122,7 @@ static int enter(const char *name) {
 // The same for what needs a current context.
 #define ENTER_CONTEXT(name)                                                                        \
     ENTER(name);                                                                                   \
-    if (!current)                                                                                  \
+    if (current() != &contexts)                                                                    \
     return BAD_CONTEXT
 
 API int cuInit(unsigned flags) {
@@ -191,9 +199,32 @@ API int cuDevicePrimaryCtxRelease_v2(int device) {
     return 0;
 }
 
+API int cuCtxPushCurrent_v2(void *context) {
+    ENTER("cuCtxPushCurrent_v2");
+    if (stack.count == (int)(sizeof stack.at / sizeof stack.at[0]))
+        return INVALID;
+    stack.at[stack.count++] = context;
+    return 0;
+}
+
+// Pops even where it tells of an earlier error, as CUDA's does.
+API int cuCtxPopCurrent_v2(void **context) {
+    const int failed = enter("cuCtxPopCurrent_v2");
+    if (stack.count == 0)
+        return BAD_CONTEXT;
+    *context = stack.at[--stack.count];
+    return failed;
+}
+
+// These two are a caller's of its own: never made to fail.
 API int cuCtxSetCurrent(void *context) {
-    ENTER("cuCtxSetCurrent");
-    current = context != NULL;
+    stack.at[0] = context;
+    stack.count = 1;
+    return 0;
+}
+
+API int cuCtxGetCurrent(void **context) {
+    *context = current();
     return 0;
 }
 

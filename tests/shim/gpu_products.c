@@ -2,6 +2,7 @@
 // batches and types, so that every way to count a matrix by columns is met. And files of measured
 // algorithms: written, read, damaged, of another GPU.
 #include "runtime/product_cublaslt.h"
+#include "tests/temporary.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -140,7 +141,7 @@ static void open_gpu(Gpu *g) {
     CuContext context;
     if (cuda_driver_open(&g->cu, &error) != PLIM_OK)
         must(false, error.text);
-    must(g->cu.context_retain(&context, 0) == 0 && g->cu.context_set(context) == 0 &&
+    must(g->cu.context_retain(&context, 0) == 0 && g->cu.context_push(context) == 0 &&
              g->cu.stream_new(&g->stream, CU_STREAM_OWN) == 0,
          "no GPU");
     for (int i = 0; i < 5; i++) {
@@ -193,9 +194,8 @@ static void write_text(const char *path, const char *text) {
 }
 
 static void check_files(void) {
-    char path[] = "/tmp/plim-tune-XXXXXX";
-    const int fd = mkstemp(path);
-    must(fd >= 0 && close(fd) == 0, "no file");
+    char path[TEMPORARY_MAX];
+    temporary_path(path, "plim_tune");
     Case c;
     const PlanProduct p = draw_product();
     make_case(&c, &p);
