@@ -113,22 +113,32 @@ static void pack_lower_than(PackAnswer *best, PackItem *item, int count, int64_t
 // Steps of packing in trials of rungs, which are many, and first where there is a limit.
 static const int64_t TRIAL_WORK[] = {20000000, 100000000};
 
-// capacity: what the limit leaves; UINT64_MAX: there is none.
-static PackAnswer pack_entry(const EntryLayout *e, const PassCtx *cx, uint64_t capacity) {
+// capacity: what the limit leaves; UINT64_MAX: there is none. A trial ends where that is met, and
+// without a limit at what any limit's trial may reach, so that a byte less than it says fails. What
+// a trial finds, the layout that counts finds too: it begins with the same steps. False after a
+// diagnostic.
+static bool pack_entry(const EntryLayout *e, PassCtx *cx, uint64_t capacity, const char *name,
+                       PackAnswer *best) {
     uint32_t peak;
-    const bool trial = cx->options->trial;
-    if (trial && pack_load(e->item, e->count, cx->scratch, &peak) > capacity)
-        return pack_naive(e->item, e->count, cx->scratch);
-    PackAnswer best = {.height = UINT64_MAX};
-    for (int i = 0; i < 2 && (trial || capacity < UINT64_MAX); i++) {
-        pack_lower_than(&best, e->item, e->count, TRIAL_WORK[i], cx->scratch);
-        if (trial && capacity < UINT64_MAX && best.height <= capacity)
-            break;
+    const bool trial = cx->options->trial, limited = capacity < UINT64_MAX;
+    *best = (PackAnswer){.height = UINT64_MAX};
+    if (trial && pack_load(e->item, e->count, cx->scratch, &peak) > capacity) {
+        *best = pack_naive(e->item, e->count, cx->scratch);
+        return true;
     }
+    for (int i = 0; i < 2 && (trial || limited); i++) {
+        pack_lower_than(best, e->item, e->count, TRIAL_WORK[i], cx->scratch);
+        if (trial && limited && best->height <= capacity)
+            return true;
+    }
+    const bool enough = limited ? best->height <= capacity : !trial;
+    if (!enough && !programs_pack(cx, name, e->item, e->count, best))
+        return false;
+    if (trial)
+        return true;
     const int effort = cx->options->effort ? cx->options->effort : 1;
-    if (!trial)
-        pack_lower_than(&best, e->item, e->count, PACK_WORK * effort, cx->scratch);
-    return best;
+    pack_lower_than(best, e->item, e->count, PACK_WORK * effort, cx->scratch);
+    return programs_pack(cx, name, e->item, e->count, best);
 }
 
 // Whether it can be lower, and what other ways of packing had come to.
@@ -153,11 +163,10 @@ static bool place_entry(Plan *p, PassCtx *cx, EntryLayout *e, uint64_t base, uin
         e->item[i] = (PackItem){.size = padded(b), .first = b->first, .last = b->last};
     }
     const bool naive = cx->options->arrange && strcmp(cx->options->arrange, "naive") == 0;
-    PackAnswer packed =
-        naive ? pack_naive(e->item, e->count, cx->scratch) : pack_entry(e, cx, capacity);
-    const bool decided =
-        cx->options->trial && (packed.height <= capacity || packed.load > capacity);
-    if (!naive && !decided && !programs_pack(cx, name, e->item, e->count, &packed))
+    PackAnswer packed;
+    if (naive)
+        packed = pack_naive(e->item, e->count, cx->scratch);
+    else if (!pack_entry(e, cx, capacity, name, &packed))
         return false;
     e->height = packed.height;
     e->load = packed.load;
