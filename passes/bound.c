@@ -76,7 +76,7 @@ static int passed_operands(const Node *n) {
     return op_info(n->op)->lowering == LOWER_VIEW ? n->input_count : 0;
 }
 
-static bool bound_graph(Graph *g, PassCtx *cx) {
+static PassResult bound_graph(Graph *g, PassCtx *cx) {
     Demand *of = arena_array(cx->scratch, Demand, g->value_limit);
     for (int i = g->node_count - 1; i >= 0; i--) {
         const Node *n = g->node[i];
@@ -86,7 +86,7 @@ static bool bound_graph(Graph *g, PassCtx *cx) {
             for (int r = 0; r < n->result_count; r++)
                 demand(of, n->input[k], of[n->result[r].id]);
     }
-    bool changed = false;
+    PassResult result = PASS_SAME;
     for (int i = 0; i < g->input_count; i++) {
         Input *in = &g->input[i];
         const Demand d = of[in->value->id];
@@ -96,17 +96,13 @@ static bool bound_graph(Graph *g, PassCtx *cx) {
         if (in->bound == bound)
             continue;
         in->bound = bound;
-        changed = true;
+        result = PASS_CHANGED;
         remark_add(cx, "bound", in->value->name, "values must be below %lld%s", (long long)d.limit,
                    d.not_negative ? "" : "; negative ones are allowed");
     }
-    return changed;
+    return result;
 }
 
 PassResult pass_bound(Module *m, PassCtx *cx) {
-    PassResult result = PASS_SAME;
-    for (int i = 0; i < m->entry_count; i++)
-        if (bound_graph(m->entry[i], cx))
-            result = PASS_CHANGED;
-    return result;
+    return pass_each_entry(m, cx, bound_graph);
 }

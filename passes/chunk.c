@@ -231,9 +231,5 @@ static PassResult chunk_graph(Graph *g, PassCtx *cx) {
 }
 
 PassResult pass_chunk(Module *m, PassCtx *cx) {
-    PassResult result = PASS_SAME;
-    for (int i = 0; i < m->entry_count; i++)
-        if (chunk_graph(m->entry[i], cx) == PASS_CHANGED)
-            result = PASS_CHANGED;
-    return result;
+    return pass_each_entry(m, cx, chunk_graph);
 }

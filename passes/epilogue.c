@@ -119,9 +119,5 @@ static PassResult graph_epilogues(Graph *g, PassCtx *cx) {
 }
 
 PassResult pass_epilogue(Module *m, PassCtx *cx) {
-    PassResult result = PASS_SAME;
-    for (int i = 0; i < m->entry_count; i++)
-        if (graph_epilogues(m->entry[i], cx) == PASS_CHANGED)
-            result = PASS_CHANGED;
-    return result;
+    return pass_each_entry(m, cx, graph_epilogues);
 }

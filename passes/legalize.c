@@ -83,13 +83,13 @@ static bool try_batchnorm(Rewrite *rw, const Node *n) {
 }
 
 // One step towards legal; the nodes made are looked at again.
-static PassResult legalize_graph(Graph *g, Arena *scratch) {
+static PassResult legalize_graph(Graph *g, PassCtx *cx) {
     PassResult result = PASS_SAME;
     bool again = true;
     while (again) { // at most four times: norms first, then each step leaves fewer runs of axes
         Rewrite rw;
         again = false;
-        rewrite_begin(&rw, g, scratch);
+        rewrite_begin(&rw, g, cx->scratch);
         for (int i = 0; i < rw.old_count; i++) {
             const Node *n = rw.old[i];
             rewrite_resolve_inputs(&rw, rw.old[i]);
@@ -116,9 +116,5 @@ static PassResult legalize_graph(Graph *g, Arena *scratch) {
 }
 
 PassResult pass_legalize(Module *m, PassCtx *cx) {
-    PassResult result = PASS_SAME;
-    for (int i = 0; i < m->entry_count; i++)
-        if (legalize_graph(m->entry[i], cx->scratch) == PASS_CHANGED)
-            result = PASS_CHANGED;
-    return result;
+    return pass_each_entry(m, cx, legalize_graph);
 }

@@ -27,9 +27,9 @@ enum { WORKERS = 8 };
 typedef struct {
     const char
         *target; // "cpu", "cpu:x86-64-v4", "cuda:sm_90a"; the driver resolves native to a CPU name
-    const char *isa; // instruction sets the target needs, for the plan: "avx2,fma"; NULL: none
+    const char *isa;      // instruction sets the target needs, for the plan: "avx2,fma"; NULL: none
     const char *host_isa; // those that code for a GPU's host may use
-    GpuArchs gpu;    // what a CUDA target names; none: a CPU
+    GpuArchs gpu;         // what a CUDA target names; none: a CPU
     const char *precision; // "f32", "bf16" or NULL: what the text says
     const char *order;     // --order: a list schedule, or "least" as NULL: the least arena found
     const char *arrange;   // --arrange: "naive" (no sharing) or NULL: the best greedy
@@ -80,6 +80,9 @@ const char *remark_value(Arena *a, const Value *v);
 bool rewrite_allowed(PassCtx *cx);
 
 typedef PassResult (*PassFn)(Module *m, PassCtx *cx);
+// A pass that looks at each entry on its own: CHANGED where it changed one.
+typedef PassResult (*EntryFn)(Graph *g, PassCtx *cx);
+PassResult pass_each_entry(Module *m, PassCtx *cx, EntryFn change);
 
 // The one table of passes, in order: passes/pipeline.def.
 #define P(NAME, NEEDS, GIVES, BREAKS, HELP) PassResult pass_##NAME(Module *m, PassCtx *cx);

@@ -27,6 +27,14 @@ const Pass *pass_at(int index) {
     return &pass_table[index];
 }
 
+PassResult pass_each_entry(Module *m, PassCtx *cx, EntryFn change) {
+    PassResult result = PASS_SAME;
+    for (int i = 0; i < m->entry_count; i++)
+        if (change(m->entry[i], cx) == PASS_CHANGED)
+            result = PASS_CHANGED;
+    return result;
+}
+
 const Pass *pass_find(const char *name) {
     for (int i = 0; i < PASS_COUNT; i++)
         if (strcmp(pass_table[i].name, name) == 0)

@@ -187,8 +187,9 @@ static Value *copy_of(Recompute *r, Value *v) {
     return r->copy[v->id];
 }
 
-static PassResult recompute_graph(Recompute *r, Graph *g) {
-    Arena *scratch = r->cx->scratch;
+static PassResult recompute_graph(Graph *g, PassCtx *cx) {
+    Recompute whole = {.cx = cx}, *r = &whole;
+    Arena *scratch = cx->scratch;
     rewrite_begin(&r->rw, g, scratch);
     r->last_forward = arena_array(scratch, int, r->rw.limit + 1);
     r->first_backward = arena_array(scratch, int, r->rw.limit + 1);
@@ -208,18 +209,12 @@ static PassResult recompute_graph(Recompute *r, Graph *g) {
     if (r->copies == 0)
         return PASS_SAME;
     graph_drop_dead(g); // Views that only the backward had use for.
-    remark_add(r->cx, "recompute", g->name,
+    remark_add(cx, "recompute", g->name,
                "%d cheap values are computed again for the backward pass: %lld bytes less to keep",
                r->copies, (long long)r->saved);
     return PASS_CHANGED;
 }
 
 PassResult pass_recompute(Module *m, PassCtx *cx) {
-    PassResult result = PASS_SAME;
-    for (int i = 0; i < m->entry_count; i++) {
-        Recompute r = {.cx = cx};
-        if (recompute_graph(&r, m->entry[i]) == PASS_CHANGED)
-            result = PASS_CHANGED;
-    }
-    return result;
+    return pass_each_entry(m, cx, recompute_graph);
 }
