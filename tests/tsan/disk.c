@@ -5,6 +5,7 @@
 #include "runtime/far_memory.h"
 #include "runtime/resume.h"
 #include "runtime/run_window.h"
+#include "tests/temporary.h"
 #include "tests/tsan/must.h"
 #include "tests/unit/plan_sample.h"
 
@@ -247,10 +248,10 @@ static void check_plan(const Plan *p, PlimRun *run, PlimRun *other, const char *
 }
 
 int main(void) {
-    char folder[] = "/tmp/plim_far_XXXXXX";
+    char folder[TEMPORARY_MAX];
     PlimError error;
     PlanMemory *pm = plan_memory_new();
-    must(pm && mkdtemp(folder), "no memory or no folder");
+    must(pm && temporary_folder(folder, "plim_far"), "no memory or no folder");
     Plan *p = plan_sample_file(pm, PLIM_SOURCE_DIR "/tests/tsan/disk.plan");
     must(p != NULL, "no plan");
     if (plan_verify(p, &error) != PLIM_OK)
@@ -262,9 +263,7 @@ int main(void) {
     run_release(run);
     run_release(other);
     plan_memory_release(pm);
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    must(system(command) == 0, "the folder stays");
+    must(temporary_remove(folder), "the folder stays");
     puts("disk: all well");
     return 0;
 }

@@ -1,6 +1,7 @@
 // The loader under the thread sanitizer: steps prepared ahead are those of a loader's own thread
 // or none, errors come with the step that needs the data, and stopping half way is clean.
 #include "runtime/loader.h"
+#include "tests/temporary.h"
 #include "tests/tsan/must.h"
 
 #include <stdio.h>
@@ -83,8 +84,8 @@ static void check_error(const DataInputs *inputs, PlimRun *run, const char *path
 }
 
 int main(void) {
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/plim_loader_%ld", (long)getpid());
+    char path[TEMPORARY_MAX];
+    temporary_path(path, "plim_loader");
     write_rows(path);
     Small s;
     make_small(&s);

@@ -6,6 +6,7 @@
 #include "runtime/resume.h"
 #include "runtime/run.h"
 #include "runtime/stream.h"
+#include "tests/temporary.h"
 #include "tests/tsan/must.h"
 #include "tests/unit/plan_sample.h"
 
@@ -296,9 +297,9 @@ static void save_steps(const Plan *p, PlimRun *run, PlimRun *other, const char *
 }
 
 static void check_saving(void) {
-    char folder[] = "/tmp/plim-saving-XXXXXX", command[64];
+    char folder[TEMPORARY_MAX];
     PlanMemory *pm = plan_memory_new();
-    must(pm && mkdtemp(folder), "no memory or no folder");
+    must(pm && temporary_folder(folder, "plim_saving"), "no memory or no folder");
     Plan *p = make_plan(pm);
     PlimRun *run, *other;
     PlimError error;
@@ -310,8 +311,7 @@ static void check_saving(void) {
     run_release(run);
     run_release(other);
     plan_memory_release(pm);
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    must(system(command) == 0, "the folder can't be removed");
+    must(temporary_remove(folder), "the folder can't be removed");
 }
 
 int main(void) {

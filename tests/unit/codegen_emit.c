@@ -1,6 +1,7 @@
 // From plan to object and executable: the bytes do not depend on threads, targets are looked up by
 // name, and what goes wrong is said in a diagnostic and leaves no file.
 #include "codegen/codegen.h"
+#include "tests/temporary.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -207,8 +208,8 @@ static int files_in(const char *path) {
 Test(codegen_emit, a_failed_link_leaves_nothing) {
     Arena *a = arena_create();
     Diag *d = diag_create(a);
-    char folder[] = "/tmp/codegen_emit_XXXXXX";
-    cr_assert_not_null(mkdtemp(folder));
+    char folder[TEMPORARY_MAX];
+    cr_assert(temporary_folder(folder, "plim_emit"));
     const char *out = arena_format(a, "%s/program", folder);
     const char *missing = arena_format(a, "%s/no-such-library.a", folder);
     size_t size;

@@ -1,5 +1,6 @@
 // Launches are what kernel_launches says, function by function: a mistake in either shows.
 #include "cuda_run.h"
+#include "tests/temporary.h"
 
 #include <criterion/criterion.h>
 #include <dlfcn.h>
@@ -8,8 +9,8 @@
 #include <unistd.h>
 
 CudaProgram cuda_program(Arena *a, Kernel *const *kernel, int count, GpuArch arch) {
-    char folder[] = "/tmp/plim_shim_XXXXXX";
-    cr_assert_not_null(mkdtemp(folder));
+    char folder[TEMPORARY_MAX];
+    cr_assert(temporary_folder(folder, "plim_shim"));
     const char *source = arena_format(a, "%s/kernels.cu", folder);
     const char *object = arena_format(a, "%s/kernels.so", folder);
     FILE *out = fopen(source, "w");
@@ -33,7 +34,7 @@ CudaProgram cuda_program(Arena *a, Kernel *const *kernel, int count, GpuArch arc
     CudaProgram p = {.library = dlopen(object, RTLD_NOW | RTLD_LOCAL), .arch = arch};
     cr_assert_not_null(p.library, "%s", dlerror());
     if (!getenv("PLIM_SHIM_KEEP"))
-        system(arena_format(a, "rm -r %s", folder));
+        cr_assert(temporary_remove(folder));
     return p;
 }
 

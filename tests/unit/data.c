@@ -2,6 +2,7 @@
 // bounds.
 #include "runtime/data_feed.h"
 #include "runtime/npy.h"
+#include "tests/temporary.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -10,13 +11,15 @@
 
 enum { FILES_MAX = 8 };
 
-static char path[FILES_MAX][64];
+static char path[FILES_MAX][TEMPORARY_MAX + 16];
 static DataFile file[FILES_MAX];
 static PlimError error;
 
 static void setup(void) {
+    char base[TEMPORARY_MAX];
+    temporary_path(base, "plim_data");
     for (int i = 0; i < FILES_MAX; i++)
-        snprintf(path[i], sizeof path[i], "/tmp/plim_data_%ld_%d", (long)getpid(), i);
+        snprintf(path[i], sizeof path[i], "%s_%d", base, i);
 }
 
 static void teardown(void) {
@@ -225,8 +228,12 @@ Test(data, where_files_end_means_nothing) {
 
 Test(data, rows_of_several_tables_are_one_table) {
     const float x[10] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
-    const PlanInput input = {
-        .name = "x", .source = PLAN_FROM_DATA, .slots = 2, .dtype = PLAN_F32, .rank = 2, .dim = {1, 2}};
+    const PlanInput input = {.name = "x",
+                             .source = PLAN_FROM_DATA,
+                             .slots = 2,
+                             .dtype = PLAN_F32,
+                             .rank = 2,
+                             .dim = {1, 2}};
     write_rows(0, x, 5, 2);
     DataFeed *f = feed(1, &input, &plain);
     float whole[5][4], cut[4];
@@ -309,8 +316,12 @@ Test(data, bytes_become_floats_from_0_to_1) {
     memcpy(bytes + 8, header, sizeof header - 1);
     memcpy(bytes + 8 + sizeof header - 1, "\x00\xff\x33\x01\x80\xfe", 6);
     write_file(0, bytes, sizeof bytes);
-    PlanInput input = {
-        .name = "image", .source = PLAN_FROM_DATA, .slots = 1, .dtype = PLAN_F32, .rank = 2, .dim = {1, 3}};
+    PlanInput input = {.name = "image",
+                       .source = PLAN_FROM_DATA,
+                       .slots = 1,
+                       .dtype = PLAN_F32,
+                       .rank = 2,
+                       .dim = {1, 3}};
     DataFeed *f = feed(1, &input, &plain);
     float row[3];
     fill(f, 0, row);
@@ -356,11 +367,12 @@ Test(data, too_little_or_unfit_data_is_refused) {
     cr_assert_eq(data_file_open("/nonexistent", &file[1], &error), PLIM_IO);
     cr_assert_eq(data_file_open("/tmp", &file[1], &error), PLIM_BAD_INPUT);
     // A name that promises a format is held to it.
-    snprintf(path[0], sizeof path[0], "/tmp/plim_data_%ld.npy", (long)getpid());
+    unlink(path[0]);
+    strcat(path[0], ".npy");
     write_file(0, "abcdefgh", 8);
     refuse(1, &input, &plain, "no .npy file");
     unlink(path[0]);
-    snprintf(path[0], sizeof path[0], "/tmp/plim_data_%ld.safetensors", (long)getpid());
+    strcpy(strrchr(path[0], '.'), ".safetensors");
     write_file(0, "abcdefghijk", 11);
     refuse(1, &input, &plain, "no valid safetensors file");
 }
@@ -370,8 +382,12 @@ Test(data, tables_come_from_safetensors_by_name) {
     const float x[6] = {1, 2, 3, 4, 5, 6};
     const SafeSource tensor = {.name = "x", .dtype = PLAN_F32, .rank = 2, .dim = dim, .at = x};
     cr_assert_eq(safetensors_write(path[0], &tensor, 1, NULL, &error), PLIM_OK);
-    PlanInput input = {
-        .name = "x", .source = PLAN_FROM_DATA, .slots = 2, .dtype = PLAN_F32, .rank = 2, .dim = {1, 2}};
+    PlanInput input = {.name = "x",
+                       .source = PLAN_FROM_DATA,
+                       .slots = 2,
+                       .dtype = PLAN_F32,
+                       .rank = 2,
+                       .dim = {1, 2}};
     DataFeed *f = feed(1, &input, &plain);
     float rows[4];
     fill(f, 1, rows);

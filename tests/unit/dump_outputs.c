@@ -3,10 +3,12 @@
 // the decoder lets pass what only the verifier would refuse.
 #include "plan_sample.h"
 #include "runtime/plan_sign.h"
+#include "tests/temporary.h"
 #include "tools/dump.h"
 #include "tools/plan_csv.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,8 +126,9 @@ Test(dump_outputs, no_trace_harms_them) {
         "{\"ph\":\"X\",\"pid\":1,\"tid\":10,\"ts\":20.000,\"dur\":5.000,\"name\":\"affine\","
         "\"args\":"
         "{\"kernel\":\"k0\",\"segment\":\"train.body\",\"slot\":0,\"instruction\":0}}\n]}\n";
-    char path[] = "/tmp/plim-dump-trace-XXXXXX";
-    const int fd = mkstemp(path);
+    char path[TEMPORARY_MAX];
+    temporary_path(path, "plim_trace");
+    const int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
     cr_assert_geq(fd, 0);
     PlanMemory *pm = plan_memory_new();
     const Plan *p = plan_sample(pm);

@@ -8,6 +8,7 @@
 #include "passes/mip/mip_lp.h"
 #include "passes/mip/mip_report.h"
 #include "passes/mip/mip_solve.h"
+#include "tests/temporary.h"
 #include "tests/unit/random_draw.h"
 
 #include <glpk.h>
@@ -445,8 +446,8 @@ static double optimum_of_file(const char *path) {
 Test(mip, lp_files_have_the_same_optimum) {
     Arena *a = arena_create();
     Diag *d = diag_create(a);
-    char dir[] = "/tmp/mip_lp_XXXXXX";
-    cr_assert(mkdtemp(dir));
+    char dir[TEMPORARY_MAX];
+    cr_assert(temporary_folder(dir, "plim_lp"));
     for (int i = 0; i < 41; i++) {
         Mip *p = i == 40 ? sample_program(a) : random_program(a, (uint64_t)i);
         MipAnswer answer;

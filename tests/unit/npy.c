@@ -1,14 +1,15 @@
 // .npy files: what is written reads back, what NumPy writes is read, anything else is refused.
 #include "runtime/npy.h"
+#include "tests/temporary.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 #include <unistd.h>
 
-static char path[64];
+static char path[TEMPORARY_MAX];
 
 static void setup(void) {
-    snprintf(path, sizeof path, "/tmp/plim_npy_%ld", (long)getpid());
+    temporary_path(path, "plim_npy");
 }
 
 static void teardown(void) {

@@ -1,16 +1,17 @@
 // safetensors: what is written reads back, dtypes convert, and files that break a rule of the
 // format are refused.
 #include "runtime/safetensors.h"
+#include "tests/temporary.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static char path[64];
+static char path[TEMPORARY_MAX];
 
 static void setup(void) {
-    snprintf(path, sizeof path, "/tmp/plim_safetensors_%ld", (long)getpid());
+    temporary_path(path, "plim_safetensors");
 }
 
 static void teardown(void) {

@@ -3,6 +3,7 @@
 // each kind of damage. We must refuse what it refuses, and take what it takes here; where we are
 // stricter (docs/weights.md) tests/unit/safetensors.c has the cases.
 #include "runtime/safetensors.h"
+#include "tests/temporary.h"
 
 #include <criterion/criterion.h>
 #include <unistd.h>
@@ -559,8 +560,8 @@ static const struct {
 // clang-format on
 
 Test(safetensors_recorded, verdicts_are_those_of_the_library) {
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/plim_recorded_%ld", (long)getpid());
+    char path[TEMPORARY_MAX];
+    temporary_path(path, "plim_recorded");
     for (size_t i = 0; i < sizeof recorded / sizeof recorded[0]; i++) {
         PlimError error;
         SafeFile *f;

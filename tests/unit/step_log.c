@@ -1,16 +1,17 @@
 // Logs: numbers JSON can't say, and going on where an earlier run left its lines. Checksums.
-#include "runtime/digest.h"
 #include "runtime/step_log.h"
+#include "runtime/digest.h"
+#include "tests/temporary.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 
-static char path[64];
+static char path[TEMPORARY_MAX];
 
 static void setup(void) {
-    snprintf(path, sizeof path, "/tmp/plim_log_%ld", (long)getpid());
+    temporary_path(path, "plim_log");
 }
 
 static void teardown(void) {
@@ -83,7 +84,8 @@ Test(step_log, what_json_cannot_say_is_null) {
     FILE *f = fopen(path, "r");
     cr_assert(fgets(text, sizeof text, f));
     fclose(f);
-    const char begin[] = "{\"step\": 1, \"loss\": null, \"eval_loss\": null, \"tokens_per_s\": 1.5,";
+    const char begin[] =
+        "{\"step\": 1, \"loss\": null, \"eval_loss\": null, \"tokens_per_s\": 1.5,";
     cr_assert_eq(strncmp(text, begin, strlen(begin)), 0, "%s", text);
 }
 

@@ -4,6 +4,7 @@
 
 #include "runtime/file_read.h"
 #include "runtime/json_read.h"
+#include "tests/temporary.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -205,7 +206,7 @@ Test(tokenizer, any_bytes_survive) {
 Test(tokenizer, files) {
     static const char *const kind[] = {"gpt2", "unigram_bytes"};
     const size_t size = 5 << 20;
-    char *text = malloc(size), path[64], out[96];
+    char *text = malloc(size), path[TEMPORARY_MAX], out[TEMPORARY_MAX];
     static const char *const word[] = {"the ", "earth", "\n\n", " 12", "  ", "heaven, ", "it's\n"};
     uint32_t random = 1;
     for (size_t at = 0; at < size;) {
@@ -214,8 +215,8 @@ Test(tokenizer, files) {
         memcpy(text + at, w, take);
         at += take;
     }
-    snprintf(path, sizeof path, "/tmp/plim_tokens_%ld", (long)getpid());
-    snprintf(out, sizeof out, "%s.ids", path);
+    temporary_path(path, "plim_tokens");
+    temporary_path(out, "plim_ids");
     FILE *f = fopen(path, "wb");
     fwrite(text, 1, size, f);
     fclose(f);
@@ -281,8 +282,8 @@ Test(tokenizer, refuses_what_it_does_not_know) {
          "{\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"vocab\":{\"a\":0},\"merges\":[]"
          "},\"added_tokens\":[{\"id\":1,\"content\":\"b\",\"single_word\":true}]}"},
     };
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/plim_tokenizer_%ld", (long)getpid());
+    char path[TEMPORARY_MAX];
+    temporary_path(path, "plim_tokenizer");
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         FILE *f = fopen(path, "w");
         fputs(bad[i].json, f);
