@@ -16,13 +16,6 @@ typedef struct {
     double worst, sum; // our time over theirs
 } Tally;
 
-static int64_t time_within(const RetainFrontier *f, int64_t budget) {
-    for (int i = 0; i < f->count; i++)
-        if (f->point[i].cost.bytes <= budget)
-            return f->point[i].cost.time;
-    return INT64_MAX;
-}
-
 static void compare(int64_t ours, int64_t theirs, Tally *t) {
     if (ours == INT64_MAX) {
         t->none++;
@@ -52,11 +45,12 @@ static void try_chain(uint64_t seed, int count, Tally *measured, Tally *promised
             continue;
         const RetainCost c = retain_cost(p, &pofo.schedule, a);
         const int before = measured->worse + measured->none;
-        compare(time_within(&f, c.bytes), c.time, measured);
-        compare(time_within(&f, budget), pofo.promised, promised);
+        compare(retain_time_within(&f, c.bytes), c.time, measured);
+        compare(retain_time_within(&f, budget), pofo.promised, promised);
         if (measured->worse + measured->none > before)
             printf("chain %llu of %d, %lld bytes: %lld > %lld\n", (unsigned long long)seed, count,
-                   (long long)c.bytes, (long long)time_within(&f, c.bytes), (long long)c.time);
+                   (long long)c.bytes, (long long)retain_time_within(&f, c.bytes),
+                   (long long)c.time);
     }
     arena_release(a);
 }

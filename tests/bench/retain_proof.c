@@ -17,13 +17,6 @@ typedef struct {
     int equal, better, worse, none, unsolved;
 } Tally;
 
-static int64_t time_within(const RetainFrontier *f, int64_t budget) {
-    for (int i = 0; i < f->count; i++)
-        if (f->point[i].cost.bytes <= budget)
-            return f->point[i].cost.time;
-    return INT64_MAX;
-}
-
 static void compare(const MipAnswer *answer, int64_t time, Tally *t) {
     if (answer->status == MIP_INFEASIBLE) {
         t->none += time == INT64_MAX;
@@ -54,7 +47,7 @@ static void try_graph(uint64_t seed, int forward, int backward, Tally *t) {
     mip_solve_all(problem, BUDGETS, 0, a, answer);
     for (int i = 0; i < BUDGETS; i++) {
         const int before = t->worse;
-        compare(&answer[i], time_within(&f, budget[i]), t);
+        compare(&answer[i], retain_time_within(&f, budget[i]), t);
         if (t->worse > before)
             printf("graph %llu, %lld bytes: worse\n", (unsigned long long)seed,
                    (long long)budget[i]);

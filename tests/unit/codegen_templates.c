@@ -249,23 +249,6 @@ static AttentionKernel random_attention(int round) {
     return t;
 }
 
-Test(codegen_templates, attention_agrees_with_the_interpreter) {
-    for (int round = 0; round < ROUNDS; round++) {
-        random_state = (uint64_t)round + 100;
-        Arena *a = arena_create();
-        AttentionKernel t = random_attention(round);
-        t.queries = round % 4 == 0 ? 1 : t.queries; // a kernel of its own
-        const Kernel *k = kernel_attention(a, KERNEL_ATTENTION, &t);
-        Memory memory[OPERANDS];
-        for (int i = 0; i < 5; i++)
-            memory[i] = memory_new(k, i);
-        check_kernel(k, memory, t.dtype == DT_BF16 ? 8e-3 : 1e-5);
-        for (int i = 0; i < 5; i++)
-            free(memory[i].at);
-        arena_release(a);
-    }
-}
-
 // Several documents, one after another or in no order.
 static void number_documents(const AttentionKernel *t, Memory *m) {
     const bool sorted = random_below(2);
@@ -278,6 +261,30 @@ static void number_documents(const AttentionKernel *t, Memory *m) {
         }
 }
 
+static void check_attention(const AttentionKernel *t) {
+    Arena *a = arena_create();
+    const Kernel *k = kernel_attention(a, KERNEL_ATTENTION, t);
+    Memory memory[OPERANDS];
+    const int operands = t->documents ? 6 : 5;
+    for (int i = 0; i < operands; i++)
+        memory[i] = memory_new(k, i);
+    if (t->documents)
+        number_documents(t, &memory[5]);
+    check_kernel(k, memory, t->dtype == DT_BF16 ? 8e-3 : 1e-5);
+    for (int i = 0; i < operands; i++)
+        free(memory[i].at);
+    arena_release(a);
+}
+
+Test(codegen_templates, attention_agrees_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS; round++) {
+        random_state = (uint64_t)round + 100;
+        AttentionKernel t = random_attention(round);
+        t.queries = round % 4 == 0 ? 1 : t.queries; // a kernel of its own
+        check_attention(&t);
+    }
+}
+
 static AttentionKernel random_documents(int round) {
     AttentionKernel t = random_attention(round);
     t.documents = true;
@@ -288,18 +295,9 @@ static AttentionKernel random_documents(int round) {
 Test(codegen_templates, attention_of_documents_agrees_with_the_interpreter) {
     for (int round = 0; round < ROUNDS; round++) {
         random_state = (uint64_t)round + 400;
-        Arena *a = arena_create();
         AttentionKernel t = random_documents(round);
         t.queries = round % 8 == 0 ? 1 : t.queries;
-        const Kernel *k = kernel_attention(a, KERNEL_ATTENTION, &t);
-        Memory memory[OPERANDS];
-        for (int i = 0; i < 6; i++)
-            memory[i] = memory_new(k, i);
-        number_documents(&t, &memory[5]);
-        check_kernel(k, memory, t.dtype == DT_BF16 ? 8e-3 : 1e-5);
-        for (int i = 0; i < 6; i++)
-            free(memory[i].at);
-        arena_release(a);
+        check_attention(&t);
     }
 }
 

@@ -25,7 +25,10 @@ static const char *const model_text =
     "    x = x + einsum(einsum(x, both[0], \"b s d, n d -> b s n\"), both[1], \"b s n, n d -> b s "
     "d\")\n"
     "    return einsum(x, wte, \"b s d, v d -> b s v\")\n"
-    "  }\n"
+    "  }\n";
+
+// How either is trained.
+static const char *const entries_text =
     "  entry train(text: i32[batch, context + 1] from data, lr: f32 = 0.1) {\n"
     "    loss = cross_entropy(logits(text[.., 0 .. -1]), text[.., 1 ..])\n"
     "    minimize loss { %s }\n"
@@ -49,8 +52,9 @@ static const char *const minimizes[] = {
 };
 enum { MINIMIZES = sizeof minimizes / sizeof minimizes[0] };
 
-static Module *module_of(Bench *t, const char *minimize) {
-    return bench_module(t, arena_format(t->a, model_text, minimize));
+static Module *module_of(Bench *t, const char *model, const char *minimize) {
+    const char *entries = arena_format(t->a, entries_text, minimize);
+    return bench_module(t, arena_format(t->a, "%s%s", model, entries));
 }
 
 // The same module again, from its text.
@@ -101,7 +105,7 @@ Test(far_states, same_bits_with_every_optimizer) {
                 continue;
             Bench t;
             bench_open(&t);
-            const Module *m = module_of(&t, minimizes[i]);
+            const Module *m = module_of(&t, model_text, minimizes[i]);
             expect_same(&t, m, module_far(&t, m, which), minimizes[i]);
             bench_close(&t);
         }
@@ -110,7 +114,7 @@ Test(far_states, same_bits_with_every_optimizer) {
 Test(far_states, nothing_to_move_is_said) {
     Bench t;
     bench_open(&t);
-    Module *m = module_of(&t, minimizes[0]);
+    Module *m = module_of(&t, model_text, minimizes[0]);
     const char *before = module_text(m, t.a, 0);
     FarStatesOptions options = {.which = FAR_STATES_OPTIMIZER};
     cr_assert_eq(far_states_apply(m, &options, &t.cx), PASS_SAME);
@@ -145,7 +149,7 @@ static int count_fetches(const Module *m, const char *entry, const char *state, 
 Test(far_states, a_fetch_a_region_and_updates_in_slices) {
     Bench t;
     bench_open(&t);
-    const Module *far = module_far(&t, module_of(&t, minimizes[6]), FAR_STATES_ALL);
+    const Module *far = module_far(&t, module_of(&t, model_text, minimizes[6]), FAR_STATES_ALL);
     size_t part;
     // Looked up at the beginning, multiplied by at the end: both ways there.
     cr_assert_eq(count_fetches(far, "train", "wte", &part), 2);
@@ -201,26 +205,16 @@ Test(far_states, loops_keep_what_they_fetched) {
 
 // Weights of 38400 bytes. The evaluator rounds what is summed tile by tile at each, so numbers are
 // near each other only; tests/e2e/tiles.py shows that kernels give the same bits.
-static const char *const tiled_text =
-    "model m(batch = 4, context = 3, vocab = 600, width = 16) {\n"
-    "  wte = param [vocab, width] ~ normal(0.3)\n"
-    "  up = param [vocab, width] ~ uniform(-0.3, 0.3)\n"
-    "  down = param [vocab, width] ~ normal(0.3)\n"
-    "  fn logits(tokens: i32[b, s]) {\n"
-    "    x = wte[tokens]\n"
-    "    h = tanh(einsum(x, up, \"b s d, h d -> b s h\"))\n"
-    "    x = x + einsum(h, down, \"b s h, h d -> b s d\")\n"
-    "    return einsum(x, wte, \"b s d, v d -> b s v\")\n"
-    "  }\n"
-    "  entry train(text: i32[batch, context + 1] from data, lr: f32 = 0.1) {\n"
-    "    loss = cross_entropy(logits(text[.., 0 .. -1]), text[.., 1 ..])\n"
-    "    minimize loss { %s }\n"
-    "    return loss\n"
-    "  }\n"
-    "  entry eval(text: i32[batch, context + 1] from data) {\n"
-    "    return cross_entropy(logits(text[.., 0 .. -1]), text[.., 1 ..])\n"
-    "  }\n"
-    "}\n";
+static const char *const tiled_text = "model m(batch = 4, context = 3, vocab = 600, width = 16) {\n"
+                                      "  wte = param [vocab, width] ~ normal(0.3)\n"
+                                      "  up = param [vocab, width] ~ uniform(-0.3, 0.3)\n"
+                                      "  down = param [vocab, width] ~ normal(0.3)\n"
+                                      "  fn logits(tokens: i32[b, s]) {\n"
+                                      "    x = wte[tokens]\n"
+                                      "    h = tanh(einsum(x, up, \"b s d, h d -> b s h\"))\n"
+                                      "    x = x + einsum(h, down, \"b s h, h d -> b s d\")\n"
+                                      "    return einsum(x, wte, \"b s d, v d -> b s v\")\n"
+                                      "  }\n";
 enum { TABLE = 600 * 16 * 4 };
 
 // The largest value of the entry that is in the device's memory while others run.
@@ -270,8 +264,7 @@ Test(far_states, large_weights_are_never_whole) {
     for (size_t i = 0; i < sizeof how / sizeof how[0]; i++) {
         Bench t;
         bench_open(&t);
-        const Module *m = bench_module(&t, arena_format(t.a, tiled_text, how[i])),
-                     *far = module_tiled(&t, m);
+        const Module *m = module_of(&t, tiled_text, how[i]), *far = module_tiled(&t, m);
         cr_assert(largest_near(m, "train") >= TABLE);
         for (int e = 0; e < far->entry_count; e++)
             cr_assert(largest_near(far, far->entry[e]->name) < TABLE, "%s: a value of %zu bytes",
@@ -291,8 +284,7 @@ Test(far_states, large_weights_of_other_training) {
     for (size_t i = 0; i < sizeof how / sizeof how[0]; i++) {
         Bench t;
         bench_open(&t);
-        const Module *m = bench_module(&t, arena_format(t.a, tiled_text, how[i])),
-                     *far = module_tiled(&t, m);
+        const Module *m = module_of(&t, tiled_text, how[i]), *far = module_tiled(&t, m);
         cr_assert(largest_near(far, "eval") < TABLE, "%s", how[i]);
         // A sum that is rounded to bf16 once may come out one step apart.
         expect_near(&t, m, far, strstr(how[i], "bf16") ? 0.25 : 1e-5, how[i]);
@@ -305,7 +297,7 @@ Test(far_states, libraries_read_weights_whole) {
     Bench t;
     bench_open(&t);
     t.options.onednn = true;
-    Module *m = bench_module(&t, arena_format(t.a, tiled_text, "optimizer = sgd(lr)"));
+    Module *m = module_of(&t, tiled_text, "optimizer = sgd(lr)");
     const char *before = module_text(m, t.a, 0);
     const FarStatesOptions options = {
         .which = FAR_STATES_TILED, .least = LEAST, .slice = SLICE, .tiled = TABLE};

@@ -200,14 +200,6 @@ Test(retain, corrupted_schedules_are_refused) {
     arena_release(a);
 }
 
-// The least time of a point within the budget, INT64_MAX where there is none.
-static int64_t time_within(const RetainFrontier *f, int64_t budget) {
-    for (int i = 0; i < f->count; i++)
-        if (f->point[i].cost.bytes <= budget)
-            return f->point[i].cost.time;
-    return INT64_MAX;
-}
-
 enum { SPLIT_CHAINS = SLOW ? 2 : 6 };
 
 // The same chain with values that may be cut: nowhere slower, and faster where memory lies between
@@ -234,8 +226,8 @@ Test(retain, parts_fill_the_gaps) {
         int faster = 0;
         for (int k = 1; k < whole.count; k++) {
             const int64_t between = (whole.point[k].cost.bytes + whole.point[k - 1].cost.bytes) / 2;
-            cr_assert_leq(time_within(&cut, between), time_within(&whole, between));
-            faster += time_within(&cut, between) < time_within(&whole, between);
+            cr_assert_leq(retain_time_within(&cut, between), retain_time_within(&whole, between));
+            faster += retain_time_within(&cut, between) < retain_time_within(&whole, between);
         }
         cr_assert_geq(faster, whole.count / 4, "chain %d: %d of %d", (int)i, faster, whole.count);
         arena_release(a);
@@ -265,7 +257,7 @@ Test(retain, is_as_good_as_checkmate) {
     mip_solve_all(problem, GRAPHS * BUDGETS, 0, a, answer);
     int better = 0;
     for (int i = 0; i < GRAPHS * BUDGETS; i++) {
-        const int64_t time = time_within(&frontier[i / BUDGETS], budget[i]);
+        const int64_t time = retain_time_within(&frontier[i / BUDGETS], budget[i]);
         if (answer[i].status == MIP_INFEASIBLE) {
             better += time < INT64_MAX;
             continue;
@@ -307,7 +299,7 @@ Test(retain, is_as_good_as_rotor_on_chains) {
         const int64_t most = f.point[0].cost.bytes;
         const RetainRotor *rotor = retain_rotor(stage, count, most, a);
         for (int64_t budget = 0; budget <= most; budget++) {
-            const int64_t time = time_within(&f, budget);
+            const int64_t time = retain_time_within(&f, budget);
             const int64_t theirs = retain_rotor_at(rotor, 0, count - 1, budget).time;
             cr_assert_leq(time, theirs, "chain %d of %d stages, %lld of %lld bytes: %lld > %lld", i,
                           count, (long long)budget, (long long)most, (long long)time,
@@ -340,7 +332,7 @@ static double worst_ratio(uint64_t seed, int count, int64_t move) {
         arena_reset(scratch);
         const RetainSchedule s = retain_write(x, fate, scratch);
         const RetainCost c = retain_cost(p, &s, scratch);
-        const double ratio = (double)time_within(&f, c.bytes) / (double)c.time;
+        const double ratio = (double)retain_time_within(&f, c.bytes) / (double)c.time;
         worst = ratio > worst ? ratio : worst;
     }
     arena_release(scratch);
@@ -386,9 +378,9 @@ Test(retain, is_as_good_as_pofo_on_chains) {
             const RetainCost c = retain_cost(p, &pofo.schedule, a);
             cr_assert_leq(c.bytes, budget);
             cr_assert_leq(pofo.promised, retain_rotor_at(rotor, 0, count - 1, budget).time);
-            cr_assert_leq(time_within(&f, c.bytes), c.time, "chain %d, %lld bytes", i,
+            cr_assert_leq(retain_time_within(&f, c.bytes), c.time, "chain %d, %lld bytes", i,
                           (long long)c.bytes);
-            const double ratio = (double)time_within(&f, budget) / (double)pofo.promised;
+            const double ratio = (double)retain_time_within(&f, budget) / (double)pofo.promised;
             cr_assert_leq(ratio, 1.0625, "chain %d, %lld bytes: %g", i, (long long)budget, ratio);
         }
         arena_release(a);

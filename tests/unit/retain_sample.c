@@ -245,3 +245,11 @@ const RetainProblem *retain_sample_decoder(Arena *a, RetainDecoder d) {
     retain_sample_task(b.s, 4 * d.tokens * h / 3, 0, RETAIN_ONCE, RETAIN_READS(g, tokens));
     return retain_sample_done(b.s);
 }
+
+int64_t retain_time_within(const RetainFrontier *f, int64_t budget) {
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < f->count; i++)
+        if (f->point[i].cost.bytes <= budget && f->point[i].cost.time < least)
+            least = f->point[i].cost.time;
+    return least;
+}

@@ -54,4 +54,7 @@ typedef struct {
 } RetainDecoder;
 const RetainProblem *retain_sample_decoder(Arena *a, RetainDecoder d);
 
+// The least time of a point within the budget; INT64_MAX where there is none.
+int64_t retain_time_within(const RetainFrontier *f, int64_t budget);
+
 #endif
