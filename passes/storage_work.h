@@ -1,5 +1,5 @@
 // Inside the choice of storage: what its phases hand on (storage.c, storage_home.c,
-// storage_steps.c).
+// storage_place.c, storage_steps.c).
 #ifndef PLIM_PASSES_STORAGE_WORK_H
 #define PLIM_PASSES_STORAGE_WORK_H
 
@@ -86,5 +86,12 @@ uint32_t storage_of_value(StorageWork *w, const Value *v);
 void storage_set_place(StorageWork *w, const Value *v, const Place *p);
 // The axis order the result would have on its own.
 AxisOrder storage_axes(const StorageWork *w, const Node *n, int result);
+// Whether the storage can be written at this time as if it were new; where takeovers are listed,
+// at some time.
+bool storage_is_free(const StorageWork *w, uint32_t storage, int32_t time, const Type *t);
+// The operand's storage could be the result's.
+void storage_list_takeover(StorageWork *w, uint32_t result, uint32_t operand);
+// A dying operand's place, or fresh memory.
+Place storage_free_place(StorageWork *w, int task, const Value *v, AxisOrder axes);
 
 #endif
