@@ -28,7 +28,8 @@ static const FarWays ways_of[MODES] = {
     [BESIDE_OUT] = FAR_OUT, [BESIDE_IN] = FAR_IN, [BESIDE_BOTH] = FAR_BOTH};
 // Of a family's instructions alone, and of copies beside steps, from which on they tell anything.
 static const double FAMILY_SECONDS = 2e-3;
-enum { FAR_COPIES_MIN = 4 };
+// And rounds of copies alone, of an entry at most.
+enum { FAR_COPIES_MIN = 4, FAR_ROUNDS = 12 };
 
 typedef struct {
     PlimSession *s;
@@ -147,6 +148,12 @@ static PlimStatus run_step(Measure *m, Timeline *t, int64_t step, int mode, doub
     return status == PLIM_OK ? ended : status;
 }
 
+// Whether a round of copies comes after this one of so many steps: a few, spread over them.
+static bool round_follows(int step, int steps) {
+    const int64_t rounds = steps < FAR_ROUNDS ? steps : FAR_ROUNDS;
+    return (step + 1) * rounds / steps > step * rounds / steps;
+}
+
 // took: by mode, number in the program, step; rest: by step.
 static PlimStatus run_steps(Measure *m, Timeline *t, double *took, double *rest, PlimError *error) {
     const int steps = m->o->steps, modes = m->far ? MODES : 1;
@@ -164,7 +171,7 @@ static PlimStatus run_steps(Measure *m, Timeline *t, double *took, double *rest,
                 took[((size_t)mode * count + i) * (size_t)steps + (size_t)step] =
                     t->instr[i].ends - t->instr[i].begins;
         }
-        if (status == PLIM_OK && m->far)
+        if (status == PLIM_OK && m->far && round_follows(step + 1, steps + 1))
             status = measure_far_round(m->far, error);
     }
     return status;

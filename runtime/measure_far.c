@@ -22,7 +22,7 @@
 
 // EACH: bytes of a copy without end; COUNT: of those each way in a round. More rounds than
 // ROUNDS_MAX replace the oldest.
-enum { LARGEST = 32 << 20, EACH = 8 << 20, SLOTS = LARGEST / EACH / 2, COUNT = 4 };
+enum { LARGEST = 32 << 20, EACH = 8 << 20, SLOTS = LARGEST / EACH / 2, COUNT = 2 };
 enum { WAYS = 2, SIZES = 3, ROUNDS_MAX = 64 };
 
 // What a round measures, each way: seconds of a copy by size and of one of EACH bytes, and times as

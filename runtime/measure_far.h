@@ -21,7 +21,7 @@ typedef enum { FAR_OUT = 1, FAR_IN = 2, FAR_BOTH = FAR_OUT | FAR_IN } FarWays;
 PlimStatus measure_far_new(const char *folder, MeasureFar **out, PlimError *error);
 void measure_far_release(MeasureFar *f); // NULL is allowed
 
-// Times copies each way once more, alone and both ways at once: half a second on a fast disk. The
+// Times copies each way once more, alone and both ways at once: some 160 MiB in all. The
 // more rounds, and the further apart, the less a disk tells that has another speed every second.
 // Errors as above.
 PlimStatus measure_far_round(MeasureFar *f, PlimError *error);

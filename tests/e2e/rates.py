@@ -68,19 +68,19 @@ class Rates(unittest.TestCase):
     def test_says_why_far_memory_was_not_measured(self):
         disk, trace = self.folder / "disk", self.folder / "trace"
         disk.mkdir()
-        words = [self.program, "tune", "--steps", "4", "--threads", "1", "--far-dir", disk, "-o", self.folder / "some.rates"]
+        words = [self.program, "tune", "--steps", "1", "--threads", "1", "--far-dir", disk, "-o", self.folder / "some.rates"]
         shim = dict(os.environ, LD_PRELOAD=str(BUILD / "tests" / "e2e" / "libsave_shim.so"), SHIM_FOLDER=str(disk))
         assert run(*words, env=shim | {"SHIM_TRACE": str(trace)}).returncode == 0
         calls = [line.split("\t")[1] for line in trace.read_text().splitlines()]
-        # The first of each tries the file, the second is measured: rates are written without it.
-        for call, verb in (("pwrite", "write"), ("read", "read")):
-            second = calls.index(call, calls.index(call) + 1) + 1
-            done = run(*words, env=shim | {"SHIM_FAIL": str(second), "SHIM_KIND": "EIO"})
-            self.assertIn(f"far memory was not measured, its rates are assumed: can't {verb} far memory's file in {disk}: "
-                          "Input/output error\n", done.stderr)
-            self.assertEqual(done.returncode, 0)
-        # One beside a step, or between two: half of what runs at once can't be told.
-        done = run(*words, "--quiet", env=shim | {"SHIM_FAIL": str(len(calls) // 4), "SHIM_KIND": "EIO"})
+        # The first write tries the file, the second is one of a copy: rates are written without it.
+        second = calls.index("pwrite", calls.index("pwrite") + 1) + 1
+        done = run(*words, env=shim | {"SHIM_FAIL": str(second), "SHIM_KIND": "EIO"})
+        self.assertIn(f"far memory was not measured, its rates are assumed: can't write far memory's file in {disk}: "
+                      "Input/output error\n", done.stderr)
+        self.assertEqual(done.returncode, 0)
+        # One beside a step or between two: before the first there are some 200, and between them at least 500 more.
+        self.assertGreater(len(calls), 700)
+        done = run(*words, "--quiet", env=shim | {"SHIM_FAIL": "450", "SHIM_KIND": "EIO"})
         self.assertRegex(done.stderr, rf"^[^\n]*: can't (read|write) far memory's file in {disk}: Input/output error\n$")
         self.assertEqual(done.returncode, 1)
         done = run(self.program, "tune", "--steps", "1", "--far-dir", "no/such", "-o", self.folder / "some.rates")
