@@ -256,8 +256,8 @@ int main(int argc, char **argv) {
     // Neither needs an input.
     if (r.help || r.list) {
         if (r.help)
-            printf("plim-opt [--passes A,B,...] [-o OUT] FILE.graph|FILE.plan|-\n"
-                   "plim-opt --csv IN.csv [--capacity SIZE] [-o OUT.csv]\n");
+            printf("usage: plim-opt [--passes A,B,...] [-o OUT] FILE.graph|FILE.plan|-\n"
+                   "       plim-opt --csv IN.csv [--capacity SIZE] [-o OUT.csv]\n");
         if (r.help)
             flags_print(flag_table, FLAG_COUNT, stdout);
         else

@@ -23,10 +23,10 @@ static const Flag flag_table[] = {
     {"--remarks", NULL, "Output", "tell what the passes chose, and why"},
     {"--dump-mip", "DIR", "Output", "write order and layout as integer programs (CPLEX LP)"},
     {"-MD", "FILE", "Output", "write the files read as a make rule"},
-    {"--error-format", "text|json", "Output", "of diagnostics"},
+    {"--error-format", "text|json", "Output", "how diagnostics are written"},
     {"--explain", "CODE", "Output", "what an error code means"},
     {"--quiet", NULL, "Output", "no progress"},
-    {"-D", "NAME=VALUE", "Model", "a size of the model, before the text's own"},
+    {"-D", "NAME=VALUE", "Model", "a size of the model, in place of the text's own"},
     {"--config", "NAME|FILE.json", "Model", "a config of the model, or a published one"},
     {"--model", "NAME", "Model", "which model, where the file has several"},
     {"--entry", "NAME,...", "Model", "only these entries"},
@@ -56,7 +56,7 @@ enum { FLAG_COUNT = sizeof flag_table / sizeof flag_table[0] };
 static const char *const later_table[] = {"--cluster", "--mesh", "--place"};
 
 void plimc_print_help(void) {
-    printf("usage: plimc FILE.plim|FILE.graph|FILE.plan [options]\n"
+    printf("usage: plimc FILE.plim|FILE.graph|FILE.plan|- [options]\n"
            "Compiles a model description into a program that trains and runs it.\n");
     flags_print(flag_table, FLAG_COUNT, stdout);
 }
