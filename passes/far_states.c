@@ -29,6 +29,8 @@
 #include "passes/far_updates.h"
 #include "passes/far_weights.h"
 
+#include <string.h>
+
 // STATE_BYTES: below it the start of a copy outweighs the bytes that are saved. SLICE_BYTES: a copy
 // of this size runs at full speed on a disk and on PCIe (its start is 2 to 10 % of it there), and
 // the dozen slices that are under way in a pipeline of adamw are 48 MiB. SLICES_MAX: of a whole
@@ -155,6 +157,34 @@ static bool is_wanted(const State *s, const FarStatesOptions *o) {
     return kind && !s->far && s->type.rank > 0 && type_bytes(&s->type) >= o->least;
 }
 
+// The rung adds states of this kind to what the one before has.
+static bool is_added(const State *s, const FarStatesOptions *o) {
+    return (s->kind == STATE_OPTIMIZER) == (o->which == FAR_STATES_OPTIMIZER);
+}
+
+// Both are optimizer states of one parameter, PARAM.m and PARAM.v: they go together.
+static bool is_beside(const State *s, const State *other) {
+    const char *end = strrchr(s->name, '.');
+    return s->kind == STATE_OPTIMIZER && other->kind == STATE_OPTIMIZER && end &&
+           strncmp(s->name, other->name, (size_t)(end - s->name) + 1) == 0;
+}
+
+// Those of a part of the bytes lie evenly among the others, so that copies of some have the
+// computation of others beside them.
+static void choose_states(const Module *m, const FarStatesOptions *o, bool *moved) {
+    int64_t due = 0; // eighths of bytes that should have been taken by now
+    for (int i = 0; i < m->state_count; i++) {
+        const State *s = m->state[i];
+        moved[i] = is_wanted(s, o);
+        if (!moved[i] || !o->eighths || !is_added(s, o))
+            continue;
+        const int64_t bytes = (int64_t)type_bytes(&s->type);
+        due += bytes * o->eighths;
+        moved[i] = i > 0 && is_beside(s, m->state[i - 1]) ? moved[i - 1] : due >= 4 * bytes;
+        due -= moved[i] ? 8 * bytes : 0;
+    }
+}
+
 static size_t slice_bytes(size_t total) {
     const size_t least = total / SLICES_MAX;
     return least > SLICE_BYTES ? least : SLICE_BYTES;
@@ -166,11 +196,11 @@ PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx 
     bool *moved = arena_array(cx->scratch, bool, m->state_count + 1);
     size_t total = 0;
     int count = 0, added = 0, more = 0; // added: by this rung
+    choose_states(m, &o, moved);
     for (int i = 0; i < m->state_count; i++) {
         const State *s = m->state[i];
-        moved[i] = is_wanted(s, &o);
         count += moved[i];
-        added += moved[i] && (s->kind == STATE_OPTIMIZER) == (o.which == FAR_STATES_OPTIMIZER);
+        added += moved[i] && is_added(s, &o);
         total += moved[i] ? type_bytes(&s->type) : 0;
     }
     if (!count || (o.which == FAR_STATES_TILED && !tiles_keep_bits(cx->options)))

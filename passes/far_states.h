@@ -10,12 +10,12 @@ typedef enum {
     FAR_STATES_OPTIMIZER, // what only updates read
     FAR_STATES_ALL,       // weights, too
     FAR_STATES_GRADIENTS, // and gradients that wait for their update
-    FAR_STATES_TILED,     // large weights and their gradients are met in tiles, never whole
-    FAR_STATES_COUNT
+    FAR_STATES_TILED      // large weights and their gradients are met in tiles, never whole
 } FarStates;
 
 typedef struct {
     FarStates which;
+    int eighths;  // of the bytes of the kind of states that the rung adds, about; 0: all of them
     size_t least; // bytes of a state below which it stays near; 0: 64 KiB
     size_t slice; // bytes of one state that an update has in device memory; 0: by the module's size
     size_t tiled; // bytes of a weight from which on it is read in tiles; 0: TILED_BYTES

@@ -162,20 +162,24 @@ static uint64_t bound_of_graph(const Module *m, const Graph *g, bool far) {
     return (uint64_t)(most + carried);
 }
 
-uint64_t retain_bound(const RetainLadder *l, PassCtx *cx) {
+uint64_t retain_bound_variant(const RetainVariant *v, const PassCtx *cx) {
+    uint64_t state = 0, most = 0;
+    for (int s = 0; s < v->m->state_count; s++)
+        if (!v->m->state[s]->far)
+            state += storage_padded(type_bytes(&v->m->state[s]->type));
+    for (int e = 0; e < v->m->entry_count; e++) {
+        const uint64_t bytes =
+            v->entry[e].graph ? bound_of_graph(v->m, v->m->entry[e], cx->options->far) : 0;
+        most = bytes > most ? bytes : most;
+    }
+    return state + most;
+}
+
+uint64_t retain_bound(const RetainLadder *l, const PassCtx *cx) {
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < l->variant_count; i++) {
-        const RetainVariant *v = &l->variant[i];
-        uint64_t state = 0, most = 0;
-        for (int s = 0; s < v->m->state_count; s++)
-            if (!v->m->state[s]->far)
-                state += storage_padded(type_bytes(&v->m->state[s]->type));
-        for (int e = 0; e < v->m->entry_count; e++) {
-            const uint64_t bytes =
-                v->entry[e].graph ? bound_of_graph(v->m, v->m->entry[e], cx->options->far) : 0;
-            most = bytes > most ? bytes : most;
-        }
-        least = state + most < least ? state + most : least;
+        const uint64_t bytes = retain_bound_variant(&l->variant[i], cx);
+        least = bytes < least ? bytes : least;
     }
     return least;
 }

@@ -4,8 +4,10 @@
 
 #include "passes/retain/retain_ladder.h"
 
-// The least over the ladder's variants. Proved: whatever is kept, computed again or moved, and in
-// whatever order the operators run.
-uint64_t retain_bound(const RetainLadder *l, PassCtx *cx);
+// Of a variant. Proved: whatever is kept, computed again or moved, and in whatever order the
+// operators run.
+uint64_t retain_bound_variant(const RetainVariant *v, const PassCtx *cx);
+// The least over the ladder's variants.
+uint64_t retain_bound(const RetainLadder *l, const PassCtx *cx);
 
 #endif

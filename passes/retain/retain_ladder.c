@@ -75,18 +75,33 @@ static bool is_too_far(const Module *m, const PassOptions *o) {
     return o->far_bytes && bytes > o->far_bytes;
 }
 
-// The module as it came and, where states may move, with more and more of them in far memory.
+// With more and more states in far memory. Where little is missing, little should move: what goes
+// and comes back each step is what a step takes longer. Weights come twice or three times a step,
+// and what waits or comes in tiles is there for models that have no other way.
+static const FarStatesOptions far_variant[] = {
+    {.which = FAR_STATES_OPTIMIZER, .eighths = 1},
+    {.which = FAR_STATES_OPTIMIZER, .eighths = 2},
+    {.which = FAR_STATES_OPTIMIZER, .eighths = 4},
+    {.which = FAR_STATES_OPTIMIZER, .eighths = 6},
+    {.which = FAR_STATES_OPTIMIZER},
+    {.which = FAR_STATES_ALL, .eighths = 4},
+    {.which = FAR_STATES_ALL},
+    {.which = FAR_STATES_GRADIENTS},
+    {.which = FAR_STATES_TILED},
+};
+enum { FAR_VARIANTS = sizeof far_variant / sizeof far_variant[0] };
+
+// The module as it came and, where states may move, those.
 static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
-    l->variant = arena_array(l->a, RetainVariant, FAR_STATES_COUNT);
-    l->variant[l->variant_count++] = (RetainVariant){.m = m, .far = FAR_STATES_NONE};
-    for (FarStates far = FAR_STATES_NONE + 1; cx->options->far && far < FAR_STATES_COUNT; far++) {
+    l->variant = arena_array(l->a, RetainVariant, FAR_VARIANTS + 1);
+    l->variant[l->variant_count++] = (RetainVariant){.m = m};
+    for (int i = 0; cx->options->far && i < FAR_VARIANTS; i++) {
         Module *copy = module_copy(m, l->a);
         PassCtx inner = *cx;
         inner.remarks = (Remarks){0}; // only what is taken is told of
-        const FarStatesOptions options = {.which = far};
-        if (far_states_apply(copy, &options, &inner) == PASS_CHANGED &&
+        if (far_states_apply(copy, &far_variant[i], &inner) == PASS_CHANGED &&
             !is_too_far(copy, cx->options))
-            l->variant[l->variant_count++] = (RetainVariant){.m = copy, .far = far};
+            l->variant[l->variant_count++] = (RetainVariant){.m = copy, .far = far_variant[i]};
     }
 }
 
@@ -252,8 +267,7 @@ void retain_trial_release(RetainTrial *t) {
 PassResult retain_take(const RetainLadder *l, int variant, Module *m, PassCtx *cx) {
     // The same changes give the same ids, which the frontiers go by.
     const RetainVariant *v = &l->variant[variant];
-    const FarStatesOptions options = {.which = v->far};
-    PassResult result = far_states_apply(m, &options, cx);
+    PassResult result = far_states_apply(m, &v->far, cx);
     for (int e = 0; e < m->entry_count; e++)
         if (apply_point(&v->entry[e], v->entry[e].at, m->entry[e], cx->scratch))
             result = PASS_CHANGED;

@@ -28,8 +28,9 @@ typedef struct {
 
 typedef struct {
     const Module *m;
-    FarStates far;      // how it came to be
-    RetainEntry *entry; // by entry of m
+    FarStatesOptions far; // how it came to be
+    uint64_t bound;       // of its bytes: once looked at
+    RetainEntry *entry;   // by entry of m
 } RetainVariant;
 
 typedef struct {

@@ -78,6 +78,12 @@ static int find_open(const RetainWalk *w, const RetainVariant *v) {
     return -1;
 }
 
+// A plan of the variant may do with so many bytes, as far as is proved.
+static bool may_do(const RetainWalk *w, RetainVariant *v, uint64_t bytes) {
+    v->bound = v->bound ? v->bound : retain_bound_variant(v, w->cx);
+    return v->bound <= bytes;
+}
+
 // The variant that is taken, with its entries at their rungs, into *taken; -1: none fits. False
 // after diagnostics.
 static bool walk(const RetainWalk *w, int *taken) {
@@ -87,6 +93,10 @@ static bool walk(const RetainWalk *w, int *taken) {
         const int entry = find_open(w, v);
         if (entry < 0)
             return true;
+        if (budget && !may_do(w, v, budget)) {
+            v->entry[entry].at = v->entry[entry].frontier.count;
+            continue;
+        }
         RetainEntry *e = &v->entry[entry];
         const RetainSpot spot = {*taken, entry, e->at};
         if (!e->rung[e->at].tried && (!budget || retain_floor(e, e->at) <= budget) &&
@@ -132,9 +142,11 @@ static bool least_of_entry(const RetainWalk *w, int variant, int entry, uint64_t
 
 // The entry that needs most decides what a variant needs; that in which no rung did, most likely.
 static bool least_of_variant(const RetainWalk *w, int variant, RetainLeast *best) {
-    const RetainVariant *v = &w->l->variant[variant];
+    RetainVariant *v = &w->l->variant[variant];
     RetainLeast most = {0};
     int first = 0;
+    if (!may_do(w, v, best->bytes))
+        return true;
     for (int e = 0; e < v->m->entry_count; e++)
         if (v->entry[e].at == v->entry[e].frontier.count)
             first = e;
@@ -181,7 +193,7 @@ static void tell_rung(const RetainWalk *w, RetainSpot s) {
 
 // All rungs of an entry, those of all variants in one order of time. False after diagnostics.
 static bool tell_entry(const RetainWalk *w, int entry) {
-    RetainSpot next[FAR_STATES_COUNT];
+    RetainSpot *next = arena_array(w->cx->scratch, RetainSpot, w->l->variant_count + 1);
     for (int i = 0; i < w->l->variant_count; i++) {
         RetainEntry *e = &w->l->variant[i].entry[entry];
         for (int k = 0; k < e->frontier.count; k++) {

@@ -124,6 +124,42 @@ Test(far_states, nothing_to_move_is_said) {
     bench_close(&t);
 }
 
+// An eighth, a quarter and a half of the moments: about that, both of a parameter or none, and
+// the more the more. Bits are those of all near.
+Test(far_states, a_part_of_the_moments) {
+    size_t before = 0;
+    for (int eighths = 1; eighths <= 4; eighths *= 2) {
+        Bench t;
+        bench_open(&t);
+        const Module *m = module_of(&t, minimizes[5]);
+        Module *far = module_again(&t, m);
+        const FarStatesOptions options = {
+            .which = FAR_STATES_OPTIMIZER, .eighths = eighths, .least = LEAST, .slice = SLICE};
+        cr_assert_eq(far_states_apply(far, &options, &t.cx), PASS_CHANGED);
+        bench_expect(&t, module_verify(far, t.cx.diag), "what far_states leaves is wrong");
+        size_t all = 0, away = 0, largest = 0;
+        for (int i = 0; i < far->state_count; i++) {
+            const State *s = far->state[i];
+            const size_t bytes = type_bytes(&s->type), length = strlen(s->name);
+            cr_assert(s->kind == STATE_OPTIMIZER || !s->far, "%s", s->name);
+            if (s->kind != STATE_OPTIMIZER || bytes < LEAST)
+                continue;
+            all += bytes;
+            away += s->far ? bytes : 0;
+            largest = bytes > largest ? bytes : largest;
+            if (s->name[length - 1] == 'v')
+                cr_assert_eq(s->far, far->state[i - 1]->far, "%s without its other", s->name);
+        }
+        // Of each of the two moments, half of the largest.
+        cr_assert_leq(8 * away, all * (size_t)eighths + 8 * largest, "%zu of %zu", away, all);
+        cr_assert_geq(8 * away + 8 * largest, all * (size_t)eighths, "%zu of %zu", away, all);
+        cr_assert_gt(away, before);
+        before = away;
+        expect_same(&t, m, far, "a part of the moments");
+        bench_close(&t);
+    }
+}
+
 // How many fetches of all of the state an entry has, and the largest part of it that updates have.
 static int count_fetches(const Module *m, const char *entry, const char *state, size_t *part) {
     const Graph *g = module_find_entry(m, entry);
