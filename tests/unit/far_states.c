@@ -131,7 +131,7 @@ Test(far_states, a_part_of_the_moments) {
     for (int eighths = 1; eighths <= 4; eighths *= 2) {
         Bench t;
         bench_open(&t);
-        const Module *m = module_of(&t, minimizes[5]);
+        const Module *m = module_of(&t, model_text, minimizes[5]);
         Module *far = module_again(&t, m);
         const FarStatesOptions options = {
             .which = FAR_STATES_OPTIMIZER, .eighths = eighths, .least = LEAST, .slice = SLICE};
