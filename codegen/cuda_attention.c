@@ -55,20 +55,22 @@ static const char *print_shape(Arena *a, const Kernel *k) {
         "    static constexpr int batch = %lld, heads = %lld, groups = %lld;\n"
         "    static constexpr int queries = %lld, keys = %lld, window = %lld;\n"
         "    static constexpr int dim_qk = %lld, dim_v = %lld, width_qk = %lld, width_v = %lld;\n"
-        "    static constexpr bool causal = %d, offset = %d, documents = %d;\n"
+        "    static constexpr bool causal = %d, offset = %d, interval = %d, documents = %d;\n"
         "    static constexpr int sign = %d;\n"
         "    static constexpr float scale = %.9ef;\n",
         k->name, (long long)t->batch, (long long)t->heads, (long long)t->groups,
         (long long)t->queries, (long long)t->keys, (long long)window, (long long)t->dim_qk,
         (long long)t->dim_v, (long long)round_up(t->dim_qk, 16), (long long)round_up(t->dim_v, 16),
-        t->causal, t->offset, t->documents, (t->scale > 0) - (t->scale < 0),
+        t->causal, t->offset, t->interval, t->documents, (t->scale > 0) - (t->scale < 0),
         (double)(float)fabs(t->scale));
     return arena_format(a, "%s};\n", print_strides(a, text, k));
 }
 
 // What stands behind the other operands, or in its place.
 static const char *extra_name(const Kernel *k) {
-    return k->attention.offset ? "offset" : k->attention.documents ? "documents" : "nullptr";
+    return k->attention.offset                      ? "offset"
+           : attention_table_row(&k->attention) > 0 ? "table"
+                                                    : "nullptr";
 }
 
 // "const float *q, ..., unsigned char *workspace": the same for every launch.

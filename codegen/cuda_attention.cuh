@@ -11,9 +11,9 @@
 // twisted by the row, so that the eight rows a matrix load touches at once lie in different banks.
 //
 // S, printed for each kernel, tells the shape: queries, keys, heads, groups, dim_qk, dim_v and
-// those rounded up to 16 (width_qk, width_v); window (0: none), causal, offset, documents; scale
-// (its amount) and sign (-1, 0, 1); wide_X: rows of X can be read 16 bytes at a time; strides as
-// X_batch, X_head, X_position.
+// those rounded up to 16 (width_qk, width_v); window (0: none), causal, offset, interval,
+// documents; scale (its amount) and sign (-1, 0, 1); wide_X: rows of X can be read 16 bytes at a
+// time; strides as X_batch, X_head, X_position.
 namespace attention {
 
 typedef unsigned short Bf16;
@@ -32,7 +32,7 @@ PLIM_DEVICE int larger(int a, int b) {
     return a > b ? a : b;
 }
 
-// Query i stands beside key i + shift. extra: the offset, or the documents, or nothing.
+// Query i stands beside key i + shift. extra: the offset, or the table, or nothing.
 template <class S> PLIM_DEVICE int shift_of(const int *extra) {
     constexpr int most = S::keys - S::queries;
     if constexpr (S::offset)
@@ -69,51 +69,99 @@ template <class S> PLIM_DEVICE bool all_see(int query, int queries, int key, int
            (S::window == 0 || key > query + queries - 1 + shift - S::window);
 }
 
-// A key's document, or a query's by the key it stands beside; past the last key the last one's.
-template <class S> PLIM_DEVICE int document_of(const int *documents, int key) {
-    return documents[smaller(key, S::keys - 1)];
+// The table of a batch row: with S::interval from where, then to where each query sees keys; then
+// with S::documents each key's document. extra: the tables of all, where there are any.
+template <class S> PLIM_DEVICE const int *table_of(const int *extra, int b) {
+    constexpr long long ROW = (S::interval ? 2LL * S::queries : 0) + (S::documents ? S::keys : 0);
+    return ROW > 0 ? extra + b * ROW : nullptr;
 }
 
-// Whether a query and a key that it sees but for that are of one document.
-template <class S>
-PLIM_DEVICE bool same_document(const int *documents, int query, int key, int shift) {
+// A key's document, or a query's by the key it stands beside; past the last key the last one's.
+template <class S> PLIM_DEVICE int document_of(const int *table, int key) {
+    return table[(S::interval ? 2 * S::queries : 0) + smaller(key, S::keys - 1)];
+}
+
+// Where the keys begin that a query sees, and where they end; past the last query the last one's.
+template <class S> PLIM_DEVICE int begin_of(const int *table, int query) {
+    return table[smaller(query, S::queries - 1)];
+}
+
+template <class S> PLIM_DEVICE int end_of(const int *table, int query) {
+    return table[S::queries + smaller(query, S::queries - 1)];
+}
+
+// Whether the table lets a query see a key that it sees but for that.
+template <class S> PLIM_DEVICE bool lists(const int *table, int query, int key, int shift) {
+    if constexpr (S::interval)
+        if (key < begin_of<S>(table, query) || key >= end_of<S>(table, query))
+            return false;
     if constexpr (S::documents)
-        return document_of<S>(documents, query + shift) == documents[key];
+        return document_of<S>(table, query + shift) == document_of<S>(table, key);
     return true;
 }
 
+// Of all threads of a warp.
+PLIM_DEVICE int least_of(int x) {
+    for (int apart = 1; apart < 32; apart *= 2)
+        x = smaller(x, plim_shfl_xor_i32(x, apart));
+    return x;
+}
+
+PLIM_DEVICE int most_of(int x) {
+    for (int apart = 1; apart < 32; apart *= 2)
+        x = larger(x, plim_shfl_xor_i32(x, apart));
+    return x;
+}
+
 // Narrows [from, to), positions of what a block walks over, to those from the first to the last
-// whose document lies in the range of ids of what the block owns: `count` rows from key `own` on.
-// Position 0 of what is walked over is, or stands beside, key `shift`. Shared memory must be free.
-template <class S, int THREADS>
-PLIM_DEVICE void narrow_walk(const int *documents, int own, int count, int shift, int &from,
+// that the table may let it meet. The block owns `count` queries, or keys, from `first` on, and
+// walks over the others; of documents it meets those in the range of ids of what it owns. Shared
+// memory must be free.
+template <class S, int THREADS, bool QUERIES_STAY>
+PLIM_DEVICE void narrow_walk(const int *table, int first, int count, int shift, int &from,
                              int &to) {
-    if constexpr (S::documents) {
-        const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-        int least = document_of<S>(documents, own), most = least;
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    if constexpr (S::interval && QUERIES_STAY) {
+        int begin = to, end = from;
         for (int i = lane; i < count; i += 32) {
-            const int id = document_of<S>(documents, own + i);
-            least = smaller(least, id);
-            most = larger(most, id);
+            begin = smaller(begin, begin_of<S>(table, first + i));
+            end = larger(end, end_of<S>(table, first + i));
         }
-        for (int apart = 1; apart < 32; apart *= 2) {
-            least = smaller(least, plim_shfl_xor_i32(least, apart));
-            most = larger(most, plim_shfl_xor_i32(most, apart));
+        to = smaller(to, most_of(end));
+        from = smaller(larger(from, least_of(begin)), to);
+    }
+    if constexpr (S::documents || (S::interval && !QUERIES_STAY)) {
+        int least = 0, most = 0;
+        if constexpr (S::documents) {
+            const int own = QUERIES_STAY ? first + shift : first;
+            least = most = document_of<S>(table, own);
+            for (int i = lane; i < count; i += 32) {
+                const int id = document_of<S>(table, own + i);
+                least = smaller(least, id);
+                most = larger(most, id);
+            }
+            least = least_of(least);
+            most = most_of(most);
         }
         int begin = to, end = from;
 #pragma unroll 4
         for (int i = from + (int)threadIdx.x; i < to; i += THREADS) {
-            const int id = documents[i + shift];
-            if (id >= least && id <= most) {
+            bool meets = true;
+            if constexpr (S::documents) {
+                const int id = document_of<S>(table, QUERIES_STAY ? i : i + shift);
+                meets = id >= least && id <= most;
+            }
+            if constexpr (S::interval && !QUERIES_STAY)
+                meets =
+                    meets && begin_of<S>(table, i) < first + count && end_of<S>(table, i) > first;
+            if (meets) {
                 begin = smaller(begin, i);
                 end = i + 1;
             }
         }
-        for (int apart = 1; apart < 32; apart *= 2) {
-            begin = smaller(begin, plim_shfl_xor_i32(begin, apart));
-            end = larger(end, plim_shfl_xor_i32(end, apart));
-        }
         int *found = (int *)plim_shared();
+        begin = least_of(begin);
+        end = most_of(end);
         if (lane == 0) {
             found[2 * warp] = begin;
             found[2 * warp + 1] = end;
@@ -129,35 +177,39 @@ PLIM_DEVICE void narrow_walk(const int *documents, int own, int count, int shift
     }
 }
 
-// The documents of the 16 F rows of a product that a warp has, queries or keys. Ids are read again
-// where they are asked for, rather than kept in registers, of which there are none to spare.
-template <class S, int F> struct Documents {
-    const int *all; // of key 0 of the batch row
-    int row;        // the key that the warp's first row is, or stands beside
+// What the table says of the 16 F rows of a product that a warp has, queries or keys, and of its
+// columns. It is read again where it is asked, rather than kept in registers, of which there are
+// none to spare.
+template <class S, int F, bool QUERIES_STAY = true> struct Listed {
+    const int *table; // of the batch row
+    int row, shift;   // the warp's first row
 
-    // Whether all rows are of one document with the N keys from `at` on.
-    template <int N> PLIM_METHOD bool all_same(int at) const {
+    // Whether all rows and the N columns from `column` on are listed for each other.
+    template <int N> PLIM_METHOD bool all(int column) const {
+        constexpr int QUERIES = QUERIES_STAY ? 16 * F : N, KEYS = QUERIES_STAY ? N : 16 * F;
+        const int query = QUERIES_STAY ? row : column, key = QUERIES_STAY ? column : row;
+        const int lane = (int)threadIdx.x % 32;
+        bool all = true;
+        if constexpr (S::interval)
+            for (int i = lane; i < QUERIES; i += 32)
+                all = all && begin_of<S>(table, query + i) <= key &&
+                      end_of<S>(table, query + i) >= key + KEYS;
         if constexpr (S::documents) {
-            const int lane = (int)threadIdx.x % 32, first = document_of<S>(all, row);
-            bool same = true;
-            for (int i = lane; i < 16 * F; i += 32)
-                same = same && document_of<S>(all, row + i) == first;
-            for (int i = lane; i < N; i += 32)
-                same = same && document_of<S>(all, at + i) == first;
-            return plim_ballot(!same) == 0;
+            const int first = document_of<S>(table, query + shift);
+            for (int i = lane; i < QUERIES; i += 32)
+                all = all && document_of<S>(table, query + shift + i) == first;
+            for (int i = lane; i < KEYS; i += 32)
+                all = all && document_of<S>(table, key + i) == first;
         }
+        if constexpr (S::interval || S::documents)
+            return plim_ballot(!all) == 0;
         return true;
     }
 
     // Of the row that this thread has a part of.
-    PLIM_METHOD int own(int f, int half) const {
-        return document_of<S>(all, row + f * 16 + half * 8 + (int)threadIdx.x % 32 / 4);
-    }
-
-    PLIM_METHOD bool same(int f, int half, int key) const {
-        if constexpr (S::documents)
-            return document_of<S>(all, key) == own(f, half);
-        return true;
+    PLIM_METHOD bool one(int f, int half, int column) const {
+        const int own = row + f * 16 + half * 8 + (int)threadIdx.x % 32 / 4;
+        return lists<S>(table, QUERIES_STAY ? own : column, QUERIES_STAY ? column : own, shift);
     }
 };
 
@@ -325,8 +377,8 @@ PLIM_DEVICE void store_rows(unsigned tile, const float (&sum)[F][WIDTH / 8][4],
 
 // Signs the scores of 16 F queries with N keys; minus infinity where a key is not seen.
 template <class S, int F, int N>
-PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Documents<S, F> &documents,
-                             int query, int key, int shift) {
+PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Listed<S, F> &listed, int query,
+                             int key, int shift) {
     const int lane = (int)threadIdx.x % 32;
     if constexpr (S::sign != 1) {
 #pragma unroll
@@ -337,7 +389,7 @@ PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Documents<S, F> 
                 for (int e = 0; e < 4; e++)
                     score[f][n][e] = S::sign == 0 ? 0 : -score[f][n][e];
     }
-    if (all_see<S>(query, 16 * F, key, N, shift) && documents.template all_same<N>(key))
+    if (all_see<S>(query, 16 * F, key, N, shift) && listed.template all<N>(key))
         return;
 #pragma unroll
     for (int f = 0; f < F; f++)
@@ -347,7 +399,7 @@ PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Documents<S, F> 
             for (int e = 0; e < 4; e++)
                 if (!sees<S>(query + f * 16 + e / 2 * 8 + lane / 4,
                              key + n * 8 + lane % 4 * 2 + e % 2, shift) ||
-                    !documents.same(f, e / 2, key + n * 8 + lane % 4 * 2 + e % 2))
+                    !listed.one(f, e / 2, key + n * 8 + lane % 4 * 2 + e % 2))
                     score[f][n][e] = minus_infinity();
 }
 
@@ -452,8 +504,8 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
     const int shift = shift_of<S>(extra);
     int from = keys_from<S>(first, shift);
     int to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
-    const int *documents = S::documents ? extra + (long long)b * S::keys : nullptr;
-    narrow_walk<S, THREADS>(documents, first + shift, ROWS, 0, from, to);
+    const int *table = table_of<S>(extra, b);
+    narrow_walk<S, THREADS, true>(table, first, ROWS, shift, from, to);
     q += b * S::q_batch + h * S::q_head;
     k += b * S::k_batch + g * S::k_head;
     v += b * S::v_batch + g * S::v_head;
@@ -472,7 +524,7 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
     Softmax<FRAGMENTS> rows;
     begin(rows);
     const int query = first + warp * WARP_ROWS;
-    const Documents<S, FRAGMENTS> own = {documents, query + shift};
+    const Listed<S, FRAGMENTS> listed = {table, query, shift};
     unsigned stage = stages;
     for (int key = from; key < to; key += TILE) {
         // This tile is there for all, and all are done with the one before, whose place is free.
@@ -484,7 +536,7 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
         float score[FRAGMENTS][TILE / 8][4];
         clear(score);
         multiply_rows<FRAGMENTS, TILE, QK>(score, q_tile + warp * WARP_ROWS * QK * 2, stage);
-        mask_scores<S, FRAGMENTS, TILE>(score, own, query, key, shift);
+        mask_scores<S, FRAGMENTS, TILE>(score, listed, query, key, shift);
         soften<S, FRAGMENTS, TILE>(score, rows, shrink);
         rescale(sum, shrink);
         multiply_across<FRAGMENTS, TILE, V>(sum, score, stage + K_BYTES);

@@ -17,7 +17,7 @@ struct GradOperands {
     const Bf16 *q, *k, *v, *dout;
     const float *lse, *delta; // [b, h, s]
     Bf16 *dq, *dk, *dv;
-    const int *documents; // [b, t]
+    const int *table;
 };
 
 // The log-sum-exp to base 2 and delta of the query of each accumulator's row or column.
@@ -28,10 +28,8 @@ struct QueryValues {
 // Probabilities of scores; 0 where a key is not seen. Rows are queries where they stay, else keys.
 template <class S, bool QUERIES_STAY, int N>
 PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column, int shift,
-                               const QueryValues &own, const Documents<S, 1> &documents,
+                               const QueryValues &own, const Listed<S, 1, QUERIES_STAY> &listed,
                                unsigned lse_at) {
-    // The key that the first column is, or stands beside.
-    const int beside = QUERIES_STAY ? column : column + shift;
     constexpr float c = S::sign < 0 ? -factor_of<S>() : factor_of<S>();
     const int lane = (int)threadIdx.x % 32;
 #pragma unroll
@@ -45,14 +43,14 @@ PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column,
         }
     if (!((QUERIES_STAY ? all_see<S>(row, 16, column, N, shift)
                         : all_see<S>(column, N, row, 16, shift)) &&
-          documents.template all_same<N>(beside))) {
+          listed.template all<N>(column))) {
 #pragma unroll
         for (int n = 0; n < N / 8; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++) {
                 const int i = row + e / 2 * 8 + lane / 4, j = column + n * 8 + lane % 4 * 2 + e % 2;
                 if (!(QUERIES_STAY ? sees<S>(i, j, shift) : sees<S>(j, i, shift)) ||
-                    !documents.same(0, e / 2, beside + j - column))
+                    !listed.one(0, e / 2, j))
                     score[0][n][e] = minus_infinity();
             }
     }
@@ -82,7 +80,7 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
     int steps, loaded, next,
         next_head; // the tile to load next: one head's in order, then the next head's
     unsigned own_qk, own_v, stages;
-    const int *documents; // of the batch row
+    const int *table; // of the batch row
 
     __device__ __forceinline__ Gradient(const GradOperands &operands) : o(operands) {
         constexpr int TILES = (OWNED + ROWS - 1) / ROWS;
@@ -96,9 +94,8 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
         shift = shift_of<S>(nullptr);
         from = QUERIES_STAY ? keys_from<S>(first, shift) : queries_from<S>(first, shift);
         to = QUERIES_STAY ? keys_to<S>(last, shift) : queries_to<S>(last, shift);
-        documents = S::documents ? o.documents + (long long)b * S::keys : nullptr;
-        narrow_walk<S, THREADS>(documents, QUERIES_STAY ? first + shift : first, ROWS,
-                                QUERIES_STAY ? 0 : shift, from, to);
+        table = table_of<S>(o.table, b);
+        narrow_walk<S, THREADS, QUERIES_STAY>(table, first, ROWS, shift, from, to);
         steps = to > from ? (to - from + TILE - 1) / TILE * (QUERIES_STAY ? 1 : SHARING) : 0;
         loaded = 0;
         next = from;
@@ -212,7 +209,7 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
         plim_copies_close();
         load_next();
         const QueryValues own = load_values(row);
-        const Documents<S, 1> same = {documents, QUERIES_STAY ? row + shift : row};
+        const Listed<S, 1, QUERIES_STAY> listed = {table, row, shift};
         float sum_qk[1][WITH_QK ? QK / 8 : 1][4], sum_v[1][WITH_V ? V / 8 : 1][4];
         clear(sum_qk);
         clear(sum_v);
@@ -226,7 +223,7 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
             float p[1][TILE / 8][4];
             clear(p);
             multiply_rows<1, TILE, QK>(p, warp_qk, tile);
-            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, same, tile + VALUES);
+            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, listed, tile + VALUES);
             if constexpr (WITH_V)
                 multiply_across<1, TILE, V>(sum_v, p, tile + QK_BYTES);
             if constexpr (WITH_QK) {

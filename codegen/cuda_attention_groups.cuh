@@ -53,7 +53,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
 
     unsigned shared;
     int b, h, g, row, first, shift, from, to, tiles;
-    const int *documents; // of the batch row
+    const int *table; // of the batch row
 
     __device__ __forceinline__ Groups(const int *extra) {
         constexpr int BLOCKS = (S::queries + ROWS - 1) / ROWS;
@@ -65,8 +65,8 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
         shift = shift_of<S>(extra);
         from = keys_from<S>(first, shift);
         to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
-        documents = S::documents ? extra + (long long)b * S::keys : nullptr;
-        narrow_walk<S, COPIERS + CONSUMERS * 128>(documents, first + shift, ROWS, 0, from, to);
+        table = table_of<S>(extra, b);
+        narrow_walk<S, COPIERS + CONSUMERS * 128, true>(table, first, ROWS, shift, from, to);
         tiles = to > from ? (to - from + TILE - 1) / TILE : 0;
         shared = plim_shared_address();
     }
@@ -185,7 +185,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
         float sum[1][V / 8][4], score[1][TILE / 8][4], shrink[1][2];
         unsigned p[TILE / 16][4];
         Softmax<1> rows;
-        const Documents<S, 1> same = {documents, query + shift};
+        const Listed<S, 1> listed = {table, query, shift};
         begin(rows);
         clear(sum);
         plim_barrier_wait(queries_full(), 0);
@@ -199,7 +199,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
             }
             plim_products_hold(score[0]);
             release(barrier(KEYS_EMPTY, i));
-            mask_scores<S, 1, TILE>(score, same, query, from + i * TILE, shift);
+            mask_scores<S, 1, TILE>(score, listed, query, from + i * TILE, shift);
             soften<S, 1, TILE>(score, rows, shrink);
             plim_products_wait<0>();
             plim_products_hold(sum[0]);
@@ -228,10 +228,10 @@ PLIM_DEVICE void groups_forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf1
     const Groups<S, CONSUMERS, TILE, STAGES> block(extra);
     block.begin_barriers();
     if (threadIdx.x < 128) {
-        plim_registers_give<CONSUMERS == 3 ? 32 : S::documents ? 56 : 40>();
+        plim_registers_give<CONSUMERS == 3 ? 32 : S::documents || S::interval ? 56 : 40>();
         block.copy(q, k, v);
     } else {
-        plim_registers_take<CONSUMERS == 3 ? 160 : S::documents ? 224 : 232>();
+        plim_registers_take<CONSUMERS == 3 ? 160 : S::documents || S::interval ? 224 : 232>();
         block.compute(out, lse);
     }
 }

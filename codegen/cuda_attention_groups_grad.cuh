@@ -13,7 +13,6 @@ template <class S, int PART, int CONSUMERS, int TILE, int STAGES>
 struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
     using Walk = Gradient<S, PART, CONSUMERS * 4, TILE, STAGES>;
     using Walk::b;
-    using Walk::documents;
     using Walk::first;
     using Walk::from;
     using Walk::g;
@@ -25,6 +24,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
     using Walk::QUERIES_STAY;
     using Walk::shift;
     using Walk::steps;
+    using Walk::table;
     using Walk::to;
     static constexpr int QK = (S::dim_qk + 63) / 64 * 64, V = (S::dim_v + 63) / 64 * 64;
     static constexpr int COPIERS = 128;
@@ -200,7 +200,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
         const int row = first + group * 64 + warp * 16;
         const unsigned own_qk = shared + group * OWN, own_v = own_qk + OwnQk::BYTES;
         const QueryValues own = this->load_values(row);
-        const Documents<S, 1> same = {documents, QUERIES_STAY ? row + shift : row};
+        const Listed<S, 1, QUERIES_STAY> listed = {table, row, shift};
         float sum_qk[1][QK / 8][4], sum_v[1][WITH_V ? V / 8 : 1][4];
         clear(sum_qk);
         clear(sum_v);
@@ -215,7 +215,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
             begin_rows<S::dim_v>(dp, own_v, tile_v(i));
             plim_products_wait<1>();
             plim_products_hold(p[0]);
-            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, same, values(i));
+            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, listed, values(i));
             if constexpr (WITH_V) {
                 pack(left_p, p[0]);
                 begin_across(sum_v[0], left_p, tile_v(i));

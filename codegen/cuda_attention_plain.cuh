@@ -113,8 +113,8 @@ PLIM_DEVICE void plain_store(E *to, const float (&sum)[PLAIN_SUMS], float factor
 
 // The score, its sign applied, or minus infinity.
 template <class S>
-PLIM_DEVICE float plain_score(float product, const int *documents, int query, int key, int shift) {
-    if (!sees<S>(query, key, shift) || !same_document<S>(documents, query, key, shift))
+PLIM_DEVICE float plain_score(float product, const int *table, int query, int key, int shift) {
+    if (!sees<S>(query, key, shift) || !lists<S>(table, query, key, shift))
         return minus_infinity();
     return S::sign == 0 ? 0 : S::sign * product;
 }
@@ -131,8 +131,8 @@ PLIM_DEVICE void plain_forward(const E *q, const E *k, const E *v, E *out, float
     const int shift = shift_of<S>(extra), query = first + (int)threadIdx.x / 4;
     int from = keys_from<S>(first, shift);
     int to = keys_to<S>(smaller(first + PLAIN_ROWS, S::queries) - 1, shift);
-    const int *documents = S::documents ? extra + (long long)b * S::keys : nullptr;
-    narrow_walk<S, PLAIN_THREADS>(documents, first + shift, PLAIN_ROWS, 0, from, to);
+    const int *table = table_of<S>(extra, b);
+    narrow_walk<S, PLAIN_THREADS, true>(table, first, PLAIN_ROWS, shift, from, to);
     const Rows<E> own = {q + b * S::q_batch + h * S::q_head, S::q_position, first, 0, S::queries};
     Rows<E> keys = {k + b * S::k_batch + g * S::k_head, S::k_position, 0, from, to};
     Rows<E> values = {v + b * S::v_batch + g * S::v_head, S::v_position, 0, from, to};
@@ -143,8 +143,8 @@ PLIM_DEVICE void plain_forward(const E *q, const E *k, const E *v, E *out, float
         plain_products(score, own, keys, S::dim_qk);
         const float before = most;
         for (int i = 0; i < PLAIN_EACH; i++) {
-            score[i] = plain_score<S>(score[i], documents, query,
-                                      key + (int)threadIdx.x % 4 + 4 * i, shift);
+            score[i] =
+                plain_score<S>(score[i], table, query, key + (int)threadIdx.x % 4 + 4 * i, shift);
             most = plim_fmax(most, score[i]);
         }
         most = plim_fmax(most, plim_shfl_xor(most, 1));
@@ -199,7 +199,7 @@ template <class S, class E> PLIM_DEVICE void delta(const E *out, const E *dout, 
 template <class E> struct PlainOperands {
     const E *q, *k, *v, *dout;
     const float *lse, *delta;
-    const int *documents;
+    const int *table;
 };
 
 // PART_DQ: a block owns queries; PART_DK and PART_DV: keys. to: that gradient.
@@ -218,9 +218,8 @@ PLIM_DEVICE void plain_gradient(const PlainOperands<E> &o, E *to, long long to_b
     const int last = smaller(first + PLAIN_ROWS, OWNED) - 1, shift = shift_of<S>(nullptr);
     int from = QUERIES_STAY ? keys_from<S>(first, shift) : queries_from<S>(first, shift);
     int until = QUERIES_STAY ? keys_to<S>(last, shift) : queries_to<S>(last, shift);
-    const int *documents = S::documents ? o.documents + (long long)b * S::keys : nullptr;
-    narrow_walk<S, PLAIN_THREADS>(documents, QUERIES_STAY ? first + shift : first, PLAIN_ROWS,
-                                  QUERIES_STAY ? 0 : shift, from, until);
+    const int *table = table_of<S>(o.table, b);
+    narrow_walk<S, PLAIN_THREADS, QUERIES_STAY>(table, first, PLAIN_ROWS, shift, from, until);
     const int row = (int)threadIdx.x / 4, part = (int)threadIdx.x % 4;
     float sum[PLAIN_SUMS] = {0};
     for (int shared = 0; shared < (QUERIES_STAY ? 1 : SHARING); shared++) {
@@ -242,8 +241,8 @@ PLIM_DEVICE void plain_gradient(const PlainOperands<E> &o, E *to, long long to_b
             for (int c = 0; c < PLAIN_EACH; c++) {
                 const int i = query + (QUERIES_STAY ? row : part + 4 * c);
                 const int j = key + (QUERIES_STAY ? part + 4 * c : row);
-                const bool seen = i < S::queries && sees<S>(i, j, shift) &&
-                                  same_document<S>(documents, i, j, shift);
+                const bool seen =
+                    i < S::queries && sees<S>(i, j, shift) && lists<S>(table, i, j, shift);
                 const float lse = seen ? o.lse[values + i] : 0;
                 const float score = S::sign == 0 ? 0 : S::sign * p[c];
                 p[c] = seen ? plim_exp2(plim_fma(score, factor_of<S>(), -lse * LOG2_E)) : 0;

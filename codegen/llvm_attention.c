@@ -4,8 +4,9 @@
 // 64: scores by a packed product, then the running maximum m and sum l of each query are brought up
 // to date, what was summed so far is scaled by exp(m_old - m_new), and exp(scores - m_new) times v
 // is added (online softmax, Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022). Saves
-// out and m + log l. Blocks above the diagonal or left of the window are never visited, nor are
-// blocks of keys whose documents' range of ids lies outside the queries' range.
+// out and m + log l. Blocks above the diagonal or left of the window are never visited, nor
+// what lies outside of all the queries' intervals, nor blocks of keys whose documents' range of ids
+// lies outside the queries' range.
 #include "codegen/llvm_attention.h"
 
 #include "codegen/llvm_math.h"
@@ -49,19 +50,27 @@ static LLVMValueRef find_shift(LlvmBuild *b, const Kernel *k) {
 
 AttentionCode attention_code(LlvmBuild *b, const Kernel *k) {
     const AttentionKernel *t = &k->attention;
-    return (AttentionCode){.t = t,
-                           .layout = attention_layout(t, k->kind),
-                           .workspace = llvm_workspace(b),
-                           .shift = find_shift(b, k),
-                           .documents =
-                               t->documents ? llvm_operand(b, kernel_attention_extra(k)) : NULL};
+    AttentionCode out = {.t = t,
+                         .layout = attention_layout(t, k->kind),
+                         .workspace = llvm_workspace(b),
+                         .shift = find_shift(b, k)};
+    if (t->interval) {
+        out.begin = llvm_operand(b, kernel_attention_extra(k));
+        out.end = llvm_at(b, b->i32, out.begin, llvm_i64(b, t->queries));
+    }
+    if (t->documents)
+        out.documents = llvm_at(b, b->i32, llvm_operand(b, kernel_attention_extra(k)),
+                                llvm_i64(b, t->interval ? 2 * t->queries : 0));
+    return out;
 }
 
 AttentionCode attention_in_batch(LlvmBuild *b, const AttentionCode *c, LLVMValueRef batch) {
     AttentionCode out = *c;
-    if (c->documents)
-        out.documents =
-            llvm_at(b, b->i32, c->documents, llvm_mul(b, batch, llvm_i64(b, c->t->keys)));
+    LLVMValueRef *const part[] = {&out.begin, &out.end, &out.documents};
+    for (int i = 0; i < 3; i++)
+        if (*part[i])
+            *part[i] = llvm_at(b, b->i32, *part[i],
+                               llvm_mul(b, batch, llvm_i64(b, attention_table_row(c->t))));
     return out;
 }
 
@@ -76,12 +85,11 @@ static LLVMValueRef least_lane(LlvmBuild *b, LLVMIntPredicate less, LLVMValueRef
     return v;
 }
 
-DocumentRange attention_range(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
+// Of `count` numbers of a part of the table from `first` on, 1 .. ATTENTION_BLOCK of them.
+static TableRange table_range(LlvmBuild *b, LLVMValueRef part, LLVMValueRef first,
                               LLVMValueRef count) {
-    if (!c->documents)
-        return (DocumentRange){0};
     LLVMTypeRef lanes = llvm_vector(b->i32, TILE_LANES);
-    LLVMValueRef base = llvm_at(b, b->i32, c->documents, first);
+    LLVMValueRef base = llvm_at(b, b->i32, part, first);
     // Lanes past the last stand for the first again.
     LLVMValueRef one = llvm_splat(b, llvm_load(b, b->i32, base, sizeof(int32_t)), TILE_LANES);
     LLVMValueRef least = one, most = one;
@@ -93,12 +101,16 @@ DocumentRange attention_range(LlvmBuild *b, const AttentionCode *c, LLVMValueRef
         least = lesser(b, LLVMIntSLT, ids, least);
         most = lesser(b, LLVMIntSGT, ids, most);
     }
-    return (DocumentRange){.least = least_lane(b, LLVMIntSLT, least),
-                           .most = least_lane(b, LLVMIntSGT, most)};
+    return (TableRange){.least = least_lane(b, LLVMIntSLT, least),
+                        .most = least_lane(b, LLVMIntSGT, most)};
 }
 
-LLVMValueRef attention_meets(LlvmBuild *b, const AttentionCode *c, DocumentRange x,
-                             DocumentRange y) {
+TableRange attention_range(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
+                           LLVMValueRef count) {
+    return c->documents ? table_range(b, c->documents, first, count) : (TableRange){0};
+}
+
+LLVMValueRef attention_meets(LlvmBuild *b, const AttentionCode *c, TableRange x, TableRange y) {
     if (!c->documents)
         return llvm_i1(b, true);
     return LLVMBuildAnd(b->builder, llvm_icmp(b, LLVMIntSLE, x.least, y.most),
@@ -117,10 +129,21 @@ void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
     }
     if (t->window > 0) {
         LLVMValueRef behind = llvm_sub(b, c->shift, llvm_i64(b, t->window - 1));
-        LLVMValueRef begin = at_least_zero(b, llvm_add(b, first, behind));
-        // Down to a multiple of the block: what is too early there falls to the mask.
-        *from = LLVMBuildAnd(b->builder, begin, llvm_i64(b, -BLOCK), "");
+        *from = at_least_zero(b, llvm_add(b, first, behind));
     }
+    if (t->interval) {
+        LLVMValueRef begin = table_range(b, c->begin, first, rows).least;
+        LLVMValueRef end = table_range(b, c->end, first, rows).most;
+        begin = LLVMBuildSExt(b->builder, begin, b->i64, "");
+        *from = llvm_select(b, llvm_icmp(b, LLVMIntSLT, *from, begin), begin, *from);
+        *to = tile_min(b, *to, LLVMBuildSExt(b->builder, end, b->i64, ""));
+    }
+    // Down to a multiple of the block: what is too early there falls to the mask.
+    *from = LLVMBuildAnd(b->builder, *from, llvm_i64(b, -BLOCK), "");
+}
+
+static LLVMValueRef table_entry(LlvmBuild *b, LLVMValueRef part, LLVMValueRef at) {
+    return llvm_load(b, b->i32, llvm_at(b, b->i32, part, at), sizeof(int32_t));
 }
 
 // Lanes past the last key are off as well: their scores hold anything.
@@ -138,12 +161,19 @@ LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef q
         LLVMValueRef before = llvm_sub(b, beside, llvm_int_like(wide, t->window));
         mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntSGT, keys, before), "");
     }
+    if (t->interval) {
+        LLVMValueRef begin = table_entry(b, c->begin, query), end = table_entry(b, c->end, query);
+        begin = llvm_splat(b, LLVMBuildSExt(b->builder, begin, b->i64, ""), TILE_LANES);
+        end = llvm_splat(b, LLVMBuildSExt(b->builder, end, b->i64, ""), TILE_LANES);
+        mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntSGE, keys, begin), "");
+        mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntSLT, keys, end), "");
+    }
     if (c->documents) {
         LLVMValueRef at = llvm_at(b, b->i32, c->documents, key);
         LLVMValueRef ids =
             llvm_load_masked(b, llvm_vector(b->i32, TILE_LANES), at, sizeof(int32_t), mask);
-        at = llvm_at(b, b->i32, c->documents, llvm_add(b, query, c->shift));
-        LLVMValueRef own = llvm_splat(b, llvm_load(b, b->i32, at, sizeof(int32_t)), TILE_LANES);
+        LLVMValueRef own = table_entry(b, c->documents, llvm_add(b, query, c->shift));
+        own = llvm_splat(b, own, TILE_LANES);
         mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntEQ, ids, own), "");
     }
     return mask;
@@ -191,7 +221,7 @@ void attention_store(LlvmBuild *b, const AttentionCode *c, LLVMValueRef part, in
 typedef struct {
     LLVMValueRef score, packed_score, out, maximum, sum; // workspace parts
     LLVMValueRef first, rows;                            // queries of the tile
-    DocumentRange documents;                             // of these
+    TableRange documents;                                // of these
 } ForwardTile;
 
 // One number a query: maximum, sum, log-sum-exp.
@@ -258,7 +288,7 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const ForwardTi
                            LLVMValueRef k, LLVMValueRef v, LLVMValueRef key, LLVMValueRef key_end) {
     const AttentionKernel *t = c->t;
     LLVMValueRef keys = tile_min(b, llvm_sub(b, key_end, key), llvm_i64(b, BLOCK));
-    const DocumentRange documents = attention_range(b, c, key, keys);
+    const TableRange documents = attention_range(b, c, key, keys);
     const LlvmIf seen = llvm_if_begin(b, attention_meets(b, c, f->documents, documents));
     // k and v are packed again for every block of queries: cheap beside the products.
     attention_pack(b, c, PACK_RIGHT, k, t->k[2], t->dim_qk, c->layout.k, keys);

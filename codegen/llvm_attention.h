@@ -10,11 +10,13 @@ typedef struct {
     const AttentionKernel *t;
     AttentionLayout layout;
     LLVMValueRef workspace;
-    LLVMValueRef shift;     // i64: query i stands beside key i + shift
-    LLVMValueRef documents; // of key 0, in the batch row at hand; NULL: no documents
+    LLVMValueRef shift; // i64: query i stands beside key i + shift
+    // Of the table, in the batch row at hand; NULL: there is no such part.
+    LLVMValueRef begin, end; // of query 0: the keys it sees
+    LLVMValueRef documents;  // of key 0
 } AttentionCode;
 
-// What a kernel's code shares, at its beginning: the first batch row's documents.
+// What a kernel's code shares, at its beginning: the first batch row's table.
 AttentionCode attention_code(LlvmBuild *b, const Kernel *k);
 // The same in another batch row.
 AttentionCode attention_in_batch(LlvmBuild *b, const AttentionCode *c, LLVMValueRef batch);
@@ -37,12 +39,11 @@ LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef q
 // nothing where the kernel has no documents.
 typedef struct {
     LLVMValueRef least, most; // i32
-} DocumentRange;
-DocumentRange attention_range(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
-                              LLVMValueRef count);
+} TableRange;
+TableRange attention_range(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
+                           LLVMValueRef count);
 // Whether some document may be in both, so that their keys and queries must be looked at.
-LLVMValueRef attention_meets(LlvmBuild *b, const AttentionCode *c, DocumentRange x,
-                             DocumentRange y);
+LLVMValueRef attention_meets(LlvmBuild *b, const AttentionCode *c, TableRange x, TableRange y);
 
 // Packs positions [position, position + count) of one operand, dim elements each, as a left operand
 // (lanes: positions, depth: dim), a right operand over positions, or a right operand over dim

@@ -31,7 +31,7 @@ enum {
 typedef struct {
     LLVMValueRef batch, head, group;
     LLVMValueRef first, rows; // queries
-    DocumentRange documents;  // of these
+    TableRange documents;     // of these
     LLVMValueRef out, dout, lse;
 } GradTile;
 
@@ -139,7 +139,7 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
     const AttentionKernel *t = c->t;
     const AttentionLayout *l = &c->layout;
     LLVMValueRef keys = tile_min(b, llvm_sub(b, key_end, key), llvm_i64(b, BLOCK));
-    const DocumentRange documents = attention_range(b, c, key, keys);
+    const TableRange documents = attention_range(b, c, key, keys);
     const LlvmIf seen = llvm_if_begin(b, attention_meets(b, c, g->documents, documents));
     LLVMValueRef k = attention_at(b, c, OPERAND_K, t->k, g->batch, g->group, key);
     LLVMValueRef v = attention_at(b, c, OPERAND_V, t->v, g->batch, g->group, key);

@@ -1,13 +1,13 @@
 // attend: scaled dot-product attention over queries [..., h, s, e], keys [..., g, t, e] and values
 // [..., g, t, f], where g divides h. Axes in front of the heads are batch axes.
 //
-// Two ways. What the operator `attention` knows (causal, window, offset, documents) is one node
-// over folded batch axes, whose scores are never in memory:
+// Two ways. What the operator `attention` knows (causal, window, offset, a table of what each query
+// sees) is one node over folded batch axes, whose scores are never in memory:
 //
 //     [a, b, h, s, e]  =>  reshape to [a b, h, s, e]; attention; reshape back
 //
-// Documents are a mask that compares ids with themselves, as nn.same_document does. A bias or
-// another mask is a composition, and a remark says what its scores take:
+// Masks that frontend/visibility.h can read become a table. A bias or another mask is a
+// composition, and a remark says what its scores take:
 //
 //     scores = q k^T scale + bias; weights = softmax(scores where seen); out = weights v
 //
@@ -15,8 +15,9 @@
 // both ways. `score` and `lse` with a bias or mask are refused.
 #include "frontend/builtins.h"
 
+#include "frontend/visibility.h"
+
 #include <math.h>
-#include <string.h>
 
 typedef struct {
     Elab *e;
@@ -27,8 +28,9 @@ typedef struct {
     int64_t window; // 0: none
     double scale;
     Value
-        *offset; // position of the first query, i32[]; NULL: the last query is beside the last key
-    Value *documents; // i32[b, t]; NULL: the mask, if any, is another
+        *offset;  // position of the first query, i32[]; NULL: the last query is beside the last key
+    Value *table; // of the mask, i32[b, n]; NULL: there is none, or it is composed
+    bool interval; // the table has begins and ends
 } Attend;
 
 // The places of the parameters in the table's row.
@@ -114,14 +116,14 @@ static Value *fused(const Attend *w, Value **lse) {
     folded.dim[folded.rank++] = 1;
     for (int i = 0; i < w->lead; i++)
         folded.dim[0] *= w->q->value->type.dim[i]; // of a type that has been checked
-    Value *in[4] = {w->q->value, w->k->value, w->v->value, w->documents ? w->documents : w->offset};
+    Value *in[4] = {w->q->value, w->k->value, w->v->value, w->table ? w->table : w->offset};
     for (int i = 0; i < 3 && w->lead > 1; i++)
         if (!(in[i] = with_lead(w, in[i], w->lead, &folded, 1)))
             return NULL;
     const Attr attr[] = {attr_int("causal", w->causal), attr_int("window", w->window),
-                         attr_float("scale", w->scale)};
-    const Node *n =
-        build_node(elab_at(w->e, w->call->loc), OP_ATTENTION, in, in[3] ? 4 : 3, attr, 3);
+                         attr_float("scale", w->scale), attr_int("interval", 1)};
+    const Node *n = build_node(elab_at(w->e, w->call->loc), OP_ATTENTION, in, in[3] ? 4 : 3, attr,
+                               w->interval ? 4 : 3);
     if (!n)
         return NULL;
     *lse = &n->result[1];
@@ -210,45 +212,17 @@ static bool find_seen(const Attend *w, const Type *scores, Value **out) {
     return (*out = causal) != NULL;
 }
 
-// What a side of a comparison of [b, 1, s, s] reads, if that is ids [b, s] along the rows (axis 2)
-// or the columns (axis 3) alone; NULL otherwise.
-static Value *find_ids(Value *side, int axis) {
-    const Type of = side->type;
-    int at[RANK_MAX] = {0, 1, 2, 3}; // the side's axis that each axis of what it reads lies along
-    while (side->def->op == OP_BROADCAST && side->type.rank > 2) {
-        int count, next[RANK_MAX];
-        const int64_t *axes = node_ints(side->def, "axes", &count);
-        for (int i = 0; i < count; i++)
-            next[i] = at[axes[i]];
-        memcpy(at, next, (size_t)count * sizeof *at);
-        side = side->def->input[0];
-    }
-    const Type *t = &side->type;
-    const bool fits = t->rank == 2 && t->dtype == DT_I32 && at[0] == 0 && at[1] == axis &&
-                      t->dim[0] == of.dim[0] && t->dim[1] == of.dim[axis];
-    return fits ? side : NULL;
-}
-
-// ids [b, s] of mask(b, 1, i, j) = (ids(b, i) == ids(b, j)), for each of the batch's rows; NULL for
-// any other mask.
-static Value *find_documents(const Attend *w, Value *mask) {
-    const Type *t = &mask->type;
-    const int64_t batch = w->q->value->type.dim[0], length = size_of(w, w->k, 1);
-    if (mask->def->op != OP_EQ || w->lead != 1 || w->offset || t->rank != 4 || t->dim[1] != 1 ||
-        t->dim[2] != length || t->dim[3] != length || size_of(w, w->q, 1) != length)
+// The table of what a mask lets queries see, if the operator can take one; NULL for any other mask.
+static Value *find_table(const Attend *w, Value *mask, bool *interval) {
+    AttentionFrame frame = {1, size_of(w, w->q, 0), size_of(w, w->q, 1), size_of(w, w->k, 1)};
+    for (int i = 0; i < w->lead; i++)
+        frame.batch *= w->q->value->type.dim[i]; // of a type that has been checked
+    Builder *b = elab_at(w->e, w->call->loc);
+    Visibility seen;
+    if (w->offset || mask->type.dtype != DT_BOOL || mask->type.rank > (w->lead == 1 ? 4 : 3) ||
+        !visibility_find(b, &frame, mask, &seen))
         return NULL;
-    Value *x = mask->def->input[0], *y = mask->def->input[1], *ids = find_ids(x, 2);
-    if (!ids || find_ids(y, 3) != ids) {
-        ids = find_ids(x, 3);
-        if (!ids || find_ids(y, 2) != ids)
-            return NULL;
-    }
-    const Type all = type_make(DT_I32, 2, (int64_t[]){batch, length});
-    if (ids->type.dim[0] == batch)
-        return ids;
-    return ids->type.dim[0] == 1
-               ? build_broadcast(elab_at(w->e, w->call->loc), ids, &all, (int[]){0, 1})
-               : NULL;
+    return visibility_table(b, &frame, &seen, interval);
 }
 
 // The composition, for what the operator does not know. NULL after a diagnostic.
@@ -307,8 +281,8 @@ Datum run_attend(Elab *e, const BuiltinCall *call) {
     if (builtin_is_given(call, MASK) && !mask)
         return datum_error();
     if (mask && !builtin_is_given(call, BIAS))
-        w.documents = find_documents(&w, mask->value);
-    const bool parts = builtin_is_given(call, BIAS) || (mask && !w.documents);
+        w.table = find_table(&w, mask->value, &w.interval);
+    const bool parts = builtin_is_given(call, BIAS) || (mask && !w.table);
     if (parts && lse)
         return elab_fail(e, call->arg_loc[LSE], CODE_UNSUPPORTED, NULL,
                          "attend with a bias or mask does not give its log-sum-exp yet");

@@ -266,13 +266,18 @@ int kernel_operand_count(const Kernel *k) {
         return 3;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
-        return kernel_attention_extra(k) + (k->attention.offset || k->attention.documents);
+        return kernel_attention_extra(k) +
+               (k->attention.offset || attention_table_row(&k->attention) > 0);
     }
     UNREACHABLE();
 }
 
 int kernel_attention_extra(const Kernel *k) {
     return k->kind == KERNEL_ATTENTION ? 5 : 9;
+}
+
+int64_t attention_table_row(const AttentionKernel *t) {
+    return size_plus(t->interval ? size_times(2, t->queries) : 0, t->documents ? t->keys : 0);
 }
 
 Access kernel_access(const Kernel *k, int operand) {
@@ -288,10 +293,10 @@ Access kernel_access(const Kernel *k, int operand) {
     case KERNEL_CONVOLUTION:
         return operand < 2 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION:
-        // q, k, v | out, lse | offset or documents
+        // q, k, v | out, lse | offset or table
         return operand < 3 || operand == 5 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION_GRAD:
-        // q, k, v, out, lse, dout | dq, dk, dv | documents
+        // q, k, v, out, lse, dout | dq, dk, dv | table
         return operand < 6 || operand == 9 ? ACCESS_READ : ACCESS_WRITE;
     }
     UNREACHABLE();
@@ -364,7 +369,7 @@ static int64_t attention_span(const AttentionKernel *t, int operand) {
 
 int64_t attention_extra_count(const Kernel *k) {
     const AttentionKernel *t = &k->attention;
-    return t->documents ? size_times(t->batch, t->keys) : 1;
+    return t->offset ? 1 : size_times(t->batch, attention_table_row(t));
 }
 
 int64_t kernel_span(const Kernel *k, int operand) {
@@ -420,9 +425,9 @@ bool kinstr_equal(const KInstr *a, const KInstr *b) {
 
 // Cheap numbers first; the name takes no part.
 static bool scalar_equal(const Kernel *a, const Kernel *b) {
-    if (a->axis != b->axis || a->host != b->host || a->rank != b->rank || memcmp(a->dim, b->dim, sizeof a->dim) != 0 ||
-        a->operand_count != b->operand_count || a->imm_count != b->imm_count ||
-        a->instr_count != b->instr_count)
+    if (a->axis != b->axis || a->host != b->host || a->rank != b->rank ||
+        memcmp(a->dim, b->dim, sizeof a->dim) != 0 || a->operand_count != b->operand_count ||
+        a->imm_count != b->imm_count || a->instr_count != b->instr_count)
         return false;
     for (int o = 0; o < a->operand_count; o++)
         if (!operand_equal(&a->operand[o], &b->operand[o]))
@@ -435,7 +440,7 @@ static bool scalar_equal(const Kernel *a, const Kernel *b) {
 
 // The numbers that make a template, in one array: easier to compare and hash than a struct with
 // padding.
-enum { TEMPLATE_NUMBERS = 37 };
+enum { TEMPLATE_NUMBERS = 38 };
 static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
     const ProductKernel *p = &k->product;
     const AttentionKernel *t = &k->attention;
@@ -463,9 +468,10 @@ static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
         return;
     }
     // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits, 35 the offset,
-    // 36 the documents.
+    // 36 the documents, 37 the interval.
     out[35] = t->offset;
     out[36] = t->documents;
+    out[37] = t->interval;
     memcpy(&out[34], &t->scale, sizeof t->scale);
     const int64_t n[10] = {t->dtype, t->batch,  t->heads, t->groups, t->queries,
                            t->keys,  t->dim_qk, t->dim_v, t->causal, t->window};

@@ -136,7 +136,8 @@ typedef struct {
 } ConvolutionKernel;
 
 // ATTENTION operands: q, k, v, out, lse. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv. Behind these the offset, an i32,
-// or the documents, dense i32 [batch, keys].
+// or the table, dense i32 [batch, n]: with interval where each query's keys begin, then where they end; then with documents
+// the ids of all keys.
 // Strides in elements for batch, head, position; the head dim is contiguous. lse is [b,h,s], dense f32.
 typedef struct {
     DType dtype;                   // of q, k, v, out and their gradients
@@ -144,6 +145,7 @@ typedef struct {
     int64_t queries, keys;         // s, t
     int64_t dim_qk, dim_v;         // e, f
     bool causal;                   // query i sees keys up to i + keys - queries
+    bool interval;                 // and only keys that its place in the table says; not beside an offset
     bool documents;                // and only keys of its own document, which is that of key i + keys - queries:
                                    // equal ids, in any order. queries <= keys; not beside an offset
     bool offset;                   // up to i + offset instead: operand 5, clamped into 0..keys-queries;
@@ -209,8 +211,10 @@ size_t kernel_workspace(const Kernel *k);
 int kernel_operand_count(const Kernel *k);
 Access kernel_access(const Kernel *k, int operand);
 DType kernel_dtype(const Kernel *k, int operand);
-// The operand of an attention kernel that has the documents or the offset, where it has one.
+// The operand of an attention kernel that has the table or the offset, where it has one; numbers of
+// a batch row of the table, 0 where there is none.
 int kernel_attention_extra(const Kernel *k);
+int64_t attention_table_row(const AttentionKernel *t);
 int64_t kernel_span(const Kernel *k, int operand);
 // Pairs of a query and a key that see each other, of one head; query i stands beside key i + keys -
 // queries. window 0: all keys.

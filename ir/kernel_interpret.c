@@ -399,16 +399,20 @@ static void interpret_product(const ProductKernel *p, void *const *operand) {
     }
 }
 
-// Whether query i and key j, of batch row b, are of one document.
-static bool same_document(const AttentionKernel *t, const void *documents, int64_t b, int64_t i,
-                          int64_t j) {
-    const int64_t row = b * t->keys;
-    return !t->documents || element_load(DT_I32, documents, row + i + t->keys - t->queries) ==
-                                element_load(DT_I32, documents, row + j);
+// Whether the table lets query i see key j, of batch row b.
+static bool is_listed(const AttentionKernel *t, const void *table, int64_t b, int64_t i,
+                      int64_t j) {
+    const int64_t row = b * attention_table_row(t);
+    const int64_t ids = row + (t->interval ? 2 * t->queries : 0);
+    if (t->interval && (j < (int64_t)element_load(DT_I32, table, row + i) ||
+                        j >= (int64_t)element_load(DT_I32, table, row + t->queries + i)))
+        return false;
+    return !t->documents || element_load(DT_I32, table, ids + i + t->keys - t->queries) ==
+                                element_load(DT_I32, table, ids + j);
 }
 
 // One query's view: its probabilities over the keys, 0 where it doesn't see one. extra: the operand
-// with the offset or the documents.
+// with the offset or the table.
 static void probabilities(const AttentionKernel *t, void *const *operand, const void *extra,
                           const int64_t at[3], double *score, double *lse) {
     const int64_t b = at[0], h = at[1], i = at[2];
@@ -430,7 +434,7 @@ static void probabilities(const AttentionKernel *t, void *const *operand, const 
     for (int64_t j = begin; j < end; j++) {
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];
         score[j] = -(double)INFINITY;
-        if (!same_document(t, extra, b, i, j))
+        if (!is_listed(t, extra, b, i, j))
             continue;
         double dot = 0;
         for (int64_t e = 0; e < t->dim_qk; e++)
@@ -451,7 +455,7 @@ static void probabilities(const AttentionKernel *t, void *const *operand, const 
 // out[i] = sum over j of p[i, j] v[j], and lse, for every (batch, head, query).
 static void interpret_attention(const AttentionKernel *t, void *const *operand) {
     Arena *a = arena_create();
-    const void *extra = t->documents || t->offset ? operand[5] : NULL;
+    const void *extra = t->interval || t->documents || t->offset ? operand[5] : NULL;
     // p [keys], of the query at hand.
     double *p = arena_array(a, double, t->keys);
     for (int64_t row = 0; row < t->batch * t->heads * t->queries; row++) {
@@ -490,7 +494,8 @@ static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
     // delta: sum over j of p[j] dp[j].
     double lse, delta = 0;
-    probabilities(t, operand, t->documents ? operand[9] : NULL, (int64_t[]){b, h, i}, s->p, &lse);
+    const void *table = t->interval || t->documents ? operand[9] : NULL;
+    probabilities(t, operand, table, (int64_t[]){b, h, i}, s->p, &lse);
     for (int64_t j = 0; j < t->keys; j++) {
         const int64_t v_at = b * t->v[0] + g * t->v[1] + j * t->v[2];
         s->dp[j] = 0;

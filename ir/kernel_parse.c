@@ -425,7 +425,7 @@ static bool read_product(Reader *r, ProductKernel *p) {
 // Fields in the order of put_attention. Groups that don't divide the heads are for the verifier.
 static bool read_attention(Reader *r, Kernel *k) {
     AttentionKernel *t = &k->attention;
-    int64_t causal, documents = 0, offset = 0;
+    int64_t causal, interval = 0, documents = 0, offset = 0;
     if (!expect(r, "{") || !expect(r, "dtype") || !read_dtype(r, &t->dtype))
         return false;
 // The lists of fields are shared with the printer, so both have the same order.
@@ -436,6 +436,8 @@ static bool read_attention(Reader *r, Kernel *k) {
 #undef N
     if (!read_field(r, "causal", 1, &causal))
         return false;
+    if (word_is(peek(r), "interval") && !read_field(r, "interval", 1, &interval))
+        return false;
     if (word_is(peek(r), "documents") && !read_field(r, "documents", 1, &documents))
         return false;
     if (word_is(peek(r), "offset") && !read_field(r, "offset", 1, &offset))
@@ -443,6 +445,7 @@ static bool read_attention(Reader *r, Kernel *k) {
     if (!expect(r, "scale") || !read_float(r, &t->scale))
         return false;
     t->causal = causal == 1;
+    t->interval = interval == 1;
     t->documents = documents == 1;
     t->offset = offset == 1;
 #define S(field)                                                                                   \

@@ -133,6 +133,8 @@ static void put_attention(Sink *s, const Kernel *k) {
 #undef N
     put(s, "  causal %d\n", t->causal);
     // Written where it is so: most kernels have none.
+    if (t->interval)
+        put(s, "  interval 1\n");
     if (t->documents)
         put(s, "  documents 1\n");
     if (t->offset)

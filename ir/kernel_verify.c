@@ -386,10 +386,12 @@ static bool attention_good(Verifier *v) {
                           "attention %s: an offset needs a causal forward kernel with as many keys "
                           "as queries",
                           v->k->name);
-    if (t->documents && (t->offset || t->queries > t->keys))
-        return diag_error(v->d, v->loc, P_TEMPLATE,
-                          "attention %s: documents need as many keys as queries, and no offset",
-                          v->k->name);
+    if ((t->documents && (t->offset || t->queries > t->keys)) || (t->interval && t->offset))
+        return diag_error(
+            v->d, v->loc, P_TEMPLATE,
+            t->documents ? "attention %s: documents need as many keys as queries, and no offset"
+                         : "attention %s: an interval stands in the offset's place",
+            v->k->name);
     for (int i = 0; i < 8; i++) {
         // The forward kernel's fields for gradients mean nothing.
         const bool used = i < 4 || v->k->kind == KERNEL_ATTENTION_GRAD;

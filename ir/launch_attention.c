@@ -85,13 +85,13 @@ static AttentionLaunch warp_tiles(const AttentionKernel *t, AttentionPart part) 
     return l;
 }
 
-// Narrow heads leave registers for a third group, but for documents, whose walk has ends that the
+// Narrow heads leave registers for a third group, but for a table, whose walk has ends that the
 // copying group must keep. A group's gradients are sums for one or two operands beside two tiles of
 // scores.
 static AttentionLaunch group_tiles(const AttentionKernel *t, AttentionPart part) {
     const int64_t width = round_up(larger(t->dim_qk, t->dim_v), 64);
     AttentionLaunch l = {.part = part, .unit = ATTENTION_GROUPS, .fragments = 1};
-    l.warps = part == ATTENTION_FORWARD && width <= 64 && !t->documents ? 12 : 8;
+    l.warps = part == ATTENTION_FORWARD && width <= 64 && attention_table_row(t) == 0 ? 12 : 8;
     l.tile = width <= 128 ? 128 : width <= 192 ? 96 : 64;
     if (part != ATTENTION_FORWARD)
         l.tile = width <= 64 || part == ATTENTION_DQ ? 64 : 48;
@@ -164,7 +164,7 @@ static void add_single(const AttentionKernel *t, GpuArch arch, AttentionLaunches
 void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out) {
     const AttentionKernel *t = &k->attention;
     *out = (AttentionLaunches){0};
-    if (k->kind == KERNEL_ATTENTION && t->queries == 1 && !t->documents &&
+    if (k->kind == KERNEL_ATTENTION && t->queries == 1 && attention_table_row(t) == 0 &&
         unit_of(t, ATTENTION_FORWARD, arch) == ATTENTION_WARPS) {
         add_single(t, arch, out);
         return;

@@ -8,9 +8,11 @@
 // With an offset (i32[], causal, s <= t) query i stands at offset + i instead of i + t - s: the
 // keys are a cache that is filled so far. It is clamped into 0..t-s, as dynamic_update clamps where
 // it stores. There is no gradient then: a cache is no part of training.
-// With documents (i32[b,t], s <= t) a query sees, of these keys, those with the id of its own: the
-// id of key i + t - s. Ids may be any numbers in any order. attention_grad has them as its last
-// operand, too. An operand of rank 0 is an offset, one of rank 2 are documents.
+// Instead there may be a table (i32[b,n]), the last operand of attention_grad, too, of two parts,
+// of which one may be missing. With interval, its first 2 s numbers say from where and to where
+// each query sees keys, of those above: keys from[i] <= j < to[i], any numbers. What is left are
+// the keys' documents (t of them, s <= t): a query sees only keys with the id of its own, that of
+// key i + t - s. Ids may be any numbers in any order. An operand of rank 0 is an offset.
 #include "ir/op_rules.h"
 
 #include "ir/build.h"
@@ -77,9 +79,19 @@ static int operand_count(const Node *n) {
     return n->op == OP_ATTENTION ? 3 : 6;
 }
 
-int attention_documents(const Node *n) {
+int attention_table(const Node *n) {
     const int last = operand_count(n);
     return n->input_count > last && n->input[last]->type.rank == 2 ? last : -1;
+}
+
+// Numbers of a batch row that say which keys each query sees.
+static int64_t interval_count(const Node *n) {
+    return node_int(n, "interval", 0) != 0 ? 2 * n->input[0]->type.dim[2] : 0;
+}
+
+bool attention_has_documents(const Node *n) {
+    const int table = attention_table(n);
+    return table >= 0 && n->input[table]->type.dim[1] > interval_count(n);
 }
 
 int attention_offset(const Node *n) {
@@ -87,18 +99,22 @@ int attention_offset(const Node *n) {
     return n->input_count > last && n->input[last]->type.rank != 2 ? last : -1;
 }
 
-// Which document each key is of.
-static bool want_documents(const Node *n, Diag *d, Arena *scratch) {
-    const int at = attention_documents(n);
+// Which keys each query sees, and which document each key is of.
+static bool want_table(const Node *n, Diag *d, Arena *scratch) {
+    const int at = attention_table(n);
+    const int64_t interval = interval_count(n);
     if (at < 0)
-        return true;
-    const Type *k = &n->input[1]->type;
-    const int64_t dim[2] = {k->dim[0], k->dim[2]}, queries = n->input[0]->type.dim[2];
-    if (!infer_want(n, at, "documents", type_make(DT_I32, 2, dim), WANT_EXACT, d, scratch))
+        return interval == 0 || diag_error(d, n->loc, 315, "%s: an interval, but no table of it",
+                                           op_info(n->op)->name);
+    const int64_t keys = n->input[1]->type.dim[2], queries = n->input[0]->type.dim[2];
+    const bool documents = attention_has_documents(n) || interval == 0;
+    const int64_t dim[2] = {n->input[1]->type.dim[0], interval + (documents ? keys : 0)};
+    const char *what = interval > 0 ? "a table" : "documents";
+    if (!infer_want(n, at, what, type_make(DT_I32, 2, dim), WANT_EXACT, d, scratch))
         return false;
-    if (queries > dim[1])
+    if (documents && queries > keys)
         return diag_error(d, n->loc, 314, "%s: %lld queries in documents of %lld keys",
-                          op_info(n->op)->name, (long long)queries, (long long)dim[1]);
+                          op_info(n->op)->name, (long long)queries, (long long)keys);
     return true;
 }
 
@@ -126,7 +142,7 @@ static Type out_type(const Node *n) {
 }
 
 bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch) || !want_documents(n, d, scratch) || !want_offset(n, d, scratch))
+    if (!want_qkv(n, d, scratch) || !want_table(n, d, scratch) || !want_offset(n, d, scratch))
         return false;
     result[0] = out_type(n);
     // The log-sum-exp [b, h, s] is f32 even for bf16 operands: the backward pass takes
@@ -136,11 +152,11 @@ bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
 }
 
 bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch) || !want_documents(n, d, scratch))
+    if (!want_qkv(n, d, scratch) || !want_table(n, d, scratch))
         return false;
     const int at = attention_offset(n);
     if (at >= 0)
-        return diag_error(d, n->loc, 303, "attention_grad wants documents [b,t], got %s",
+        return diag_error(d, n->loc, 303, "attention_grad wants a table [b,n], got %s",
                           type_text(scratch, &n->input[at]->type));
     const Type out = out_type(n), lse = type_rows(&n->input[0]->type, DT_F32);
     if (!infer_want(n, 3, "the output", out, WANT_EXACT, d, scratch) ||
@@ -166,23 +182,18 @@ bool map_attention(const Node *n, IndexMap *out) {
             out->axis_dim[o][1] = (int8_t)(grouped ? -1 : 1);
             out->axis_dim[o][2] = -1;
         }
-        if (o == attention_documents(n))
+        if (o == attention_table(n))
             out->axis_dim[o][1] = -1;
     }
     return true;
 }
 
-// (q, k, v, out, lse, dout, documents?) -> (dq, dk, dv). q, k, lse and the mask are those of n.
+// (q, k, v, out, lse, dout, table?) -> (dq, dk, dv). q, k, lse and the mask are those of n.
 static Node *attention_grad(Builder *b, const Node *n, Value *v, Value *out, Value *dout) {
-    const int documents = attention_documents(n);
-    Value *const in[] = {n->input[0],
-                         n->input[1],
-                         v,
-                         out,
-                         &n->result[1],
-                         dout,
-                         documents < 0 ? NULL : n->input[documents]};
-    return build_node(b, OP_ATTENTION_GRAD, in, documents < 0 ? 6 : 7, n->attr, n->attr_count);
+    const int table = attention_table(n);
+    Value *const in[] = {
+        n->input[0], n->input[1], v, out, &n->result[1], dout, table < 0 ? NULL : n->input[table]};
+    return build_node(b, OP_ATTENTION_GRAD, in, table < 0 ? 6 : 7, n->attr, n->attr_count);
 }
 
 // A gradient added to another, or to none yet.
@@ -195,10 +206,10 @@ static Value *add(Builder *b, Value *x, Value *y) {
 //     dk_j = sum_i dl_i scale p_ij q_i   which is the dv of that attention for dout = dl scale q
 static void add_lse_gradient(Builder *b, const Node *n, Value *dlse, Value **dinput) {
     Value *q = n->input[0], *k = n->input[1];
-    const int documents = attention_documents(n);
-    Value *const in[] = {q, k, k, documents < 0 ? NULL : n->input[documents]};
+    const int table = attention_table(n);
+    Value *const in[] = {q, k, k, table < 0 ? NULL : n->input[table]};
     // sum_j p_j k_j [b, h, s, e], with the same probabilities as n.
-    Node *mean_key = build_node(b, OP_ATTENTION, in, documents < 0 ? 3 : 4, n->attr, n->attr_count);
+    Node *mean_key = build_node(b, OP_ATTENTION, in, table < 0 ? 3 : 4, n->attr, n->attr_count);
     // dl scale [b, h, s], spread over the head dim to [b, h, s, e].
     Value *weight = build_scale(b, dlse, node_float(n, "scale", 1));
     weight = build_broadcast(b, build_cast(b, weight, q->type.dtype), &q->type, (int[]){0, 1, 2});
@@ -255,12 +266,22 @@ static Seen keys_seen(const Node *n, const AttentionShape *s, int64_t shift, int
     return (Seen){.first = first, .last = end < 0 ? 0 : end};
 }
 
-static void see_document(const Node *n, const AttentionShape *s, const Tensor *in,
-                         const QueryRow *at, Seen *seen) {
-    const int documents = attention_documents(n);
-    if (documents < 0)
+// Takes away what the table hides.
+static void see_table(const Node *n, const AttentionShape *s, const Tensor *in, const QueryRow *at,
+                      Seen *seen) {
+    const int table = attention_table(n);
+    if (table < 0)
         return;
-    seen->document = in[documents].at + at->batch * s->keys;
+    const int64_t interval = interval_count(n);
+    const double *row = in[table].at + at->batch * in[table].type.dim[1];
+    if (interval > 0) {
+        const int64_t from = (int64_t)row[at->query], to = (int64_t)row[s->queries + at->query];
+        seen->first = from > seen->first ? from : seen->first;
+        seen->last = to < seen->last ? to : seen->last;
+    }
+    if (!attention_has_documents(n))
+        return;
+    seen->document = row + interval;
     seen->own = seen->document[at->query + s->keys - s->queries];
 }
 
@@ -289,7 +310,7 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
         Seen seen = keys_seen(n, &s, shift, at.query);
-        see_document(n, &s, in, &at, &seen);
+        see_table(n, &s, in, &at, &seen);
         double max = -HUGE_VAL, sum = 0;
         // Scores first; the largest is taken out of every exponent, so that none overflows.
         for (int64_t j = seen.first; j < seen.last; j++) {
@@ -320,7 +341,7 @@ void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
         Seen seen = keys_seen(n, &s, s.keys - s.queries, at.query);
-        see_document(n, &s, in, &at, &seen);
+        see_table(n, &s, in, &at, &seen);
         const double *q = in[0].at + at.q * s.dim_qk, *dout = in[5].at + at.q * s.dim_v;
         // D = dout . out, one number a query: what the softmax takes back from each score.
         const double whole = dot(dout, in[3].at + at.q * s.dim_v, s.dim_v);

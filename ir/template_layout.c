@@ -65,7 +65,7 @@ AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
     AttentionLayout out = {.qk_cap = round_to(t->dim_qk, 16), .v_cap = round_to(t->dim_v, 16)};
     const int64_t qk_wide = round_to(t->dim_qk, 32), v_wide = round_to(t->dim_v, 32);
     int64_t *at = &out.floats;
-    if (kind == KERNEL_ATTENTION && t->queries == 1 && !t->documents) {
+    if (kind == KERNEL_ATTENTION && t->queries == 1 && attention_table_row(t) == 0) {
         out.single = true;
         out.q = take(at, 1, out.qk_cap);
         // The last vector of scores may begin at any key.

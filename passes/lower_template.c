@@ -78,9 +78,10 @@ void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall 
                          .window = node_int(n, "window", 0),
                          .scale = node_float(n, "scale", 1)};
     // The last input, which the kernel has behind its results.
-    t.documents = attention_documents(n) >= 0;
+    t.interval = node_int(n, "interval", 0) != 0;
+    t.documents = attention_has_documents(n);
     t.offset = attention_offset(n) >= 0;
-    const int extra = t.documents || t.offset ? n->input_count - 1 : -1;
+    const int extra = t.interval || t.documents || t.offset ? n->input_count - 1 : -1;
     // By operand number; forward has the first five, out and lse being its results.
     int64_t *const stride[9] = {t.q, t.k, t.v, t.out, NULL, t.dout, t.dq, t.dk, t.dv};
     const int count = n->input_count + n->result_count;

@@ -225,7 +225,7 @@ static void visit_shape(Precision *p, Node *n) {
         keep_full(p, n);
 }
 
-// q, k and v; an offset or documents stay whole.
+// q, k and v; an offset or a table stays whole.
 static void visit_attention(Precision *p, Node *n, bool low) {
     if (!low)
         keep_full(p, n);

@@ -14,14 +14,14 @@ PUBLISHED = [("gpt2", ("--config", "124m")), ("llama", ("--config", "1b"))]
 HEAD_DIMS = (64, 96, 128, 192, 256)
 
 
-def attention(grad, dim, heads, groups, causal, window, documents=False, queries=256, keys=256, batch=2):
+def attention(grad, dim, heads, groups, causal, window, table="", queries=256, keys=256, batch=2):
     """The text of a kernel as the planner makes it: heads side by side in [batch, position, head, dim]."""
 
     def strides(count, positions):
         return f"[{count * dim * positions}, {dim}, {count * dim}]"
 
     q, k = strides(heads, queries), strides(groups, keys)
-    mask = f"  window {window} causal {int(causal)}" + (" documents 1" if documents else "")
+    mask = f"  window {window} causal {int(causal)}" + table
     lines = [f"kernel a {'attention_grad' if grad else 'attention'} {{", "  dtype bf16",
              f"  batch {batch} heads {heads} groups {groups} queries {queries} keys {keys} dim_qk {dim} dim_v {dim}",
              f"{mask} scale 0.125", f"  q {q} k {k} v {k} out {q}"]
@@ -60,7 +60,9 @@ class Kernels(e2e.TestCase):
                 if dim == 128:
                     texts.append(attention(grad, dim, 8, 2, causal=True, window=100))
                     texts.append(attention(grad, dim, 8, 8, causal=False, window=0))
-                    texts.append(attention(grad, dim, 8, 8, causal=True, window=0, documents=True))
+                    texts.append(attention(grad, dim, 8, 8, causal=True, window=0, table=" documents 1"))
+                    texts.append(attention(grad, dim, 8, 8, causal=False, window=0, table=" interval 1"))
+                    texts.append(attention(grad, dim, 8, 8, causal=False, window=0, table=" interval 1 documents 1"))
         path = self.folder / "attention.kernel"
         path.write_text("".join(texts))
         self.compile_all([path])

@@ -14,6 +14,13 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     return all
   }
   fn error(x, y) { return max(abs(x - y)) }
+  # A mask as the operator takes it against the composition, which a bias of zeros asks for; and the gradients of both.
+  fn apart(q, k, v, mask) {
+    fused = attend(q, k, v, mask = mask)
+    composed = attend(q, k, v, mask = mask, bias = zeros([1]))
+    there, here = sum(composed * q), sum(fused * q)
+    return worst([error(fused, composed), error(grad(here, q), grad(there, q)), error(grad(here, k), grad(there, k)), error(grad(here, v), grad(there, v))])
+  }
   fn loss(q, k, v, bias) { return mean(attend(q, k, v, causal = true, bias = bias) * attend(q, k, v)) }
 
   entry eval(q: f32[b, h, s, w] from data, k: f32[b, g, t, w] from data, v: f32[b, g, t, w] from data,
@@ -21,12 +28,12 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     all = iota([s, t]) == iota([s, t])
     last = iota([s, t], axis = 1) <= iota([s, t]) + t - s
     plain = error(attend(q, k, v), attend(q, k, v, bias = zeros([1])))
-    causal = error(attend(q, k, v, causal = true), attend(q, k, v, causal = true, mask = all))
-    shown = error(attend(q, k, v, causal = true, scale = 0.5), attend(q, k, v, mask = last, scale = 0.5))
+    causal = worst([error(attend(q, k, v, causal = true), attend(q, k, v, causal = true, mask = all)), error(attend(q, k, v, causal = true), attend(q, k, v, causal = true, mask = all, bias = zeros([1])))])
+    shown = worst([error(attend(q, k, v, causal = true, scale = 0.5), attend(q, k, v, mask = last, scale = 0.5)), error(attend(q, k, v, causal = true, scale = 0.5), attend(q, k, v, mask = last, scale = 0.5, bias = zeros([1])))])
     window = error(attend(q, k, v, causal = true, window = 3), attend(q, k, v, causal = true, window = 3, bias = zeros([t])))
     pos = i32(q[0, 0, 0, 0] * 0) + 1
     moved = error(attend(q, k, v, causal = true, offset = pos), attend(q, k, v, causal = true, offset = pos, mask = all))
-    blind = max(abs(attend(q, k, v, mask = iota([s, t]) < 0)))
+    blind = max(max(abs(attend(q, k, v, mask = iota([s, t]) < 0))), max(abs(attend(q, k, v, mask = iota([s, t]) < 0, bias = zeros([t])))))
 
     # Batch axes in front: as many attentions side by side.
     q2, k2, v2 = arrange(q, "b (c h) s w -> c b h s w", c = 2), arrange(k, "b (c g) t w -> c b g t w", c = 2), arrange(v, "b (c g) t w -> c b g t w", c = 2)
@@ -53,7 +60,18 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     both = error(fused, composed)
     slopes = max(error(grad(sum(fused * q), q), grad(sum(composed * q), q)), error(grad(sum(fused * q), half), grad(sum(composed * q), half)))
     opened = error(attend(q, half, v[.., .., 0 .. s], mask = nn.prefix_mask(s, 0)), attend(q, half, v[.., .., 0 .. s], causal = true))
-    return worst([plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened, both, slopes])
+    # Other masks of positions: prefixes of all rows, of each row, of documents; windows on both sides; padding.
+    other = v[.., .., 0 .. s]
+    query, key = iota([s, s]), iota([s, s], axis = 1)
+    prefix = i32(3.0 + 3.0 * shift[.., 0, 0, 0])
+    own = key <= query or key < arrange(prefix, "b -> b 1 1 1")
+    masks = worst([apart(q, half, other, nn.prefix_mask(s, 3)), apart(q, half, other, own),
+                   apart(q, half, other, own and nn.same_document(mixed)), apart(q, half, other, key < query + 3 and query - key < 2),
+                   apart(q, half, other, nn.same_document(ids) and key - 2 < query), apart(q, k, v, iota([t]) < arrange(prefix, "b -> b 1 1 1"))])
+    value = mean(attend(q, half, other, mask = own) * other[.., 0])
+    changed = mean(attend(q + 0.01 * shift[.., .., .., 0 .. w], half, other, mask = own) * other[.., 0]) - mean(attend(q - 0.01 * shift[.., .., .., 0 .. w], half, other, mask = own) * other[.., 0])
+    tilt = abs(changed / 0.02 - sum(grad(value, q) * shift[.., .., .., 0 .. w])) / abs(changed / 0.02)
+    return worst([masks, 0.01 * tilt, plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened, both, slopes])
   }
 }
 """

@@ -428,8 +428,14 @@ static void make_attention(Sample *s, Op op, Parts *p) {
     const bool offset = op == OP_ATTENTION && queries <= keys && sample_int(s, 3) == 0;
     if (offset)
         add_in(p, sample_argument(s, type_scalar(DT_I32), -1, 6));
-    if (!offset && queries <= keys && sample_int(s, 3) == 0)
-        add_in(p, sample_argument(s, type_make(DT_I32, 2, (int64_t[]){batch, keys}), 0, 1));
+    // Numbers of a table are ids, or where keys begin and end: any will do.
+    const bool interval = !offset && sample_int(s, 3) == 0;
+    const bool documents = !offset && queries <= keys && sample_int(s, 3) == 0;
+    const int64_t table[2] = {batch, (interval ? 2 * queries : 0) + (documents ? keys : 0)};
+    if (table[1] > 0)
+        add_in(p, sample_argument(s, type_make(DT_I32, 2, table), 0, interval ? (double)keys : 1));
+    if (interval)
+        add_attr(p, attr_int("interval", 1));
     const bool causal = offset || sample_int(s, 3) > 0;
     add_attr(p, attr_int("causal", causal));
     add_attr(p, attr_int("window", causal ? sample_int(s, 4) : 0));

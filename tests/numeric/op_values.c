@@ -251,6 +251,18 @@ static const Case cases[] = {
      "causal = 1, window = 0, scale = 0.5",
      {1, 2, 1, 7, 3, 10, 99, 20, 4, -4, 4},
      {99, 18.807970779778824, 3.5, 3.1269280110429727}},
+    {"attention", // keys before 2, keys from 2 on: ends past the keys are none
+     "f32[1,1,2,1] f32[1,1,3,1] f32[1,1,3,1] i32[1,4]",
+     "f32[1,1,2,1] f32[1,1,2]",
+     "causal = 0, window = 0, scale = 0.5, interval = 1",
+     {1, 2, 1, 3, 5, 10, 20, 30, -1, 2, 2, 9},
+     {17.31058578630005, 30.0, 1.8132616875182228, 5.0}},
+    {"attention", // the same with documents, and a query whose keys end before they begin
+     "f32[1,1,2,1] f32[1,1,3,1] f32[1,1,3,1] i32[1,7]",
+     "f32[1,1,2,1] f32[1,1,2]",
+     "causal = 0, window = 0, scale = 0.5, interval = 1",
+     {1, 2, 1, 3, 5, 10, 20, 30, 0, 2, 3, 1, 8, 7, 7},
+     {27.31058578630005, 0, 2.813261687518223, -HUGE_VAL}},
     {"attention", // clamped to 1
      "f32[1,1,1,1] f32[1,1,2,1] f32[1,1,2,1] i32[]",
      "f32[1,1,1,1] f32[1,1,1]",

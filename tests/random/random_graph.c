@@ -289,19 +289,25 @@ static void make_attention(Maker *k) {
         in[i] = build_transpose(&k->b, y, perm);
     }
     const bool causal = pick(k, 0, 1);
-    const Attr attr[] = {attr_int("causal", causal),
-                         attr_int("window", causal && pick(k, 0, 1) ? pick(k, 1, s) : 0),
-                         attr_float("scale", 0.5)};
-    // A third has documents of three positions.
+    Attr attr[4] = {attr_int("causal", causal),
+                    attr_int("window", causal && pick(k, 0, 1) ? pick(k, 1, s) : 0),
+                    attr_float("scale", 0.5)};
+    // A third has documents of three positions, half of them with the keys that each query sees.
     const int count = pick(k, 0, 2) == 0 ? 4 : 3;
+    const bool interval = count == 4 && pick(k, 0, 1);
     if (count == 4) {
         const int64_t ids[2] = {1, s};
         const Attr iota[] = {attr_ints("shape", ids, 2), attr_int("axis", 1)};
         Value *at = build_op(&k->b, OP_IOTA, NULL, 0, iota, 2);
         in[3] = build_op(&k->b, OP_DIV, (Value *[]){at, build_constant(&k->b, at->type, 3)}, 2,
                          NULL, 0);
+        if (interval) {
+            Value *const end = build_binary(&k->b, OP_ADD, at, build_constant(&k->b, at->type, 2));
+            in[3] = build_concat(&k->b, (Value *[]){in[3], end, in[3]}, 3, 1);
+        }
     }
-    Node *n = build_node(&k->b, OP_ATTENTION, in, count, attr, 3);
+    attr[3] = attr_int("interval", 1);
+    Node *n = build_node(&k->b, OP_ATTENTION, in, count, attr, interval ? 4 : 3);
     const int64_t out[2] = {s, heads * e};
     keep(k, build_reshape(&k->b, build_transpose(&k->b, &n->result[0], perm), 2, out));
 }

@@ -250,26 +250,51 @@ static AttentionKernel random_attention(int round) {
 }
 
 // Several documents, one after another or in no order.
-static void number_documents(const AttentionKernel *t, Memory *m) {
+static void number_documents(const AttentionKernel *t, int32_t *id) {
     const bool sorted = random_below(2);
     const int64_t documents = random_between(1, 6);
-    int32_t *id = m->at;
-    for (int64_t b = 0; b < t->batch; b++)
-        for (int64_t j = 0, last = -2; j < t->keys; j++, id++) {
-            last += random_below(t->keys) < documents;
-            *id = (int32_t)(sorted ? last : random_below(documents));
+    for (int64_t j = 0, last = -2; j < t->keys; j++) {
+        last += random_below(t->keys) < documents;
+        id[j] = (int32_t)(sorted ? last : random_below(documents));
+    }
+}
+
+// A prefix before what is causal; or any intervals, empty ones and such as reach past the keys.
+static void choose_intervals(const AttentionKernel *t, int32_t *begin) {
+    int32_t *end = begin + t->queries;
+    const bool prefix = random_below(2), far = random_below(4) == 0;
+    const int64_t length = random_below(t->keys + 1), keys = t->keys;
+    for (int64_t i = 0; i < t->queries; i++) {
+        const int64_t beside = i + keys - t->queries + 1;
+        begin[i] = (int32_t)(prefix ? 0 : random_between(-20, keys + 5));
+        end[i] = (int32_t)(prefix ? (beside > length ? beside : length)
+                                  : begin[i] + random_between(-3, keys));
+        if (far && i % 7 == 0) {
+            begin[i] = i % 2 ? INT32_MIN : INT32_MAX;
+            end[i] = i % 3 ? INT32_MAX : INT32_MIN;
         }
+    }
+}
+
+static void fill_table(const AttentionKernel *t, Memory *m) {
+    for (int64_t b = 0; b < t->batch; b++) {
+        int32_t *row = (int32_t *)m->at + b * attention_table_row(t);
+        if (t->interval)
+            choose_intervals(t, row);
+        if (t->documents)
+            number_documents(t, row + (t->interval ? 2 * t->queries : 0));
+    }
 }
 
 static void check_attention(const AttentionKernel *t) {
     Arena *a = arena_create();
     const Kernel *k = kernel_attention(a, KERNEL_ATTENTION, t);
     Memory memory[OPERANDS];
-    const int operands = t->documents ? 6 : 5;
+    const int operands = kernel_operand_count(k);
     for (int i = 0; i < operands; i++)
         memory[i] = memory_new(k, i);
-    if (t->documents)
-        number_documents(t, &memory[5]);
+    if (attention_table_row(t) > 0)
+        fill_table(t, &memory[5]);
     check_kernel(k, memory, t->dtype == DT_BF16 ? 8e-3 : 1e-5);
     for (int i = 0; i < operands; i++)
         free(memory[i].at);
@@ -285,47 +310,60 @@ Test(codegen_templates, attention_agrees_with_the_interpreter) {
     }
 }
 
-static AttentionKernel random_documents(int round) {
+// Documents, intervals, or both.
+static AttentionKernel random_table(int round) {
     AttentionKernel t = random_attention(round);
-    t.documents = true;
-    t.queries = t.queries < t.keys ? t.queries : t.keys;
+    t.documents = round % 3 != 1;
+    t.interval = round % 3 != 0;
+    if (t.documents)
+        t.queries = t.queries < t.keys ? t.queries : t.keys;
     return t;
 }
 
-Test(codegen_templates, attention_of_documents_agrees_with_the_interpreter) {
+Test(codegen_templates, attention_with_a_table_agrees_with_the_interpreter) {
     for (int round = 0; round < ROUNDS; round++) {
         random_state = (uint64_t)round + 400;
-        AttentionKernel t = random_documents(round);
+        AttentionKernel t = random_table(round);
         t.queries = round % 8 == 0 ? 1 : t.queries;
         check_attention(&t);
     }
 }
 
-// Blocks of keys whose documents no query of a block has are not read: they hold NaN.
-Test(codegen_templates, attention_skips_other_documents) {
-    enum { BLOCK = KERNEL_QUERY_BLOCK, LENGTH = 3 * BLOCK, WIDTH = 16 };
-    random_state = 7;
+// Three blocks of queries and of keys of one head, forward and backward, with a table. From
+// `spoiled` on a block of keys and values holds NaN, so that reading it shows.
+enum { BLOCK = KERNEL_QUERY_BLOCK, LENGTH = 3 * BLOCK, WIDTH = 16 };
+static void run_three_blocks(AttentionKernel t, const int32_t *table, int64_t spoiled,
+                             Memory memory[OPERANDS]) {
     Arena *a = arena_create();
-    AttentionKernel t = {.dtype = DT_F32, .batch = 1, .heads = 1, .groups = 1, .documents = true};
+    t.dtype = DT_F32;
+    t.batch = t.heads = t.groups = 1;
     t.queries = t.keys = LENGTH;
     t.dim_qk = t.dim_v = WIDTH;
     t.scale = 0.25;
     int64_t *const stride[] = {t.q, t.k, t.v, t.out, t.dout, t.dq, t.dk, t.dv};
     for (int i = 0; i < 8; i++)
         dense(stride[i], 1, LENGTH, WIDTH);
-    const Kernel *forward = kernel_attention(a, KERNEL_ATTENTION, &t);
     const Kernel *backward = kernel_attention(a, KERNEL_ATTENTION_GRAD, &t);
-    Memory memory[OPERANDS];
     for (int i = 0; i < OPERANDS; i++)
         memory[i] = memory_new(backward, i);
-    // Documents 5, -3, 5: the middle one is not read by the others, nor they by it.
-    for (int64_t j = 0; j < LENGTH; j++)
-        ((int32_t *)memory[9].at)[j] = j / BLOCK == 1 ? -3 : 5;
-    memory_spoil(&memory[1], BLOCK * WIDTH, BLOCK * WIDTH);
-    memory_spoil(&memory[2], BLOCK * WIDTH, BLOCK * WIDTH);
+    memcpy(memory[9].at, table, (size_t)attention_table_row(&t) * sizeof *table);
+    memory_spoil(&memory[1], spoiled * WIDTH, BLOCK * WIDTH);
+    memory_spoil(&memory[2], spoiled * WIDTH, BLOCK * WIDTH);
     const Memory operands[6] = {memory[0], memory[1], memory[2], memory[3], memory[4], memory[9]};
-    run_compiled(forward, "cpu", operands);
+    run_compiled(kernel_attention(a, KERNEL_ATTENTION, &t), "cpu", operands);
     run_compiled(backward, "cpu", memory);
+    arena_release(a);
+}
+
+// Blocks of keys whose documents no query of a block has are not read.
+Test(codegen_templates, attention_skips_other_documents) {
+    random_state = 7;
+    // Documents 5, -3, 5: the middle one is not read by the others, nor they by it.
+    int32_t id[LENGTH];
+    for (int64_t j = 0; j < LENGTH; j++)
+        id[j] = j / BLOCK == 1 ? -3 : 5;
+    Memory memory[OPERANDS];
+    run_three_blocks((AttentionKernel){.documents = true}, id, BLOCK, memory);
     for (int64_t i = 0; i < LENGTH * WIDTH; i++) {
         const bool middle = i / WIDTH / BLOCK == 1;
         for (int o = 3; o < 9; o++)
@@ -335,7 +373,28 @@ Test(codegen_templates, attention_skips_other_documents) {
     }
     for (int i = 0; i < OPERANDS; i++)
         free(memory[i].at);
-    arena_release(a);
+}
+
+// Keys in front of all intervals of a block of queries are not read. The others are, a prefix that
+// lies past the diagonal, too.
+Test(codegen_templates, attention_skips_what_no_interval_has) {
+    enum { PREFIX = BLOCK + 5 };
+    random_state = 8;
+    // Queries of the first block see keys 0 .. PREFIX - 1, those of the others keys from BLOCK on.
+    int32_t begin[2 * LENGTH], *end = begin + LENGTH;
+    for (int32_t i = 0; i < LENGTH; i++) {
+        begin[i] = i < BLOCK ? 0 : BLOCK;
+        end[i] = i < PREFIX ? PREFIX : i + 1;
+    }
+    Memory memory[OPERANDS];
+    run_three_blocks((AttentionKernel){.interval = true}, begin, 0, memory);
+    const float *out = memory[3].at, *dq = memory[6].at;
+    for (int64_t i = 0; i < LENGTH * WIDTH; i++) {
+        cr_assert_eq(isnan(out[i]), i / WIDTH < BLOCK, "out at %d", (int)i);
+        cr_assert_eq(isnan(dq[i]), i / WIDTH < BLOCK, "dq at %d", (int)i);
+    }
+    for (int i = 0; i < OPERANDS; i++)
+        free(memory[i].at);
 }
 
 // Keys that no query sees hold NaN: they must not be read into a sum.
@@ -377,8 +436,8 @@ static void check_gradient(const AttentionKernel *t) {
     for (int i = 0; i < count; i++)
         memory[i] = memory_new(backward, i);
     void *operand[] = {memory[0].at, memory[1].at, memory[2].at, memory[3].at, memory[4].at, NULL};
-    if (t->documents) {
-        number_documents(t, &memory[9]);
+    if (attention_table_row(t) > 0) {
+        fill_table(t, &memory[9]);
         operand[5] = memory[9].at;
     }
     kernel_interpret(forward, operand, NULL);
@@ -395,7 +454,7 @@ Test(codegen_templates, attention_gradient_agrees_with_the_interpreter) {
         check_gradient(&t);
         if (round % 2 == 0)
             continue;
-        t = random_documents(round);
+        t = random_table(round);
         check_gradient(&t);
     }
 }

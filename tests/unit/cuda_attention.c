@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { OPERANDS_MAX = 10, CASES_MAX = 32 };
-enum { Q, K, V, OUT, LSE, EXTRA, DOCUMENTS = 9 };
+enum { Q, K, V, OUT, LSE, EXTRA, TABLE = 9 };
 
 typedef struct {
     const char *what;
@@ -22,11 +22,12 @@ typedef struct {
     int64_t queries, keys, dim_qk, dim_v;
     bool causal;
     int64_t window;
-    int offset;        // the operand's value + 1; 0: none
-    int documents;     // keys of each, in order; less than 0: so many, in no order; 0: none
-    bool by_head;      // [b, h, s, e] instead of [b, s, h, e]
-    int64_t gap;       // elements between positions that belong to nobody
-    bool negative;     // the scale
+    int offset;    // the operand's value + 1; 0: none
+    int documents; // keys of each, in order; less than 0: so many, in no order; 0: none
+    int interval;  // a prefix of so many before what is causal; less than 0: any intervals; 0: none
+    bool by_head;  // [b, h, s, e] instead of [b, s, h, e]
+    int64_t gap;   // elements between positions that belong to nobody
+    bool negative; // the scale
     bool forward_only; // the gradient is another case's too
 } Case;
 
@@ -56,6 +57,15 @@ static const Case warp_cases[] = {
     {"one query in documents", DT_BF16, 1, 1, 1, 1, 90, 32, 32, .documents = 20},
     {"f32, documents", DT_F32, 2, 1, 1, 80, 110, 16, 16, .causal = true, .documents = 33},
     {"f32, documents in no order", DT_F32, 1, 1, 1, 50, 70, 16, 16, .documents = -4},
+    {"a prefix", DT_BF16, 2, 1, 2, 150, 150, 64, 64, .interval = 70},
+    {"a prefix of documents", DT_BF16, 1, 1, 1, 90, 130, 128, 128, .documents = 40, .interval = 60},
+    {"any intervals", DT_BF16, 2, 1, 1, 140, 90, 96, 40, .interval = -1, .gap = 3},
+    {"any intervals, a window", DT_BF16, 1, 1, 1, 90, 90, 192, 32, .causal = true, .window = 30,
+     .interval = -2},
+    {"one query, an interval", DT_BF16, 2, 1, 2, 1, 90, 32, 32, .interval = -1},
+    {"f32, a prefix", DT_F32, 2, 1, 1, 80, 80, 16, 16, .interval = 33},
+    {"f32, any intervals of documents", DT_F32, 1, 1, 2, 50, 70, 16, 16, .documents = -4,
+     .interval = -1},
     {"f32", DT_F32, 1, 1, 2, 70, 70, 64, 64, .causal = true, .window = 45},
     {"f32, all keys, odd dims", DT_F32, 2, 1, 1, 37, 70, 7, 5, .causal = false},
     {"f32, an offset past the end", DT_F32, 1, 1, 2, 5, 80, 16, 16, .causal = true, .offset = 99},
@@ -74,6 +84,9 @@ static const Case group_cases[] = {
     {"documents", DT_BF16, 2, 1, 1, 270, 300, 64, 64, .causal = true, .documents = 70,
      .forward_only = true},
     {"documents in no order", DT_BF16, 1, 1, 1, 80, 200, 128, 128, .documents = -3},
+    {"a prefix", DT_BF16, 1, 1, 2, 200, 200, 64, 64, .interval = 90, .forward_only = true},
+    {"any intervals of documents", DT_BF16, 2, 1, 1, 80, 200, 128, 128, .documents = 60,
+     .interval = -1},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
     {"head dim 256", DT_BF16, 1, 1, 1, 64, 150, 256, 256, .causal = true, .forward_only = true},
 };
@@ -110,6 +123,7 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
     t.window = c->window;
     t.offset = c->offset > 0;
     t.documents = c->documents != 0;
+    t.interval = c->interval != 0;
     t.scale = (c->negative ? -1 : 1) / sqrt((double)c->dim_qk);
     set_strides(t.q, c, t.heads, t.queries, t.dim_qk);
     set_strides(t.k, c, t.groups, t.keys, t.dim_qk);
@@ -204,11 +218,29 @@ static void check(const CudaProgram *p, const Kernel *k, const Case *c, const Op
     free_operands(&again);
 }
 
+// Empty ones too, and such as begin before the first key or end behind the last.
+static void choose_intervals(const Case *c, int32_t *begin) {
+    int32_t *end = begin + c->queries;
+    for (int64_t i = 0; i < c->queries; i++) {
+        const int64_t beside = i + c->keys - c->queries;
+        begin[i] = (int32_t)(c->interval > 0 ? 0 : i * 37 % (c->keys + 9) - 7);
+        end[i] = (int32_t)(c->interval < 0        ? begin[i] + i * 11 % (c->keys / 2) - 3
+                           : beside < c->interval ? c->interval
+                                                  : beside + 1);
+    }
+}
+
 // c->documents < 0: ids that jump back and forth.
-static void number_documents(const Case *c, int32_t *id) {
-    for (int64_t i = 0; i < c->batch * c->keys; i++)
-        id[i] = (int32_t)(c->documents > 0 ? (i % c->keys + 7) / c->documents - 1
-                                           : i * i / 40 % -c->documents);
+static void fill_table(const Case *c, int32_t *table) {
+    for (int64_t b = 0; b < c->batch; b++) {
+        if (c->interval != 0) {
+            choose_intervals(c, table);
+            table += 2 * c->queries;
+        }
+        for (int64_t j = 0, i = b * c->keys; c->documents != 0 && j < c->keys; j++, i++)
+            *table++ = (int32_t)(c->documents > 0 ? (j + 7) / c->documents - 1
+                                                  : i * i / 40 % -c->documents);
+    }
 }
 
 static void check_case(const CudaProgram *p, const Case *c, const Kernel *forward,
@@ -218,20 +250,18 @@ static void check_case(const CudaProgram *p, const Case *c, const Kernel *forwar
         fill(kernel_dtype(forward, o), operands.at[o], kernel_span(forward, o));
     if (c->offset > 0)
         ((int32_t *)operands.at[EXTRA])[0] = c->offset - 1;
-    if (c->documents != 0)
-        number_documents(c, operands.at[EXTRA]);
+    fill_table(c, operands.at[EXTRA]);
     check(p, forward, c, &operands);
     if (backward) {
         Operands grad = copy_operands(backward, NULL);
         for (int o = 0; o < kernel_operand_count(backward); o++)
-            if (o != DOCUMENTS)
+            if (o != TABLE)
                 fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));
-        if (c->documents != 0)
-            number_documents(c, grad.at[DOCUMENTS]);
+        fill_table(c, grad.at[TABLE]);
         // Out and log-sum-exp that belong to q, k, v.
         kernel_interpret(forward,
                          (void *[]){grad.at[Q], grad.at[K], grad.at[V], grad.at[OUT], grad.at[LSE],
-                                    grad.at[DOCUMENTS]},
+                                    grad.at[TABLE]},
                          NULL);
         check(p, backward, c, &grad);
         free_operands(&grad);
