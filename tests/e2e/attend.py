@@ -68,9 +68,10 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     masks = worst([apart(q, half, other, nn.prefix_mask(s, 3)), apart(q, half, other, own),
                    apart(q, half, other, own and nn.same_document(mixed)), apart(q, half, other, key < query + 3 and query - key < 2),
                    apart(q, half, other, nn.same_document(ids) and key - 2 < query), apart(q, k, v, iota([t]) < arrange(prefix, "b -> b 1 1 1"))])
-    value = mean(attend(q, half, other, mask = own) * other[.., 0])
-    changed = mean(attend(q + 0.01 * shift[.., .., .., 0 .. w], half, other, mask = own) * other[.., 0]) - mean(attend(q - 0.01 * shift[.., .., .., 0 .. w], half, other, mask = own) * other[.., 0])
-    tilt = abs(changed / 0.02 - sum(grad(value, q) * shift[.., .., .., 0 .. w])) / abs(changed / 0.02)
+    way = shift[.., .., .., 0 .. w]
+    value = mean(attend(q, half, other, mask = own) * way)
+    changed = mean((attend(q + 0.01 * way, half, other, mask = own) - attend(q - 0.01 * way, half, other, mask = own)) * way)
+    tilt = abs(changed / 0.02 - sum(grad(value, q) * way)) / abs(changed / 0.02)
     return worst([masks, 0.01 * tilt, plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened, both, slopes])
   }
 }
