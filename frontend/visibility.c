@@ -89,9 +89,9 @@ static Type rows_type(const Reading *r, int along, DType dtype) {
 // A value that lies along the batch and `along` only, as [batch, n]; NULL where it doesn't.
 static Value *fit(const Reading *r, Side s, int along) {
     const Type *t = &s.value->type, to = rows_type(r, along, t->dtype);
-    if (type_equal(t, &to) && (t->dim[0] == 1 || s.axis[0] == BATCH) &&
+    if (t->rank == 2 && (t->dim[0] == 1 || s.axis[0] == BATCH) &&
         (t->dim[1] == 1 || s.axis[1] == along))
-        return s.value;
+        return type_equal(t, &to) ? s.value : build_broadcast(r->b, s.value, &to, (int[]){0, 1});
     int64_t dim[2];
     int axes[2], rank = 0;
     for (int i = 0; i < t->rank; i++) {

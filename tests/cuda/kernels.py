@@ -61,7 +61,6 @@ class Kernels(e2e.TestCase):
                     texts.append(attention(grad, dim, 8, 2, causal=True, window=100))
                     texts.append(attention(grad, dim, 8, 8, causal=False, window=0))
                     texts.append(attention(grad, dim, 8, 8, causal=True, window=0, table=" documents 1"))
-                    texts.append(attention(grad, dim, 8, 8, causal=False, window=0, table=" interval 1"))
                     texts.append(attention(grad, dim, 8, 8, causal=False, window=0, table=" interval 1 documents 1"))
         path = self.folder / "attention.kernel"
         path.write_text("".join(texts))
