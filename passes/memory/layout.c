@@ -114,9 +114,9 @@ static void pack_lower_than(PackAnswer *best, PackItem *item, int count, int64_t
 static const int64_t TRIAL_WORK[] = {20000000, 100000000};
 
 // capacity: what the limit leaves; UINT64_MAX: there is none. A trial ends where that is met, and
-// without a limit at what any limit's trial may reach, so that a byte less than it says fails. What
-// a trial finds, the layout that counts finds too: it begins with the same steps. False after a
-// diagnostic.
+// asks the integer programs only where it is not: they take long, and trials without a limit are
+// many. What a trial finds, the layout that counts finds too: it begins with the same steps. False
+// after a diagnostic.
 static bool pack_entry(const EntryLayout *e, PassCtx *cx, uint64_t capacity, const char *name,
                        PackAnswer *best) {
     uint32_t peak;
@@ -131,8 +131,7 @@ static bool pack_entry(const EntryLayout *e, PassCtx *cx, uint64_t capacity, con
         if (trial && limited && best->height <= capacity)
             return true;
     }
-    const bool enough = limited ? best->height <= capacity : !trial;
-    if (!enough && !programs_pack(cx, name, e->item, e->count, best))
+    if (best->height > capacity && limited && !programs_pack(cx, name, e->item, e->count, best))
         return false;
     if (trial)
         return true;

@@ -17,7 +17,7 @@
 #include <string.h>
 
 // Some ten megabytes of text.
-enum { ENTRIES_WRITTEN_MAX = 1000000, EFFORT_PROGRAMS = 2 };
+enum { ENTRIES_WRITTEN_MAX = 1000000 };
 
 // A file name: entries may be named as they like.
 static const char *program_name(Arena *a, const char *entry, const char *what) {

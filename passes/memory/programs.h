@@ -7,6 +7,9 @@
 #include "passes/memory/pack.h"
 #include "passes/pass.h"
 
+// The least --effort that solves them.
+enum { EFFORT_PROGRAMS = 2 };
+
 // Of an entry's segments, ordered already. What is found is put into the order and the answer.
 // False after a diagnostic.
 bool programs_order(PassCtx *cx, const char *entry, const OrderGraph *og, MemoryAnswer *answer,

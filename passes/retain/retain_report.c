@@ -3,6 +3,7 @@
 
 #include "ir/check.h"
 #include "passes/far_tiles.h"
+#include "passes/memory/programs.h"
 #include "passes/retain/retain_index.h"
 #include "runtime/plan_report.h"
 
@@ -157,6 +158,9 @@ static void advise(PassCtx *cx, const RetainTrial *least, uint64_t bytes) {
             cx->diag, (Loc){0},
             "products read weights whole here: a library computes them, and promises no equal "
             "bits for parts; the target cpu and cpu:x86-64-v3 read large weights in parts");
+    if (cx->options->effort >= EFFORT_PROGRAMS)
+        diag_note(cx->diag, (Loc){0},
+                  "integer programs lay out what does not fit: a budget below this least may do");
     char size[32];
     diag_help(cx->diag, "the smallest budget that fits is %llu bytes (%s)",
               (unsigned long long)bytes, plan_size_text(bytes, size));

@@ -3,7 +3,6 @@
 #include "tests/unit/plan_machine.h"
 
 #include "passes/memory/pack.h"
-#include "tests/temporary.h"
 #include "tests/unit/random_draw.h"
 
 #include <stdio.h>
@@ -144,23 +143,6 @@ Test(layout, budget_is_kept_or_refused) {
     cr_assert_eq(error->code, 801);
     cr_assert(strstr(error->help, arena_format(a, "%llu bytes", (unsigned long long)need)) != NULL);
     arena_release(a);
-}
-
-// What a trial says without a limit is what any limit's trial may reach: it asks whom those ask.
-Test(layout, trials_without_limits_ask_integer_programs) {
-    for (int limited = 0; limited < 2; limited++) {
-        Arena *a = arena_create();
-        PassCtx cx;
-        char folder[TEMPORARY_MAX];
-        cr_assert(temporary_folder(folder, "plim_trial"));
-        PassOptions options = {.trial = true, .dump_mip = folder};
-        options.budget = limited ? 1 << 20 : 0;
-        cr_assert(compile(chain, options, a, &cx));
-        // A limit that is met needs no program.
-        cr_assert_eq(access(arena_format(a, "%s/f.layout.lp", folder), F_OK) == 0, !limited);
-        cr_assert(temporary_remove(folder));
-        arena_release(a);
-    }
 }
 
 // What lies in another space takes no room in this one, and each space is as tall as its own load.
