@@ -1,8 +1,9 @@
 // The CUDA target: kernels as header-free CUDA C, compiled by NVRTC to cubins.
 //
-// Every printed function has the parameters (all launches of a kernel the same): a pointer for each
-// operand, const where it is only read; a `long long` for each immediate; and `unsigned char
-// *workspace` where KernelLaunches.workspace is not 0. It is called NAME and the launch's suffix,
+// Every printed function has the parameters: a tensor map of 128 bytes, by value, for each of its
+// launch's maps; then, the same for all launches of a kernel, a pointer for each operand, const
+// where it is only read; a `long long` for each immediate; and `unsigned char *workspace` where
+// KernelLaunches.workspace is not 0. It is called NAME and the launch's suffix,
 // extern "C".
 #ifndef PLIM_CODEGEN_CUDA_H
 #define PLIM_CODEGEN_CUDA_H

@@ -73,6 +73,15 @@ static const char *extra_name(const Kernel *k) {
                                                     : "nullptr";
 }
 
+// "const __grid_constant__ PlimTensorMap map_q, ...": the launch's own.
+static const char *print_maps(Arena *a, const AttentionLaunch *l) {
+    const char *text = "";
+    for (int i = 0; i < l->map_count; i++)
+        text = arena_format(a, "%sconst __grid_constant__ PlimTensorMap map_%s, ", text,
+                            operand_name[l->map[i].operand]);
+    return text;
+}
+
 // "const float *q, ..., unsigned char *workspace": the same for every launch.
 static const char *print_parameters(Arena *a, const Kernel *k, bool workspace) {
     const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float", *text = "";
@@ -120,8 +129,9 @@ static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *
         return arena_format(a, "single_join<%s_shape, %d, %d>(%s, out, lse)", k->name, l->splits,
                             l->threads, delta);
     if (l->unit == ATTENTION_GROUPS && l->part == ATTENTION_FORWARD)
-        return arena_format(a, "groups_forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)",
-                            k->name, l->warps / 4, l->tile, l->stages, extra);
+        return arena_format(a, "groups_forward<%s_shape, %d, %d, %d>(%s, out, lse, %s)", k->name,
+                            l->warps / 4, l->tile, l->stages,
+                            l->map_count ? "map_q, map_k, map_v" : "q, k, v", extra);
     if (l->part == ATTENTION_FORWARD && l->unit == ATTENTION_WARPS)
         return arena_format(a, "forward<%s_shape, %d, %d, %d>(q, k, v, out, lse, %s)", k->name,
                             l->warps, l->fragments, l->tile, extra);
@@ -131,8 +141,9 @@ static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *
     if (l->unit == ATTENTION_GROUPS)
         return arena_format(a,
                             "groups_gradient<%s_shape, attention::PART_%s, %d, %d, %d>"
-                            "({q, k, v, dout, lse, %s, dq, dk, dv, %s})",
-                            k->name, part, l->warps / 4, l->tile, l->stages, delta, extra);
+                            "(%s{q, k, v, dout, lse, %s, dq, dk, dv, %s})",
+                            k->name, part, l->warps / 4, l->tile, l->stages,
+                            l->map_count ? "{map_q, map_k, map_v, map_dout}, " : "", delta, extra);
     if (l->unit == ATTENTION_WARPS)
         return arena_format(a,
                             "gradient<%s_shape, attention::PART_%s, %d, %d, %d>"
@@ -167,11 +178,12 @@ const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arc
         // Plain kernels: four blocks a multiprocessor, so that one's loads hide behind others'
         // work.
         const int resident = l->unit != ATTENTION_PLAIN ? l->resident : 4;
-        text = arena_format(a,
-                            "%sextern \"C\" __global__ void __launch_bounds__(%d, %d) %s%s(%s) {\n"
-                            "    attention::%s;\n}\n",
-                            text, l->threads, resident, k->name, names.launch[i].suffix, parameters,
-                            print_call(a, k, l));
+        text =
+            arena_format(a,
+                         "%sextern \"C\" __global__ void __launch_bounds__(%d, %d) %s%s(%s%s) {\n"
+                         "    attention::%s;\n}\n",
+                         text, l->threads, resident, k->name, names.launch[i].suffix,
+                         print_maps(a, l), parameters, print_call(a, k, l));
     }
     return text;
 }

@@ -4,7 +4,10 @@
 // 2024). The copying one gives registers to those. Tiles of keys and of values go round through
 // STAGES places each, handed over by barriers: full, when a tile is there; empty, when all have
 // read it. While scores of a tile are made, the values of the tile before are summed, and softmax
-// of one runs beside products of the other.
+// of one runs beside products of the other. Groups take turns to ask for products, so that one
+// group's softmax falls into the other's products, too.
+//
+// With tensor maps (MAPS) one thread asks for whole tiles; else 128 copy 16 bytes at a time.
 //
 // Tiles are blocks of 64 columns: rows of 128 bytes, their chunks twisted by the row, as the
 // products want them.
@@ -40,9 +43,34 @@ PLIM_DEVICE void load_blocks(unsigned tile, const Bf16 *head, long long stride, 
     }
 }
 
-template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
+// By one thread: rows first .. first + ROWS - 1 of a head into a tile, a box for 64 columns; 0 from
+// the last row and column on.
+template <int ROWS, int WIDTH>
+PLIM_DEVICE void fetch_blocks(unsigned tile, const PlimTensorMap &map, int first, int head, int b,
+                              unsigned full) {
+#pragma unroll
+    for (int block = 0; block < WIDTH / 64; block++)
+        plim_copy_box(tile + block * Blocks<ROWS, WIDTH>::BLOCK, map, block * 64, first, head, b,
+                      full);
+}
+
+// Registers of a thread that copies, and of one that multiplies: what the block was given is dealt
+// anew.
+template <int CONSUMERS, int COPYING, int MULTIPLYING> struct Registers {
+    static constexpr int GIVEN = 65536 / (128 * (CONSUMERS + 1)) / 8 * 8;
+    static_assert(COPYING + CONSUMERS * MULTIPLYING <= GIVEN * (CONSUMERS + 1), "waits for ever");
+
+    PLIM_DEVICE void copying() {
+        plim_registers_give<COPYING>();
+    }
+    PLIM_DEVICE void multiplying() {
+        plim_registers_take<MULTIPLYING>();
+    }
+};
+
+template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups {
     static constexpr int QK = (S::dim_qk + 63) / 64 * 64, V = (S::dim_v + 63) / 64 * 64;
-    static constexpr int ROWS = CONSUMERS * 64, COPIERS = 128;
+    static constexpr int ROWS = CONSUMERS * 64, COPIERS = 128, ARRIVALS = MAPS ? 1 : COPIERS;
     using Queries = Blocks<64, QK>;
     using Keys = Blocks<TILE, QK>;
     using Values = Blocks<TILE, V>;
@@ -83,14 +111,18 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
 
     __device__ __forceinline__ void begin_barriers() const {
         if (threadIdx.x == 0) {
-            plim_barrier_begin(queries_full(), COPIERS);
+            plim_barrier_begin(queries_full(), ARRIVALS);
             for (int i = 0; i < STAGES; i++) {
-                plim_barrier_begin(barrier(KEYS_FULL, i), COPIERS);
+                plim_barrier_begin(barrier(KEYS_FULL, i), ARRIVALS);
                 plim_barrier_begin(barrier(KEYS_EMPTY, i), CONSUMERS * 4);
-                plim_barrier_begin(barrier(VALUES_FULL, i), COPIERS);
+                plim_barrier_begin(barrier(VALUES_FULL, i), ARRIVALS);
                 plim_barrier_begin(barrier(VALUES_EMPTY, i), CONSUMERS * 4);
             }
+            plim_barriers_show();
         }
+        // A walk's ends were found by way of shared memory that copies overwrite.
+        if (MAPS && (S::documents || S::interval))
+            plim_show_products();
         __syncthreads();
     }
 
@@ -134,6 +166,46 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
         copied(full);
     }
 
+    // By one thread. Scores of a tile are asked for before the values of the tile before.
+    __device__ __forceinline__ void fetch(const PlimTensorMap &q, const PlimTensorMap &k,
+                                          const PlimTensorMap &v) const {
+        plim_barrier_expect(queries_full(), CONSUMERS * Queries::BYTES);
+        for (int i = 0; i < CONSUMERS; i++)
+            fetch_blocks<64, QK>(shared + i * OWN, q, first + i * 64, h, b, queries_full());
+        for (int i = 0; i <= tiles; i++) {
+            if (i < tiles) {
+                const unsigned full = barrier(KEYS_FULL, i);
+                plim_barrier_wait(barrier(KEYS_EMPTY, i), turn(i) ^ 1);
+                plim_barrier_expect(full, Keys::BYTES);
+                fetch_blocks<TILE, QK>(shared + KEYS + i % STAGES * Keys::BYTES, k, from + i * TILE,
+                                       g, b, full);
+            }
+            if (i > 0) {
+                const unsigned full = barrier(VALUES_FULL, i - 1);
+                plim_barrier_wait(barrier(VALUES_EMPTY, i - 1), turn(i - 1) ^ 1);
+                plim_barrier_expect(full, Values::BYTES);
+                fetch_blocks<TILE, V>(shared + VALUES + (i - 1) % STAGES * Values::BYTES, v,
+                                      from + (i - 1) * TILE, g, b, full);
+            }
+        }
+    }
+
+    // Turns: a group's barrier is passed when it and all others have come. Those before a group
+    // have come from the start.
+    enum { MEETING = 1, TURN = MEETING + CONSUMERS };
+    static __device__ __forceinline__ void begin_turns(int group) {
+        for (int other = 0; other < group; other++)
+            plim_threads_arrive(TURN + other, CONSUMERS * 128);
+    }
+    static __device__ __forceinline__ void take_turn(int group) {
+        plim_threads_meet(TURN + group, CONSUMERS * 128);
+    }
+    static __device__ __forceinline__ void pass_turn(int group, bool last) {
+        for (int other = 0; other < CONSUMERS; other++)
+            if (other > group || (other < group && !last))
+                plim_threads_arrive(TURN + other, CONSUMERS * 128);
+    }
+
     // Lets the copying warpgroup have a place again.
     __device__ __forceinline__ void release(unsigned empty) const {
         plim_syncwarp();
@@ -141,11 +213,10 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
             plim_barrier_arrive(empty);
     }
 
-    // Begins scores of a tile; own: the warpgroup's queries.
+    // Begins scores of a tile that is there; own: the warpgroup's queries.
     __device__ __forceinline__ void begin_scores(float (&score)[TILE / 8][4], unsigned own,
                                                  int tile) const {
         const unsigned keys = shared + KEYS + (unsigned)(tile % STAGES) * Keys::BYTES;
-        plim_barrier_wait(barrier(KEYS_FULL, tile), turn(tile));
         plim_products_open();
 #pragma unroll
         for (int step = 0; step < (S::dim_qk + 15) / 16; step++)
@@ -188,13 +259,19 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
         const Listed<S, 1> listed = {table, query, shift};
         begin(rows);
         clear(sum);
+        if (tiles > 0)
+            begin_turns(group);
         plim_barrier_wait(queries_full(), 0);
         for (int i = 0; i < tiles; i++) {
+            plim_barrier_wait(barrier(KEYS_FULL, i), turn(i));
+            take_turn(group);
             begin_scores(score[0], own, i);
             if (i > 0) {
                 begin_values(sum[0], p, i - 1);
+                pass_turn(group, i + 1 == tiles);
                 plim_products_wait<1>();
             } else {
+                pass_turn(group, i + 1 == tiles);
                 plim_products_wait<0>();
             }
             plim_products_hold(score[0]);
@@ -213,7 +290,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
         plim_products_wait<0>();
         plim_products_hold(sum[0]);
         // All four warps have read the queries, whose place the results take.
-        plim_threads_meet(1 + group, 128);
+        plim_threads_meet(MEETING + group, 128);
         float inverse[1][2];
         finish<S>(rows, inverse, lse + (long long)row * S::queries, query);
         store_rows<1, V, S::dim_v, S::wide_out>(own + warp * 16 * V * 2, sum, inverse,
@@ -222,16 +299,47 @@ template <class S, int CONSUMERS, int TILE, int STAGES> struct Groups {
     }
 };
 
+// Threads copy.
 template <class S, int CONSUMERS, int TILE, int STAGES>
 PLIM_DEVICE void groups_forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out, float *lse,
                                 const int *extra) {
-    const Groups<S, CONSUMERS, TILE, STAGES> block(extra);
+    constexpr bool TABLE = S::documents || S::interval;
+    using R = Registers<CONSUMERS,
+                        CONSUMERS == 3 ? 32
+                        : TABLE        ? 56
+                                       : 40,
+                        CONSUMERS == 3 ? 160
+                        : TABLE        ? 224
+                                       : 232>;
+    const Groups<S, CONSUMERS, TILE, STAGES, false> block(extra);
     block.begin_barriers();
     if (threadIdx.x < 128) {
-        plim_registers_give<CONSUMERS == 3 ? 32 : S::documents || S::interval ? 56 : 40>();
+        R::copying();
         block.copy(q, k, v);
     } else {
-        plim_registers_take<CONSUMERS == 3 ? 160 : S::documents || S::interval ? 224 : 232>();
+        R::multiplying();
+        block.compute(out, lse);
+    }
+}
+
+// By tensor maps, of boxes of 64 queries and of TILE keys and values.
+template <class S, int CONSUMERS, int TILE, int STAGES>
+PLIM_DEVICE void groups_forward(const PlimTensorMap &q, const PlimTensorMap &k,
+                                const PlimTensorMap &v, Bf16 *out, float *lse, const int *extra) {
+    using R = Registers<CONSUMERS, CONSUMERS == 3 ? 32 : 24, CONSUMERS == 3 ? 160 : 240>;
+    if (threadIdx.x == 0) {
+        plim_map_prefetch(q);
+        plim_map_prefetch(k);
+        plim_map_prefetch(v);
+    }
+    const Groups<S, CONSUMERS, TILE, STAGES, true> block(extra);
+    block.begin_barriers();
+    if (threadIdx.x < 128) {
+        R::copying();
+        if (threadIdx.x < 32 && plim_elect())
+            block.fetch(q, k, v);
+    } else {
+        R::multiplying();
         block.compute(out, lse);
     }
 }

@@ -7,9 +7,17 @@
 //     s = own_qk walked_qk^T,  dp = own_v walked_v^T
 // and p and ds, which registers hold as left operands, are multiplied by the same tiles read
 // across: a tile of each operand is in shared memory once. Nothing is added from several blocks.
+//
+// With tensor maps (MAPS) one thread asks for whole tiles, and its warp copies what belongs to each
+// query; else 128 threads copy 16 bytes at a time.
 namespace attention {
 
-template <class S, int PART, int CONSUMERS, int TILE, int STAGES>
+// Boxes of 64 rows of what a block owns, of TILE rows of the rest.
+struct GradMaps {
+    const PlimTensorMap &q, &k, &v, &dout;
+};
+
+template <class S, int PART, int CONSUMERS, int TILE, int STAGES, bool MAPS>
 struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
     using Walk = Gradient<S, PART, CONSUMERS * 4, TILE, STAGES>;
     using Walk::b;
@@ -27,7 +35,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
     using Walk::table;
     using Walk::to;
     static constexpr int QK = (S::dim_qk + 63) / 64 * 64, V = (S::dim_v + 63) / 64 * 64;
-    static constexpr int COPIERS = 128;
+    static constexpr int COPIERS = 128, ARRIVALS = MAPS ? 1 : COPIERS;
     using OwnQk = Blocks<64, QK>;
     using OwnV = Blocks<64, V>;
     using TileQk = Blocks<TILE, QK>;
@@ -67,13 +75,19 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
 
     __device__ __forceinline__ void begin_barriers() const {
         if (threadIdx.x == 0) {
-            plim_barrier_begin(own_full(), COPIERS);
+            plim_barrier_begin(own_full(), ARRIVALS);
             for (int i = 0; i < STAGES; i++) {
-                plim_barrier_begin(barrier(QK_FULL, i), COPIERS);
-                plim_barrier_begin(barrier(V_FULL, i), COPIERS);
+                // A warp's lanes tell that they have copied log-sum-exp and delta.
+                plim_barrier_begin(barrier(QK_FULL, i),
+                                   ARRIVALS + (MAPS && !QUERIES_STAY ? 32 : 0));
+                plim_barrier_begin(barrier(V_FULL, i), ARRIVALS);
                 plim_barrier_begin(barrier(EMPTY, i), CONSUMERS * 4);
             }
+            plim_barriers_show();
         }
+        // A walk's ends were found by way of shared memory that copies overwrite.
+        if (MAPS && (S::documents || S::interval))
+            plim_show_products();
         __syncthreads();
     }
 
@@ -108,6 +122,26 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
                                                    S::v_position, at, end);
     }
 
+    // Where keys stay: log-sum-exp and delta of the queries to load next, by so many threads.
+    template <int THREADS> __device__ __forceinline__ void load_values_of(int step) const {
+        if constexpr (!QUERIES_STAY) {
+            const long long row = (long long)(b * S::heads + next_head) * S::queries + next;
+            for (int j = (int)threadIdx.x; j < TILE; j += THREADS) {
+                plim_copy_4(values(step) + j * 4, o.lse + row + j, next + j < to);
+                plim_copy_4(values(step) + (TILE + j) * 4, o.delta + row + j, next + j < to);
+            }
+        }
+    }
+
+    // On to the tile after the one just loaded.
+    __device__ __forceinline__ void step_on() {
+        next += TILE;
+        if (next >= to) {
+            next = from;
+            next_head++;
+        }
+    }
+
     __device__ __forceinline__ void copy() {
         for (int i = 0; i < CONSUMERS; i++) {
             const unsigned own = shared + i * OWN;
@@ -120,13 +154,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
             // Each wait is for the group before the one just asked for.
             plim_barrier_wait(barrier(EMPTY, i), turn(i) ^ 1);
             load_qk<TILE, !QUERIES_STAY>(tile_qk(i), next_head, next, to);
-            if constexpr (!QUERIES_STAY) {
-                const long long row = (long long)(b * S::heads + next_head) * S::queries + next;
-                for (int j = (int)threadIdx.x; j < TILE; j += COPIERS) {
-                    plim_copy_4(values(i) + j * 4, o.lse + row + j, next + j < to);
-                    plim_copy_4(values(i) + (TILE + j) * 4, o.delta + row + j, next + j < to);
-                }
-            }
+            load_values_of<COPIERS>(i);
             plim_copies_close();
             plim_copies_wait<1>();
             copied(full);
@@ -135,14 +163,53 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
             plim_copies_wait<1>();
             copied(barrier(QK_FULL, i));
             full = barrier(V_FULL, i);
-            next += TILE;
-            if (next >= to) {
-                next = from;
-                next_head++;
-            }
+            step_on();
         }
         plim_copies_wait<0>();
         copied(full);
+    }
+
+    // A box for 64 columns of q, or of k, and of dout, or of v.
+    template <int N, bool QUERIES>
+    __device__ __forceinline__ void fetch_qk(const GradMaps &maps, unsigned tile, int h, int at,
+                                             unsigned full) const {
+        fetch_blocks<N, QK>(tile, QUERIES ? maps.q : maps.k, at, QUERIES ? h : g, b, full);
+    }
+
+    template <int N, bool QUERIES>
+    __device__ __forceinline__ void fetch_v(const GradMaps &maps, unsigned tile, int h, int at,
+                                            unsigned full) const {
+        fetch_blocks<N, V>(tile, QUERIES ? maps.dout : maps.v, at, QUERIES ? h : g, b, full);
+    }
+
+    // By one warp.
+    __device__ __forceinline__ void fetch(const GradMaps &maps) {
+        const bool chosen = plim_elect();
+        if (chosen) {
+            plim_barrier_expect(own_full(), CONSUMERS * OWN);
+            for (int i = 0; i < CONSUMERS; i++) {
+                const unsigned own = shared + i * OWN;
+                fetch_qk<64, QUERIES_STAY>(maps, own, head, first + i * 64, own_full());
+                fetch_v<64, QUERIES_STAY>(maps, own + OwnQk::BYTES, head, first + i * 64,
+                                          own_full());
+            }
+        }
+        for (int i = 0; i < steps; i++) {
+            const unsigned qk_full = barrier(QK_FULL, i), v_full = barrier(V_FULL, i);
+            plim_barrier_wait(barrier(EMPTY, i), turn(i) ^ 1);
+            if (chosen) {
+                plim_barrier_expect(qk_full, TileQk::BYTES);
+                fetch_qk<TILE, !QUERIES_STAY>(maps, tile_qk(i), next_head, next, qk_full);
+                plim_barrier_expect(v_full, TileV::BYTES);
+                fetch_v<TILE, !QUERIES_STAY>(maps, tile_v(i), next_head, next, v_full);
+            }
+            load_values_of<32>(i);
+            if constexpr (!QUERIES_STAY)
+                plim_copies_arrive(qk_full);
+            step_on();
+        }
+        plim_copies_close();
+        plim_copies_wait<0>();
     }
 
     // Begins out = a b^T: 64 rows at a, TILE rows at b, DIM columns in blocks of 64.
@@ -257,13 +324,36 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
 
 template <class S, int PART, int CONSUMERS, int TILE, int STAGES>
 PLIM_DEVICE void groups_gradient(const GradOperands &operands) {
-    GroupGradient<S, PART, CONSUMERS, TILE, STAGES> block(operands);
+    using R = Registers<CONSUMERS, 56, 224>;
+    GroupGradient<S, PART, CONSUMERS, TILE, STAGES, false> block(operands);
     block.begin_barriers();
     if (threadIdx.x < 128) {
-        plim_registers_give<56>();
+        R::copying();
         block.copy();
     } else {
-        plim_registers_take<224>();
+        R::multiplying();
+        block.compute();
+    }
+}
+
+template <class S, int PART, int CONSUMERS, int TILE, int STAGES>
+PLIM_DEVICE void groups_gradient(const GradMaps &maps, const GradOperands &operands) {
+    constexpr bool TABLE = S::documents || S::interval;
+    using R = Registers<CONSUMERS, TABLE ? 56 : 40, TABLE ? 224 : 232>;
+    if (threadIdx.x == 0) {
+        plim_map_prefetch(maps.q);
+        plim_map_prefetch(maps.k);
+        plim_map_prefetch(maps.v);
+        plim_map_prefetch(maps.dout);
+    }
+    GroupGradient<S, PART, CONSUMERS, TILE, STAGES, true> block(operands);
+    block.begin_barriers();
+    if (threadIdx.x < 128) {
+        R::copying();
+        if (threadIdx.x < 32)
+            block.fetch(maps);
+    } else {
+        R::multiplying();
         block.compute();
     }
 }

@@ -1,6 +1,7 @@
-// Instructions of sm_90a that CUDA C has no words for: barriers in shared memory, registers that
-// warps hand to each other, and the parts of products by a warpgroup (128 threads) that don't
-// depend on a size; the products themselves are printed by codegen/cuda_wgmma.c.
+// Instructions of sm_90a that CUDA C has no words for: barriers in shared memory, copies by tensor
+// map (TMA), registers that warps hand to each other, and the parts of products by a warpgroup (128
+// threads) that don't depend on a size; the products themselves are printed by
+// codegen/cuda_wgmma.c.
 //
 // Operands in shared memory are told by descriptors (PTX ISA, "Matrix Descriptor"): rows of 64
 // bf16, 128 bytes, in which chunk c of 16 bytes stands at c ^ row % 8; eight rows, 1024 bytes, are
@@ -30,12 +31,70 @@ PLIM_DEVICE void plim_barrier_wait(unsigned at, int parity) {
                  : "memory");
 }
 
+// Barriers that this thread has begun may be used by others and by copies, once they met it.
+PLIM_DEVICE void plim_barriers_show() {
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// Arrives; the phase lasts until copies have brought so many bytes too.
+PLIM_DEVICE void plim_barrier_expect(unsigned at, unsigned bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes)
+                 : "memory");
+}
+
+// Arrives when all copies that this thread has asked for so far (plim_copy_4, plim_copy_16) are
+// there.
+PLIM_DEVICE void plim_copies_arrive(unsigned at) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(at) : "memory");
+}
+
+// What a copy is told of an operand. The driver makes it; it is a parameter of the kernel.
+struct __align__(128) PlimTensorMap {
+    unsigned long long opaque[16];
+};
+
+// Copies the map's box from these coordinates on to an address, 0 for what lies outside of the
+// operand; the box's bytes count at the barrier. Rows of 128 bytes, their chunks twisted by bits 7
+// to 9 of the address.
+PLIM_DEVICE void plim_copy_box(unsigned to, const PlimTensorMap &map, int column, int position,
+                               int head, int batch, unsigned barrier) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
+                 "l"(&map), "r"(column), "r"(position), "r"(head), "r"(batch), "r"(barrier)
+                 : "memory");
+}
+
+PLIM_DEVICE void plim_map_prefetch(const PlimTensorMap &map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// Whether this lane is the one of its warp that acts alone; all lanes come here.
+PLIM_DEVICE bool plim_elect() {
+    unsigned chosen;
+    asm volatile("{\n"
+                 ".reg .pred p;\n"
+                 "elect.sync _|p, 0xffffffff;\n"
+                 "selp.u32 %0, 1, 0, p;\n"
+                 "}"
+                 : "=r"(chosen)
+                 :
+                 : "memory");
+    return chosen != 0;
+}
+
 // Of `threads` threads; number 0 is __syncthreads'.
 PLIM_DEVICE void plim_threads_meet(int number, int threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
 }
 
-// What this thread wrote to shared memory may be read by warpgroups' products.
+// Counts as having come there, and goes on.
+PLIM_DEVICE void plim_threads_arrive(int number, int threads) {
+    asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+
+// What this thread wrote to shared memory may be read by warpgroups' products, and what it wrote or
+// read be overwritten by copies of boxes.
 PLIM_DEVICE void plim_show_products() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }

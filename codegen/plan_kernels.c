@@ -20,6 +20,18 @@ static bool unfit(Diag *d, const PlanKernel *k, const char *what) {
     return diag_error(d, (Loc){0}, P_FIT, "kernel %s does not fit the plan: %s", k->name, what);
 }
 
+static bool same_maps(const PlanLaunch *stated, const KernelLaunch *needed) {
+    bool same = stated->map_count == (uint32_t)needed->map_count;
+    for (int i = 0; i < needed->map_count && same; i++) {
+        const PlanMap *a = &stated->map[i];
+        const KernelMap *b = &needed->map[i];
+        same = a->operand == (uint32_t)b->operand && a->rows == (uint32_t)b->rows &&
+               memcmp(a->dim, b->dim, sizeof b->dim) == 0 &&
+               memcmp(a->stride, b->stride, sizeof b->stride) == 0;
+    }
+    return same;
+}
+
 // How a GPU starts it, row by row.
 static bool check_launches(Diag *d, const Plan *p, const GpuArchs *archs, Kernel *const *kernel) {
     Arena *a = arena_create();
@@ -37,7 +49,7 @@ static bool check_launches(Diag *d, const Plan *p, const GpuArchs *archs, Kernel
                     strcmp(stated->name, name) != 0 ||
                     memcmp(stated->grid, needed->grid, sizeof stated->grid) != 0 ||
                     stated->block != (uint32_t)needed->block ||
-                    stated->shared != (uint64_t)needed->shared)
+                    stated->shared != (uint64_t)needed->shared || !same_maps(stated, needed))
                     bad = &p->kernel[k];
             }
         }

@@ -33,11 +33,24 @@ int64_t gpu_multiprocessors(GpuArch arch);
 
 enum { KERNEL_LAUNCHES_MAX = 4, GPU_WARP = 32, GPU_BLOCK_MAX = 1024, GPU_GRID_YZ_MAX = 65535 };
 
+// How a launch copies from an operand by tensor map (TMA): bf16 numbers in four dims, the first
+// contiguous. One copy brings `rows` of the second dim, of 64 numbers of the first, to rows of 128
+// bytes of shared memory, their chunks of 16 bytes twisted by the row; 0 for what lies outside.
+enum { KERNEL_MAPS_MAX = 4, KERNEL_MAP_DIMS = 4, KERNEL_MAP_COLUMNS = 64 };
+typedef struct {
+    int operand;
+    int64_t dim[KERNEL_MAP_DIMS];        // columns, positions, heads, batch
+    int64_t stride[KERNEL_MAP_DIMS - 1]; // of all but columns, in elements: multiples of 8
+    int rows;
+} KernelMap;
+
 typedef struct {
     const char *suffix; // after the kernel's name: "", "_1", "_2" or "_3"
     int64_t grid[3];    // blocks; x up to 2^31 - 1, y and z up to GPU_GRID_YZ_MAX
     int block;          // threads, a multiple of GPU_WARP
     int64_t shared;     // bytes of dynamic shared memory; static ones come on top
+    int map_count;      // 0: it reads its operands by address alone
+    KernelMap map[KERNEL_MAPS_MAX];
 } KernelLaunch;
 
 typedef struct {

@@ -9,6 +9,9 @@
 #include "ir/launch_attention.h"
 
 #include "ir/check.h"
+#include "ir/kernel_size.h"
+
+#include <string.h>
 
 enum {
     WIDTH_MAX = 256,
@@ -114,6 +117,41 @@ static AttentionLaunch tensor_launch(const AttentionKernel *t, AttentionPart par
     return l;
 }
 
+// How an operand is copied by tensor map, so many rows at a time. False where that can't be:
+// strides of a map are whole chunks of 16 bytes, and below 2^40 bytes. That of a dim of 1 is never
+// taken, but has to be one.
+static bool map_operand(const AttentionKernel *t, int operand, int rows, KernelMap *out) {
+    enum { CHUNK = 8 };
+    const AttentionOperand o = kernel_attention_operand(t, operand);
+    *out = (KernelMap){.operand = operand,
+                       .dim = {o.width, o.positions, o.heads, t->batch},
+                       .stride = {o.stride[2], o.stride[1], o.stride[0]},
+                       .rows = rows};
+    bool fits = o.width % CHUNK == 0;
+    for (int i = 0; i < KERNEL_MAP_DIMS - 1; i++) {
+        if (out->dim[i + 1] == 1)
+            out->stride[i] = CHUNK;
+        fits = fits && out->stride[i] > 0 && out->stride[i] % CHUNK == 0 &&
+               out->stride[i] < (int64_t)1 << 39 && out->dim[i + 1] <= INT32_MAX;
+    }
+    return fits;
+}
+
+// All that groups read of queries and keys, or nothing: own rows 64 at a time, a group's, the
+// others by tiles.
+static void add_maps(const AttentionKernel *t, AttentionLaunch *l) {
+    enum { Q, K, V, DOUT = 5 };
+    static const int operand[KERNEL_MAPS_MAX] = {Q, K, V, DOUT};
+    const int count = l->part == ATTENTION_FORWARD ? 3 : 4;
+    for (int i = 0; i < count; i++) {
+        const bool queries = operand[i] == Q || operand[i] == DOUT;
+        const bool own = queries == (l->part != ATTENTION_DKV);
+        if (!map_operand(t, operand[i], own ? GROUP_ROWS : l->tile, &l->map[i]))
+            return;
+    }
+    l->map_count = count;
+}
+
 // Heads, and rows of a head, whose results a launch makes.
 static void owned_by(const AttentionKernel *t, AttentionPart part, int64_t *heads, int64_t *rows) {
     const bool keys = part == ATTENTION_DK || part == ATTENTION_DV || part == ATTENTION_DKV;
@@ -131,6 +169,8 @@ static void add_part(const AttentionKernel *t, GpuArch arch, AttentionPart part,
         l.blocks = ceil_divide(heads * rows, ATTENTION_DELTA_ROWS);
     } else if (unit != ATTENTION_PLAIN) {
         l = tensor_launch(t, part, arch, unit);
+        if (unit == ATTENTION_GROUPS)
+            add_maps(t, &l);
         l.blocks = heads * ceil_divide(rows, (int64_t)l.warps * 16 * l.fragments);
     } else {
         // Scores that threads exchange, and one operand of all columns (larger than two by depth).
@@ -197,6 +237,8 @@ void kernel_launches_attention(const Kernel *k, GpuArch arch, KernelLaunches *ou
         out->launch[i] = (KernelLaunch){.suffix = suffix[i],
                                         .grid = {l->blocks, 1, 1},
                                         .block = l->threads,
-                                        .shared = l->shared};
+                                        .shared = l->shared,
+                                        .map_count = l->map_count};
+        memcpy(out->launch[i].map, l->map, sizeof l->map);
     }
 }

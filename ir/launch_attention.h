@@ -26,7 +26,7 @@ enum {
 typedef enum {
     ATTENTION_PLAIN, // threads, f32: any dtype and dims
     ATTENTION_WARPS, // tensor cores by warps: sm_80 and later
-    ATTENTION_GROUPS // tensor cores by groups of four warps: sm_90a, forward
+    ATTENTION_GROUPS // tensor cores by groups of four warps: sm_90a
 } AttentionUnit;
 
 typedef struct {
@@ -41,6 +41,9 @@ typedef struct {
     int threads;  // of a block
     int64_t blocks;
     int64_t shared; // bytes of a block
+    // Of q, k, v and, for gradients, dout; 0: threads copy.
+    int map_count;
+    KernelMap map[KERNEL_MAPS_MAX];
 } AttentionLaunch;
 
 typedef struct {

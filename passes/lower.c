@@ -277,6 +277,17 @@ static uint32_t plan_library(ProductLibrary library) {
     UNREACHABLE();
 }
 
+static PlanMap *lower_maps(Arena *a, const KernelLaunch *l) {
+    PlanMap *out = l->map_count ? arena_array(a, PlanMap, l->map_count) : NULL;
+    for (int i = 0; i < l->map_count; i++) {
+        const KernelMap *m = &l->map[i];
+        out[i] = (PlanMap){.operand = (uint32_t)m->operand, .rows = (uint32_t)m->rows};
+        memcpy(out[i].dim, m->dim, sizeof m->dim);
+        memcpy(out[i].stride, m->stride, sizeof m->stride);
+    }
+    return out;
+}
+
 // How a GPU is to start each kernel, for each architecture: products of a library have no launch.
 static void lower_launches(Lower *lw) {
     Plan *p = lw->plan;
@@ -297,7 +308,9 @@ static void lower_launches(Lower *lw) {
                                  .name = arena_format(a, "%s%s", kernel->name, from->suffix),
                                  .grid = {from->grid[0], from->grid[1], from->grid[2]},
                                  .block = (uint32_t)from->block,
-                                 .shared = (uint64_t)from->shared};
+                                 .shared = (uint64_t)from->shared,
+                                 .map_count = (uint32_t)from->map_count,
+                                 .map = lower_maps(a, from)};
             }
         }
 }

@@ -3,6 +3,7 @@
 // program has several cubins an architecture, each with the functions of some kernels.
 #include "runtime/cuda_code.h"
 
+#include "runtime/cuda_map.h"
 #include "runtime/error.h"
 
 #include <stdio.h>
@@ -170,15 +171,31 @@ void cuda_code_release(CudaCode *code) {
     free(code);
 }
 
-CuResult cuda_code_launch(const CudaCode *code, uint32_t kernel, CuStream stream,
-                          void **parameter) {
+// A launch's maps come before what all launches of the kernel share. NULL ends the list for drivers
+// that don't know how many parameters a kernel has, as those of tests.
+static CuResult start(const CudaCode *code, const Start *s, CuStream stream, void *const *parameter,
+                      uint32_t count) {
+    const PlanLaunch *l = s->launch;
+    CuTensorMap map[PLAN_MAPS_MAX];
+    void *all[PLAN_MAPS_MAX + CUDA_PARAMETERS_MAX + 1] = {NULL};
     CuResult result = CU_SUCCESS;
-    for (uint32_t i = code->first[kernel]; i < code->first[kernel + 1] && result == CU_SUCCESS;
-         i++) {
-        const PlanLaunch *l = code->start[i].launch;
-        result = code->cu->launch(code->start[i].function, (unsigned)l->grid[0],
-                                  (unsigned)l->grid[1], (unsigned)l->grid[2], l->block, 1, 1,
-                                  (unsigned)l->shared, stream, parameter, NULL);
+    for (uint32_t i = 0; i < l->map_count && result == CU_SUCCESS; i++) {
+        void *address = *(void **)parameter[l->map[i].operand];
+        result = cuda_map_encode(code->cu, &l->map[i], address, &map[i]);
+        all[i] = &map[i];
     }
+    if (result != CU_SUCCESS)
+        return result;
+    memcpy(all + l->map_count, parameter, count * sizeof *parameter);
+    return code->cu->launch(s->function, (unsigned)l->grid[0], (unsigned)l->grid[1],
+                            (unsigned)l->grid[2], l->block, 1, 1, (unsigned)l->shared, stream, all,
+                            NULL);
+}
+
+CuResult cuda_code_launch(const CudaCode *code, uint32_t kernel, CuStream stream,
+                          void *const *parameter, uint32_t count) {
+    CuResult result = count <= CUDA_PARAMETERS_MAX ? CU_SUCCESS : CU_INVALID_VALUE;
+    for (uint32_t i = code->first[kernel]; i < code->first[kernel + 1] && result == CU_SUCCESS; i++)
+        result = start(code, &code->start[i], stream, parameter, count);
     return result;
 }

@@ -18,7 +18,10 @@ const char *cuda_best_arch(const PlimCubin *cubin, int major, int minor);
 PlimStatus cuda_code_new(const Plan *p, const PlimCubin *cubin, const CudaDriver *cu,
                          CuDevice device, CudaCode **out, PlimError *error);
 void cuda_code_release(CudaCode *code); // NULL is allowed
-// Starts the kernel on the stream: parameter has the address of each parameter.
-CuResult cuda_code_launch(const CudaCode *code, uint32_t kernel, CuStream stream, void **parameter);
+enum { CUDA_PARAMETERS_MAX = 160 };
+// Starts the kernel on the stream: parameter has the address of each of `count` parameters, those
+// of operands first; tensor maps are made here.
+CuResult cuda_code_launch(const CudaCode *code, uint32_t kernel, CuStream stream,
+                          void *const *parameter, uint32_t count);
 
 #endif

@@ -5,6 +5,8 @@
 
 #include "runtime/plim.h"
 
+#include <stdint.h>
+
 typedef int CuResult; // 0: success
 typedef int CuDevice;
 typedef unsigned long long CuAddress;
@@ -31,8 +33,17 @@ enum {
     CU_STREAM_OWN = 1, // waits for no stream but those it is told to
     CU_EVENT_TIMED = 0,
     CU_EVENT_UNTIMED = 2,
-    CU_CAPTURE_RELAXED = 2
+    CU_CAPTURE_RELAXED = 2,
+    CU_MAP_BF16 = 9,
+    CU_MAP_NOT_INTERLEAVED = 0,
+    CU_MAP_SWIZZLE_128 = 3, // chunks of 16 bytes in rows of 128
+    CU_MAP_PROMOTE_128 = 2, // bytes that the L2 cache fetches at once
+    CU_MAP_FILL_ZERO = 0
 };
+
+typedef struct {
+    _Alignas(128) uint64_t opaque[16];
+} CuTensorMap;
 
 typedef struct {
     void *library;

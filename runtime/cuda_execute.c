@@ -24,7 +24,7 @@
 
 // The verifier lets no kernel have more operands (rule 7); parameters are counted where they are
 // used.
-enum { OPERANDS_MAX = 64, PARAMETERS_MAX = 160 };
+enum { OPERANDS_MAX = 64 };
 
 typedef enum { MODE_CAPTURED, MODE_QUEUED, MODE_TIMED, MODE_SINGLY } Mode;
 
@@ -77,10 +77,10 @@ static const void *show_operand(const RunMoment *at, uint32_t operand, PlimError
 static bool start_kernel(Execution *x, CuStream stream) {
     const CudaDevice *d = x->d;
     const PlanInstr *instr = x->moment.instr;
-    void *parameter[PARAMETERS_MAX];
+    void *parameter[CUDA_PARAMETERS_MAX];
     uint32_t count = 0;
     void *workspace = NULL;
-    if (instr->operand_count + instr->imm_count + 2 > PARAMETERS_MAX)
+    if (instr->operand_count + instr->imm_count + 1 > CUDA_PARAMETERS_MAX)
         return worked(x, CU_INVALID_VALUE);
     for (uint32_t i = 0; i < instr->operand_count; i++)
         parameter[count++] = &x->operand[i];
@@ -88,11 +88,9 @@ static bool start_kernel(Execution *x, CuStream stream) {
         parameter[count++] = &instr->imm[i];
     if (instr->workspace != UINT32_MAX)
         workspace = device_cuda.address(d, instr->workspace);
-    // One too many where the kernel has none: the driver reads as many as the function has. NULL is
-    // for drivers that don't know how many that is, as those of tests.
+    // One too many where the kernel has none: the driver reads as many as the function has.
     parameter[count++] = &workspace;
-    parameter[count] = NULL;
-    return worked(x, cuda_code_launch(d->code, instr->kernel, stream, parameter));
+    return worked(x, cuda_code_launch(d->code, instr->kernel, stream, parameter, count));
 }
 
 static bool start_product(Execution *x, CuStream stream) {

@@ -179,9 +179,20 @@ typedef struct {
     uint64_t workspace;    // bytes a worker
 } PlanKernel;
 
+// What a launch is to copy of an operand by tensor map (TMA): bf16 numbers in four dims, the first contiguous. A copy
+// brings `rows` of the second dim, of 64 numbers of the first, in rows of 128 bytes twisted as
+// CU_TENSOR_MAP_SWIZZLE_128B has it, and zeros for what lies outside.
+enum { PLAN_MAPS_MAX = 4, PLAN_MAP_DIMS = 4, PLAN_MAP_COLUMNS = 64 };
+typedef struct {
+    uint32_t operand;      // of the instruction
+    int64_t dim[PLAN_MAP_DIMS];
+    int64_t stride[PLAN_MAP_DIMS - 1]; // of all dims but the first, in elements
+    uint32_t rows;
+} PlanMap;
+
 // One start of a kernel on a GPU. A kernel is up to PLAN_LAUNCHES_MAX of them, one after another on its stream,
 // with the same parameters: an address an operand, a 64-bit number an immediate, and the workspace's address where the
-// kernel has one.
+// kernel has one. Before these stand the launch's own tensor maps, 128 bytes each.
 enum { PLAN_LAUNCHES_MAX = 4 };
 typedef struct {
     uint32_t kernel;       // index
@@ -190,6 +201,7 @@ typedef struct {
     int64_t grid[3];       // blocks
     uint32_t block;        // threads
     uint64_t shared;       // bytes of dynamic shared memory
+    uint32_t map_count;    PlanMap *map;
 } PlanLaunch;
 
 typedef struct {

@@ -213,6 +213,15 @@ static const Field product_fields[] = {
 };
 STRUCT(product, "product", NULL, PlanProduct, false);
 
+// 0 [64, 512, 12, 2] stride [768, 64, 393216] rows 128
+static const Field map_fields[] = {
+    PLAIN(U32, PlanMap, operand, "", OMIT_NEVER),
+    FIXED(PlanMap, dim, "", PLAN_MAP_DIMS),
+    FIXED(PlanMap, stride, "stride", PLAN_MAP_DIMS - 1),
+    PLAIN(U32, PlanMap, rows, "rows", OMIT_NEVER),
+};
+STRUCT(map, "", NULL, PlanMap, false);
+
 // launch k3 for sm_90a as k3_1 grid [12, 1, 1] block 256
 static const Field launch_fields[] = {
     REF(PlanLaunch, kernel, "", OMIT_NEVER, KERNEL),
@@ -221,6 +230,7 @@ static const Field launch_fields[] = {
     FIXED(PlanLaunch, grid, "grid", 3),
     PLAIN(U32, PlanLaunch, block, "block", OMIT_NEVER),
     PLAIN(U64, PlanLaunch, shared, "shared", OMIT_ZERO),
+    LIST(INLINE, PlanLaunch, map, "maps", &map_struct),
 };
 STRUCT(launch, "launch", NULL, PlanLaunch, false);
 

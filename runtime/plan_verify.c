@@ -48,6 +48,9 @@
 //     of its target: by architecture, then kernel, one to four each, of sizes CUDA allows; its
 //     products are cuBLASLt's, and it has one worker. No other plan has launches or such products.
 //     A kernel that its host computes (rule 20) has none, and is called nowhere else.
+// 22  A launch's tensor maps are such that CUDA takes them, up to four, of compute capability 9.0
+//     on; each is of an operand that every call of the kernel reads, from a multiple of 16 bytes
+//     on, and reaches nothing but it.
 //
 // Far memory
 // 20  No two spaces are of one kind. Inputs, results, workspaces, carried buffers and what kernels,
@@ -430,7 +433,7 @@ PlimStatus plan_verify(const Plan *p, PlimError *error) {
     Verifier v = {.plan = p, .error = error, .memory = plan_memory_new()};
     if (!v.memory || !take_tables(&v))
         verify_no_memory(&v);
-    else if (verify_structure(&v) && verify_calls(&v) && verify_launches(&v) &&
+    else if (verify_structure(&v) && verify_calls(&v) && verify_launches(&v) && verify_maps(&v) &&
              verify_collectives(&v) && verify_buffers(&v))
         verify_run(&v);
     plan_memory_release(v.memory);

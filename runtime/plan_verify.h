@@ -43,6 +43,7 @@ bool verify_shape_bytes(PlanDType dtype, uint32_t rank, const int64_t *dim, uint
 bool verify_structure(Verifier *v);   // rules 1 to 5
 bool verify_calls(Verifier *v);       // rules 6 to 10
 bool verify_launches(Verifier *v);    // rule 19
+bool verify_maps(Verifier *v);        // rule 22
 bool verify_collectives(Verifier *v); // rule 21
 bool verify_buffers(Verifier *v);     // rules 11 and 12
 bool verify_run(Verifier *v);         // rules 13 to 18

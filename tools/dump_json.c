@@ -8,12 +8,16 @@
 
 enum { JSON_VERSION = 1 };
 
+static void put_integers(JsonPut *j, const char *key, const int64_t *x, uint32_t count) {
+    json_put_open(j, key, '[');
+    for (uint32_t i = 0; i < count; i++)
+        json_put_integer(j, NULL, x[i]);
+    json_put_close(j, ']');
+}
+
 static void put_shape(JsonPut *j, PlanDType dtype, uint32_t rank, const int64_t *dim) {
     json_put_text(j, "dtype", plan_dtype_name(dtype));
-    json_put_open(j, "dim", '[');
-    for (uint32_t i = 0; i < rank; i++)
-        json_put_integer(j, NULL, dim[i]);
-    json_put_close(j, ']');
+    put_integers(j, "dim", dim, rank);
 }
 
 // An index, or null for none.
@@ -203,6 +207,20 @@ static void put_kernels(JsonPut *j, const Plan *p) {
     json_put_close(j, ']');
 }
 
+static void put_maps(JsonPut *j, const PlanLaunch *l) {
+    json_put_open(j, "maps", '[');
+    for (uint32_t i = 0; i < l->map_count; i++) {
+        const PlanMap *m = &l->map[i];
+        json_put_open(j, NULL, '{');
+        json_put_count(j, "operand", m->operand);
+        put_integers(j, "dim", m->dim, PLAN_MAP_DIMS);
+        put_integers(j, "stride", m->stride, PLAN_MAP_DIMS - 1);
+        json_put_count(j, "rows", m->rows);
+        json_put_close(j, '}');
+    }
+    json_put_close(j, ']');
+}
+
 // On a GPU; there are none on the CPU.
 static void put_launches(JsonPut *j, const Plan *p) {
     json_put_line(j);
@@ -214,12 +232,10 @@ static void put_launches(JsonPut *j, const Plan *p) {
         json_put_count(j, "kernel", l->kernel);
         json_put_text(j, "arch", l->arch);
         json_put_text(j, "name", l->name);
-        json_put_open(j, "grid", '[');
-        for (int k = 0; k < 3; k++)
-            json_put_integer(j, NULL, l->grid[k]);
-        json_put_close(j, ']');
+        put_integers(j, "grid", l->grid, 3);
         json_put_count(j, "block", l->block);
         json_put_count(j, "shared", l->shared);
+        put_maps(j, l);
         json_put_close(j, '}');
     }
     json_put_close(j, ']');

@@ -16,6 +16,8 @@
 SAME_SIZE(CuResult, CUresult);
 SAME_SIZE(CuDevice, CUdevice);
 SAME_SIZE(CuAddress, CUdeviceptr);
+SAME_SIZE(CuTensorMap, CUtensorMap);
+_Static_assert(_Alignof(CuTensorMap) >= _Alignof(CUtensorMap), "CuTensorMap");
 SAME_SIZE(LtAlgorithm, cublasLtMatmulAlgo_t);
 SAME_SIZE(LtChoice, cublasLtMatmulHeuristicResult_t);
 _Static_assert(offsetof(LtChoice, workspace) ==
@@ -37,6 +39,11 @@ SAME(CU_STREAM_OWN, CU_STREAM_NON_BLOCKING);
 SAME(CU_EVENT_TIMED, CU_EVENT_DEFAULT);
 SAME(CU_EVENT_UNTIMED, CU_EVENT_DISABLE_TIMING);
 SAME(CU_CAPTURE_RELAXED, CU_STREAM_CAPTURE_MODE_RELAXED);
+SAME(CU_MAP_BF16, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
+SAME(CU_MAP_NOT_INTERLEAVED, CU_TENSOR_MAP_INTERLEAVE_NONE);
+SAME(CU_MAP_SWIZZLE_128, CU_TENSOR_MAP_SWIZZLE_128B);
+SAME(CU_MAP_PROMOTE_128, CU_TENSOR_MAP_L2_PROMOTION_L2_128B);
+SAME(CU_MAP_FILL_ZERO, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 SAME(LT_COMPUTE_F32, CUBLAS_COMPUTE_32F);
 SAME(LT_TYPE_F32, CUDA_R_32F);
 SAME(LT_TYPE_BF16, CUDA_R_16BF);
@@ -71,7 +78,7 @@ static const char *const theirs[] = {
     TEXT(cuEventRecord), TEXT(cuEventSynchronize), TEXT(cuGraphDestroy), TEXT(cuGraphInstantiate),
     TEXT(cuGraphExecDestroy), TEXT(cuGraphLaunch), TEXT(cuModuleLoadData), TEXT(cuModuleUnload),
     TEXT(cuModuleGetFunction), TEXT(cuFuncSetAttribute), TEXT(cuLaunchKernel),
-    TEXT(cuLaunchHostFunc),
+    TEXT(cuLaunchHostFunc), TEXT(cuTensorMapEncodeTiled),
     // CUDA 13's header means a second version, which drivers of CUDA 12 lack; the first is in both.
     "cuEventElapsedTime"};
 

@@ -15,6 +15,7 @@
 //   PLIM_FAKE_CALLS=FILE               at the end, how often each function was called
 // Device memory is filled with a pattern, and every copy must lie inside it or in pinned memory.
 #include "fake_streams.h"
+#include "tensor_map.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -37,6 +38,8 @@ enum {
     LIBRARIES_MAX = 16,
     NAMES_MAX = 64,
     PARAMETERS_MAX = 256,
+    MAPS_MAX = 4,
+    MAP_BYTES = 128,
     PATTERN = 0xA5
 };
 
@@ -51,6 +54,7 @@ typedef struct {
     int shared; // granted bytes a block
     int (*host)(void **arguments, unsigned x, unsigned y, unsigned z, unsigned block,
                 size_t shared);
+    const unsigned *bytes; // of each parameter, then 0; NULL: 8 each, as many as are given
 } Function;
 
 static Range range[RANGES_MAX];
@@ -474,6 +478,15 @@ static void *find_host(const char *name) {
     return found;
 }
 
+static const unsigned *find_parameters(const char *name) {
+    const unsigned *(*parameters)(void);
+    char symbol[128];
+    snprintf(symbol, sizeof symbol, "%s__parameters", name);
+    void *found = find_host(symbol);
+    memcpy(&parameters, &found, sizeof parameters);
+    return found ? parameters() : NULL;
+}
+
 API int cuModuleGetFunction(Function **out, void *module, const char *name) {
     static Function table[4096];
     static int count;
@@ -494,6 +507,7 @@ API int cuModuleGetFunction(Function **out, void *module, const char *name) {
     Function *f = &table[count++];
     snprintf(f->name, sizeof f->name, "%s", name);
     memcpy(&f->host, &found, sizeof f->host);
+    f->bytes = find_parameters(name);
     f->shared = 48 << 10;
     *out = f;
     return 0;
@@ -507,25 +521,42 @@ API int cuFuncSetAttribute(Function *function, int attribute, int value) {
     return 0;
 }
 
+API int cuTensorMapEncodeTiled(void *out, int type, unsigned rank, void *address,
+                               const uint64_t *dim, const uint64_t *stride, const uint32_t *box,
+                               const uint32_t *step, int interleave, int swizzle, int promotion,
+                               int fill) {
+    ENTER_CONTEXT("cuTensorMapEncodeTiled");
+    if (atoi(setting("PLIM_FAKE_DEVICE", "9.0")) < 9 ||
+        shim_map_encode(out, type, rank, address, dim, stride, box, step, interleave, swizzle,
+                        promotion, fill) != 0)
+        return INVALID;
+    ShimTensorMap map;
+    memcpy(&map, out, sizeof map);
+    return is_known(address, (size_t)shim_map_span(&map)) ? 0 : INVALID;
+}
+
 typedef struct {
     Function *function;
     unsigned grid[3], block, shared;
     int count;
     uint64_t value[PARAMETERS_MAX];
+    _Alignas(MAP_BYTES) char map[MAPS_MAX][MAP_BYTES]; // parameters of that size
+    int maps;
+    bool is_map[PARAMETERS_MAX];
 } Launch;
 
 static void do_launch(const void *argument) {
     Launch l;
     void *parameter[PARAMETERS_MAX];
     memcpy(&l, argument, sizeof l);
-    for (int i = 0; i < l.count; i++)
-        parameter[i] = &l.value[i];
+    for (int i = 0, map = 0; i < l.count; i++)
+        parameter[i] = l.is_map[i] ? (void *)l.map[map++] : &l.value[i];
     // A kernel that went wrong breaks the context, as on a GPU: who waits is told.
     if (l.function->host(parameter, l.grid[0], l.grid[1], l.grid[2], l.block, l.shared) != 0)
         broken = LAUNCH_FAILED;
 }
 
-// The runtime ends its parameters with NULL, as a fake does not know how many a kernel has.
+// The runtime ends its parameters with NULL, for kernels whose parameters are not known.
 API int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
                        FakeStream *stream, void **parameters, void **extra) {
@@ -536,8 +567,14 @@ API int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, uns
         return INVALID;
     Launch l = {
         .function = function, .grid = {grid_x, grid_y, grid_z}, .block = block_x, .shared = shared};
-    for (; parameters[l.count]; l.count++)
-        memcpy(&l.value[l.count], parameters[l.count], 8);
+    const unsigned *bytes = function->bytes;
+    for (; bytes ? bytes[l.count] : parameters[l.count] != NULL; l.count++) {
+        l.is_map[l.count] = bytes && bytes[l.count] == MAP_BYTES;
+        if (l.is_map[l.count] && l.maps == MAPS_MAX)
+            return INVALID;
+        memcpy(l.is_map[l.count] ? l.map[l.maps++] : (char *)&l.value[l.count], parameters[l.count],
+               l.is_map[l.count] ? MAP_BYTES : 8);
+    }
     return fake_enqueue(stream, do_launch, &l, sizeof l);
 }
 

@@ -5,35 +5,195 @@
 // PLIM_SHIM_ORDER=backward as early as they may, when they are asked for. Until then their sums are
 // NaN. They are done warp by warp: of a product's 64 rows each warp has 16. What they read of
 // shared memory has to have been shown to them by who wrote it.
+//
+// Copies of boxes (TMA) take place as late as they may, too: when a thread waits for their barrier
+// and everybody else has run; backward, when they are asked for. Until then their target is NaN.
 #ifndef PLIM_TESTS_HOPPER_H
 #define PLIM_TESTS_HOPPER_H
 
-enum { SHIM_WGMMA = SHIM_FIRST_TENSOR + 10, SHIM_PRODUCTS = 64, SHIM_SUMS = 128 };
+#include "tensor_map.h"
 
-// A barrier's 8 bytes: arrivals of a phase, those still to come, phases that are over.
+enum { SHIM_WGMMA = SHIM_FIRST_TENSOR + 10, SHIM_ELECT, SHIM_PRODUCTS = 64, SHIM_SUMS = 128 };
+enum { SHIM_BOXES = 256, SHIM_ROW = 128, SHIM_CHUNK = 16 };
+
+// A barrier's 8 bytes: arrivals of a phase, those still to come, phases that are over, bytes that
+// copies still have to bring.
 struct ShimBarrier {
-    unsigned short count, left;
-    unsigned over;
+    uint64_t count : 10, left : 10, over : 20;
+    int64_t bytes : 24;
 };
+enum { SHIM_NOT_BEGUN = (1 << 10) - 1, SHIM_BYTES_MAX = (1 << 20) - 1 };
 
-PLIM_DEVICE void plim_barrier_begin(unsigned at, int count) {
-    *(ShimBarrier *)shim_at(at, 8) = {(unsigned short)count, (unsigned short)count, 0};
-}
-PLIM_DEVICE void plim_barrier_arrive(unsigned at) {
+static ShimBarrier *shim_barrier_at(unsigned at) {
     ShimBarrier *b = (ShimBarrier *)shim_at(at, 8);
-    if (b->count == 0 || b->count == 0xffff)
-        shim.failed = "a thread arrives at a barrier that was not begun";
-    if (--b->left > 0)
+    if (b->count == 0 || b->count == SHIM_NOT_BEGUN)
+        shim.failed = "a barrier that was not begun";
+    return b;
+}
+// The phase is over when all have arrived and all bytes are there.
+static void shim_barrier_step(ShimBarrier *b) {
+    if (b->bytes > SHIM_BYTES_MAX || b->bytes < -SHIM_BYTES_MAX)
+        shim.failed = "a barrier counts more bytes than it can";
+    if (b->left > 0 || b->bytes != 0)
         return;
     b->left = b->count;
     b->over++;
+    shim.progress = true;
+}
+PLIM_DEVICE void plim_barrier_begin(unsigned at, int count) {
+    ShimBarrier b = {(uint64_t)count, (uint64_t)count, 0, 0};
+    memcpy(shim_at(at, 8), &b, sizeof b);
+}
+PLIM_DEVICE void plim_barriers_show() {
+}
+static __attribute__((noinline)) void shim_barrier_expect(unsigned at, unsigned bytes) {
+    ShimBarrier *b = shim_barrier_at(at);
+    // Everybody has come, but the phase lasts until its copies have: there is nobody to come.
+    if (b->left == 0)
+        shim.failed = "too many threads arrive at a barrier";
+    if (shim.failed)
+        return;
+    b->bytes += bytes;
+    b->left--;
+    shim_barrier_step(b);
+}
+PLIM_DEVICE void plim_barrier_expect(unsigned at, unsigned bytes) {
+    shim_barrier_expect(at, bytes);
+}
+PLIM_DEVICE void plim_barrier_arrive(unsigned at) {
+    shim_barrier_expect(at, 0);
+}
+// Of the copies that take part in barriers the late ones: all of this thread's have to be there.
+PLIM_DEVICE void plim_copies_arrive(unsigned at) {
+    plim_copies_close();
+    shim_copies_wait(0);
+    shim_barrier_expect(at, 0);
+}
+
+struct __align__(128) PlimTensorMap {
+    unsigned long long opaque[16];
+};
+PLIM_DEVICE void plim_map_prefetch(const PlimTensorMap &) {
+}
+
+// Boxes that were asked for and have not come, oldest first.
+struct ShimBox {
+    unsigned to, barrier;
+    int at[4];
+    ShimTensorMap map;
+};
+static ShimBox shim_boxes[SHIM_BOXES]; // [shim.under_way]
+
+static unsigned shim_box_bytes(const ShimTensorMap *m) {
+    return m->box[1] * m->box[2] * m->box[3] * SHIM_ROW;
+}
+
+// Chunk `chunk` of row `row` of the box: zeros outside of the operand.
+static void shim_box_chunk(const ShimBox *b, unsigned row, unsigned chunk) {
+    const ShimTensorMap *m = &b->map;
+    unsigned short value[SHIM_CHUNK / 2] = {0};
+    const int64_t where[4] = {0, b->at[1] + (int64_t)row, b->at[2], b->at[3]};
+    uint64_t offset = 0;
+    bool inside = true;
+    for (int i = 1; i < 4; i++) {
+        inside = inside && where[i] >= 0 && where[i] < (int64_t)m->dim[i];
+        offset += (uint64_t)where[i] * m->stride[i];
+    }
+    for (unsigned e = 0; e < SHIM_CHUNK / 2 && inside; e++) {
+        const int64_t column = b->at[0] + (int64_t)(chunk * (SHIM_CHUNK / 2) + e);
+        if (column >= 0 && column < (int64_t)m->dim[0])
+            value[e] = *(const unsigned short *)(m->address + offset + (uint64_t)column * 2);
+    }
+    unsigned to = b->to + row * SHIM_ROW + chunk * SHIM_CHUNK;
+    to ^= (to >> 7 & 7) << 4;
+    memcpy(shim_at(to, SHIM_CHUNK), value, SHIM_CHUNK);
+    // What copies bring is there for products without having been shown.
+    const unsigned at = (to - SHIM_SHARED_FIRST) / SHIM_CHUNK % SHIM_CHUNKS;
+    shim_writes.block[at] = 0;
+}
+
+static void shim_box_come(const ShimBox *b) {
+    for (unsigned row = 0; row < b->map.box[1]; row++)
+        for (unsigned chunk = 0; chunk < SHIM_ROW / SHIM_CHUNK; chunk++)
+            shim_box_chunk(b, row, chunk);
+    ShimBarrier *barrier = shim_barrier_at(b->barrier);
+    barrier->bytes -= shim_box_bytes(&b->map);
+    shim_barrier_step(barrier);
+}
+
+// Those that count at a barrier come.
+static __attribute__((noinline)) void shim_boxes_come(unsigned barrier) {
+    int kept = 0;
+    const int count = shim.under_way;
+    for (int i = 0; i < count; i++) {
+        const ShimBox b = shim_boxes[i];
+        if (b.barrier == barrier && !shim.failed)
+            shim_box_come(&b);
+        else
+            shim_boxes[kept++] = b;
+    }
+    shim.under_way = kept;
+}
+
+// What was written or read here otherwise must have been shown to copies.
+static void shim_box_target(unsigned to, unsigned bytes) {
+    for (unsigned at = to; at < to + bytes && !shim.failed; at += SHIM_CHUNK) {
+        const unsigned chunk = (at - SHIM_SHARED_FIRST) / SHIM_CHUNK % SHIM_CHUNKS;
+        const int writer = shim_writes.writer[chunk];
+        memset(shim_at(at, SHIM_CHUNK), 0xff, SHIM_CHUNK);
+        if (shim_writes.block[chunk] == shim.block &&
+            shim_writes.then[chunk] == shim_writes.shown[writer])
+            shim.failed = "a copy overwrites what was not shown to it";
+    }
+}
+
+static __attribute__((noinline)) void shim_copy_box(ShimBox *b, const PlimTensorMap *map) {
+    memcpy(&b->map, map, sizeof b->map);
+    if (b->map.mark != SHIM_MAP_MARK)
+        shim.failed = "a copy by what is no tensor map";
+    else if (b->to % 1024 != 0)
+        shim.failed = "a copy to an address whose twist is not the products'";
+    else if (b->map.box[0] * 2 != SHIM_ROW || b->map.box[2] != 1 || b->map.box[3] != 1)
+        shim.failed = "a copy of a box that is not emulated";
+    else if (shim.under_way == SHIM_BOXES)
+        shim.failed = "too many copies under way";
+    if (shim.failed)
+        return;
+    shim_box_target(b->to, shim_box_bytes(&b->map));
+    if (shim_backward())
+        shim_box_come(b);
+    else
+        shim_boxes[shim.under_way++] = *b;
+}
+PLIM_DEVICE void plim_copy_box(unsigned to, const PlimTensorMap &map, int column, int position,
+                               int head, int batch, unsigned barrier) {
+    ShimBox b = {to, barrier, {column, position, head, batch}, {}};
+    shim_copy_box(&b, &map);
+}
+
+static __attribute__((noinline)) bool shim_phase_lasts(unsigned at, int parity) {
+    return (int)(shim_barrier_at(at)->over % 2) == parity;
 }
 PLIM_DEVICE void plim_barrier_wait(unsigned at, int parity) {
-    while ((int)(((volatile ShimBarrier *)shim_at(at, 8))->over % 2) == parity && !shim.failed)
-        shim_yield();
+    for (bool again = false; shim_phase_lasts(at, parity) && !shim.failed; again = true) {
+        if (again)
+            shim_boxes_come(at);
+        if (shim_phase_lasts(at, parity))
+            shim_yield();
+    }
+}
+// Which lane it is is nobody's business.
+PLIM_DEVICE bool plim_elect() {
+    const int nothing = 0;
+    shim_exchange(SHIM_ELECT, (unsigned)SHIM_ALL, &nothing, sizeof nothing);
+    return SHIM_LANE == (shim_backward() ? 31 : 0);
 }
 PLIM_DEVICE void plim_threads_meet(int number, int threads) {
     shim_barrier(number, threads);
+}
+PLIM_DEVICE void plim_threads_arrive(int number, int threads) {
+    (void)threads; // those that wait there say it too
+    shim.arrived[number]++;
 }
 PLIM_DEVICE void plim_show_products() {
     shim_writes.shown[shim.current]++;
@@ -82,7 +242,8 @@ static float shim_operand(unsigned long long descriptor, int row, int depth, boo
     at ^= (at >> 7 & 7) << 4;
     const unsigned chunk = (at - SHIM_SHARED_FIRST) / 16 % SHIM_CHUNKS;
     const int writer = shim_writes.writer[chunk];
-    if (shim_writes.then[chunk] == shim_writes.shown[writer])
+    if (shim_writes.block[chunk] == shim.block &&
+        shim_writes.then[chunk] == shim_writes.shown[writer])
         shim.failed = "a product reads what was not shown to it";
     return plim_float((unsigned)*(unsigned short *)shim_at(at, 2) << 16);
 }

@@ -29,13 +29,14 @@ def numbers(path):
 class Devices(e2e.TestCase):
     """Programs of one model, made once: for the CPU, and for a GPU with what runs its kernels here."""
     words = ()
+    target, device = "cuda:sm_80", "8.0"
 
     @classmethod
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory(prefix="plim-gpu-")
         cls.addClassCleanup(folder.cleanup)
         cls.made = pathlib.Path(folder.name)
-        gpu = (*cls.words, "--target", "cuda:sm_80")
+        gpu = (*cls.words, "--target", cls.target)
         for words in ((*cls.words, "-o", "cpu"), (*gpu, "-o", "gpu"), (*gpu, "--emit", "cuda", "-o", "kernels.cu")):
             done = e2e.run(e2e.PLIMC, *words, "--quiet", cwd=cls.made)
             assert done.returncode == 0, done.stderr
@@ -49,7 +50,7 @@ class Devices(e2e.TestCase):
 
     def environment(self, **more):
         return {**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES), "PLIM_FAKE_KERNELS": str(self.made / "kernels.so"),
-                "PLIM_FAKE_DEVICE": "8.0", **more}
+                "PLIM_FAKE_DEVICE": self.device, **more}
 
     def on_gpu(self, *words, **more):
         return self.good(*words, env=self.environment(**more))
@@ -384,6 +385,24 @@ class HalfTransformers(Devices):
         self.train(self.cpu, 2, "cpu.log")
         self.train(self.gpu, 2, "gpu.log", gpu=True)
         self.close(self.losses("cpu.log"), self.losses("gpu.log"), 1e-2)
+
+
+class HopperTransformers(Devices):
+    """Attention by groups of warps, whose tensor maps the runtime makes."""
+    words = (MODELS / "gpt2.plim", "--config", "tiny", "--precision", "bf16", "--entry", "train",
+             *(x for size in ("layers=1", "heads=1", "width=40", "context=64", "batch=2", "accumulate=2") for x in ("-D", size)))
+    target, device = "cuda:sm_90a", "9.0"
+
+    def test_training(self):
+        (self.folder / "data").write_text(e2e.grammar_text(200))
+        calls = self.folder / "calls"
+        self.train(self.cpu, 2, "cpu.log")
+        self.train(self.gpu, 2, "gpu.log", gpu=True, PLIM_FAKE_CALLS=str(calls))
+        self.close(self.losses("cpu.log"), self.losses("gpu.log"), 1e-2)
+        # q, k, v; and with dout for each of two launches of gradients; twice a step, captured once.
+        self.assertIn(f"cuTensorMapEncodeTiled {2 * (3 + 4 + 4)}\n", calls.read_text())
+        self.refused_in_one_sentence(self.gpu, "train", "--data", "data", "--steps", 1, says="the GPU failed at attention",
+                                     env=self.environment(PLIM_FAKE_FAIL="cuTensorMapEncodeTiled:1:1"))
 
 
 class OddRows(Devices):

@@ -32,6 +32,7 @@
 #define __shared__ static __attribute__((section("plim_shim_shared")))
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 #define __restrict__ __restrict
 
@@ -67,7 +68,8 @@ enum {
     SHIM_STACK = 256 * 1024,
     SHIM_VALUE = 256, // bytes that a lane can give to an exchange
     SHIM_GUARD = 4096,
-    SHIM_PATIENCE = 1 << 20 // turns of a block in which threads only wait for memory to change
+    SHIM_PATIENCE = 1 << 16, // turns of a block in which threads only wait for memory to change
+    SHIM_BARRIERS = 16
 };
 
 typedef enum { SHIM_READY, SHIM_YIELDED, SHIM_EXCHANGE, SHIM_BARRIER, SHIM_ENDED } ShimState;
@@ -93,7 +95,11 @@ struct Shim {
     int threads, current;
     void (*call)(void **args);
     void **args;
-    const char *failed; // what went wrong, or NULL
+    int block;                  // so many blocks of the grid have begun
+    int arrived[SHIM_BARRIERS]; // threads that came to a barrier and went on
+    int under_way;              // copies and arrivals that were asked for and haven't happened
+    bool progress;              // since the scheduler last looked: memory that others wait for changed
+    const char *failed;         // what went wrong, or NULL
 };
 SHIM_GLOBAL Shim shim;
 
@@ -195,12 +201,16 @@ static bool shim_release_barriers() {
         if (shim.fiber[t].state != SHIM_BARRIER)
             continue;
         const int number = shim.fiber[t].barrier, wanted = shim.fiber[t].barrier_threads;
-        int here = 0;
+        int here = shim.arrived[number];
         for (int u = 0; u < shim.threads; u++)
             here += shim.fiber[u].state == SHIM_BARRIER && shim.fiber[u].barrier == number;
+        if (here > wanted)
+            shim.failed = "more threads come to a barrier than it is for";
         for (int u = 0; u < shim.threads && here == wanted; u++)
             if (shim.fiber[u].state == SHIM_BARRIER && shim.fiber[u].barrier == number)
                 shim.fiber[u].state = SHIM_READY;
+        if (here == wanted)
+            shim.arrived[number] = 0;
         any = any || here == wanted;
     }
     return any;
@@ -217,7 +227,7 @@ static void shim_run_block(bool backward) {
     for (int t = 0; t < shim.threads; t++)
         shim_start(t);
     const int warps = shim.threads / 32;
-    for (int turn = 0; !shim.failed; turn++) {
+    for (int patience = SHIM_PATIENCE; !shim.failed;) {
         bool any = false;
         for (int i = 0; i < warps; i++) {
             const int first = 32 * (backward ? warps - 1 - i : i);
@@ -227,12 +237,15 @@ static void shim_run_block(bool backward) {
         }
         if (shim_count(SHIM_ENDED) == shim.threads)
             return;
-        any = shim_release_barriers() || any;
+        if (shim_release_barriers())
+            any = shim.progress = true;
         const int yielded = shim_count(SHIM_YIELDED);
         for (int t = 0; t < shim.threads; t++)
             if (shim.fiber[t].state == SHIM_YIELDED)
                 shim.fiber[t].state = SHIM_READY;
-        if (!any || (yielded > 0 && turn > SHIM_PATIENCE))
+        patience = shim.progress ? SHIM_PATIENCE : patience - 1;
+        shim.progress = false;
+        if (!any || (yielded > 0 && patience == 0))
             shim.failed = shim_count(SHIM_EXCHANGE) > 0
                               ? "a warp waits for lanes that don't come"
                               : "threads wait at a barrier that others don't reach";
@@ -244,9 +257,17 @@ static void shim_prepare_shared() {
         memset(__start_plim_shim_shared, 0xff,
                (size_t)(__stop_plim_shim_shared - __start_plim_shim_shared));
     memset(shim.shared, 0xff, shim.shared_size + SHIM_GUARD);
+    memset(shim.arrived, 0, sizeof shim.arrived);
+    shim.under_way = 0;
+    shim.block++;
 }
 
 static void shim_check_shared() {
+    if (!shim.failed && shim.under_way > 0)
+        shim.failed = "a block ends before its copies have come";
+    for (int i = 0; i < SHIM_BARRIERS && !shim.failed; i++)
+        if (shim.arrived[i] > 0)
+            shim.failed = "threads arrive at a barrier that nobody waits at";
     for (int i = 0; i < SHIM_GUARD && !shim.failed; i++)
         if (shim.shared[shim.shared_size + (size_t)i] != 0xff)
             shim.failed = "a block writes past its dynamic shared memory";
@@ -297,8 +318,17 @@ static void shim_apply(void (*kernel)(P...), void **args, std::index_sequence<I.
 template <class... P> static void shim_call(void (*kernel)(P...), void **args) {
     shim_apply(kernel, args, std::index_sequence_for<P...>());
 }
+// The bytes of each parameter, then 0.
+template <class... P> static const unsigned *shim_parameters(void (*)(P...)) {
+    static const unsigned bytes[] = {(unsigned)sizeof(P)..., 0};
+    return bytes;
+}
 // NAME__host of a kernel: runs the whole grid on host memory; not 0: it failed, and said why.
+// NAME__parameters: how many bytes each has, for who hands them over without knowing the kernel.
 #define PLIM_SHIM_ENTRY(name)                                                                      \
+    extern "C" const unsigned *name##__parameters(void) {                                          \
+        return shim_parameters(name);                                                              \
+    }                                                                                              \
     extern "C" int name##__host(void **args, unsigned x, unsigned y, unsigned z, unsigned block,   \
                                 size_t shared) {                                                   \
         return shim_launch(#name, [](void **a) { shim_call(name, a); }, args, x, y, z, block,      \

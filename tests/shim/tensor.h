@@ -34,6 +34,7 @@ enum { SHIM_CHUNKS = 256 * 1024 / 16 };
 static struct {
     unsigned short writer[SHIM_CHUNKS];
     int then[SHIM_CHUNKS], shown[SHIM_THREADS];
+    int block[SHIM_CHUNKS]; // of the grid
 } shim_writes;
 
 static void shim_write(unsigned at, const void *from, unsigned bytes) {
@@ -41,6 +42,7 @@ static void shim_write(unsigned at, const void *from, unsigned bytes) {
     const unsigned chunk = (at - SHIM_SHARED_FIRST) / 16 % SHIM_CHUNKS;
     shim_writes.writer[chunk] = (unsigned short)shim.current;
     shim_writes.then[chunk] = shim_writes.shown[shim.current];
+    shim_writes.block[chunk] = shim.block;
 }
 
 template <class T> static T shim_load(unsigned at) {

@@ -4,6 +4,14 @@
 
 #include "codegen/cuda.h"
 
+// Compiles the text, a prelude and kernels, with the shim and opens the result, of dlopen. The test
+// ends where that fails.
+void *cuda_text_load(Arena *a, const char *text, const char *optimize);
+// Runs the whole grid; not 0: the shim has said what went wrong. args: as the driver has them.
+typedef int (*CudaHostFn)(void **args, unsigned x, unsigned y, unsigned z, unsigned block,
+                          size_t shared);
+CudaHostFn cuda_text_function(void *library, const char *name);
+
 typedef struct {
     void *library; // of dlopen
     GpuArch arch;
