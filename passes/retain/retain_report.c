@@ -3,6 +3,7 @@
 
 #include "ir/check.h"
 #include "passes/far_tiles.h"
+#include "passes/lower.h"
 #include "passes/memory/programs.h"
 #include "passes/retain/retain_index.h"
 #include "runtime/plan_report.h"
@@ -94,6 +95,12 @@ static const char *fate_of_parts(const RetainProblem *p, const RetainStep *store
     return text;
 }
 
+// Values without names of their own are often called alike: the place tells them apart.
+static const char *made_at(const RetainValue *v, Arena *a) {
+    const char *place = loc_text(a, ((const Value *)v->owner)->def->loc);
+    return *place ? arena_format(a, "; made at %s", place) : "";
+}
+
 static void report_value(PassCtx *cx, const RetainFates *f, const char *entry, int value) {
     const RetainValue *v = &f->p->value[value];
     const int again = f->runs[v->maker] - 1;
@@ -104,9 +111,9 @@ static void report_value(PassCtx *cx, const RetainFates *f, const char *entry, i
                        : again > 1   ? arena_format(cx->scratch, "computed again %d times", again)
                                      : "kept";
     remark_add(cx, "retain", remark_value(cx->scratch, v->owner),
-               "in %s %lld bytes that the backward pass reads are %s; %s; %s", entry,
+               "in %s %lld bytes that the backward pass reads are %s; %s; %s%s", entry,
                (long long)v->bytes, fate, price_again(f->p, value, cx->scratch),
-               price_moved(cx, v, cx->scratch));
+               price_moved(cx, v, cx->scratch), made_at(v, cx->scratch));
 }
 
 void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant) {

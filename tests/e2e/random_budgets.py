@@ -15,7 +15,7 @@ import e2e
 from random_models import STEPS, RandomModel
 
 CAMPAIGN = "PLIM_SEEDS" in os.environ
-FIRST, COUNT = (int(x) for x in os.environ.get("PLIM_SEEDS", "18 1").split())
+FIRST, COUNT = (int(x) for x in os.environ.get("PLIM_SEEDS", "1 1").split())
 PLANNED, TRAINED = (4, 2) if CAMPAIGN else (1, 1)  # budgets of each kind of far memory
 if CAMPAIGN:
     e2e.LIMIT_S = 600
