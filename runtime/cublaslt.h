@@ -31,7 +31,14 @@ enum {
     LT_OPERATION_TRANSPOSE_B = 4,
     LT_OPERATION_EPILOGUE = 7,
     LT_OPERATION_BIAS = 8, // its address, whose alignment the choice of an algorithm depends on
+    LT_OPERATION_AUX = 11, // the address of what the epilogue's function is given; likewise
+    LT_OPERATION_AUX_LD = 12,
+    // Parts of an epilogue, added up.
+    LT_EPILOGUE_RELU = 2,
     LT_EPILOGUE_BIAS = 4,
+    LT_EPILOGUE_GELU = 32,
+    LT_EPILOGUE_GELU_GRAD = 64, // with AUX always
+    LT_EPILOGUE_AUX = 128,
     LT_PLAIN = 0,
     LT_TRANSPOSED = 1,
     LT_LAYOUT_BATCH = 5,

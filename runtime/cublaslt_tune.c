@@ -15,6 +15,7 @@ enum { LINE_MAX_BYTES = TUNE_KEY_MAX + 256, WORDS = 8 };
 typedef struct {
     char key[TUNE_KEY_MAX];
     LtAlgorithm algorithm;
+    TuneWay way;
 } Line;
 
 struct TuneFile {
@@ -26,12 +27,12 @@ void tune_write_head(size_t version, const char *gpu, FILE *out) {
     fprintf(out, "plimsoll tune 1\nlibrary %zu\ngpu %s\n", version, gpu);
 }
 
-void tune_write_line(const char *key, const LtAlgorithm *algorithm, double microseconds,
-                     FILE *out) {
+void tune_write_line(const char *key, const LtAlgorithm *algorithm, TuneWay way,
+                     double microseconds, FILE *out) {
     fprintf(out, "%.3f us", microseconds);
     for (int i = 0; i < WORDS; i++)
         fprintf(out, " %016" PRIx64, algorithm->word[i]);
-    fprintf(out, ": %s\n", key);
+    fprintf(out, "%s: %s\n", way == TUNE_APART ? " apart" : "", key);
 }
 
 // A line without its end. False at the file's end, and for a line that is too long.
@@ -46,6 +47,8 @@ static bool read_line(FILE *in, char out[LINE_MAX_BYTES]) {
 
 // False where the line is none of a product.
 static bool parse_line(const char *text, Line *out) {
+    static const char apart[] = "apart:";
+    out->way = TUNE_TAKEN;
     char *end;
     (void)strtod(text, &end); // the time is for people
     if (end == text || strncmp(end, " us ", 4) != 0)
@@ -54,9 +57,15 @@ static bool parse_line(const char *text, Line *out) {
     for (int i = 0; i < WORDS; i++) {
         errno = 0;
         out->algorithm.word[i] = strtoull(text, &end, 16);
-        if (errno || end - text != 16 || *end != (i + 1 < WORDS ? ' ' : ':'))
+        if (errno || end - text != 16 || (*end != ' ' && (*end != ':' || i + 1 < WORDS)))
             return false;
         text = end + 1;
+    }
+    if (*end == ' ') {
+        if (strncmp(text, apart, sizeof apart - 1) != 0)
+            return false;
+        out->way = TUNE_APART;
+        text += sizeof apart - 1;
     }
     return *text == ' ' &&
            snprintf(out->key, sizeof out->key, "%s", text + 1) < (int)sizeof out->key;
@@ -138,6 +147,6 @@ void tune_release(TuneFile *f) {
 const LtAlgorithm *tune_find(const TuneFile *f, const char *key) {
     for (size_t i = 0; i < f->count; i++)
         if (strcmp(f->line[i].key, key) == 0)
-            return &f->line[i].algorithm;
+            return f->line[i].way == TUNE_APART ? NULL : &f->line[i].algorithm;
     return NULL;
 }

@@ -43,6 +43,9 @@ PlimStatus cuda_failed(const CudaDevice *d, CuResult result, const char *what, P
 CuResult cuda_settle(CudaDevice *d);
 // Where an operand of the call's instruction stands.
 char *cuda_operand(const CudaDevice *d, const PlanOperand *o, uint32_t slot);
+// Asks the stream for a kernel of the GPU: the instruction's, with these operands. cuda_execute.c.
+CuResult cuda_launch(const CudaDevice *d, const PlanInstr *instr, void *const *operand,
+                     CuStream stream);
 // DeviceOps.run: cuda_execute.c.
 PlimStatus cuda_run(void *device, const DeviceCall *call, PlimError *error);
 // Before the device is released.

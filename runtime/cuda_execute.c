@@ -74,23 +74,24 @@ static const void *show_operand(const RunMoment *at, uint32_t operand, PlimError
 }
 
 // The kernel's parameters, each by its address: operands, immediates, the workspace.
-static bool start_kernel(Execution *x, CuStream stream) {
-    const CudaDevice *d = x->d;
-    const PlanInstr *instr = x->moment.instr;
-    void *parameter[CUDA_PARAMETERS_MAX];
+CuResult cuda_launch(const CudaDevice *d, const PlanInstr *instr, void *const *operand,
+                     CuStream stream) {
+    void *parameter[CUDA_PARAMETERS_MAX], *address[CUDA_PARAMETERS_MAX];
     uint32_t count = 0;
     void *workspace = NULL;
     if (instr->operand_count + instr->imm_count + 1 > CUDA_PARAMETERS_MAX)
-        return worked(x, CU_INVALID_VALUE);
-    for (uint32_t i = 0; i < instr->operand_count; i++)
-        parameter[count++] = &x->operand[i];
+        return CU_INVALID_VALUE;
+    for (uint32_t i = 0; i < instr->operand_count; i++) {
+        address[i] = operand[i];
+        parameter[count++] = &address[i];
+    }
     for (uint32_t i = 0; i < instr->imm_count; i++)
         parameter[count++] = &instr->imm[i];
     if (instr->workspace != UINT32_MAX)
         workspace = device_cuda.address(d, instr->workspace);
     // One too many where the kernel has none: the driver reads as many as the function has.
     parameter[count++] = &workspace;
-    return worked(x, cuda_code_launch(d->code, instr->kernel, stream, parameter, count));
+    return cuda_code_launch(d->code, instr->kernel, stream, parameter, count);
 }
 
 static bool start_product(Execution *x, CuStream stream) {
@@ -110,7 +111,7 @@ static bool start_instruction(Execution *x, CuStream stream) {
     case INSTR_KERNEL:
         if (cuda_host_has(x->d->host, instr->kernel))
             return worked(x, cuda_host_start(x->d->host, cu, instr, x->operand, stream));
-        return start_kernel(x, stream);
+        return worked(x, cuda_launch(x->d, instr, x->operand, stream));
     case INSTR_PRODUCT:
         return start_product(x, stream);
     case INSTR_FILL:
@@ -124,6 +125,30 @@ static bool start_instruction(Execution *x, CuStream stream) {
         return worked(x, communicator_start(x->d->ranks, instr, x->operand, stream));
     }
     return false;
+}
+
+// The joint that the instruction at hand is in, where it is computed in one. Observers that see
+// every operand would find nothing where the product stands: with them the two are apart.
+static const PlanJoint *joined(const Execution *x) {
+    const CudaDevice *d = x->d;
+    const uint32_t segment = (uint32_t)(x->moment.segment - d->plan->segment);
+    const PlanJoint *g =
+        x->mode == MODE_SINGLY ? NULL : plan_joint_at(d->plan, segment, x->moment.index);
+    return g && cublas_table_joins(d->products, g) ? g : NULL;
+}
+
+// Both where the kernel stands: until then its memory may be somebody else's.
+static bool start_joint(Execution *x, const PlanJoint *g, CuStream stream) {
+    const PlanInstr *product = &x->moment.segment->instr[g->product];
+    void *operand[3];
+    if (x->moment.index == g->product)
+        return true;
+    for (int i = 0; i < 3; i++)
+        operand[i] = cuda_operand(x->d, &product->operand[i], x->slot);
+    void *workspace =
+        product->workspace == UINT32_MAX ? NULL : device_cuda.address(x->d, product->workspace);
+    return worked(
+        x, cublas_table_run_joint(x->d->products, g, operand, x->operand, workspace, stream));
 }
 
 // An event of its own for every mark; they are made as the first timed run comes to them.
@@ -143,12 +168,13 @@ static bool hand_over(Execution *x) {
     const PlanInstr *instr = x->moment.instr;
     const CuStream stream = d->stream[x->mode == MODE_SINGLY ? 0 : instr->stream];
     const bool wanted = !x->call->unwanted || !x->call->unwanted[x->number];
+    const PlanJoint *joint = joined(x);
     for (uint32_t i = 0; i < instr->wait_count && x->mode != MODE_SINGLY; i++)
         if (!worked(x, d->cu.stream_wait(stream, d->event[instr->wait[i]], 0)))
             return false;
     if (x->mode == MODE_TIMED && !mark_time(x, 1 + 2 * x->number, stream))
         return false;
-    if (wanted && !start_instruction(x, stream))
+    if (wanted && !(joint ? start_joint(x, joint, stream) : start_instruction(x, stream)))
         return false;
     if (x->mode == MODE_TIMED && !mark_time(x, 2 + 2 * x->number, stream))
         return false;

@@ -1,20 +1,25 @@
 // tune: each product of the plan is computed with every algorithm that the library proposes for it,
-// at the addresses it will have, and the fastest is written down. Contents of the arena are of no
-// matter and are overwritten. The least of a few rounds counts: what disturbs a measurement only
-// adds to it.
+// at the addresses it will have, and the fastest is written down. Then each product that the
+// library may compute together with the kernel behind it: in one, with every algorithm, beside the
+// two apart; the faster way is written down. Contents of the arena are of no matter and are
+// overwritten. The least of a few rounds counts: what disturbs a measurement only adds to it.
 #include "runtime/cuda_tune.h"
 
 #include "runtime/error.h"
 
 #include <stdlib.h>
 
-enum { WARMING = 3, ROUNDS = 3, REPEATS = 20 };
+enum { WARMING = 3, ROUNDS = 3, REPEATS = 20, OPERANDS_MAX = 64 };
+
+typedef enum { WAY_ALONE, WAY_APART, WAY_JOINED } Way;
 
 typedef struct {
     CudaDevice *d;
     CuEvent begin, end;
-    const PlanInstr *instr; // of the product at hand
-    void *operand[4];
+    // Of the row at hand. WAY_ALONE: the product only.
+    const PlanInstr *product, *kernel;
+    const PlanJoint *joint;
+    void *operand[4], *of_kernel[OPERANDS_MAX];
     void *workspace;
 } Measure;
 
@@ -29,24 +34,35 @@ static const PlanInstr *find_instr(const Plan *p, uint32_t kernel) {
     return NULL;
 }
 
-static CuResult repeat(const Measure *m, int times) {
+static CuResult run_once(const Measure *m, Way way) {
+    CublasTable *t = m->d->products;
+    const CuStream stream = m->d->stream[0];
+    if (way == WAY_JOINED)
+        return cublas_table_run_joint(t, m->joint, m->operand, m->of_kernel, m->workspace, stream);
+    const CuResult result =
+        cublas_table_run(t, m->product->kernel, m->operand, m->workspace, stream);
+    return result == CU_SUCCESS && way == WAY_APART
+               ? cuda_launch(m->d, m->kernel, m->of_kernel, stream)
+               : result;
+}
+
+static CuResult repeat(const Measure *m, Way way, int times) {
     CuResult result = CU_SUCCESS;
     for (int i = 0; i < times && result == CU_SUCCESS; i++)
-        result = cublas_table_run(m->d->products, m->instr->kernel, m->operand, m->workspace,
-                                  m->d->stream[0]);
+        result = run_once(m, way);
     return result;
 }
 
 // Microseconds of one product with the algorithm that is chosen now.
-static CuResult measure(const Measure *m, double *least) {
+static CuResult measure(const Measure *m, Way way, double *least) {
     const CudaDriver *cu = &m->d->cu;
     const CuStream stream = m->d->stream[0];
-    CuResult result = repeat(m, WARMING);
+    CuResult result = repeat(m, way, WARMING);
     for (int i = 0; i < ROUNDS && result == CU_SUCCESS; i++) {
         float milliseconds = 0;
         result = cu->event_record(m->begin, stream);
         if (result == CU_SUCCESS)
-            result = repeat(m, REPEATS);
+            result = repeat(m, way, REPEATS);
         if (result == CU_SUCCESS)
             result = cu->event_record(m->end, stream);
         if (result == CU_SUCCESS)
@@ -62,6 +78,7 @@ static CuResult measure(const Measure *m, double *least) {
 // The best algorithm of a row becomes the row's. *first: the time of the first that ran, which is
 // the library's own choice where that can. CUBLAS_ERROR and more where none runs.
 static CuResult tune_row(Measure *m, uint32_t row, double *first, double *best) {
+    const Way way = m->joint ? WAY_JOINED : WAY_ALONE;
     LtAlgorithm algorithm[CUBLAS_CANDIDATES_MAX];
     const int count = cublas_candidates(m->d->products, row, algorithm);
     CuResult failed = CUBLAS_ERROR;
@@ -69,7 +86,7 @@ static CuResult tune_row(Measure *m, uint32_t row, double *first, double *best) 
     for (int i = 0; i < count; i++) {
         double took;
         cublas_choose(m->d->products, row, &algorithm[i]);
-        const CuResult result = measure(m, &took);
+        const CuResult result = measure(m, way, &took);
         // One that the library proposes but does not run is none; the driver's errors stay.
         if (result >= CUBLAS_ERROR) {
             failed = result;
@@ -98,29 +115,72 @@ static PlimStatus none_runs(const PlanProduct *x, CuResult result, PlimError *er
                      plan_dtype_name(x->b), (int)(result - CUBLAS_ERROR));
 }
 
-static PlimStatus tune_all(Measure *m, FILE *out, PlimError *error) {
+// The operands and the workspace of the row's instructions.
+static void come_to(Measure *m, const PlanInstr *product, const PlanJoint *joint) {
+    m->product = product;
+    m->kernel = joint ? product + (joint->kernel - joint->product) : NULL;
+    m->joint = joint;
+    for (uint32_t i = 0; i < product->operand_count; i++)
+        m->operand[i] = cuda_operand(m->d, &product->operand[i], 0);
+    for (uint32_t i = 0; joint && i < m->kernel->operand_count; i++)
+        m->of_kernel[i] = cuda_operand(m->d, &m->kernel->operand[i], 0);
+    m->workspace =
+        product->workspace == UINT32_MAX ? NULL : device_cuda.address(m->d, product->workspace);
+}
+
+static PlimStatus tune_product(Measure *m, uint32_t row, FILE *out, PlimError *error) {
     const Plan *p = m->d->plan;
-    for (uint32_t row = 0; row < p->product_count; row++) {
-        const PlanProduct *x = &p->product[row];
-        double first = 0, best = 0;
-        m->instr = find_instr(p, x->kernel);
-        if (x->library != PLAN_CUBLASLT || !m->instr)
-            continue;
-        for (uint32_t i = 0; i < m->instr->operand_count; i++)
-            m->operand[i] = cuda_operand(m->d, &m->instr->operand[i], 0);
-        m->workspace = m->instr->workspace == UINT32_MAX
-                           ? NULL
-                           : device_cuda.address(m->d, m->instr->workspace);
-        const CuResult result = tune_row(m, row, &first, &best);
-        if (result >= CUBLAS_ERROR)
-            return none_runs(x, result, error);
-        if (result != CU_SUCCESS)
-            return cuda_failed(m->d, result, m->instr->name, error);
-        cublas_write_row(m->d->products, row, best, out);
-        printf("%lld x %lld x %lld: %.1f us, was %.1f us\n", (long long)x->m, (long long)x->k,
-               (long long)x->n, best, first);
-    }
+    const PlanProduct *x = &p->product[row];
+    const PlanInstr *instr = find_instr(p, x->kernel);
+    double first = 0, best = 0;
+    if (x->library != PLAN_CUBLASLT || !instr)
+        return PLIM_OK;
+    come_to(m, instr, NULL);
+    const CuResult result = tune_row(m, row, &first, &best);
+    if (result >= CUBLAS_ERROR)
+        return none_runs(x, result, error);
+    if (result != CU_SUCCESS)
+        return cuda_failed(m->d, result, instr->name, error);
+    cublas_write_row(m->d->products, row, best, out);
+    printf("%lld x %lld x %lld: %.1f us, was %.1f us\n", (long long)x->m, (long long)x->k,
+           (long long)x->n, best, first);
     return PLIM_OK;
+}
+
+// Apart with the algorithm that was just found to be the product's best. Where the library has none
+// for both that runs, they stay apart.
+static PlimStatus tune_joint(Measure *m, uint32_t row, FILE *out, PlimError *error) {
+    const PlanJoint *g = cublas_joint(m->d->products, row);
+    const PlanInstr *instr = &m->d->plan->segment[g->segment].instr[g->product];
+    double first = 0, joined = 0, apart = 0;
+    come_to(m, instr, g);
+    CuResult result = measure(m, WAY_APART, &apart);
+    if (result != CU_SUCCESS)
+        return cuda_failed(m->d, result, instr->name, error);
+    result = tune_row(m, row, &first, &joined);
+    const bool none = result >= CUBLAS_ERROR;
+    if (result != CU_SUCCESS && !none)
+        return cuda_failed(m->d, result, instr->name, error);
+    const bool wins = !none && joined < apart;
+    if (!wins)
+        cublas_choose(m->d->products, row, NULL);
+    cublas_write_row(m->d->products, row, wins ? joined : apart, out);
+    if (none)
+        printf("%s, then %s: %.1f us, and cuBLASLt can't do both\n", instr->name, m->kernel->name,
+               apart);
+    else
+        printf("%s, then %s: %.1f us apart, %.1f us in one\n", instr->name, m->kernel->name, apart,
+               joined);
+    return PLIM_OK;
+}
+
+// A line a row; joints stand behind the products they are of.
+static PlimStatus tune_all(Measure *m, FILE *out, PlimError *error) {
+    PlimStatus status = PLIM_OK;
+    for (uint32_t row = 0; row < cublas_table_rows(m->d->products) && status == PLIM_OK; row++)
+        status = cublas_joint(m->d->products, row) ? tune_joint(m, row, out, error)
+                                                   : tune_product(m, row, out, error);
+    return status;
 }
 
 static PlimStatus tune_in_context(CudaDevice *d, FILE *out, PlimError *error) {

@@ -186,3 +186,19 @@ bool plan_input_allows(const PlanInput *input, int64_t x) {
     const int64_t limit = input->bound < 0 ? -input->bound : input->bound;
     return limit == 0 || (x < limit && (x >= 0 || input->bound < 0));
 }
+
+// The last joint that begins no later: joints don't interleave.
+const PlanJoint *plan_joint_at(const Plan *p, uint32_t segment, uint32_t instr) {
+    uint32_t low = 0, high = p->joint_count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const PlanJoint *j = &p->joint[middle];
+        if (j->segment < segment || (j->segment == segment && j->product <= instr))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const PlanJoint *j = low ? &p->joint[low - 1] : NULL;
+    const bool member = j && j->segment == segment && (instr == j->product || instr == j->kernel);
+    return member ? j : NULL;
+}

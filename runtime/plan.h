@@ -220,6 +220,19 @@ typedef struct {
     int64_t tile_m, tile_n; // cuBLASLt: m, n; one call computes all
 } PlanProduct;
 
+// Two instructions of a segment that cuBLASLt can do in one: a product, and a kernel further down that works on its result
+// (rule 22). The plan means the two apart; a run may take either way, in the same memory, and is at it when the second would begin.
+// NONE: the bias alone. GRAD: the result is what flows back into gelu's result, aux what gelu was given.
+typedef enum { PLAN_APPLY_NONE, PLAN_APPLY_RELU, PLAN_APPLY_GELU, PLAN_APPLY_GELU_GRAD, PLAN_APPLY_COUNT } PlanApply;
+typedef struct {
+    uint32_t segment;          // index
+    uint32_t product, kernel;  // instructions of the segment, by number
+    PlanApply apply;
+    uint32_t from, to;         // operands of the kernel: the product's result; where its own goes
+    uint32_t bias;             // added to each row before apply, or UINT32_MAX
+    uint32_t aux;              // what apply is given: written, but read for GELU_GRAD; or UINT32_MAX
+} PlanJoint;
+
 typedef struct {
     uint32_t version;
     const char *model;
@@ -240,6 +253,7 @@ typedef struct {
     uint32_t entry_count;   PlanEntry *entry;
     uint32_t kernel_count;  PlanKernel *kernel;
     uint32_t product_count; PlanProduct *product;
+    uint32_t joint_count;   PlanJoint *joint;   // by segment, then product; none on the CPU
     uint32_t launch_count;  PlanLaunch *launch; // by architecture, then kernel, then in order; none on the CPU
     uint32_t remark_count;  PlanRemark *remark;
     uint64_t digest;       // of everything else, set by plan_encode
@@ -268,6 +282,9 @@ PlimStatus plan_verify(const Plan *p, PlimError *error);
 bool plan_operand_piece(const PlanBuffer *b, const PlanOperand *o, uint64_t *at, uint64_t *bytes);
 // From the beginning of a row of the buffer to the next one's, and without what lies between them; bytes.
 void plan_buffer_rows(const PlanBuffer *b, uint64_t *pitch, uint64_t *row);
+
+// The joint that the segment's instruction is in, or NULL. Of a verified plan.
+const PlanJoint *plan_joint_at(const Plan *p, uint32_t segment, uint32_t instr);
 
 bool plan_is_cuda(const Plan *p); // made for a GPU: by its target
 size_t plan_dtype_bytes(PlanDType t);

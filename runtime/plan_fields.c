@@ -22,12 +22,14 @@ static const char *const source_names[] = {"data", "knob",   "step", "steps",
                                            "seed", "caller", "slot"};
 static const char *const phase_names[] = {"forward", "backward", "update"};
 static const char *const state_names[] = {"param", "saved", "transient", "optimizer"};
+static const char *const apply_names[] = {"none", "relu", "gelu", "gelu_grad"};
 static const char *const library_names[] = {"own", "onednn", "openblas", "cublaslt"};
 
 _Static_assert(sizeof dtype_names / sizeof *dtype_names == PLAN_DTYPE_COUNT, "a name each");
 _Static_assert(sizeof space_names / sizeof *space_names == SPACE_COUNT, "a name each");
 _Static_assert(sizeof buffer_kind_names / sizeof *buffer_kind_names == BUFFER_KIND_COUNT,
                "a name each");
+_Static_assert(sizeof apply_names / sizeof *apply_names == PLAN_APPLY_COUNT, "a name each");
 _Static_assert(sizeof phase_names / sizeof *phase_names == PLAN_PHASE_COUNT, "a name each");
 
 // clang-format off
@@ -222,6 +224,19 @@ static const Field map_fields[] = {
 };
 STRUCT(map, "", NULL, PlanMap, false);
 
+// joint s2 product 27 kernel 28 apply gelu from 0 to 3 bias 1 aux 2
+static const Field joint_fields[] = {
+    REF(PlanJoint, segment, "", OMIT_NEVER, SEGMENT),
+    PLAIN(U32, PlanJoint, product, "product", OMIT_NEVER),
+    PLAIN(U32, PlanJoint, kernel, "kernel", OMIT_NEVER),
+    ENUM(PlanJoint, apply, "apply", apply_names),
+    PLAIN(U32, PlanJoint, from, "from", OMIT_NEVER),
+    PLAIN(U32, PlanJoint, to, "to", OMIT_NEVER),
+    PLAIN(U32, PlanJoint, bias, "bias", OMIT_NONE),
+    PLAIN(U32, PlanJoint, aux, "aux", OMIT_NONE),
+};
+STRUCT(joint, "joint", NULL, PlanJoint, false);
+
 // launch k3 for sm_90a as k3_1 grid [12, 1, 1] block 256
 static const Field launch_fields[] = {
     REF(PlanLaunch, kernel, "", OMIT_NEVER, KERNEL),
@@ -262,6 +277,7 @@ static const Field whole_fields[] = {
     LIST(LINES, Plan, entry, "", &entry_struct),
     LIST(LINES, Plan, kernel, "", &kernel_struct),
     LIST(LINES, Plan, product, "", &product_struct),
+    LIST(LINES, Plan, joint, "", &joint_struct),
     LIST(LINES, Plan, launch, "", &launch_struct),
     LIST(LINES, Plan, remark, "", &remark_struct),
 };
@@ -416,7 +432,7 @@ bool field_is_omitted(const void *object, const Field *f) {
         return field_ref(object, f) == UINT32_MAX;
     case FIELD_U32:
     case FIELD_ENUM:
-        return field_u32(object, f->offset) == 0;
+        return field_u32(object, f->offset) == (f->omit == OMIT_NONE ? UINT32_MAX : 0);
     case FIELD_U64:
     case FIELD_I64:
     // By bits: -0.0 is not left out, so that it reads back as it was.

@@ -63,6 +63,12 @@
 //     stream. All ranks run this plan, so they meet every collective in the order of its list,
 //     with operands of the same sizes.
 //
+// Products and the kernels behind them
+// 22  A joint's instructions stand on one stream, and so does what is between them, which nobody
+//     waits for and which leaves the product's operands and result alone. The kernel's operands are those of the epilogue; what the product reads and works in
+//     lives until the kernel, which writes elsewhere; nobody reads the product's result later,
+//     unless the epilogue leaves it there. So a run may compute both where the kernel stands.
+//
 // A repeated segment is executed twice, which proves all its calls: the contents a call leaves
 // behind, but for the bytes it does not write, depend on nothing but its instructions, so the
 // second call begins as every later one; where it reads by slot, the other slots' bytes are checked
@@ -434,7 +440,7 @@ PlimStatus plan_verify(const Plan *p, PlimError *error) {
     if (!v.memory || !take_tables(&v))
         verify_no_memory(&v);
     else if (verify_structure(&v) && verify_calls(&v) && verify_launches(&v) && verify_maps(&v) &&
-             verify_collectives(&v) && verify_buffers(&v))
+             verify_collectives(&v) && verify_joints(&v) && verify_buffers(&v))
         verify_run(&v);
     plan_memory_release(v.memory);
     return v.status;

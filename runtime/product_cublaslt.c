@@ -7,7 +7,11 @@
 // workspace, and kept: a step never asks, and equal plans compute alike on equal machines.
 //
 // A row that is added to every row of C is an epilogue: its numbers meet the f32 sums before these
-// are rounded. Its address belongs to the operation, so it is set before every call.
+// are rounded. Its address belongs to the operation, so it is set before every call. So is what the
+// epilogue of a joint (runtime/plan.h) reads or writes besides. A joint is computed in one only
+// where a file of measurements says so: whether that is faster depends on the GPU and the library's
+// version, its numbers differ in their last bits, and what nobody measured should neither be slower
+// nor change.
 #include "runtime/product_cublaslt.h"
 
 #include "runtime/cublaslt_tune.h"
@@ -31,24 +35,32 @@ typedef struct {
     int operation; // LT_PLAIN or LT_TRANSPOSED
 } Stored;
 
-// One product, as the library has it.
+// Of a product: what its addresses are called here.
+enum { PART_A, PART_B, PART_C, PART_BIAS, PART_AUX, PARTS };
+
+// One product, or one product with the kernel behind it, as the library has it.
 typedef struct {
-    LtOperation operation;
+    const PlanProduct *plan;
+    const PlanJoint *joint; // one of those that it stands for, or NULL
+    LtOperation operation;  // NULL: the library has nothing of the kind, of joints
     LtLayout first, second, result;
     bool swapped; // first is our b
     float beta;
-    bool bias;
-    uint32_t align[4]; // of a, b, c and the bias: addresses are multiples of so many bytes
+    bool bias, aux;
+    uint32_t align[PARTS]; // addresses are multiples of so many bytes
     size_t workspace;
     LtAlgorithm algorithm;
+    bool joined; // of a joint: it is computed in one, by `algorithm`
 } Product;
 
 struct CublasTable {
     const Plan *plan;
     CublasLibrary library;
     LtHandle handle;
-    Product *product; // by the plan's row
-    uint32_t *row;    // by kernel
+    uint32_t row_count;
+    Product *product;    // by the plan's row; then those with a kernel, each pair of kernels once
+    uint32_t *row;       // by kernel: the product alone
+    uint32_t *joint_row; // by joint
     char gpu[128];
 };
 
@@ -149,22 +161,46 @@ static bool find_layouts(const PlanProduct *p, Product *out, Stored s[3], int64_
     return true;
 }
 
-static int set_bias(const CublasLibrary *lt, const Product *x, const void *at) {
-    return lt->operation_set(x->operation, LT_OPERATION_BIAS, &at, sizeof at);
+// The addresses that belong to the operation.
+static int set_addresses(const CublasLibrary *lt, const Product *x, const void *bias,
+                         const void *aux) {
+    int status = 0;
+    if (x->bias)
+        status = lt->operation_set(x->operation, LT_OPERATION_BIAS, &bias, sizeof bias);
+    if (x->aux && status == 0)
+        status = lt->operation_set(x->operation, LT_OPERATION_AUX, &aux, sizeof aux);
+    return status;
 }
 
-// No address is known yet: algorithms are chosen for one that is aligned no better than any will
-// be. It is never read through.
-static int describe_bias(const CublasLibrary *lt, const Product *x) {
-    const uint32_t epilogue = LT_EPILOGUE_BIAS;
-    const int status =
-        lt->operation_set(x->operation, LT_OPERATION_EPILOGUE, &epilogue, sizeof epilogue);
-    return status == 0 ? set_bias(lt, x, (const void *)(uintptr_t)x->align[3]) : status;
+static uint32_t epilogue_of(const Product *x) {
+    static const uint32_t apply[PLAN_APPLY_COUNT] = {[PLAN_APPLY_RELU] = LT_EPILOGUE_RELU,
+                                                     [PLAN_APPLY_GELU] = LT_EPILOGUE_GELU,
+                                                     [PLAN_APPLY_GELU_GRAD] =
+                                                         LT_EPILOGUE_GELU_GRAD};
+    return (x->joint ? apply[x->joint->apply] : 0) | (x->bias ? LT_EPILOGUE_BIAS : 0) |
+           (x->aux ? LT_EPILOGUE_AUX : 0);
 }
 
-static int describe(const CublasTable *t, const PlanProduct *p, const Stored s[3],
-                    const int64_t stride[3], Product *out) {
+// No address is known yet: algorithms are chosen for such that are aligned no better than any will
+// be. They are never read through.
+static int describe_epilogue(const CublasLibrary *lt, const Product *x) {
+    const uint32_t epilogue = epilogue_of(x);
+    const int64_t ld = x->plan->c_stride[2];
+    int status = 0;
+    if (epilogue)
+        status = lt->operation_set(x->operation, LT_OPERATION_EPILOGUE, &epilogue, sizeof epilogue);
+    if (x->aux && status == 0)
+        status = lt->operation_set(x->operation, LT_OPERATION_AUX_LD, &ld, sizeof ld);
+    if (status != 0)
+        return status;
+    return set_addresses(lt, x, (const void *)(uintptr_t)x->align[PART_BIAS],
+                         (const void *)(uintptr_t)x->align[PART_AUX]);
+}
+
+static int describe(const CublasTable *t, const Stored s[3], const int64_t stride[3],
+                    Product *out) {
     const CublasLibrary *lt = &t->library;
+    const PlanProduct *p = out->plan;
     int status = lt->operation_new(&out->operation, LT_COMPUTE_F32, LT_TYPE_F32);
     if (status == 0)
         status = lt->operation_set(out->operation, LT_OPERATION_TRANSPOSE_A, &s[0].operation,
@@ -178,23 +214,42 @@ static int describe(const CublasTable *t, const PlanProduct *p, const Stored s[3
         status = new_layout(t, p, out->swapped ? p->a : p->b, &s[1], stride[1], &out->second);
     if (status == 0)
         status = new_layout(t, p, p->c, &s[2], stride[2], &out->result);
-    return status == 0 && out->bias ? describe_bias(lt, out) : status;
+    return status == 0 ? describe_epilogue(lt, out) : status;
 }
 
-// The lowest bit that any address of the operand may have, at most 256.
-static void find_alignment(const Plan *p, uint32_t kernel, Product *out) {
-    uint64_t bits[4] = {256, 256, 256, 256};
+// The operand in a part of the product, or of the product with the joint's kernel; NULL: none.
+static const PlanOperand *part_of(const PlanInstr *instr, const PlanJoint *g, int part) {
+    if (!g || part < PART_C)
+        return (uint32_t)part < instr->operand_count ? &instr->operand[part] : NULL;
+    const uint32_t operand = part == PART_C ? g->to : part == PART_BIAS ? g->bias : g->aux;
+    return operand == UINT32_MAX ? NULL : &instr[g->kernel - g->product].operand[operand];
+}
+
+// The instruction is the row's product, with its kernel where it is a joint's.
+static bool is_of_row(const Plan *p, const Product *x, uint32_t segment, uint32_t index) {
+    const PlanInstr *instr = &p->segment[segment].instr[index];
+    if (instr->kind != INSTR_PRODUCT || instr->kernel != x->plan->kernel)
+        return false;
+    if (!x->joint)
+        return true;
+    const PlanJoint *g = plan_joint_at(p, segment, index);
+    return g && g->product == index &&
+           p->segment[segment].instr[g->kernel].kernel ==
+               p->segment[x->joint->segment].instr[x->joint->kernel].kernel;
+}
+
+// The lowest bit that any address of the part may have, at most 256.
+static void find_alignment(const Plan *p, Product *out) {
+    uint64_t bits[PARTS] = {256, 256, 256, 256, 256};
     for (uint32_t s = 0; s < p->segment_count; s++)
-        for (uint32_t i = 0; i < p->segment[s].instr_count; i++) {
-            const PlanInstr *instr = &p->segment[s].instr[i];
-            if (instr->kind != INSTR_PRODUCT || instr->kernel != kernel)
-                continue;
-            for (uint32_t o = 0; o < 4 && o < instr->operand_count; o++) {
-                const PlanOperand *x = &instr->operand[o];
-                bits[o] |= (p->buffer[x->buffer].offset + x->offset) | x->slot_bytes;
+        for (uint32_t i = 0; i < p->segment[s].instr_count; i++)
+            for (int o = 0; o < PARTS && is_of_row(p, out, s, i); o++) {
+                const PlanJoint *g = out->joint ? plan_joint_at(p, s, i) : NULL;
+                const PlanOperand *x = part_of(&p->segment[s].instr[i], g, o);
+                if (x)
+                    bits[o] |= (p->buffer[x->buffer].offset + x->offset) | x->slot_bytes;
             }
-        }
-    for (int o = 0; o < 4; o++)
+    for (int o = 0; o < PARTS; o++)
         out->align[o] = (uint32_t)(bits[o] & -bits[o]);
 }
 
@@ -203,14 +258,14 @@ static int list_choices(const CublasTable *t, uint32_t row, int most, LtChoice *
     const CublasLibrary *lt = &t->library;
     const Product *x = &t->product[row];
     const uint64_t workspace = x->workspace;
-    const bool exact = t->plan->product[row].c == PLAN_F32;
+    const bool exact = x->plan->c == PLAN_F32;
     // Where the result is bf16, partial sums must not be rounded to it.
     const uint32_t reductions = LT_REDUCTION_IN_F32 | (exact ? LT_REDUCTION_IN_PLACE : 0);
     const uint32_t align[4] = {x->align[x->swapped], x->align[!x->swapped], x->align[2],
                                x->align[2]};
     LtPreference preference = NULL;
     int count = 0;
-    int status = lt->preference_new(&preference);
+    int status = x->operation ? lt->preference_new(&preference) : -1;
     if (status == 0)
         status =
             lt->preference_set(preference, LT_PREFERENCE_WORKSPACE, &workspace, sizeof workspace);
@@ -246,16 +301,17 @@ static PlimStatus prepare(CublasTable *t, uint32_t row, PlimError *error) {
     Stored s[3];
     int64_t stride[3];
     t->row[p->kernel] = row;
-    x->beta = p->accumulate == 1 ? 1 : 0;
-    x->bias = p->accumulate == 2;
-    x->workspace = (size_t)t->plan->kernel[p->kernel].workspace;
+    *x = (Product){.plan = p,
+                   .beta = p->accumulate == 1 ? 1 : 0,
+                   .bias = p->accumulate == 2,
+                   .workspace = (size_t)t->plan->kernel[p->kernel].workspace};
     if (p->a != p->b || p->batch[0] > INT32_MAX / p->batch[1] || !find_layouts(p, x, s, stride))
         return cannot(p, "its operands are none that it knows", error);
     // The library adds to columns of what it computes, and those are our rows only where it is C'.
     if (x->bias && !x->swapped)
         return cannot(p, "it adds no row to such a result", error);
-    find_alignment(t->plan, p->kernel, x);
-    const int status = describe(t, p, s, stride, x);
+    find_alignment(t->plan, x);
+    const int status = describe(t, s, stride, x);
     LtChoice choice;
     char why[64];
     snprintf(why, sizeof why, "status %d", status);
@@ -267,10 +323,36 @@ static PlimStatus prepare(CublasTable *t, uint32_t row, PlimError *error) {
     return PLIM_OK;
 }
 
+// The row of a joint, a new one where none is of the same kernels. What the library refuses is
+// computed apart.
+static uint32_t prepare_joint(CublasTable *t, const PlanJoint *g) {
+    const Plan *p = t->plan;
+    for (uint32_t i = p->product_count; i < t->row_count; i++)
+        if (is_of_row(p, &t->product[i], g->segment, g->product))
+            return i;
+    const PlanInstr *instr = &p->segment[g->segment].instr[g->product];
+    const Product *alone = &t->product[t->row[instr->kernel]];
+    Product *x = &t->product[t->row_count];
+    Stored s[3];
+    int64_t stride[3];
+    *x = (Product){.plan = alone->plan,
+                   .joint = g,
+                   .bias = g->bias != UINT32_MAX,
+                   .aux = g->aux != UINT32_MAX,
+                   .workspace = alone->workspace};
+    find_alignment(p, x);
+    // Rows of ours are the library's columns only where it computes C'.
+    if (find_layouts(x->plan, x, s, stride) && x->swapped && describe(t, s, stride, x) != 0) {
+        (void)t->library.operation_free(x->operation);
+        x->operation = NULL;
+    }
+    return t->row_count++;
+}
+
 // The line of a product in a file of measurements: everything that its best algorithm depends on.
 static void key_of(const CublasTable *t, uint32_t row, char out[TUNE_KEY_MAX]) {
-    const PlanProduct *p = &t->plan->product[row];
     const Product *x = &t->product[row];
+    const PlanProduct *p = x->plan;
     int used =
         snprintf(out, TUNE_KEY_MAX, "%s %s %s %lld,%lld %lld,%lld,%lld", plan_dtype_name(p->a),
                  plan_dtype_name(p->b), plan_dtype_name(p->c), (long long)p->batch[0],
@@ -283,8 +365,14 @@ static void key_of(const CublasTable *t, uint32_t row, char out[TUNE_KEY_MAX]) {
     static const char *const adds[] = {"set", "add", "row"};
     used += snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %u,%u,%u %s", x->align[0],
                      x->align[1], x->align[2], adds[p->accumulate]);
+    static const char *const applies[PLAN_APPLY_COUNT] = {"bias", "relu", "gelu", "gelu_grad"};
+    if (x->joint)
+        used +=
+            snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %s", applies[x->joint->apply]);
     if (x->bias)
-        used += snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %u", x->align[3]);
+        used += snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %u", x->align[PART_BIAS]);
+    if (x->aux)
+        used += snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " aux %u", x->align[PART_AUX]);
     snprintf(out + used, (size_t)(TUNE_KEY_MAX - used), " %zu", x->workspace);
 }
 
@@ -296,7 +384,7 @@ static PlimStatus take_measured(CublasTable *t, const char *path, PlimError *err
     if (status != PLIM_OK || !f)
         return status;
     PlimStatus good = PLIM_OK;
-    for (uint32_t i = 0; i < t->plan->product_count && good == PLIM_OK; i++) {
+    for (uint32_t i = 0; i < t->row_count && good == PLIM_OK; i++) {
         char key[TUNE_KEY_MAX];
         Product *x = &t->product[i];
         LtChoice choice = {.status = -1};
@@ -313,7 +401,7 @@ static PlimStatus take_measured(CublasTable *t, const char *path, PlimError *err
                 error_set(error, PLIM_BAD_INPUT,
                           "%s: cuBLASLt refuses the algorithm for %s: run tune again", path, key);
         else
-            x->algorithm = *algorithm;
+            cublas_choose(t, i, algorithm);
     }
     tune_release(f);
     return good;
@@ -330,15 +418,17 @@ PlimStatus cublas_table_new(CublasLoading *loading, const Plan *p, const char *g
         t->plan = p;
         t->library = loading->library;
         loading->library = (CublasLibrary){0};
-        t->product = calloc((size_t)p->product_count + 1, sizeof *t->product);
+        t->row_count = p->product_count;
+        t->product = calloc((size_t)p->product_count + p->joint_count + 1, sizeof *t->product);
         t->row = malloc(((size_t)p->kernel_count + 1) * sizeof *t->row);
+        t->joint_row = malloc(((size_t)p->joint_count + 1) * sizeof *t->joint_row);
         snprintf(t->gpu, sizeof t->gpu, "%s", gpu);
         *out = t;
     }
     PlimStatus status = loading->status;
     if (status != PLIM_OK)
         *error = loading->error;
-    else if (!t || !t->product || !t->row)
+    else if (!t || !t->product || !t->row || !t->joint_row)
         status = error_set(error, PLIM_NO_MEMORY, "out of memory preparing products");
     else if (t->library.open(&t->handle) != 0) {
         t->handle = NULL;
@@ -353,6 +443,8 @@ PlimStatus cublas_table_new(CublasLoading *loading, const Plan *p, const char *g
     for (uint32_t i = 0; i < p->product_count && status == PLIM_OK; i++)
         if (p->product[i].library == PLAN_CUBLASLT)
             status = prepare(t, i, error);
+    for (uint32_t i = 0; i < p->joint_count && status == PLIM_OK; i++)
+        t->joint_row[i] = prepare_joint(t, &p->joint[i]);
     return status == PLIM_OK && tune ? take_measured(t, tune, error) : status;
 }
 
@@ -360,7 +452,7 @@ void cublas_table_release(CublasTable *t) {
     if (!t)
         return;
     const CublasLibrary *lt = &t->library;
-    for (uint32_t i = 0; t->product && i < t->plan->product_count; i++) {
+    for (uint32_t i = 0; t->product && i < t->row_count; i++) {
         const Product *x = &t->product[i];
         const LtLayout layout[3] = {x->first, x->second, x->result};
         for (int k = 0; k < 3; k++)
@@ -374,6 +466,7 @@ void cublas_table_release(CublasTable *t) {
     cublas_library_close(&t->library);
     free(t->product);
     free(t->row);
+    free(t->joint_row);
     free(t);
 }
 
@@ -381,17 +474,43 @@ uint32_t cublas_table_row(const CublasTable *t, uint32_t kernel) {
     return t ? t->row[kernel] : UINT32_MAX;
 }
 
+static CuResult run_product(const CublasTable *t, const Product *x, void *const part[PARTS],
+                            void *workspace, CuStream stream) {
+    const float one = 1;
+    int status = set_addresses(&t->library, x, part[PART_BIAS], part[PART_AUX]);
+    if (status == 0)
+        status = t->library.multiply(t->handle, x->operation, &one, part[x->swapped], x->first,
+                                     part[!x->swapped], x->second, &x->beta, part[PART_C],
+                                     x->result, part[PART_C], x->result, &x->algorithm, workspace,
+                                     workspace ? x->workspace : 0, stream);
+    return status == 0 ? CU_SUCCESS : CUBLAS_ERROR + status;
+}
+
 CuResult cublas_table_run(const CublasTable *t, uint32_t kernel, void *const *operand,
                           void *workspace, CuStream stream) {
     const Product *x = &t->product[t->row[kernel]];
-    const float one = 1;
-    int status = x->bias ? set_bias(&t->library, x, operand[3]) : 0;
-    if (status == 0)
-        status = t->library.multiply(t->handle, x->operation, &one, operand[x->swapped], x->first,
-                                     operand[!x->swapped], x->second, &x->beta, operand[2],
-                                     x->result, operand[2], x->result, &x->algorithm, workspace,
-                                     workspace ? x->workspace : 0, stream);
-    return status == 0 ? CU_SUCCESS : CUBLAS_ERROR + status;
+    void *const part[PARTS] = {operand[0], operand[1], operand[2], x->bias ? operand[3] : NULL};
+    return run_product(t, x, part, workspace, stream);
+}
+
+bool cublas_table_joins(const CublasTable *t, const PlanJoint *g) {
+    return t->product[t->joint_row[g - t->plan->joint]].joined;
+}
+
+CuResult cublas_table_run_joint(const CublasTable *t, const PlanJoint *g, void *const *product,
+                                void *const *kernel, void *workspace, CuStream stream) {
+    void *const part[PARTS] = {product[0], product[1], kernel[g->to],
+                               g->bias == UINT32_MAX ? NULL : kernel[g->bias],
+                               g->aux == UINT32_MAX ? NULL : kernel[g->aux]};
+    return run_product(t, &t->product[t->joint_row[g - t->plan->joint]], part, workspace, stream);
+}
+
+uint32_t cublas_table_rows(const CublasTable *t) {
+    return t->row_count;
+}
+
+const PlanJoint *cublas_joint(const CublasTable *t, uint32_t row) {
+    return t->product[row].joint;
 }
 
 int cublas_candidates(const CublasTable *t, uint32_t row, LtAlgorithm out[CUBLAS_CANDIDATES_MAX]) {
@@ -403,7 +522,10 @@ int cublas_candidates(const CublasTable *t, uint32_t row, LtAlgorithm out[CUBLAS
 }
 
 void cublas_choose(CublasTable *t, uint32_t row, const LtAlgorithm *algorithm) {
-    t->product[row].algorithm = *algorithm;
+    Product *x = &t->product[row];
+    x->joined = x->joint && algorithm;
+    if (algorithm)
+        x->algorithm = *algorithm;
 }
 
 void cublas_write_head(const CublasTable *t, FILE *out) {
@@ -413,5 +535,7 @@ void cublas_write_head(const CublasTable *t, FILE *out) {
 void cublas_write_row(const CublasTable *t, uint32_t row, double microseconds, FILE *out) {
     char key[TUNE_KEY_MAX];
     key_of(t, row, key);
-    tune_write_line(key, &t->product[row].algorithm, microseconds, out);
+    const Product *x = &t->product[row];
+    tune_write_line(key, &x->algorithm, x->joint && !x->joined ? TUNE_APART : TUNE_TAKEN,
+                    microseconds, out);
 }

@@ -33,10 +33,20 @@ enum { CUBLAS_ERROR = 1 << 20 };
 CuResult cublas_table_run(const CublasTable *t, uint32_t kernel, void *const *operand,
                           void *workspace, CuStream stream);
 
-// Measuring, for `tune`. The candidates that the library has for a row, best guess first.
+// Whether a joint of the plan is computed in one: where the file tune says so.
+bool cublas_table_joins(const CublasTable *t, const PlanJoint *g);
+// Asks for both in one; product and kernel are the operands of the two instructions.
+CuResult cublas_table_run_joint(const CublasTable *t, const PlanJoint *g, void *const *product,
+                                void *const *kernel, void *workspace, CuStream stream);
+
+// Measuring, for `tune`. Rows are the plan's products; behind them stand its joints, those of equal
+// kernels once.
+uint32_t cublas_table_rows(const CublasTable *t);
+const PlanJoint *cublas_joint(const CublasTable *t, uint32_t row); // NULL: a product alone
+// The candidates that the library has for a row, best guess first; 0: none.
 enum { CUBLAS_CANDIDATES_MAX = 16 };
 int cublas_candidates(const CublasTable *t, uint32_t row, LtAlgorithm out[CUBLAS_CANDIDATES_MAX]);
-// From now on the row's algorithm.
+// From now on the row's algorithm; a joint's kernels are computed in one with it, apart with NULL.
 void cublas_choose(CublasTable *t, uint32_t row, const LtAlgorithm *algorithm);
 // The file's head, and a row's line with its algorithm and its measured time.
 void cublas_write_head(const CublasTable *t, FILE *out);

@@ -1,8 +1,10 @@
 // A libcublasLt.so.13 for machines without one: products computed one number after another from the
 // descriptors alone, on the fake driver's streams. An algorithm is a number from 0 on; all give the
-// same result. What the real library refuses is refused: overlapping columns, too little workspace.
+// same result. What the real library refuses is refused: overlapping columns, too little workspace,
+// an epilogue without its addresses. Epilogues work on sums that are not rounded.
 #include "fake_driver.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +14,9 @@
 
 #define API __attribute__((visibility("default")))
 
-enum { INVALID = 7, NOT_SUPPORTED = 15, BF16 = 14, BIAS = 4, ALGORITHMS = 3, WORKSPACE = 4096 };
+enum { INVALID = 7, NOT_SUPPORTED = 15, BF16 = 14, ALGORITHMS = 3, WORKSPACE = 4096 };
+// Parts of epilogues; GRAD with AUX is gelu's gradient.
+enum { RELU = 2, BIAS = 4, GELU = 32, GRAD = 64, AUX = 128 };
 
 typedef struct {
     int type;
@@ -24,8 +28,10 @@ typedef struct {
 
 typedef struct {
     int transposed[2];
-    uint32_t epilogue; // 0 and 1: none; 4: a bias
+    uint32_t epilogue; // 0 and 1: none
     const char *bias;  // a number a row of d
+    char *aux;         // what gelu is given, or was given
+    int64_t aux_ld;
 } Operation;
 
 typedef struct {
@@ -90,9 +96,26 @@ API int cublasLtMatmulDescSetAttribute(Operation *o, int attribute, const void *
         memcpy(&o->epilogue, value, size);
     else if (attribute == 8 && size == sizeof o->bias)
         memcpy(&o->bias, value, size);
+    else if (attribute == 11 && size == sizeof o->aux)
+        memcpy(&o->aux, value, size);
+    else if (attribute == 12 && size == sizeof o->aux_ld)
+        memcpy(&o->aux_ld, value, size);
     else
         return INVALID;
-    return o->epilogue == 0 || o->epilogue == BIAS ? 0 : NOT_SUPPORTED;
+    static const uint32_t known[] = {
+        0,         1, BIAS, RELU, RELU | BIAS, GELU, GELU | BIAS, GELU | AUX, GELU | AUX | BIAS,
+        GRAD | AUX};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (o->epilogue == known[i])
+            return 0;
+    return NOT_SUPPORTED;
+}
+
+// The real library asks addresses how they are aligned, and has rules for aux.
+static bool has_addresses(const Operation *o, const Layout *d) {
+    return (!(o->epilogue & BIAS) || o->bias) &&
+           (!(o->epilogue & AUX) ||
+            (o->aux && o->aux_ld % 8 == 0 && o->aux_ld >= (int64_t)d->rows && d->batch == 1));
 }
 
 API int cublasLtMatrixLayoutCreate(Layout **out, int type, uint64_t rows, uint64_t columns,
@@ -167,8 +190,7 @@ API int cublasLtMatmulAlgoGetHeuristic(void *handle, Operation *o, Layout *a, La
     ENTER("cublasLtMatmulAlgoGetHeuristic");
     (void)handle;
     *count = 0;
-    // The real library asks the address how it is aligned.
-    if (!fits(o, a, b, d) || c != d || (o->epilogue == BIAS && !o->bias))
+    if (!fits(o, a, b, d) || c != d || !has_addresses(o, d))
         return INVALID;
     for (uint64_t i = 0; i < ALGORITHMS && *count < most; i++)
         if (choice_of(i).workspace <= p->workspace)
@@ -210,6 +232,31 @@ static void write_at(char *base, int type, int64_t index, float x) {
     memcpy(base + 2 * index, (char *)&bits + 2, 2);
 }
 
+// gelu in tanh's form, and its slope.
+static double gelu(double x) {
+    return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+}
+
+static double gelu_slope(double x) {
+    const double t = tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * x * x);
+}
+
+// What is stored of a sum.
+static float finish(const Job *j, int64_t row, int64_t column, float sum) {
+    const Operation *o = &j->operation;
+    const int64_t at = row + column * o->aux_ld;
+    if (o->epilogue & BIAS)
+        sum += read_at(o->bias, j->d.type, row);
+    if (o->epilogue & GRAD)
+        return (float)((double)sum * gelu_slope((double)read_at(o->aux, j->d.type, at)));
+    if (o->epilogue & AUX)
+        write_at(o->aux, j->d.type, at, sum);
+    if (o->epilogue & GELU)
+        return (float)gelu((double)sum);
+    return o->epilogue & RELU && sum < 0 ? 0 : sum;
+}
+
 static void multiply_one(const Job *j, int64_t batch) {
     const Layout *a = &j->a, *b = &j->b, *d = &j->d;
     const int64_t depth = (int64_t)(j->operation.transposed[0] ? a->rows : a->columns);
@@ -225,9 +272,8 @@ static void multiply_one(const Job *j, int64_t batch) {
                        (double)read_at(j->from_b, b->type, batch * b->stride + in_b);
             }
             const float before = j->beta != 0 ? read_at(j->to, d->type, at) : 0;
-            const float bias =
-                j->operation.epilogue == BIAS ? read_at(j->operation.bias, d->type, row) : 0;
-            write_at(j->to, d->type, at, j->alpha * (float)sum + j->beta * before + bias);
+            const float whole = j->alpha * (float)sum + j->beta * before;
+            write_at(j->to, d->type, at, finish(j, row, column, whole));
         }
 }
 
@@ -249,7 +295,8 @@ API int cublasLtMatmul(void *handle, Operation *o, const void *alpha, const void
     memcpy(&j.alpha, alpha, sizeof j.alpha);
     memcpy(&j.beta, beta, sizeof j.beta);
     if (!algorithm || algorithm->word[1] != 42 || from_c != to || c != d || !fits(o, a, b, d) ||
-        bytes < choice_of(algorithm->word[0]).workspace || (bytes > 0 && !workspace))
+        !has_addresses(o, d) || bytes < choice_of(algorithm->word[0]).workspace ||
+        (bytes > 0 && !workspace))
         return INVALID;
     return fake_driver_enqueue(stream, multiply, &j, sizeof j);
 }

@@ -1,6 +1,7 @@
 // cuBLASLt's products, by the fake library, beside sums counted one by one: random shapes, strides,
-// batches and types, so that every way to count a matrix by columns is met. And files of measured
-// algorithms: written, read, damaged, of another GPU.
+// batches and types, so that every way to count a matrix by columns is met. The same with the
+// kernels behind them, in one. And files of measured algorithms: written, read, damaged, of another
+// GPU.
 #include "runtime/product_cublaslt.h"
 #include "tests/temporary.h"
 
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CASES = 400, ELEMENTS = 4096, WORKSPACE = 8192 };
+enum { CASES = 400, JOINTS = 100, ELEMENTS = 4096, WORKSPACE = 8192, MEMORIES = 7 };
 
 static void must(bool holds, const char *what) {
     if (holds)
@@ -133,7 +134,8 @@ static void make_case(Case *c, const PlanProduct *p) {
 typedef struct {
     CudaDriver cu;
     CuStream stream;
-    char *memory[5]; // a, b, c, a row, workspace: the fake's device memory is the program's
+    // a, b, c, a row, workspace, aux, a joint's result: the fake's device memory is the program's.
+    char *memory[MEMORIES];
 } Gpu;
 
 static void open_gpu(Gpu *g) {
@@ -144,7 +146,7 @@ static void open_gpu(Gpu *g) {
     must(g->cu.context_retain(&context, 0) == 0 && g->cu.context_push(context) == 0 &&
              g->cu.stream_new(&g->stream, CU_STREAM_OWN) == 0,
          "no GPU");
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < MEMORIES; i++) {
         CuAddress at;
         must(g->cu.memory_new(&at, 4 * ELEMENTS) == 0, "no memory");
         g->memory[i] = (char *)(uintptr_t)at;
@@ -152,7 +154,7 @@ static void open_gpu(Gpu *g) {
 }
 
 static void close_gpu(Gpu *g) {
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < MEMORIES; i++)
         must(g->cu.memory_free((CuAddress)(uintptr_t)g->memory[i]) == 0, "memory stays");
     must(g->cu.stream_free(g->stream) == 0 && g->cu.context_release(0) == 0, "no end");
     cuda_driver_close(&g->cu);
@@ -178,6 +180,141 @@ static void check_product(Gpu *g, const PlanProduct *p) {
     // All of it: what is no element of c is as before.
     must(memcmp(expected, g->memory[2], sizeof expected) == 0, "a product is wrong");
     cublas_table_release(t);
+}
+
+// A product and the kernel behind it.
+typedef struct {
+    Case c;
+    PlanKernel kernel[2];
+    PlanInstr instr[2];
+    PlanOperand operand[4];
+    PlanJoint joint;
+} Pair;
+
+// As often with a row and without, with aux and without, where there can be one.
+static void make_pair(Pair *t) {
+    PlanProduct p;
+    do
+        p = draw_product();
+    while (p.c_stride[3] != 1);
+    p.accumulate = 0;
+    p.batch[0] = p.batch[1] = 1;
+    p.c_stride[2] = 8 * (1 + draw(3));
+    make_case(&t->c, &p);
+    PlanJoint *g = &t->joint;
+    *g = (PlanJoint){.product = 0, .kernel = 1, .apply = (PlanApply)draw(PLAN_APPLY_COUNT)};
+    const bool grad = g->apply == PLAN_APPLY_GELU_GRAD, gelu = g->apply == PLAN_APPLY_GELU;
+    uint32_t next = 1; // from stands first
+    g->bias = !grad && (g->apply == PLAN_APPLY_NONE || draw(2)) ? next++ : UINT32_MAX;
+    g->aux = grad || (gelu && draw(2)) ? next++ : UINT32_MAX;
+    g->to = next++;
+    for (uint32_t i = 0; i < next; i++)
+        t->operand[i] = (PlanOperand){.buffer = i == g->bias ? 3 : 2, .bytes = 4};
+    t->kernel[0] = t->c.kernel;
+    t->kernel[1] = (PlanKernel){.name = "k1", .tiles = 1};
+    t->instr[0] = t->c.instr;
+    t->instr[1] = (PlanInstr){
+        .kind = INSTR_KERNEL, .kernel = 1, .operand_count = next, .operand = t->operand};
+    t->c.segment = (PlanSegment){.instr_count = 2, .instr = t->instr};
+    t->c.plan.kernel = t->kernel;
+    t->c.plan.kernel_count = 2;
+    t->c.plan.joint = g;
+    t->c.plan.joint_count = 1;
+}
+
+static double apply(PlanApply how, double x, double given) {
+    const double c = 0.7978845608028654, u = given * (1 + 0.044715 * given * given);
+    const double t = tanh(c * u), slope = c * (1 + 3 * 0.044715 * given * given);
+    switch (how) {
+    case PLAN_APPLY_RELU:
+        return x > 0 ? x : 0;
+    case PLAN_APPLY_GELU:
+        return 0.5 * x * (1 + t);
+    case PLAN_APPLY_GELU_GRAD:
+        return x * (0.5 * (1 + t) + 0.5 * given * (1 - t * t) * slope);
+    default:
+        return x;
+    }
+}
+
+static bool is_close(const PlanProduct *p, double wanted, float got) {
+    return fabs(wanted - (double)got) <= (p->c == PLAN_BF16 ? 5e-3 : 1e-5) * (1 + fabs(wanted));
+}
+
+// Each number of the result, and of what is left for the gradient.
+static void check_results(const Pair *t, Gpu *g, const char *sums) {
+    const PlanProduct *p = &t->c.product;
+    const PlanJoint *j = &t->joint;
+    const bool grad = j->apply == PLAN_APPLY_GELU_GRAD;
+    for (int64_t row = 0; row < p->m; row++)
+        for (int64_t column = 0; column < p->n; column++) {
+            const int64_t at = place(p->c_stride, 0, 0, row, column);
+            double x = (double)load(sums, p->c, at);
+            if (j->bias != UINT32_MAX)
+                x += (double)load(g->memory[3], p->c, column);
+            const float aux = load(g->memory[5], p->c, at);
+            must(grad || j->aux == UINT32_MAX || is_close(p, x, aux), "aux is wrong");
+            must(is_close(p, apply(j->apply, x, grad ? (double)aux : x),
+                          load(g->memory[6], p->c, at)),
+                 "a joint is wrong");
+        }
+}
+
+// Without a file a joint stays apart; with one as that says.
+static void check_choice(const Pair *t, CublasTable *table) {
+    char path[TEMPORARY_MAX];
+    LtAlgorithm candidate[CUBLAS_CANDIDATES_MAX];
+    PlimError error;
+    temporary_path(path, "plim_joint");
+    must(cublas_table_rows(table) == 2 && cublas_joint(table, 1) == &t->joint, "no row of a joint");
+    must(!cublas_table_joins(table, &t->joint), "joined by nobody's choice");
+    must(cublas_candidates(table, 1, candidate) == 3, "the fake has three algorithms");
+    for (int joined = 0; joined < 2; joined++) {
+        cublas_choose(table, 1, joined ? &candidate[1] : NULL);
+        FILE *out = fopen(path, "w");
+        must(out != NULL, "no file");
+        cublas_write_head(table, out);
+        cublas_write_row(table, 0, 1, out);
+        cublas_write_row(table, 1, 2, out);
+        fclose(out);
+        CublasTable *again;
+        must(cublas_table_new(cublas_load(&t->c.plan), &t->c.plan, "Fake GPU", path, &again,
+                              &error) == PLIM_OK,
+             error.text);
+        must(cublas_table_joins(again, &t->joint) == joined, "the file's choice is not taken");
+        cublas_table_release(again);
+    }
+    unlink(path);
+}
+
+static void check_joint(Gpu *g) {
+    Pair t;
+    PlimError error;
+    CublasTable *table;
+    static char sums[4 * ELEMENTS];
+    make_pair(&t);
+    const PlanProduct *p = &t.c.product;
+    if (cublas_table_new(cublas_load(&t.c.plan), &t.c.plan, "Fake GPU", NULL, &table, &error) !=
+        PLIM_OK)
+        must(false, error.text);
+    const PlanDType type[MEMORIES] = {p->a, p->b, p->c, p->c, p->c, p->c, p->c};
+    for (int o = 0; o < MEMORIES; o++)
+        for (int64_t i = 0; i < ELEMENTS; i++)
+            store(g->memory[o], type[o], i, (float)(draw(5) - 2));
+    multiply(p, g->memory, sums);
+    check_choice(&t, table);
+    void *kernel[4] = {NULL, NULL, NULL, NULL};
+    if (t.joint.bias != UINT32_MAX)
+        kernel[t.joint.bias] = g->memory[3];
+    if (t.joint.aux != UINT32_MAX)
+        kernel[t.joint.aux] = g->memory[5];
+    kernel[t.joint.to] = g->memory[6];
+    must(cublas_table_run_joint(table, &t.joint, (void *const *)g->memory, kernel, g->memory[4],
+                                g->stream) == CU_SUCCESS &&
+             g->cu.stream_synchronize(g->stream) == 0,
+         "a joint failed");
+    check_results(&t, g, sums);
+    cublas_table_release(table);
 }
 
 static PlimStatus read_back(const Case *c, const char *gpu, const char *path, PlimError *error) {
@@ -247,6 +384,8 @@ int main(void) {
         const PlanProduct p = draw_product();
         check_product(&g, &p);
     }
+    for (int i = 0; i < JOINTS; i++)
+        check_joint(&g);
     check_files();
     check_refusals();
     close_gpu(&g);

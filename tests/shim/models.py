@@ -405,6 +405,41 @@ class HopperTransformers(Devices):
                                      env=self.environment(PLIM_FAKE_FAIL="cuTensorMapEncodeTiled:1:1"))
 
 
+class Joints(Devices):
+    """Products and the kernels behind them, apart or in one, as the file of measurements says."""
+    words = (*HalfTransformers.words, "-D", "batch=16", "-D", "accumulate=1")
+
+    def written(self, ways):
+        """The measured file with all pairs one way."""
+        text = re.sub(r"(us [0-9a-f ]{135})( apart)?(: .* gelu)", rf"\1{ways and ' apart'}\3", (self.folder / "gpu.measured").read_text())
+        (self.folder / f"{ways}.tune").write_text(text)
+        return f"{ways}.tune"
+
+    def test_either_way(self):
+        (self.folder / "data").write_text(e2e.grammar_text(400))
+        plan = self.good(e2e.PLIMC, *self.words, "--target", "cuda:sm_80", "--emit", "plan", "-o", "-", "--quiet").stdout
+        self.assertEqual(re.findall(r"^joint .* apply (\w+) from \d to \d( bias \d)?( aux \d)?$", plan, re.M),
+                         [("gelu", " bias 1", " aux 2"), ("gelu_grad", "", " aux 0")])
+        self.train(self.cpu, 1, "cpu.log")
+        self.on_gpu(self.gpu, "tune", "--steps", 1, "-o", "gpu.measured")
+        measured = (self.folder / "gpu.measured").read_text()
+        self.assertEqual(len(re.findall(r" (?:gelu|gelu_grad) ", measured)), 2, measured)
+        losses, weights = {}, {}
+        for out, words in {"unmeasured": (), "apart": ("--tune", self.written("apart")), "one": ("--tune", self.written("")),
+                           "again": ("--tune", ".tune"), "watched": ("--tune", ".tune", "--check-finite")}.items():
+            self.train(self.gpu, 1, "log", *words, "--save", f"{out}.out", gpu=True, PLIM_FAKE_SEED="3" if out == "again" else "0")
+            losses[out] = self.losses("log")
+            weights[out] = (self.folder / f"{out}.out/step-1/model.safetensors").read_bytes()
+            self.close(self.losses("cpu.log"), losses[out], 1e-2)
+        # In one they round otherwise, alike in every order of streams; who looks at every result sees the two apart.
+        self.assertEqual(weights["unmeasured"], weights["apart"])
+        self.assertEqual(weights["one"], weights["again"])
+        self.assertNotEqual(weights["one"], weights["apart"])
+        self.assertEqual(weights["watched"], weights["apart"])
+        self.train(self.gpu, 1, "traced.log", "--tune", ".tune", "--trace", "trace.json", gpu=True)
+        self.assertEqual(self.losses("traced.log"), losses["one"])
+
+
 class OddRows(Devices):
     """Rows of 4102 bytes lie 4112 apart, so that threads load 16 bytes; what lies between them is nobody's."""
     words = (*HalfTransformers.words, "-D", "vocab=2051")
