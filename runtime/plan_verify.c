@@ -65,9 +65,10 @@
 //
 // Products and the kernels behind them
 // 22  A joint's instructions stand on one stream, and so does what is between them, which nobody
-//     waits for and which leaves the product's operands and result alone. The kernel's operands are those of the epilogue; what the product reads and works in
-//     lives until the kernel, which writes elsewhere; nobody reads the product's result later,
-//     unless the epilogue leaves it there. So a run may compute both where the kernel stands.
+//     waits for and which leaves the product's operands and result alone. The kernel's operands are
+//     those of the epilogue. What the product reads and works in lives until the kernel, which
+//     writes elsewhere; nobody reads the product's result later, unless the epilogue leaves it
+//     there. So a run may compute both where the kernel stands.
 //
 // A repeated segment is executed twice, which proves all its calls: the contents a call leaves
 // behind, but for the bytes it does not write, depend on nothing but its instructions, so the
