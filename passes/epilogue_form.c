@@ -11,8 +11,9 @@
 // cublasLtEpilogue_t): row, z and y have the type of the product's result; row is packed, one
 // number a row of the library's matrix, which counts by columns, so one a column of ours; z has the
 // result's rows, its leading dimension is a multiple of 8. Here z and y also lie as the result
-// does. gelu is tanh's form there too. relu's z is a mask of bits there, which is none of our
-// values: relu has no z.
+// does. gelu is tanh's form there too, says PyTorch, which takes it for that
+// (_addmm_activation); the header doesn't say. relu's z is a mask of bits there, which is none of
+// our values: relu has no z.
 //
 // Not here: gradients of biases. With gelu's gradient they have the type of the result, where ours
 // are f32 sums of rounded bf16.
