@@ -221,7 +221,7 @@ typedef struct {
 } PlanProduct;
 
 // Two instructions of a segment that cuBLASLt can do in one: a product, and a kernel further down that works on its result
-// (rule 22). The plan means the two apart; a run may take either way, in the same memory, and is at it when the second would begin.
+// (rule 23). The plan means the two apart; a run may take either way, in the same memory, and is at it when the second would begin.
 // NONE: the bias alone. GRAD: the result is what flows back into gelu's result, aux what gelu was given.
 typedef enum { PLAN_APPLY_NONE, PLAN_APPLY_RELU, PLAN_APPLY_GELU, PLAN_APPLY_GELU_GRAD, PLAN_APPLY_COUNT } PlanApply;
 typedef struct {

@@ -64,7 +64,7 @@
 //     with operands of the same sizes.
 //
 // Products and the kernels behind them
-// 22  A joint's instructions stand on one stream, and so does what is between them, which nobody
+// 23  A joint's instructions stand on one stream, and so does what is between them, which nobody
 //     waits for and which leaves the product's operands and result alone. The kernel's operands are
 //     those of the epilogue. What the product reads and works in lives until the kernel, which
 //     writes elsewhere; nobody reads the product's result later, unless the epilogue leaves it

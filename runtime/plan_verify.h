@@ -45,7 +45,7 @@ bool verify_calls(Verifier *v);       // rules 6 to 10
 bool verify_launches(Verifier *v);    // rule 19
 bool verify_maps(Verifier *v);        // rule 22
 bool verify_collectives(Verifier *v); // rule 21
-bool verify_joints(Verifier *v);      // rule 22
+bool verify_joints(Verifier *v);      // rule 23
 bool verify_buffers(Verifier *v);     // rules 11 and 12
 bool verify_run(Verifier *v);         // rules 13 to 18
 

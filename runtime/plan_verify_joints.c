@@ -1,4 +1,4 @@
-// The verifier's rule 22: what a GPU's library may do in one. A run that takes a joint computes
+// The verifier's rule 23: what a GPU's library may do in one. A run that takes a joint computes
 // nothing where the product stands, and both where the kernel does. So whatever the product would
 // have used must still be as it was there, and nobody may have counted on the product alone. That
 // the kernel computes what the joint says is the compiler's promise, as what its text says is.
@@ -15,7 +15,7 @@ typedef struct {
 } Pair;
 
 static bool refuse(Verifier *v, const Pair *g, const char *what) {
-    return verify_refuse_instr(v, 22, g->joint->segment, g->joint->product, "joint %u %s", g->index,
+    return verify_refuse_instr(v, 23, g->joint->segment, g->joint->product, "joint %u %s", g->index,
                                what);
 }
 
