@@ -14,12 +14,16 @@ bool node_works_far(const Node *n) {
     return n->op == OP_SGD || n->op == OP_MOMENTUM || n->op == OP_ADAMW;
 }
 
+bool node_sums_far(const Node *n) {
+    return n->op == OP_ACCUMULATE && node_int(n, "far", 0) == 1;
+}
+
 // A concat's operands, and an update's, are all far or none is, so the first stands for all.
 bool value_is_far(const Module *m, const Value *v) {
     while (node_keeps_far(v->def))
         v = v->def->input[0];
     if (v->def->op != OP_STATE)
-        return v->def->op == OP_OFFLOAD;
+        return v->def->op == OP_OFFLOAD || node_sums_far(v->def);
     const State *s = module_find_state(m, node_text(v->def, "name", ""));
     return s && s->far;
 }

@@ -160,7 +160,7 @@ static const Value *find_far(const Walk *w, const Node *n) {
 static bool gives_far(const Walk *w, const Node *n) {
     if (n->op == OP_STATE)
         return module_find_state(w->module, node_text(n, "name", ""))->far;
-    return n->op == OP_OFFLOAD || (node_keeps_far(n) && find_far(w, n));
+    return n->op == OP_OFFLOAD || node_sums_far(n) || (node_keeps_far(n) && find_far(w, n));
 }
 
 // Who may read far memory, and who leaves its result there.

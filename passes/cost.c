@@ -6,6 +6,7 @@
 #include "passes/cost.h"
 
 #include "ir/check.h"
+#include "ir/far.h"
 #include "ir/op.h"
 
 const char *limit_name(Limit limit) {
@@ -66,7 +67,10 @@ uint64_t cost_node(const Rates *r, const Node *n) {
         return cost_move(r, family, (int64_t)type_bytes(&n->result[0].type));
     const uint64_t compute = rates_flops_time(r, family, (double)node_flops(n));
     const uint64_t memory = rates_bytes_time(r, family, (double)node_bytes(n));
-    return r->start + (compute > memory ? compute : memory);
+    const int64_t sum = (int64_t)type_bytes(&n->result[0].type);
+    const uint64_t moves =
+        node_sums_far(n) ? cost_move(r, RATE_IN, sum) + cost_move(r, RATE_OUT, sum) : 0;
+    return r->start + moves + (compute > memory ? compute : memory);
 }
 
 InstrCost cost_instr(const Rates *r, const Plan *p, const PlanInstr *instr) {

@@ -33,6 +33,9 @@ static void create_tables(FarEntry *far) {
     far->is_made = arena_array(a, bool, g->value_limit + 1);
     far->made_tile_rows = arena_array(a, int64_t, g->value_limit + 1);
     far->square_sums = arena_array(a, Node *, g->value_limit + 1);
+    far->sum = arena_array(a, FarSum *, g->value_limit + 1);
+    far->sum_of = arena_array(a, const Node *, g->value_limit + 1);
+    far->sum_under = arena_array(a, const Value *, g->value_limit + 1);
     far->host_scalar = arena_array(a, Value *, g->value_limit + 1);
 }
 

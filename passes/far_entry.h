@@ -32,8 +32,11 @@ typedef struct {
     int host_slices;       // of them: those that the host computes
     int shareable_slices;  // of them: those that it could have computed
     int waiting_gradients; // whole ones and such as are made in tiles
+    int sums, sum_pieces;  // over micro-batches
     int tiles;             // of weights and gradients
 } FarCounts;
+
+typedef struct FarSum FarSum; // of far_sums.c
 
 typedef struct {
     PassCtx *cx;
@@ -41,6 +44,7 @@ typedef struct {
     Graph *g;
     size_t slice_bytes; // of a state that an update has in device memory, about
     const bool *moved;  // by state id: this rewriting moves it to far memory
+    bool unshared;      // a GPU's host computes no update
     Rewrite rw;         // the walk: rw.old has the nodes as they were
     FarCounts counts;
 
@@ -66,12 +70,18 @@ typedef struct {
     int64_t *made_tile_rows; // by value id: rows of these tiles
     Node **square_sums;      // by value id: the node that sums the squares of each row, or NULL
 
+    // Sums over micro-batches: far_sums.h.
+    FarSum **sum;        // by value id of a sum that lives in far memory, or NULL
+    const Node **sum_of; // by value id: the far sum that it is added to, or NULL
+    const Value *
+        *sum_under; // by value id: the sum it is made of in slices, for an update or a norm
+
     // Updates: far_updates.h.
     Value **host_scalar; // by value id: a copy that the host's slices read, once there is one
 } FarEntry;
 
-// Takes the nodes out of far->g and finds what is known of it. cx, m, g, slice_bytes and moved are
-// set, all else is zero.
+// Takes the nodes out of far->g and finds what is known of it. cx, m, g, slice_bytes, moved and
+// unshared are set, all else is zero.
 void far_entry_init(FarEntry *far);
 // Whether v was there before the rewriting, so that the tables by value id know it.
 bool far_entry_is_old(const FarEntry *far, const Value *v);

@@ -17,7 +17,7 @@
 //
 // On entry: states, commits and, for tiles, chosen weights are known. On exit of the two finds:
 // what waits and what is made is marked, and the walk has but to ask. Gradients of several
-// micro-batches are sums that change with each, so neither is done. Cost: O(nodes + tiles).
+// micro-batches are sums that change with each: they are far_sums.c's. Cost: O(nodes + tiles).
 #include "passes/far_gradients.h"
 
 #include "passes/far_operands.h"
@@ -61,23 +61,33 @@ void far_gradients_send(FarEntry *far, const Node *n) {
 
 // --- which are made in tiles ---
 
-// reduce_sum of each row of v * v, which a norm of all gradients is made of, by v.
+const Value *far_gradient_squared(const FarEntry *far, const Node *n) {
+    const Node *square = n->op == OP_REDUCE_SUM ? n->input[0]->def : NULL;
+    int count = 0;
+    const int64_t *axes = square ? node_ints(n, "axes", &count) : NULL;
+    const bool rows = count == 1 && axes[0] == 1 && n->input[0]->type.rank == 2;
+    return rows && square->op == OP_MUL && square->input[0] == square->input[1] &&
+                   far->use_count[square->result[0].id] == 1
+               ? square->input[0]
+               : NULL;
+}
+
 static void find_square_sums(FarEntry *far) {
     for (int i = 0; i < far->rw.old_count; i++) {
-        Node *n = far->rw.old[i];
-        const Node *square = n->op == OP_REDUCE_SUM ? n->input[0]->def : NULL;
-        int count = 0;
-        const int64_t *axes = square ? node_ints(n, "axes", &count) : NULL;
-        if (count == 1 && axes[0] == 1 && n->input[0]->type.rank == 2 && square->op == OP_MUL &&
-            square->input[0] == square->input[1] && far->use_count[square->result[0].id] == 1)
-            far->square_sums[square->input[0]->id] = n;
+        const Value *v = far_gradient_squared(far, far->rw.old[i]);
+        if (v)
+            far->square_sums[v->id] = far->rw.old[i];
     }
 }
 
 // uses: of v, but those that tiles do.
 static bool is_makeable(const FarEntry *far, const Value *v, int uses) {
     const Node *n = v->def;
-    if (uses != 1 || far_entry_state(far, v) || !tile_maker(n))
+    if (uses != 1 || far_entry_state(far, v))
+        return false;
+    if (n->op == OP_CAST)
+        return is_makeable(far, n->input[0], far->use_count[n->input[0]->id]);
+    if (!tile_maker(n))
         return false;
     for (int k = 0; k < n->input_count; k++)
         if (far_entry_state(far, n->input[k]) || far->uncast_state[n->input[k]->id])
@@ -94,12 +104,20 @@ static void mark_made(FarEntry *far, const Value *v, bool waits, int64_t rows) {
     for (;;) {
         far->is_made[v->id] = true;
         far->made_tile_rows[v->id] = rows;
+        if (v->def->op == OP_CAST) {
+            v = v->def->input[0];
+            continue;
+        }
         if (!operand_has_summand(v->def) ||
             !is_makeable(far, v->def->input[0], far->use_count[v->def->input[0]->id]))
             return;
         v = v->def->input[0];
         far->waits[v->id] = true;
     }
+}
+
+void far_gradient_mark_made(FarEntry *far, const Value *v, int64_t rows) {
+    mark_made(far, v, false, rows);
 }
 
 void far_gradients_find_made(FarEntry *far) {

@@ -9,6 +9,12 @@
 void far_gradients_find_waiting(FarEntry *far, size_t least);
 // Marks those of weights that are met in tiles (far_weights_choose) and can be made likewise.
 void far_gradients_find_made(FarEntry *far);
+// Marks v, which one slice after another of some update or sum reads, and the sums it is made of,
+// if it can be made in tiles of that many rows.
+void far_gradient_mark_made(FarEntry *far, const Value *v, int64_t rows);
+// v [rows, columns] where n is reduce_sum(v * v, axes = [1]), which a norm of all gradients is made
+// of, and nothing else reads v * v; NULL where it isn't.
+const Value *far_gradient_squared(const FarEntry *far, const Node *n);
 // Those results of n that wait go to far memory. n is kept.
 void far_gradients_send(FarEntry *far, const Node *n);
 // Whether n makes a gradient in tiles.

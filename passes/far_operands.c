@@ -3,6 +3,7 @@
 //   far state                    fetch(w[slice])
 //   a view of one                (view of fetch(w))[slice]
 //   a gradient that waits        fetch(sent[slice])
+//   a sum over micro-batches     fetch(its piece)
 //   a gradient made in tiles     its maker's product or sum, of these rows
 //   a scaled or cast gradient    the same of the slice of what is scaled
 //   any other value              v[slice]
@@ -16,6 +17,7 @@
 #include "ir/check.h"
 #include "passes/far_fetches.h"
 #include "passes/far_slices.h"
+#include "passes/far_sums.h"
 #include "passes/far_tiles.h"
 
 // SCALED_INPUTS_MAX: of elementwise nodes. MAKER_INPUTS_MAX: of products and sums with a summand.
@@ -55,6 +57,9 @@ Value *operand_make_rows(OperandCut *c, const Node *maker, const int64_t *start,
                          const int64_t *stop) {
     Value *in[MAKER_INPUTS_MAX];
     double value;
+    if (maker->op == OP_CAST)
+        return build_cast(&c->b, operand_make_rows(c, maker->input[0]->def, start, stop),
+                          maker->result[0].type.dtype);
     CHECK(maker->input_count <= MAKER_INPUTS_MAX);
     for (int i = 0; i < maker->input_count; i++)
         in[i] = rewrite_resolve(&c->far->rw, maker->input[i]);
@@ -88,6 +93,8 @@ Value *operand_slice(OperandCut *c, Value *v, const int64_t *start, const int64_
     // A rate, which may be a part of some other state.
     if (!type_same_shape(&v->type, &c->n->result[0].type))
         return is_state ? far_fetch_value(far, v, c->n, 0) : rewrite_resolve(&far->rw, v);
+    if (far_sum_is(far, v))
+        return far_sum_slice(c, v, start, stop);
     if (is_state && v->def->op == OP_STATE)
         return fetch_slice(c, v, start, stop);
     if (is_state)

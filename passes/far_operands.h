@@ -14,7 +14,7 @@ typedef struct {
 // near, where it has another shape than c->n: a scalar.
 Value *operand_slice(OperandCut *c, Value *v, const int64_t *start, const int64_t *stop);
 // Rows start[0] to stop[0] of what maker makes, from what the whole would have been made of.
-// tile_maker(maker).
+// tile_maker(maker), or a cast of what such a node makes.
 Value *operand_make_rows(OperandCut *c, const Node *maker, const int64_t *start,
                          const int64_t *stop);
 // What a scaled or widened gradient is made from; v itself where it is neither.

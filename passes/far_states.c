@@ -13,6 +13,7 @@
 //   a reader of a large weight  products and lookups of tiles, last rung    far_weights.c
 //   an update                   slices, some of them the host's             far_updates.c
 //   a gradient that waits       is sent away, or made in tiles              far_gradients.c
+//   a sum over micro-batches    comes in, is added to, and goes out again   far_sums.c
 //
 // and far_entry.h has what they share. A value that is committed to a far state is offloaded where
 // it is made; first values that are the same everywhere or random, in slices (far_first.h).
@@ -25,6 +26,7 @@
 #include "passes/far_fetches.h"
 #include "passes/far_first.h"
 #include "passes/far_gradients.h"
+#include "passes/far_sums.h"
 #include "passes/far_tiles.h"
 #include "passes/far_updates.h"
 #include "passes/far_weights.h"
@@ -72,7 +74,7 @@ static void return_old_versions(FarEntry *far, Value **far_version) {
 
 // --- one entry ---
 
-static void rewrite_node(FarEntry *far, int position, Value **far_version) {
+static void rewrite_one(FarEntry *far, int position, Value **far_version) {
     Node *n = far->rw.old[position];
     const bool shows_far = n->result_count && far_entry_state(far, &n->result[0]);
     // Views of far states stand where they are read, as views of what is fetched.
@@ -82,8 +84,8 @@ static void rewrite_node(FarEntry *far, int position, Value **far_version) {
         far_update_build(far, n);
         return;
     }
-    if (far_gradient_square_is_made(far, n))
-        return; // its tiles have it
+    if (far_gradient_square_is_made(far, n) || far_sum_build(far, n))
+        return; // its tiles or slices have it
     if (far_gradient_is_made(far, n)) {
         far_gradient_make(far, n);
         return;
@@ -96,6 +98,7 @@ static void rewrite_node(FarEntry *far, int position, Value **far_version) {
         return;
     }
     far_fetch_inputs(far, n, position);
+    far_sums_fetch_inputs(far, n);
     rewrite_keep(&far->rw, n);
     far_gradients_send(far, n);
     if (!shows_far)
@@ -105,8 +108,10 @@ static void rewrite_node(FarEntry *far, int position, Value **far_version) {
 static void walk(FarEntry *far) {
     Graph *g = far->g;
     Value **far_version = arena_array(far->cx->scratch, Value *, g->commit_count + 1);
-    for (int i = 0; i < far->rw.old_count; i++)
-        rewrite_node(far, i, far_version);
+    for (int i = 0; i < far->rw.old_count; i++) {
+        rewrite_one(far, i, far_version);
+        far_sums_add(far, far->rw.old[i]);
+    }
     return_old_versions(far, far_version);
     rewrite_end(&far->rw);
     for (int i = 0; i < g->commit_count; i++)
@@ -125,6 +130,9 @@ static void remark_entry(const FarEntry *far) {
                    "weights are fetched whole %d times, %d gradients wait far away, updates run in "
                    "%d slices of up to %zu bytes",
                    c->fetches, c->waiting_gradients, c->update_slices, far->slice_bytes);
+    if (c->sums)
+        remark_add(far->cx, "far", name, "%d sums over micro-batches live far away, in %d pieces",
+                   c->sums, c->sum_pieces);
     if (c->host_slices)
         remark_add(far->cx, "far", name, "%d slices of updates are computed by the host",
                    c->host_slices);
@@ -133,7 +141,12 @@ static void remark_entry(const FarEntry *far) {
 // Returns how much there is of what the rung adds.
 static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
                          const FarStatesOptions *options, PassCtx *cx) {
-    FarEntry far = {.cx = cx, .m = m, .g = g, .slice_bytes = options->slice, .moved = moved};
+    FarEntry far = {.cx = cx,
+                    .m = m,
+                    .g = g,
+                    .slice_bytes = options->slice,
+                    .moved = moved,
+                    .unshared = options->unshared};
     far_entry_init(&far);
     far_fetch_plan(&far);
     if (options->which >= FAR_STATES_GRADIENTS)
@@ -142,10 +155,13 @@ static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
         far_weights_choose(&far, options->tiled ? options->tiled : TILED_BYTES);
         far_gradients_find_made(&far);
     }
+    if (options->which >= FAR_STATES_GRADIENTS)
+        far_sums_find(&far, options->least);
     walk(&far);
     graph_drop_dead(g);
     remark_entry(&far);
-    return options->which == FAR_STATES_TILED ? far.counts.tiles : far.counts.waiting_gradients;
+    return options->which == FAR_STATES_TILED ? far.counts.tiles
+                                              : far.counts.waiting_gradients + far.counts.sums;
 }
 
 // --- which states, and how large slices are ---

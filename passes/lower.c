@@ -366,7 +366,7 @@ static bool uses_far(const Module *m) {
             return true;
     for (int i = 0; i < m->entry_count; i++)
         for (int k = 0; k < m->entry[i]->node_count; k++)
-            if (m->entry[i]->node[k]->op == OP_OFFLOAD)
+            if (m->entry[i]->node[k]->op == OP_OFFLOAD || node_sums_far(m->entry[i]->node[k]))
                 return true;
     return false;
 }

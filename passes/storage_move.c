@@ -4,7 +4,8 @@
 // what lies between its rows included, where nothing but fetch reads it; the copy that comes back
 // as far memory is. So whoever reads the copy walks it as it would have walked the original, and
 // computes the same bits. Far memory that is cut, joined or committed lies row-major without gaps,
-// which keeps its parts ranges. Cost: one look at a move.
+// which keeps its parts ranges. Sums over micro-batches are dense on both sides. Cost: one look at
+// a move.
 #include "passes/storage_work.h"
 
 #include <string.h>
@@ -32,4 +33,25 @@ void storage_move(StorageWork *w, int task, const Node *n) {
     }
     storage_set_place(w, v, &to);
     storage_copy(w, n, task_segment(w, task), x, &from, &to);
+}
+
+static bool is_far(const StorageWork *w, const Value *v) {
+    const Place *p = &w->sp->place[v->id];
+    return p->storage != STORAGE_NONE && w->sp->storage[p->storage].far;
+}
+
+void storage_fetch_sum(StorageWork *w, Step *s, const Node *n) {
+    const Value *v = &n->result[0];
+    if (!is_far(w, v))
+        return;
+    Place *near = arena_new(w->a, Place);
+    *near = place_dense(storage_add(w, &v->type, BUFFER_WORKSPACE, v), &v->type);
+    storage_copy(w, n, s->segment, v, &w->sp->place[v->id], near);
+    s->out = near;
+}
+
+void storage_return_sum(StorageWork *w, const Step *s, const Node *n) {
+    const Value *v = &n->result[0];
+    if (is_far(w, v))
+        storage_copy(w, n, s->segment, v, s->out, &w->sp->place[v->id]);
 }

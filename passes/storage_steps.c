@@ -133,8 +133,16 @@ static Place accumulator_place(StorageWork *w, const Value *v) {
     const uint32_t storage = storage_add(w, &v->type, BUFFER_GRADIENTS, v);
     // With one micro-batch the sum is done when the step is: nothing is carried.
     w->sp->storage[storage].carried = w->g->repeat > 1;
-    push_fill(w, v->def, STEP_PROLOGUE, storage, v);
-    return place_dense(storage, &v->type);
+    const Place sum = place_dense(storage, &v->type);
+    if (!is_far(w, &sum)) {
+        push_fill(w, v->def, STEP_PROLOGUE, storage, v);
+        return sum;
+    }
+    // Zeros go there from the device's memory.
+    const Place zeros = place_dense(storage_add(w, &v->type, BUFFER_WORKSPACE, v), &v->type);
+    push_fill(w, v->def, STEP_PROLOGUE, zeros.storage, v);
+    push_move(w, v->def, STEP_PROLOGUE, v, &zeros, &sum);
+    return sum;
 }
 
 // Accumulator, home, or else: in this order.
@@ -289,9 +297,13 @@ static void push_product(StorageWork *w, Step s, const Node *n) {
         if (s.accumulate)
             storage_copy(w, n, s.segment, v, &result, out);
     }
+    if (s.accumulate)
+        storage_fetch_sum(w, &s, n);
     // Last: only now are all places of the step known.
     set_touches(w, &s);
     push_step(w, s);
+    if (s.accumulate)
+        storage_return_sum(w, &s, n);
     if (copies & 4u)
         storage_copy(w, n, s.segment, &n->result[0], s.out, &result);
 }
@@ -421,8 +433,12 @@ static void run_task(StorageWork *w, int task) {
     for (int i = 0; i < t->count; i++)
         if (op_info(t->node[i]->op)->family == FAMILY_CHANNEL)
             copy_for_pool(w, &s, t->node[i]);
+    if (n->op == OP_ACCUMULATE)
+        storage_fetch_sum(w, &s, n);
     set_touches(w, &s);
     push_step(w, s);
+    if (n->op == OP_ACCUMULATE)
+        storage_return_sum(w, &s, n);
 }
 
 // All results of a split at once.

@@ -80,6 +80,10 @@ void storage_copy(StorageWork *w, const Node *for_node, StepSegment segment, con
                   const Place *from, const Place *to);
 // The steps of offload and fetch (storage_move.c).
 void storage_move(StorageWork *w, int task, const Node *n);
+// Where the sum that the step of n adds to is in far memory: it adds to a copy, which comes in
+// before the step is pushed and goes out again behind it.
+void storage_fetch_sum(StorageWork *w, Step *s, const Node *n);
+void storage_return_sum(StorageWork *w, const Step *s, const Node *n);
 // Memory for a value that has no home and takes over none.
 uint32_t storage_of_value(StorageWork *w, const Value *v);
 // The place is taken by the value.

@@ -38,7 +38,8 @@
 //     one; the signature of what is read, on physical addresses, is the instruction's. See
 //     plan_sign.h.
 // 16  A carried buffer holds zeros before the first call of a repeated segment, and after each
-//     call what an instruction of that call made from its content.
+//     call what an instruction of that call made from its content, or from a copy of it, and what
+//     was copied back.
 // 17  Results and committed states hold the content signed for them when the entry ends.
 // 18  States that are not committed still hold their own content then.
 //
@@ -53,8 +54,8 @@
 //     on, and reaches nothing but it.
 //
 // Far memory
-// 20  No two spaces are of one kind. Inputs, results, workspaces, carried buffers and what kernels,
-//     products and fills touch are the device's memory; of a copy one side at least. But a kernel
+// 20  No two spaces are of one kind. Inputs, results, workspaces and what kernels, products and
+//     fills touch are the device's memory; of a copy one side at least. But a kernel
 //     of a GPU's plan may have all of its operands in the host's memory: the host computes it.
 //
 // Ranks
@@ -180,8 +181,6 @@ static bool check_buffer(Verifier *v, uint32_t index) {
                              b->space);
     if (!verify_shape_bytes(b->dtype, b->rank, b->dim, &bytes) || bytes > b->bytes)
         return verify_refuse(v, 2, "buffer %u (%.100s) is smaller than its shape", index, name);
-    if (b->carried && !verify_is_near(v, index))
-        return verify_refuse(v, 20, "buffer %u (%.100s) is carried in far memory", index, name);
     if (b->entry == UINT32_MAX ? b->first != 0 || b->last != UINT32_MAX : b->first > b->last)
         return verify_refuse(v, 2, "buffer %u (%.100s) has no proper live range", index, name);
     return true;

@@ -29,6 +29,7 @@ typedef struct {
     uint64_t hash;            // of all, from plan_hash_start()
     uint32_t runs;            // neighbours that continue each other are one
     bool zero;                // all of them
+    bool accumulated;         // all of them, in this call
 } Found;
 
 // For the instruction being executed.
@@ -76,7 +77,7 @@ static bool check_order(Run *r, uint32_t run, PlanAccess access) {
 // off the distances.
 static bool find_content(const Run *r, uint64_t low, uint64_t high, uint64_t skip, Found *f) {
     const MemoryMap *m = &r->map;
-    *f = (Found){.hash = plan_hash_start(), .zero = true};
+    *f = (Found){.hash = plan_hash_start(), .zero = true, .accumulated = true};
     // The run being gathered; length 0: none yet. Neighbours that continue it are joined, so that
     // how the map happens to be cut does not show in the hash.
     uint64_t length = 0, label = 0, distance = 0;
@@ -100,6 +101,7 @@ static bool find_content(const Run *r, uint64_t low, uint64_t high, uint64_t ski
         }
         length += m->edge[map_next(m, i)] - m->edge[i];
         f->zero = f->zero && c->zero;
+        f->accumulated = f->accumulated && c->accumulated && c->writer > r->floor;
     }
     if (length)
         f->hash = plan_hash_u64(plan_hash_u64(plan_hash_u64(f->hash, length), label), distance);
@@ -233,6 +235,7 @@ static bool write_operand(Run *r, uint32_t index, uint64_t signature, const Foun
     // A copy moves content: found is of its only operand that is read.
     if (instr->kind == INSTR_COPY) {
         c.zero = found->zero;
+        c.accumulated = found->accumulated;
         c.label = found->runs == 1 ? found->label : found->hash;
         c.distance = found->runs == 1 ? found->distance : 0;
     }

@@ -202,8 +202,10 @@ static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTake
     for (int i = 0; i < sp->storage_count; i++) {
         const Storage *s = &sp->storage[i];
         const int64_t bytes = (int64_t)storage_padded(s->bytes);
-        // What is far takes nothing of the device's memory.
-        if (s->state || s->far || toucher[i] == NOBODY)
+        // What is far takes nothing of the device's memory; what the prologue alone touches is gone
+        // before the first task.
+        if (s->state || s->far || toucher[i] == NOBODY ||
+            s->last < sp->segment_end[STEP_PROLOGUE])
             continue;
         if (toucher[i] != MANY) {
             transient[toucher[i]] += bytes;

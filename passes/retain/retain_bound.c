@@ -146,7 +146,7 @@ static uint64_t bound_of_graph(const Module *m, const Graph *g, bool far) {
     int64_t carried = 0, most = 0;
     for (int t = 0; t < g->node_count; t++) {
         const Node *n = g->node[t];
-        if (n->op == OP_ACCUMULATE && g->repeat > 1)
+        if (n->op == OP_ACCUMULATE && g->repeat > 1 && !node_sums_far(n))
             carried += (int64_t)storage_padded(type_bytes(&n->result[0].type));
         if (is_made_once(&w, n))
             for (int r = 0; r < n->result_count; r++)

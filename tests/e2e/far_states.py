@@ -62,6 +62,18 @@ class FarStates(e2e.TestCase):
         self.assertEqual(files[0], files[1])
         self.assertEqual([f for f in self.folder.iterdir() if f.name.startswith(".")], [], "far memory leaves no file")
 
+    def test_sums_over_micro_batches(self):
+        """States, activations and the sums of gradients take more than the budget, and the norm is of the sums."""
+        words = [*(word.replace("accumulate=1", "accumulate=2") for word in self.words), "--entry", "train"]
+        near = self.compile(e2e.SOURCE / "models/gpt2.plim", *words, out="whole")
+        memory = self.plan_json(near)["memory"]
+        budget = (memory["weights"] + memory["optimizer"]) // 4
+        self.assertGreater(memory["gradients"], budget)
+        said = self.good(e2e.PLIMC, e2e.SOURCE / "models/gpt2.plim", *words, "-o", "parts", "--budget", budget, "--far", "disk", "--remarks").stderr
+        self.assertRegex(said, r"far: train: [1-9]\d* sums over micro-batches live far away, in [1-9]\d* pieces")
+        self.assertEqual(self.train(near, "whole.out"), self.train(self.folder / "parts", "parts.out", "--far-dir", self.folder))
+        self.assertEqual(self.bytes_of("whole.out"), self.bytes_of("parts.out"))
+
 
 if __name__ == "__main__":
     e2e.unittest.main()

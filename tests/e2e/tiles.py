@@ -57,6 +57,9 @@ class Tiles(e2e.TestCase):
     def test_clipped_gradients_wait(self):
         self.check("optimizer = sgd(lr); clip = global_norm(0.5)", TABLE * 7 // 8)
 
+    def test_sums_over_micro_batches(self):
+        self.check("optimizer = sgd(lr); accumulate = 2; clip = global_norm(0.5)", TABLE * 7 // 8)
+
 
 if __name__ == "__main__":
     e2e.unittest.main()

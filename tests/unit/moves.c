@@ -17,6 +17,8 @@ static const char *without_moves(Arena *a, const char *text) {
         for (int i = 0; i < g->node_count; i++)
             if (op_info(g->node[i]->op)->family == FAMILY_MOVE)
                 by[g->node[i]->result[0].id] = g->node[i]->input[0];
+            else if (node_sums_far(g->node[i]))
+                g->node[i]->attr_count = 0;
         graph_remap(g, by);
         graph_drop_dead(g);
     }
@@ -210,6 +212,54 @@ Test(moves, of_micro_batches) {
                "  commit @w = %wf\n"
                "  return %loss\n}\n",
                "f");
+}
+
+static const char *const sums =
+    "state @w: f32[8,4] {kind = \"param\"}\n"
+    "graph @f(%x: f32[6,8] from data \"data\", %y: f32[6,4] from data \"data\", %lr: f32[] from "
+    "knob = 0.5) -> f32[] repeat 3 {\n"
+    "  %w: f32[8,4] = state {name = \"w\"}\n"
+    "  %h: f32[6,4] = einsum %x, %w {spec = \"bi,io->bo\"}\n"
+    "  %d: f32[6,4] = sub %h, %y\n"
+    "  %s: f32[] = reduce_sum %d {axes = [0,1]}\n"
+    "  %loss: f32[] = accumulate %s\n"
+    // A product that adds to a copy of its sum, and pieces of what is computed apart.
+    "  %dw: f32[8,4] = einsum %x, %d {spec = \"bi,bo->io\"} backward\n"
+    "  %acc: f32[8,4] = accumulate %dw {far = 1} backward\n"
+    "  %t: f32[8,4] = tanh %w backward\n"
+    "  %u: f32[6,4] = einsum %x, %t {spec = \"bi,io->bo\"} backward\n"
+    "  %v: f32[6,4] = softmax %u backward\n"
+    "  %top: f32[4,4] = slice %v {start = [0,0], stop = [4,4]} backward\n"
+    "  %low: f32[2,4] = slice %v {start = [4,0], stop = [6,4]} backward\n"
+    "  %a0: f32[4,4] = accumulate %top {far = 1} backward\n"
+    "  %a1: f32[2,4] = accumulate %low {far = 1} backward\n"
+    "  %n0: f32[4,4] = fetch %a0 update\n"
+    "  %n1: f32[2,4] = fetch %a1 update\n"
+    "  %both: f32[8,4] = concat %n0, %n1, %n1 {axis = 0} update\n"
+    "  %acc0: f32[4,4] = slice %acc {start = [0,0], stop = [4,4]} update\n"
+    "  %acc1: f32[4,4] = slice %acc {start = [4,0], stop = [8,4]} update\n"
+    "  %near0: f32[4,4] = fetch %acc0 update\n"
+    "  %near1: f32[4,4] = fetch %acc1 update\n"
+    "  %near: f32[8,4] = concat %near0, %near1 {axis = 0} update\n"
+    "  %g: f32[8,4] = add %near, %both update\n"
+    "  %next: f32[8,4] = sgd %w, %g, %lr {decay = 0.0} update\n"
+    "  commit @w = %next\n"
+    "  return %loss\n}\n";
+
+// Three sums: each goes there as zeros, and there and back in every micro-batch.
+Test(moves, sums_over_micro_batches_live_far) {
+    check_bits(sums, "f");
+    Machine t;
+    machine_open(&t, sums, (PassOptions){0});
+    const Plan *p = t.cx.plan;
+    int far = 0, near = 0;
+    for (uint32_t i = 0; i < p->buffer_count; i++) {
+        far += p->buffer[i].carried && p->buffer[i].space == 1;
+        near += p->buffer[i].carried && p->buffer[i].space == 0;
+    }
+    cr_assert_eq(far, 3);
+    cr_assert_eq(near, 1); // the loss
+    machine_close(&t);
 }
 
 // P0807 names what is largest there.
