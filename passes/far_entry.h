@@ -44,7 +44,6 @@ typedef struct {
     Graph *g;
     size_t slice_bytes; // of a state that an update has in device memory, about
     const bool *moved;  // by state id: this rewriting moves it to far memory
-    bool unshared;      // a GPU's host computes no update
     Rewrite rw;         // the walk: rw.old has the nodes as they were
     FarCounts counts;
 
@@ -80,8 +79,8 @@ typedef struct {
     Value **host_scalar; // by value id: a copy that the host's slices read, once there is one
 } FarEntry;
 
-// Takes the nodes out of far->g and finds what is known of it. cx, m, g, slice_bytes, moved and
-// unshared are set, all else is zero.
+// Takes the nodes out of far->g and finds what is known of it. cx, m, g, slice_bytes and moved are
+// set, all else is zero.
 void far_entry_init(FarEntry *far);
 // Whether v was there before the rewriting, so that the tables by value id know it.
 bool far_entry_is_old(const FarEntry *far, const Value *v);

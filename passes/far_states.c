@@ -141,12 +141,7 @@ static void remark_entry(const FarEntry *far) {
 // Returns how much there is of what the rung adds.
 static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
                          const FarStatesOptions *options, PassCtx *cx) {
-    FarEntry far = {.cx = cx,
-                    .m = m,
-                    .g = g,
-                    .slice_bytes = options->slice,
-                    .moved = moved,
-                    .unshared = options->unshared};
+    FarEntry far = {.cx = cx, .m = m, .g = g, .slice_bytes = options->slice, .moved = moved};
     far_entry_init(&far);
     far_fetch_plan(&far);
     if (options->which >= FAR_STATES_GRADIENTS)

@@ -19,7 +19,6 @@ typedef struct {
     size_t least; // bytes of a state below which it stays near; 0: 64 KiB
     size_t slice; // bytes of one state that an update has in device memory; 0: by the module's size
     size_t tiled; // bytes of a weight from which on it is read in tiles; 0: TILED_BYTES
-    bool unshared; // a GPU's host computes none of its updates
 } FarStatesOptions;
 
 // Marks states of m as far and rewrites every entry: readers get fetches, what is committed is
