@@ -41,12 +41,29 @@ Arena *arena_create(void) {
     return a;
 }
 
-void arena_reset(Arena *a) {
-    while (a->head) {
-        Chunk *older = a->head->next;
-        free(a->head);
-        a->head = older;
+static void free_chunks(Chunk *newest) {
+    while (newest) {
+        Chunk *older = newest->next;
+        free(newest);
+        newest = older;
     }
+}
+
+void arena_reset(Arena *a) {
+    Chunk *c = a->head;
+#ifndef PLIM_ARENA_MALLOC
+    // An arena that is reset again and again needs no new pages each time.
+    if (c && c->capacity <= CHUNK_LAST) {
+        free_chunks(c->next);
+        memset(c->data, 0, c->used);
+        c->next = NULL;
+        c->used = 0;
+        a->used = 0;
+        return;
+    }
+#endif
+    free_chunks(c);
+    a->head = NULL;
     a->used = 0;
     a->next_size = CHUNK_FIRST;
 }
@@ -54,7 +71,7 @@ void arena_reset(Arena *a) {
 void arena_release(Arena *a) {
     if (!a)
         return;
-    arena_reset(a);
+    free_chunks(a->head);
     free(a);
 }
 

@@ -23,6 +23,9 @@ typedef struct {
 // Worker threads the plan has workspace for where nothing is said.
 enum { WORKERS = 8 };
 
+// What can't fit isn't packed well in a trial. FITS: nor is what does packed any better.
+typedef enum { TRIAL_NONE, TRIAL_FITS, TRIAL_LEAST } Trial;
+
 // What the user asked for; zero is the default of each.
 typedef struct {
     const char
@@ -39,10 +42,11 @@ typedef struct {
     bool far;              // --far: what the budget asks for may move to far memory
     const char *far_kind;  // "disk" or "host" as asked for; NULL: whichever the target has
     uint64_t far_bytes;    // of far memory, 0: no limit
-    bool trial;    // whether the plan fits is for the caller to say: what can't isn't packed
-                   // well, nor what does any better
-    bool frontier; // --frontier: pass retain tells of all that there is to choose from
-    int workers;   // most worker threads, 0: WORKERS; a GPU has one
+    Trial trial;           // whether the plan fits is for the caller to say
+    uint64_t order_limit;  // where no order is found that needs fewer bytes of the device, any will
+                           // do; 0: no limit
+    bool frontier;         // --frontier: pass retain tells of all that there is to choose from
+    int workers;           // most worker threads, 0: WORKERS; a GPU has one
     bool onednn, openblas; // which product library to plan for on a CPU; both false: our own
                            // kernels. A GPU has cuBLASLt
     bool bf16_products;    // the product library takes bf16 on this target
@@ -62,9 +66,13 @@ typedef struct {
     const PassOptions *options;
     Remarks remarks;
     PlanMemory *plan_memory;
-    Plan *plan;       // set by pass_lower; later passes change it
-    int64_t rewrites; // made so far by optional passes: see rewrite_allowed
-    int degraded;     // times a solver died, hung or lied: see mip_report
+    Plan *plan;          // set by pass_lower; later passes change it
+    int64_t rewrites;    // made so far by optional passes: see rewrite_allowed
+    int degraded;        // times a solver died, hung or lied: see mip_report
+    bool fitted;         // set by pass_retain: the program was changed to fit, and no lower layout
+                         // is wanted than one that does
+    uint64_t order_load; // set by pass_order: bytes of the device, states included, that no order
+                         // found needs fewer of
 } PassCtx;
 
 // Text is copied into cx->arena.

@@ -319,6 +319,13 @@ size_t storage_padded(size_t bytes) {
     return (bytes + STORAGE_ALIGNMENT - 1) / STORAGE_ALIGNMENT * STORAGE_ALIGNMENT;
 }
 
+uint64_t storage_state_bytes(const Module *m) {
+    uint64_t sum = 0;
+    for (int i = 0; i < m->state_count; i++)
+        sum += m->state[i]->far ? 0 : storage_padded(type_bytes(&m->state[i]->type));
+    return sum;
+}
+
 uint64_t storage_load(const StoragePlan *sp) {
     int64_t live = 0, most = 0;
     int64_t *change = NULL;

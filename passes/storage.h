@@ -99,6 +99,8 @@ bool storage_is_stored(const StoragePlan *sp, const Value *v);
 // Bytes as they count in an arena: rounded up to the alignment.
 enum { STORAGE_ALIGNMENT = 64 };
 size_t storage_padded(size_t bytes);
+// Bytes of the device that states take.
+uint64_t storage_state_bytes(const Module *m);
 // The largest sum of live bytes of the device over the steps. Persistent storages aren't counted.
 uint64_t storage_load(const StoragePlan *sp);
 

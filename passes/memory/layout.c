@@ -9,7 +9,8 @@
 //
 // A trial of a rung (passes/retain) packs with little work, and none where the load is above the
 // limit. Under a limit the real thing does all that work too before its own, and keeps the lowest:
-// so it fits wherever the trial did, and a budget is kept or refused by what trials came to.
+// so it fits wherever the trial did, and a budget is kept or refused by what trials came to. What
+// was changed to fit is packed no further than that.
 #include "passes/pass.h"
 
 #include "ir/check.h"
@@ -120,7 +121,10 @@ static const int64_t TRIAL_WORK[] = {20000000, 100000000};
 static bool pack_entry(const EntryLayout *e, PassCtx *cx, uint64_t capacity, const char *name,
                        PackAnswer *best) {
     uint32_t peak;
-    const bool trial = cx->options->trial, limited = capacity < UINT64_MAX;
+    const Trial trial = cx->options->trial;
+    const int effort = cx->options->effort ? cx->options->effort : 1;
+    const bool limited = capacity < UINT64_MAX;
+    const bool fitting = trial == TRIAL_FITS || (cx->fitted && effort == 1);
     *best = (PackAnswer){.height = UINT64_MAX};
     if (trial && pack_load(e->item, e->count, cx->scratch, &peak) > capacity) {
         *best = pack_naive(e->item, e->count, cx->scratch);
@@ -128,14 +132,14 @@ static bool pack_entry(const EntryLayout *e, PassCtx *cx, uint64_t capacity, con
     }
     for (int i = 0; i < 2 && (trial || limited); i++) {
         pack_lower_than(best, e->item, e->count, TRIAL_WORK[i], cx->scratch);
-        if (trial && limited && best->height <= capacity)
+        if (fitting && limited && best->height <= capacity)
             return true;
     }
-    if (best->height > capacity && limited && !programs_pack(cx, name, e->item, e->count, best))
+    if (best->height > capacity && limited && trial != TRIAL_LEAST &&
+        !programs_pack(cx, name, e->item, e->count, best))
         return false;
     if (trial)
         return true;
-    const int effort = cx->options->effort ? cx->options->effort : 1;
     pack_lower_than(best, e->item, e->count, PACK_WORK * effort, cx->scratch);
     return programs_pack(cx, name, e->item, e->count, best);
 }

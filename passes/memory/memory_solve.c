@@ -50,6 +50,13 @@ static void judge(MemoryWork *w, const int *order, const char *how) {
     arena_release(scratch);
 }
 
+// Nothing fits: the order of least load as it is.
+static void give_up(MemoryWork *w) {
+    w->out.load = w->out.height = w->out.order.load;
+    w->out.how = w->out.order.how;
+    memcpy(w->best, w->trail, (size_t)w->og->task_count * sizeof *w->best);
+}
+
 static bool is_done(const MemoryWork *w) {
     return w->out.height <= w->out.order.bound;
 }
@@ -95,8 +102,11 @@ MemoryAnswer memory_solve(const OrderGraph *og, const OrderOptions *options, Are
     w.trail = arena_array(scratch, int, tasks + 1);
     w.out.order = order_solve(small, options, scratch, w.trail);
     w.out.height = w.bound = INT64_MAX;
-    judge(&w, w.trail, w.out.order.how);
-    if (!is_done(&w) && tasks <= MEMORY_TASKS_ALL) {
+    if (options && options->limit && w.out.order.load > options->limit)
+        give_up(&w);
+    else
+        judge(&w, w.trail, w.out.order.how);
+    if (w.out.packed && !is_done(&w) && tasks <= MEMORY_TASKS_ALL) {
         w.state = order_state_create(small, scratch);
         judge_all(&w, 0);
         w.out.optimal = w.out.height <= w.bound;

@@ -17,7 +17,8 @@ typedef struct {
 enum { MEMORY_TASKS_ALL = 8 };
 
 // Fills order[position] = task. The height is never more than that of any list schedule as packed
-// with the same effort. Deterministic.
+// with the same effort. Deterministic. Where the order of least load is above the options' limit
+// nothing is packed, and the height is the load.
 MemoryAnswer memory_solve(const OrderGraph *og, const OrderOptions *options, Arena *scratch,
                           int *order);
 

@@ -8,6 +8,7 @@
 #include "passes/memory/programs.h"
 
 #include "ir/check.h"
+#include "passes/storage.h"
 
 #include <string.h>
 
@@ -36,6 +37,19 @@ static void take_order(Graph *g, const OrderProblem *p, const Tasks *tasks, cons
     memcpy(g->node, nodes, (size_t)count * sizeof *nodes);
 }
 
+// What the limit leaves for loads.
+static int64_t limit_of_load(const PassOptions *options, uint64_t states) {
+    const uint64_t limit = options->order_limit;
+    return !limit ? 0 : limit > states ? (int64_t)(limit - states) : 1;
+}
+
+// Where the search ended early its order says nothing, but the bound does.
+static void note_load(PassCtx *cx, uint64_t states, const OrderAnswer *answer, int64_t limit) {
+    const bool ended = limit && answer->bound > limit;
+    const uint64_t load = states + (uint64_t)(ended ? answer->bound : answer->load);
+    cx->order_load = load > cx->order_load ? load : cx->order_load;
+}
+
 // False after a diagnostic.
 static bool order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced) {
     Arena *a = cx->scratch;
@@ -54,9 +68,12 @@ static bool order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced
                    order_list_name(forced), (long long)order_load(problem.og, order, a, NULL));
     } else {
         const int effort = cx->options->effort ? cx->options->effort : 1;
-        const OrderOptions options = {.work = ORDER_WORK * effort};
+        const uint64_t states = storage_state_bytes(m);
+        const OrderOptions options = {.work = ORDER_WORK * effort,
+                                      .limit = limit_of_load(cx->options, states)};
         MemoryAnswer answer = memory_solve(problem.og, &options, a, order);
-        if (!programs_order(cx, g->name, problem.og, &answer, order))
+        note_load(cx, states, &answer.order, options.limit);
+        if (answer.packed && !programs_order(cx, g->name, problem.og, &answer, order))
             return false;
         order_explain(cx, g, tasks, &problem, &answer, order);
     }

@@ -64,6 +64,7 @@ typedef struct {
     Leaf *leaf;
     int leaf_count;
     int64_t work;                  // left
+    int64_t limit;                 // where the bound is above it, search ends
     int64_t work_max, window_work; // for one search; left for all windows
     OrderAnswer out;
 } SolveWork;
@@ -142,7 +143,7 @@ static void solve_leaves(SolveWork *w) {
         bound = own > bound ? own : bound;
     }
     qsort(sorted, (size_t)w->leaf_count, sizeof *sorted, compare_leaves);
-    for (int i = 0; i < w->leaf_count && leaf_height(sorted[i]) > bound; i++) {
+    for (int i = 0; i < w->leaf_count && leaf_height(sorted[i]) > bound && bound <= w->limit; i++) {
         Leaf *l = sorted[i];
         const Leaf *twin = find_twin(sorted, i, l);
         if (twin && twin->load <= l->load) {
@@ -155,7 +156,7 @@ static void solve_leaves(SolveWork *w) {
         if (leaf_height(l) > bound && l->bound < l->load)
             bound_peak(w, l);
         bound = l->segment->base + l->bound > bound ? l->segment->base + l->bound : bound;
-        if (leaf_height(l) > bound && w->work > 0) {
+        if (leaf_height(l) > bound && bound <= w->limit && w->work > 0) {
             search_leaf(w, l, bound - l->segment->base);
             // Another peak may prove more.
             if (l->bound < l->load)
@@ -217,7 +218,7 @@ static void join_leaves(const SolveWork *w, const int *of, int *order) {
 static void try_windows(SolveWork *w, const OrderGraph *og, int *order, int *best) {
     const int64_t most = w->window_work < w->work_max ? w->window_work : w->work_max;
     const OrderWindowOptions options = {.bound = w->out.bound, .work = most};
-    if (most <= 0)
+    if (most <= 0 || w->out.bound > w->limit)
         return;
     const OrderWindows better = order_improve(og, options, w->a, order);
     w->out.work += better.work;
@@ -253,7 +254,8 @@ OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena
     const OrderGraph *small = order_contract(og, scratch, &of);
     SolveWork w = {.og = order_delay(small, scratch, &of_delayed),
                    .a = scratch,
-                   .work_max = options && options->work ? options->work : ORDER_WORK};
+                   .work_max = options && options->work ? options->work : ORDER_WORK,
+                   .limit = options && options->limit ? options->limit : INT64_MAX};
     w.work = w.work_max;
     w.window_work = 3 * w.work_max;
     int *best = arena_array(scratch, int, small->task_count + 1);

@@ -17,7 +17,8 @@ void order_list_make(const OrderGraph *og, OrderList which, Arena *scratch, int 
 
 // Zero is the default of each.
 typedef struct {
-    int64_t work; // elementary steps of search at most; 0: ORDER_WORK
+    int64_t work;  // elementary steps of search at most; 0: ORDER_WORK
+    int64_t limit; // of the load; once the bound is above it, the search ends. 0: none
 } OrderOptions;
 #define ORDER_WORK 20000000LL
 

@@ -17,8 +17,8 @@ static uint64_t mixed(uint64_t x) {
 }
 
 static void flip_key(OrderState *s, int task) {
-    s->key.low ^= mixed(2 * (uint64_t)task);
-    s->key.high ^= mixed(2 * (uint64_t)task + 1);
+    s->key.low ^= s->word[task].low;
+    s->key.high ^= s->word[task].high;
 }
 
 static void add_ready(OrderState *s, int task) {
@@ -55,6 +55,7 @@ OrderState *order_state_create(const OrderGraph *og, Arena *a) {
                       .left_sum = arena_array(a, int64_t, og->object_count + 1),
                       .waiting = arena_array(a, int, og->task_count + 1),
                       .growth = arena_array(a, int64_t, og->task_count + 1),
+                      .word = arena_array(a, OrderKey, og->task_count + 1),
                       .ready = arena_array(a, int, og->task_count + 1),
                       .ready_at = arena_array(a, int, og->task_count + 1)};
     for (int i = 0; i < og->object_count; i++) {
@@ -71,6 +72,7 @@ OrderState *order_state_create(const OrderGraph *og, Arena *a) {
     for (int t = 0; t < og->task_count; t++) {
         s->waiting[t] = og->pred_begin[t + 1] - og->pred_begin[t];
         s->ready_at[t] = -1;
+        s->word[t] = (OrderKey){mixed(2 * (uint64_t)t), mixed(2 * (uint64_t)t + 1)};
         if (s->waiting[t] == 0)
             add_ready(s, t);
     }

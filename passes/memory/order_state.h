@@ -17,9 +17,10 @@ typedef struct {
     int64_t *growth;   // by task: how live changes if it runs next
     int *ready;        // tasks that could run next, in no order that means anything
     int ready_count;
-    int *ready_at; // by task: its place in ready, or -1
-    OrderKey key;  // of the set of tasks that have run: equal sets have equal keys
-    int64_t work;  // elementary steps so far
+    int *ready_at;  // by task: its place in ready, or -1
+    OrderKey key;   // of the set of tasks that have run: equal sets have equal keys
+    OrderKey *word; // by task: what it changes in the key
+    int64_t work;   // elementary steps so far
 } OrderState;
 
 // Nothing has run.

@@ -108,6 +108,9 @@ typedef struct {
 // Every task once, nothing moved: the first point of every frontier.
 RetainPoint retain_once(const RetainProblem *p, Arena *a);
 
+// Bytes below which no schedule gets, with moves or without.
+int64_t retain_least(const RetainProblem *p, bool far);
+
 // Deterministic: work is counted. Everything lives in a.
 RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *options, Arena *a);
 

@@ -163,10 +163,8 @@ static uint64_t bound_of_graph(const Module *m, const Graph *g, bool far) {
 }
 
 uint64_t retain_bound_variant(const RetainVariant *v, const PassCtx *cx) {
-    uint64_t state = 0, most = 0;
-    for (int s = 0; s < v->m->state_count; s++)
-        if (!v->m->state[s]->far)
-            state += storage_padded(type_bytes(&v->m->state[s]->type));
+    const uint64_t state = storage_state_bytes(v->m);
+    uint64_t most = 0;
     for (int e = 0; e < v->m->entry_count; e++) {
         const uint64_t bytes =
             v->entry[e].graph ? bound_of_graph(v->m, v->m->entry[e], cx->options->far) : 0;

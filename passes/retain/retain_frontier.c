@@ -16,7 +16,7 @@ enum { RUNGS = 24, MOVERS = 12, EXACT_RUNGS = 4, CUT_WORTH = 200 };
 
 // While a task runs for the first time there are: what it reads and makes, its own bytes, the
 // arguments; and what was made once, can't be moved and is read from then on.
-static int64_t find_bound(const RetainIndex *x, const RetainOptions *o, Arena *a) {
+static int64_t find_bound(const RetainIndex *x, bool far, Arena *a) {
     const RetainProblem *p = x->p;
     int64_t *load = arena_array(a, int64_t, p->task_count + 2);
     for (int v = 0; v < p->value_count; v++) {
@@ -28,7 +28,7 @@ static int64_t find_bound(const RetainIndex *x, const RetainOptions *o, Arena *a
         for (int i = x->reader_begin[v]; i < x->reader_begin[v + 1]; i++)
             last = x->reader[i];
         last = p->value[v].kept ? p->task_count - 1 : last;
-        if (!retain_again(p, v) && !(o->far && retain_movable(p, v))) {
+        if (!retain_again(p, v) && !(far && retain_movable(p, v))) {
             load[maker] += bytes;
             load[last + 1] -= bytes;
             continue;
@@ -46,6 +46,13 @@ static int64_t find_bound(const RetainIndex *x, const RetainOptions *o, Arena *a
         most = now + p->task[t].transient > most ? now + p->task[t].transient : most;
     }
     return most + retain_ambient(p);
+}
+
+int64_t retain_least(const RetainProblem *p, bool far) {
+    Arena *a = arena_create();
+    const int64_t bound = find_bound(retain_index(p, a), far, a);
+    arena_release(a);
+    return bound;
 }
 
 // The first point even where another is as fast.
@@ -163,7 +170,7 @@ RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *opti
     if (options->far)
         retain_try_all(x, front);
     const RetainPoint once = retain_once(p, a);
-    int64_t bound = find_bound(x, options, a), least = 0;
+    int64_t bound = find_bound(x, options->far > 0, a), least = 0;
     int degraded = 0;
     const int64_t apart = (once.cost.bytes - bound) / (EXACT_RUNGS * (int64_t)rungs) + 1;
     if (!options->far && retain_exact(x, once.cost.bytes, apart, front, &least))

@@ -1,21 +1,13 @@
-// Rungs: computed once, tried one by one.
-//
-// To try a rung is to copy its entry, write its schedule into the copy and run the rest of the
-// pipeline on a module of this entry alone, in memory of its own. What that comes to is what the
-// compilation itself will come to, since passes are deterministic, entries are planned each by
-// itself, and all states are there whichever entry wants them.
+// Rungs: the module as it came and with states far away, a frontier for each entry of each, solved
+// once the first rung, which is the fastest, is known not to do.
 #include "passes/retain/retain_ladder.h"
 
 #include "ir/check.h"
-#include "passes/pipeline.h"
 #include "passes/retain/retain_apply.h"
 #include "passes/storage.h"
-#include "runtime/plan_uses.h"
-
-#include <string.h>
 
 // FLOOR_SLACK: the part by which the solver may have said too much.
-enum { PASSES_MAX = 16, FLOOR_SLACK = 16 };
+enum { FLOOR_SLACK = 16 };
 
 // The rates asked for, or those assumed of the target.
 static const Rates *rates_of(const PassOptions *options, Arena *a) {
@@ -120,9 +112,20 @@ RetainLadder *retain_ladder(const Module *m, PassCtx *cx) {
     return l;
 }
 
+// What solver_bytes are most likely to come to, and less.
+static uint64_t floor_of(const RetainEntry *e, int64_t solver_bytes) {
+    const int64_t bytes = solver_bytes + e->offset;
+    return bytes > 0 ? (uint64_t)(bytes - bytes / FLOOR_SLACK) : 0;
+}
+
 uint64_t retain_floor(const RetainEntry *e, int point) {
-    const int64_t bytes = e->frontier.point[point].cost.bytes + e->offset;
-    return point > 0 && bytes > 0 ? (uint64_t)(bytes - bytes / FLOOR_SLACK) : 0;
+    return point > 0 ? floor_of(e, e->frontier.point[point].cost.bytes) : 0;
+}
+
+uint64_t retain_floor_of_all(const RetainEntry *e, const PassOptions *options) {
+    if (!e->graph)
+        return UINT64_MAX;
+    return floor_of(e, retain_least(&e->graph->problem, far_room(e, options) > 0));
 }
 
 // The first point of a frontier runs every task once and moves nothing: the graph as it is.
@@ -133,135 +136,11 @@ static bool is_whole(const RetainGraph *rg, const RetainPoint *p) {
     return p->schedule.count == rg->problem.task_count;
 }
 
-static bool apply_point(const RetainEntry *e, int point, Graph *g, Arena *scratch) {
+bool retain_ladder_apply(const RetainEntry *e, int point, Graph *g, Arena *scratch) {
     if (!e->graph || is_whole(e->graph, &e->frontier.point[point]))
         return false;
     retain_apply(g, e->graph, &e->frontier.point[point].schedule, scratch);
     return true;
-}
-
-// A copy of the rung's entry, alone with the states.
-static Module *module_of_rung(const RetainLadder *l, RetainSpot s, Arena *a) {
-    const RetainVariant *v = &l->variant[s.variant];
-    Module *m = arena_new(a, Module);
-    *m = *v->m;
-    m->entry = arena_array(a, Graph *, 1);
-    m->entry_count = 1;
-    m->entry[0] = graph_copy(v->m->entry[s.entry], a);
-    apply_point(&v->entry[s.entry], s.point, m->entry[0], a);
-    return m;
-}
-
-// The passes behind this one.
-static int list_passes(const char *name[PASSES_MAX]) {
-    int count = 0;
-    bool behind = false;
-    for (int i = 0; i < pass_count(); i++) {
-        if (behind) {
-            CHECK(count < PASSES_MAX);
-            name[count++] = pass_at(i)->name;
-        }
-        behind = behind || strcmp(pass_at(i)->name, "retain") == 0;
-    }
-    return count;
-}
-
-static void pass_on_errors(const Diag *from, Diag *to) {
-    for (int i = 0; i < diag_item_count(from); i++) {
-        const DiagItem *item = diag_item(from, i);
-        if (item->level == DIAG_ERROR)
-            diag_error(to, item->loc, item->code, "%s", item->message);
-        else if (item->level == DIAG_NOTE)
-            diag_note(to, item->loc, "%s", item->message);
-        if (item->level == DIAG_ERROR && item->help)
-            diag_help(to, "%s", item->help);
-    }
-}
-
-static bool is_whole_trial(const PassOptions *options, const Plan *p) {
-    for (uint32_t i = 0; i < p->space_count; i++) {
-        const uint64_t limit =
-            p->space[i].kind == SPACE_DEVICE ? options->budget : options->far_bytes;
-        if (limit && p->space[i].load > limit)
-            return false;
-    }
-    return true;
-}
-
-// What the plan comes to; where the load is above a limit its arenas were not packed.
-static void measure(const Plan *p, const PassOptions *options, RetainEntry *e, int point) {
-    RetainRung *r = &e->rung[point];
-    uint64_t load[SPACE_COUNT] = {0};
-    r->tried = is_whole_trial(options, p);
-    for (uint32_t i = 0; i < p->space_count; i++) {
-        const PlanSpace *s = &p->space[i];
-        r->bytes[s->kind] = r->tried ? s->bytes : s->load;
-        load[s->kind] = s->load;
-    }
-    if (point == 0) {
-        // Loads, as they are the same whatever the limits.
-        e->offset = (int64_t)load[SPACE_DEVICE] - e->frontier.point[0].cost.bytes;
-        e->far_load = load[SPACE_HOST] + load[SPACE_DISK];
-    }
-    const uint64_t floor = retain_floor(e, point);
-    if (r->bytes[SPACE_DEVICE] < floor)
-        r->bytes[SPACE_DEVICE] = floor;
-}
-
-// Where the states of the device end.
-static uint64_t state_bytes(const Plan *p) {
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < p->buffer_count; i++) {
-        const PlanBuffer *b = &p->buffer[i];
-        const uint64_t end = b->offset + plan_buffer_padded(b);
-        if (b->entry == UINT32_MAX && p->space[b->space].kind == SPACE_DEVICE && b->bytes &&
-            end > most)
-            most = end;
-    }
-    return most;
-}
-
-bool retain_try(RetainLadder *l, RetainSpot s, RetainTrialKind kind, PassCtx *cx,
-                RetainTrial *out) {
-    RetainTrial t = {.arena = arena_create(), .memory = plan_memory_new()};
-    // Whether it fits is for the walk to say; nothing is written anywhere.
-    PassOptions options = *cx->options;
-    options.trial = true;
-    if (kind == RETAIN_NO_LIMITS)
-        options.budget = options.far_bytes = 0;
-    options.dump_mip = NULL;
-    PassCtx inner = {.arena = t.arena,
-                     .scratch = arena_create(),
-                     .diag = diag_create(t.arena),
-                     .options = &options,
-                     .plan_memory = t.memory};
-    const char *name[PASSES_MAX];
-    const int count = list_passes(name);
-    bool good = t.memory != NULL;
-    if (good)
-        good = pipeline_run(module_of_rung(l, s, t.arena), &inner, name, count, NULL, NULL);
-    else
-        diag_error(cx->diag, (Loc){0}, 856, "out of memory");
-    arena_release(inner.scratch);
-    if (good) {
-        measure(inner.plan, &options, &l->variant[s.variant].entry[s.entry], s.point);
-        t.plan = inner.plan;
-        t.state = state_bytes(t.plan);
-    } else {
-        pass_on_errors(inner.diag, cx->diag);
-    }
-    if (good && out)
-        *out = t;
-    else
-        retain_trial_release(&t);
-    return good;
-}
-
-void retain_trial_release(RetainTrial *t) {
-    plan_memory_release(t->memory);
-    if (t->arena)
-        arena_release(t->arena);
-    *t = (RetainTrial){0};
 }
 
 PassResult retain_take(const RetainLadder *l, int variant, Module *m, PassCtx *cx) {
@@ -269,7 +148,7 @@ PassResult retain_take(const RetainLadder *l, int variant, Module *m, PassCtx *c
     const RetainVariant *v = &l->variant[variant];
     PassResult result = far_states_apply(m, &v->far, cx);
     for (int e = 0; e < m->entry_count; e++)
-        if (apply_point(&v->entry[e], v->entry[e].at, m->entry[e], cx->scratch))
+        if (retain_ladder_apply(&v->entry[e], v->entry[e].at, m->entry[e], cx->scratch))
             result = PASS_CHANGED;
     return result;
 }

@@ -53,26 +53,12 @@ typedef struct {
 // Bytes of the device that the rung counts as needing at least, from the first rung of its row,
 // which was tried.
 uint64_t retain_floor(const RetainEntry *e, int point);
+// What all rungs behind the first count as needing at least, known before they are.
+uint64_t retain_floor_of_all(const RetainEntry *e, const PassOptions *options);
 
-// A rung through the rest of the pipeline: of a plan for this entry alone.
-typedef struct {
-    uint64_t state; // of the device's: persistent bytes
-    Plan *plan;     // goes with memory
-    PlanMemory *memory;
-    Arena *arena;
-} RetainTrial;
-
-// Under limits packing goes no further than it takes to tell whether they are kept, and where the
-// load alone is above them the rung counts as not tried; without, it is the real thing. What was
-// tried is known to fit or not to, and only what fits may be larger than it would be without
-// limits.
-typedef enum { RETAIN_LIMITS, RETAIN_NO_LIMITS } RetainTrialKind;
-
-// Fills in the rung. out: the plan, which is the caller's to release; NULL where nobody looks at
-// it. False after diagnostics: then there is nothing to release.
-bool retain_try(RetainLadder *l, RetainSpot s, RetainTrialKind kind, PassCtx *cx, RetainTrial *out);
-void retain_trial_release(RetainTrial *t);
-
+// Writes the rung's schedule into the entry's graph, or a copy of it. False: it was that of the
+// graph.
+bool retain_ladder_apply(const RetainEntry *e, int point, Graph *g, Arena *scratch);
 // Changes the module to what the variant's entries have at their `at`. SAME where that is the
 // module as it is.
 PassResult retain_take(const RetainLadder *l, int variant, Module *m, PassCtx *cx);

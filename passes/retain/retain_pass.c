@@ -22,10 +22,15 @@
 // solver, and for every rung tried the rest of the pipeline: mostly two or three an entry.
 #include "passes/pass.h"
 
+#include "ir/fork_join.h"
 #include "passes/retain/retain_bound.h"
 #include "passes/retain/retain_report.h"
+#include "passes/retain/retain_trial.h"
 
 #include <string.h>
+
+// NEXT_MAX: rungs that are tried at a time, at most.
+enum { NEXT_MAX = 4 };
 
 typedef struct {
     PassCtx *cx;
@@ -84,6 +89,30 @@ static bool may_do(const RetainWalk *w, RetainVariant *v, uint64_t bytes) {
     return v->bound <= bytes;
 }
 
+// Whether it is worth a trial under these limits.
+static bool is_open(const PassCtx *cx, const RetainEntry *e, int point, RetainLimits limits) {
+    const RetainRung *r = &e->rung[point];
+    const uint64_t floor = retain_floor(e, point), known = r->bytes[SPACE_DEVICE];
+    return !r->tried && is_far_enough(cx, r) &&
+           (!limits.device || (floor <= limits.device && known <= limits.device));
+}
+
+// Tries the entry's rung, unless it can't do, and beside it those behind it that may come next.
+static bool try_next(const RetainWalk *w, int variant, int entry) {
+    const RetainEntry *e = &w->l->variant[variant].entry[entry];
+    const PassOptions *o = w->cx->options;
+    const RetainLimits limits = {TRIAL_FITS, o->budget, o->far_bytes};
+    const int width = e->at == 0 ? 1 : fork_join_width() < NEXT_MAX ? fork_join_width() : NEXT_MAX;
+    RetainSpot spot[NEXT_MAX];
+    int count = 0;
+    if (!is_open(w->cx, e, e->at, limits))
+        return true;
+    for (int k = e->at; k < e->frontier.count && count < width; k++)
+        if (is_open(w->cx, e, k, limits))
+            spot[count++] = (RetainSpot){variant, entry, k};
+    return retain_try_side_by_side(w->l, spot, count, limits, w->cx);
+}
+
 // The variant that is taken, with its entries at their rungs, into *taken; -1: none fits. False
 // after diagnostics.
 static bool walk(const RetainWalk *w, int *taken) {
@@ -98,46 +127,71 @@ static bool walk(const RetainWalk *w, int *taken) {
             continue;
         }
         RetainEntry *e = &v->entry[entry];
-        const RetainSpot spot = {*taken, entry, e->at};
-        if (!e->rung[e->at].tried && (!budget || retain_floor(e, e->at) <= budget) &&
-            !retain_try(w->l, spot, RETAIN_LIMITS, w->cx, NULL))
+        if (!try_next(w, *taken, entry))
             return false;
         if (fits(w->cx, &e->rung[e->at]))
             continue;
-        retain_ladder_solve(w->l, e, w->cx);
+        if (e->solved || !budget || retain_floor_of_all(e, w->cx->options) <= budget)
+            retain_ladder_solve(w->l, e, w->cx);
         e->at++;
     }
     return true;
 }
 
-// Tries the rung in full where it may need fewer bytes than those found so far.
-static bool improve(const RetainWalk *w, RetainSpot spot, RetainLeast *least) {
-    const RetainEntry *e = &w->l->variant[spot.variant].entry[spot.entry];
-    const RetainRung *r = &e->rung[spot.point];
-    const uint64_t floor = retain_floor(e, spot.point), known = r->bytes[SPACE_DEVICE];
-    if (!r->tried && (floor > known ? floor : known) < least->bytes && is_far_enough(w->cx, r) &&
-        !retain_try(w->l, spot, RETAIN_NO_LIMITS, w->cx, NULL))
-        return false;
+// The entry's rung where it needs fewer bytes than what was found.
+static void take_lower(const RetainWalk *w, RetainSpot spot, RetainLeast *least) {
+    const RetainRung *r = &w->l->variant[spot.variant].entry[spot.entry].rung[spot.point];
     if (r->tried && is_far_enough(w->cx, r) && r->bytes[SPACE_DEVICE] < least->bytes)
         *least = (RetainLeast){.bytes = r->bytes[SPACE_DEVICE], .spot = spot};
+}
+
+// Tries those of the entry's rungs from *last down to 1, some at a time, that may need less than
+// both; the next *last.
+static bool try_lower(const RetainWalk *w, RetainSpot last, uint64_t below, int *next) {
+    const RetainEntry *e = &w->l->variant[last.variant].entry[last.entry];
+    const RetainLimits limits = {.kind = TRIAL_LEAST, .device = below < UINT64_MAX ? below - 1 : 0};
+    const int width = fork_join_width() < NEXT_MAX ? fork_join_width() : NEXT_MAX;
+    RetainSpot spot[NEXT_MAX];
+    int count = 0;
+    for (*next = last.point; *next > 0 && count < width; --*next)
+        if (is_open(w->cx, e, *next, limits))
+            spot[count++] = (RetainSpot){last.variant, last.entry, *next};
+    return retain_try_side_by_side(w->l, spot, count, limits, w->cx);
+}
+
+// The first rung of a row, where it may need less than both.
+static bool try_first(const RetainWalk *w, RetainSpot first, uint64_t below, RetainLeast *least) {
+    const RetainEntry *e = &w->l->variant[first.variant].entry[first.entry];
+    const RetainLimits none = {.kind = TRIAL_LEAST};
+    if (is_open(w->cx, e, 0, none) && e->rung[0].bytes[SPACE_DEVICE] < below &&
+        !retain_try(w->l, first, none, w->cx, NULL))
+        return false;
+    take_lower(w, first, least);
     return true;
 }
 
 // The least of one entry: most likely that of its last rungs. It may be missed where no more than
-// enough is needed.
-static bool least_of_entry(const RetainWalk *w, int variant, int entry, uint64_t enough,
+// enough is needed, or nothing below the best.
+static bool least_of_entry(const RetainWalk *w, RetainSpot first, uint64_t enough, uint64_t best,
                            RetainLeast *out) {
-    RetainEntry *e = &w->l->variant[variant].entry[entry];
+    RetainEntry *e = &w->l->variant[first.variant].entry[first.entry];
+    const RetainLimits load_only = {.kind = TRIAL_LEAST, .device = 1};
     *out = (RetainLeast){.bytes = UINT64_MAX};
-    // What others count as needing goes by the first.
-    if (!improve(w, (RetainSpot){variant, entry, 0}, out))
+    // What others count as needing goes by the load of the first.
+    if (!e->rung[0].bytes[SPACE_DEVICE] && !retain_try(w->l, first, load_only, w->cx, NULL))
         return false;
-    if (out->bytes > enough)
+    if ((e->rung[0].bytes[SPACE_DEVICE] <= enough || !e->graph) && !try_first(w, first, best, out))
+        return false;
+    if (out->bytes > enough && retain_floor_of_all(e, w->cx->options) < best)
         retain_ladder_solve(w->l, e, w->cx);
-    for (int k = e->frontier.count - 1; k > 0 && out->bytes > enough; k--)
-        if (!improve(w, (RetainSpot){variant, entry, k}, out))
+    for (int k = e->frontier.count - 1, next; k > 0 && out->bytes > enough; k = next) {
+        RetainSpot spot = {first.variant, first.entry, k};
+        if (!try_lower(w, spot, out->bytes < best ? out->bytes : best, &next))
             return false;
-    return true;
+        for (; spot.point > next && out->bytes > enough; spot.point--)
+            take_lower(w, spot, out);
+    }
+    return out->bytes <= enough || try_first(w, first, out->bytes < best ? out->bytes : best, out);
 }
 
 // The entry that needs most decides what a variant needs; that in which no rung did, most likely.
@@ -152,7 +206,8 @@ static bool least_of_variant(const RetainWalk *w, int variant, RetainLeast *best
             first = e;
     for (int i = 0; i < v->m->entry_count && most.bytes < best->bytes; i++) {
         RetainLeast least;
-        if (!least_of_entry(w, variant, (first + i) % v->m->entry_count, most.bytes, &least))
+        const RetainSpot spot = {variant, (first + i) % v->m->entry_count, 0};
+        if (!least_of_entry(w, spot, most.bytes, best->bytes, &least))
             return false;
         most = least.bytes > most.bytes ? least : most;
     }
@@ -170,7 +225,7 @@ static bool report_least(const RetainWalk *w) {
             return false;
     if (least.bytes == UINT64_MAX)
         return true;
-    if (!retain_try(w->l, least.spot, RETAIN_NO_LIMITS, w->cx, &t))
+    if (!retain_try(w->l, least.spot, (RetainLimits){.kind = TRIAL_LEAST}, w->cx, &t))
         return false;
     retain_report_budget(w->cx, &t, least.bytes, retain_bound(w->l, w->cx));
     retain_trial_release(&t);
@@ -191,22 +246,24 @@ static void tell_rung(const RetainWalk *w, RetainSpot s) {
         n.moved, n.cut, (unsigned long long)(bytes[SPACE_HOST] + bytes[SPACE_DISK]));
 }
 
-// All rungs of an entry, those of all variants in one order of time. False after diagnostics.
-static bool tell_entry(const RetainWalk *w, int entry) {
+// The rungs of all variants in one order of time; NULL after diagnostics.
+static RetainSpot *list_rungs(const RetainWalk *w, int entry, int *count) {
+    const RetainLimits none = {.kind = TRIAL_LEAST};
     RetainSpot *next = arena_array(w->cx->scratch, RetainSpot, w->l->variant_count + 1);
+    int room = 0;
+    for (int i = 0; i < w->l->variant_count; i++)
+        next[i] = (RetainSpot){i, entry, 0};
+    if (!retain_try_side_by_side(w->l, next, w->l->variant_count, none, w->cx))
+        return NULL;
     for (int i = 0; i < w->l->variant_count; i++) {
         RetainEntry *e = &w->l->variant[i].entry[entry];
-        for (int k = 0; k < e->frontier.count; k++) {
-            const RetainSpot spot = {i, entry, k};
-            if (!e->rung[k].tried && !retain_try(w->l, spot, RETAIN_NO_LIMITS, w->cx, NULL))
-                return false;
-            retain_ladder_solve(w->l, e, w->cx);
-        }
-        next[i] = (RetainSpot){i, entry, 0};
+        retain_ladder_solve(w->l, e, w->cx);
+        room += e->frontier.count;
     }
-    for (int best = 0; best >= 0;) {
+    RetainSpot *spot = arena_array(w->cx->scratch, RetainSpot, room);
+    for (*count = 0; *count < room; ++*count) {
         int64_t least = INT64_MAX;
-        best = -1;
+        int best = 0;
         for (int i = 0; i < w->l->variant_count; i++) {
             const RetainFrontier *f = &w->l->variant[i].entry[entry].frontier;
             if (next[i].point < f->count && f->point[next[i].point].cost.time < least) {
@@ -214,12 +271,38 @@ static bool tell_entry(const RetainWalk *w, int entry) {
                 best = i;
             }
         }
-        if (best >= 0) {
-            tell_rung(w, next[best]);
-            next[best].point++;
+        spot[*count] = next[best];
+        next[best].point++;
+    }
+    return spot;
+}
+
+// Tells of all rungs of an entry that need less than those that are as fast. False after
+// diagnostics.
+static bool tell_entry(const RetainWalk *w, int entry) {
+    int count;
+    RetainSpot *spot = list_rungs(w, entry, &count);
+    uint64_t least = 0; // so far, 0: none
+    for (int i = 0, next; spot && i < count; i = next) {
+        const RetainLimits limits = {.kind = TRIAL_LEAST, .device = least ? least - 1 : 0};
+        RetainSpot open[NEXT_MAX];
+        int open_count = 0;
+        for (next = i; next < count && open_count < NEXT_MAX; next++)
+            if (is_open(w->cx, &w->l->variant[spot[next].variant].entry[entry], spot[next].point,
+                        limits))
+                open[open_count++] = spot[next];
+        if (!retain_try_side_by_side(w->l, open, open_count, limits, w->cx))
+            return false;
+        for (int k = i; k < next; k++) {
+            const RetainRung *r = &w->l->variant[spot[k].variant].entry[entry].rung[spot[k].point];
+            if (!r->tried || (least && r->bytes[SPACE_DEVICE] >= least))
+                continue;
+            tell_rung(w, spot[k]);
+            if (is_far_enough(w->cx, r))
+                least = r->bytes[SPACE_DEVICE];
         }
     }
-    return true;
+    return spot != NULL;
 }
 
 // A GPU moves to its host's memory, a CPU to a file.
@@ -252,5 +335,7 @@ PassResult pass_retain(Module *m, PassCtx *cx) {
     if (taken < 0)
         return report_least(&w) ? PASS_SAME : PASS_FAILED;
     retain_report_values(cx, w.l, taken);
-    return retain_take(w.l, taken, m, cx);
+    const PassResult result = retain_take(w.l, taken, m, cx);
+    cx->fitted = result == PASS_CHANGED;
+    return result;
 }

@@ -2,7 +2,7 @@
 #ifndef PLIM_PASSES_RETAIN_RETAIN_REPORT_H
 #define PLIM_PASSES_RETAIN_RETAIN_REPORT_H
 
-#include "passes/retain/retain_ladder.h"
+#include "passes/retain/retain_trial.h"
 
 // P0801: no rung fits. least: the trial of the rung that stands in the way of fewer bytes; bound:
 // no plan needs fewer.

@@ -5,6 +5,7 @@
 #include "passes/retain/retain_bound.h"
 #include "passes/retain/retain_cut.h"
 #include "passes/retain/retain_index.h"
+#include "passes/retain/retain_trial.h"
 
 #include "tests/unit/model_bench.h"
 #include "tests/unit/random_draw.h"
@@ -324,7 +325,7 @@ Test(retain_graph, the_bound_of_a_graph_is_below_the_least) {
     uint64_t found = UINT64_MAX;
     for (int k = 0; k < e->frontier.count; k++) {
         const RetainSpot spot = {.point = k};
-        cr_assert(retain_try(l, spot, RETAIN_NO_LIMITS, &t.cx, NULL));
+        cr_assert(retain_try(l, spot, (RetainLimits){.kind = TRIAL_LEAST}, &t.cx, NULL));
         cr_assert(e->rung[k].tried);
         found = e->rung[k].bytes[SPACE_DEVICE] < found ? e->rung[k].bytes[SPACE_DEVICE] : found;
         retain_ladder_solve(l, e, &t.cx);
