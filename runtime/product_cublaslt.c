@@ -58,8 +58,9 @@ struct CublasTable {
     CublasLibrary library;
     LtHandle handle;
     uint32_t row_count;
-    Product *product;    // by the plan's row; then those with a kernel, each pair of kernels once
-    uint32_t *row;       // by kernel: the product alone
+    Product
+        *product;  // by the plan's row; then those with a kernel, each pair with its epilogue once
+    uint32_t *row; // by kernel: the product alone
     uint32_t *joint_row; // by joint
     char gpu[128];
 };
@@ -225,6 +226,13 @@ static const PlanOperand *part_of(const PlanInstr *instr, const PlanJoint *g, in
     return operand == UINT32_MAX ? NULL : &instr[g->kernel - g->product].operand[operand];
 }
 
+// Where the kernel's operands stand belongs to it, but whether a result is kept, and so aux, to the
+// call.
+static bool is_same_epilogue(const PlanJoint *a, const PlanJoint *b) {
+    return a->apply == b->apply && a->from == b->from && a->to == b->to && a->bias == b->bias &&
+           a->aux == b->aux;
+}
+
 // The instruction is the row's product, with its kernel where it is a joint's.
 static bool is_of_row(const Plan *p, const Product *x, uint32_t segment, uint32_t index) {
     const PlanInstr *instr = &p->segment[segment].instr[index];
@@ -233,7 +241,7 @@ static bool is_of_row(const Plan *p, const Product *x, uint32_t segment, uint32_
     if (!x->joint)
         return true;
     const PlanJoint *g = plan_joint_at(p, segment, index);
-    return g && g->product == index &&
+    return g && g->product == index && is_same_epilogue(g, x->joint) &&
            p->segment[segment].instr[g->kernel].kernel ==
                p->segment[x->joint->segment].instr[x->joint->kernel].kernel;
 }
@@ -323,8 +331,8 @@ static PlimStatus prepare(CublasTable *t, uint32_t row, PlimError *error) {
     return PLIM_OK;
 }
 
-// The row of a joint, a new one where none is of the same kernels. What the library refuses is
-// computed apart.
+// The row of a joint, a new one where none is of the same kernels and parts. What the library
+// refuses is computed apart.
 static uint32_t prepare_joint(CublasTable *t, const PlanJoint *g) {
     const Plan *p = t->plan;
     for (uint32_t i = p->product_count; i < t->row_count; i++)
@@ -342,7 +350,8 @@ static uint32_t prepare_joint(CublasTable *t, const PlanJoint *g) {
                    .workspace = alone->workspace};
     find_alignment(p, x);
     // Rows of ours are the library's columns only where it computes C'.
-    if (find_layouts(x->plan, x, s, stride) && x->swapped && describe(t, s, stride, x) != 0) {
+    if (find_layouts(x->plan, x, s, stride) && x->swapped && describe(t, s, stride, x) != 0 &&
+        x->operation) {
         (void)t->library.operation_free(x->operation);
         x->operation = NULL;
     }

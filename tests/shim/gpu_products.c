@@ -317,6 +317,54 @@ static void check_joint(Gpu *g) {
     cublas_table_release(table);
 }
 
+// Two calls of one product and one kernel, gelu without a row, where only the second keeps what
+// gelu is given: two rows, or the first would write there, or the second not.
+static void check_kept(Gpu *g) {
+    Pair t;
+    PlimError error;
+    CublasTable *table;
+    static char sums[4 * ELEMENTS], before[4 * ELEMENTS];
+    do
+        make_pair(&t);
+    while (t.joint.apply != PLAN_APPLY_GELU || t.joint.bias != UINT32_MAX ||
+           t.joint.aux != UINT32_MAX);
+    PlanInstr instr[4] = {t.instr[0], t.instr[1], t.instr[0], t.instr[1]};
+    PlanJoint joint[2] = {t.joint, t.joint};
+    joint[1].product = 2;
+    joint[1].kernel = 3;
+    joint[1].aux = joint[1].from;
+    t.c.segment = (PlanSegment){.instr_count = 4, .instr = instr};
+    t.c.plan.joint = joint;
+    t.c.plan.joint_count = 2;
+    must(cublas_table_new(cublas_load(&t.c.plan), &t.c.plan, "Fake GPU", NULL, &table, &error) ==
+             PLIM_OK,
+         error.text);
+    must(cublas_table_rows(table) == 3 && cublas_joint(table, 1) == &joint[0] &&
+             cublas_joint(table, 2) == &joint[1],
+         "with aux and without share a row");
+    const PlanProduct *p = &t.c.product;
+    const PlanDType type[MEMORIES] = {p->a, p->b, p->c, p->c, p->c, p->c, p->c};
+    for (int o = 0; o < MEMORIES; o++)
+        for (int64_t i = 0; i < ELEMENTS; i++)
+            store(g->memory[o], type[o], i, (float)(draw(5) - 2));
+    memcpy(before, g->memory[5], sizeof before);
+    multiply(p, g->memory, sums);
+    void *kernel[2] = {g->memory[5], g->memory[6]};
+    for (int i = 0; i < 2; i++) {
+        LtAlgorithm candidate[CUBLAS_CANDIDATES_MAX];
+        must(cublas_candidates(table, (uint32_t)i + 1, candidate) > 0, "no algorithm");
+        cublas_choose(table, (uint32_t)i + 1, &candidate[0]);
+        must(cublas_table_run_joint(table, &joint[i], (void *const *)g->memory, kernel,
+                                    g->memory[4], g->stream) == CU_SUCCESS &&
+                 g->cu.stream_synchronize(g->stream) == 0,
+             "a joint failed");
+        must(i == 1 || memcmp(before, g->memory[5], sizeof before) == 0, "aux is nobody's");
+        t.joint = joint[i];
+        check_results(&t, g, sums);
+    }
+    cublas_table_release(table);
+}
+
 static PlimStatus read_back(const Case *c, const char *gpu, const char *path, PlimError *error) {
     CublasTable *t;
     const PlimStatus status =
@@ -386,6 +434,7 @@ int main(void) {
     }
     for (int i = 0; i < JOINTS; i++)
         check_joint(&g);
+    check_kept(&g);
     check_files();
     check_refusals();
     close_gpu(&g);
