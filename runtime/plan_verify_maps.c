@@ -20,9 +20,10 @@ static uint64_t map_bytes(const PlanMap *m) {
         if (m->dim[i] < 1 || m->dim[i] > INT32_MAX || stride < 1 || stride >= stride_end ||
             (i > 0 && stride % (CHUNK_BYTES / ELEMENT_BYTES) != 0))
             return 0;
-        // Below 2^31 x 2^39 each, but the sum of four may be more than a u64 of bytes.
-        const uint64_t reach = (uint64_t)(m->dim[i] - 1) * (uint64_t)stride;
-        if (reach > (uint64_t)1 << 56)
+        // Up to 2^31 x 2^39 each, and the sum of four must be a u64 of bytes.
+        uint64_t reach;
+        if (__builtin_mul_overflow((uint64_t)(m->dim[i] - 1), (uint64_t)stride, &reach) ||
+            reach > (uint64_t)1 << 56)
             return 0;
         last += reach;
     }
