@@ -11,7 +11,8 @@
 typedef struct {
     bool known;       // some instruction, state or input put it there
     bool zero;        // by a fill with 0
-    bool accumulated; // by an instruction that also read what was there, or copied from such
+    uint32_t carried; // 1 + the carried buffer whose sum so far it is or was made from; 0: none's
+    bool accumulated; // made from it, by an instruction that read it there; or copied from such
     uint32_t stream;  // of the writer
     uint32_t writer;  // step of the writer, 0 before the entry began
     uint32_t segment; // of the writer

@@ -38,8 +38,8 @@
 //     one; the signature of what is read, on physical addresses, is the instruction's. See
 //     plan_sign.h.
 // 16  A carried buffer holds zeros before the first call of a repeated segment, and after each
-//     call what an instruction of that call made from its content, or from a copy of it, and what
-//     was copied back.
+//     call what instructions of that call made from its content, where that stood or where it
+//     was copied, and what was copied back.
 // 17  Results and committed states hold the content signed for them when the entry ends.
 // 18  States that are not committed still hold their own content then.
 //

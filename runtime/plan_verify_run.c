@@ -29,6 +29,7 @@ typedef struct {
     uint64_t hash;            // of all, from plan_hash_start()
     uint32_t runs;            // neighbours that continue each other are one
     bool zero;                // all of them
+    uint32_t carried;         // all of them one buffer's sum, in this call, see MapContent
     bool accumulated;         // all of them, in this call
 } Found;
 
@@ -73,6 +74,11 @@ static bool check_order(Run *r, uint32_t run, PlanAccess access) {
     return true;
 }
 
+// A carried sum of the call being executed: what stood there as it began, or what it wrote.
+static bool is_of_call(const Run *r, const MapContent *c) {
+    return c->writer == 0 || c->writer > r->floor;
+}
+
 // The content of [low, high), where runs begin and end; false where a byte has none. skip is taken
 // off the distances.
 static bool find_content(const Run *r, uint64_t low, uint64_t high, uint64_t skip, Found *f) {
@@ -81,8 +87,8 @@ static bool find_content(const Run *r, uint64_t low, uint64_t high, uint64_t ski
     // The run being gathered; length 0: none yet. Neighbours that continue it are joined, so that
     // how the map happens to be cut does not show in the hash.
     uint64_t length = 0, label = 0, distance = 0;
-    const uint32_t end = map_edge(m, high);
-    for (uint32_t i = map_edge(m, low); i < end; i = map_next(m, i)) {
+    const uint32_t first = map_edge(m, low), end = map_edge(m, high);
+    for (uint32_t i = first; i < end; i = map_next(m, i)) {
         const MapContent *c = &m->content[i];
         if (!c->known)
             return false;
@@ -100,6 +106,8 @@ static bool find_content(const Run *r, uint64_t low, uint64_t high, uint64_t ski
             }
         }
         length += m->edge[map_next(m, i)] - m->edge[i];
+        const uint32_t carried = is_of_call(r, c) ? c->carried : 0;
+        f->carried = i == first || f->carried == carried ? carried : 0;
         f->zero = f->zero && c->zero;
         f->accumulated = f->accumulated && c->accumulated && c->writer > r->floor;
     }
@@ -224,10 +232,14 @@ static bool write_operand(Run *r, uint32_t index, uint64_t signature, const Foun
     const uint64_t at = operand_address(r, o);
     if (!check_writable(r, at, at + o->bytes))
         return false;
+    Found base = {0};
+    // Rule 16: what is made from a sum, there, goes on with it. read_operand found it known.
+    if (reads_too(instr, index) && !find_content(r, at, at + o->bytes, 0, &base))
+        return refuse(r, 15, "reads bytes that nothing wrote");
     MapContent c = {.known = true,
                     .zero = instr->kind == INSTR_FILL && instr->imm[0] == 0,
-                    // For rule 16: made from what stood there.
-                    .accumulated = reads_too(instr, index),
+                    .carried = base.carried,
+                    .accumulated = base.carried != 0,
                     .stream = instr->stream,
                     .writer = r->step,
                     .segment = r->segment,
@@ -235,6 +247,7 @@ static bool write_operand(Run *r, uint32_t index, uint64_t signature, const Foun
     // A copy moves content: found is of its only operand that is read.
     if (instr->kind == INSTR_COPY) {
         c.zero = found->zero;
+        c.carried = found->carried;
         c.accumulated = found->accumulated;
         c.label = found->runs == 1 ? found->label : found->hash;
         c.distance = found->runs == 1 ? found->distance : 0;
@@ -306,16 +319,16 @@ static bool execute(Run *r) {
     return write_workspace(r) && signal_event(r);
 }
 
-// Known content from no writer, from distance 0 on.
-static void set_buffer(Run *r, uint32_t buffer, uint64_t bytes, uint64_t label) {
+// Known content from no writer, from distance 0 on; carried as in MapContent.
+static void set_buffer(Run *r, uint32_t buffer, uint64_t bytes, uint64_t label, uint32_t carried) {
     if (bytes == 0)
         return;
     const uint64_t at = buffer_address(r->v, buffer);
-    const MapContent c = {.known = true, .label = label};
+    const MapContent c = {.known = true, .label = label, .carried = carried};
     map_set(&r->map, map_edge(&r->map, at), map_edge(&r->map, at + bytes), &c);
 }
 
-typedef bool (*ContentTest)(const Run *r, const MapContent *c);
+typedef bool (*ContentTest)(const Run *r, uint32_t buffer, const MapContent *c);
 
 // Whether every run of the first bytes of a buffer passes the test.
 static bool all_content(Run *r, uint32_t buffer, uint64_t bytes, ContentTest test) {
@@ -325,19 +338,19 @@ static bool all_content(Run *r, uint32_t buffer, uint64_t bytes, ContentTest tes
     uint32_t first, end;
     cut_range(r, at, at + bytes, &first, &end);
     for (uint32_t i = first; i < end; i = map_next(&r->map, i))
-        if (!test(r, &r->map.content[i]))
+        if (!test(r, buffer, &r->map.content[i]))
             return false;
     return true;
 }
 
-static bool is_zero(const Run *r, const MapContent *c) {
-    (void)r;
+static bool is_zero(const Run *r, uint32_t buffer, const MapContent *c) {
+    (void)r, (void)buffer;
     return c->known && c->zero;
 }
 
-static bool is_accumulated(const Run *r, const MapContent *c) {
-    // Written in this call, from what the call found.
-    return c->known && c->accumulated && c->writer > r->floor;
+static bool is_accumulated(const Run *r, uint32_t buffer, const MapContent *c) {
+    // Written in this call, from what the call found there.
+    return c->known && c->accumulated && c->carried == buffer + 1 && c->writer > r->floor;
 }
 
 // Rule 16 around a call of a repeated segment: zeros before the first, the carried label before
@@ -352,7 +365,7 @@ static bool begin_carried(Run *r, uint32_t entry) {
         if (r->slot == 0 && !all_content(r, i, r->v->carried_extent[i], is_zero))
             return verify_refuse(r->v, 16, "buffer %u (%.100s) is not zero before the first call",
                                  i, b->name);
-        set_buffer(r, i, b->bytes, plan_label_carried(b->name, i));
+        set_buffer(r, i, b->bytes, plan_label_carried(b->name, i), i + 1);
     }
     return true;
 }
@@ -482,10 +495,10 @@ static bool execute_entry(Run *r, uint32_t entry) {
     for (uint32_t i = 0; i < p->state_count; i++)
         // The whole buffer, its padding too, as plan_sign labels it.
         set_buffer(r, p->state[i].buffer, p->buffer[p->state[i].buffer].bytes,
-                   plan_label_state(p->state[i].name));
+                   plan_label_state(p->state[i].name), 0);
     for (uint32_t i = 0; i < e->input_count; i++)
         set_buffer(r, e->input[i].buffer, p->buffer[e->input[i].buffer].bytes,
-                   plan_label_input(e->name, e->input[i].name));
+                   plan_label_input(e->name, e->input[i].name), 0);
     for (uint32_t i = 0; i < e->call_count; i++)
         // Two calls of a repeated segment prove the rest: see plan_verify.c.
         if (e->call[i].slot < 2 && !execute_call(r, entry, &e->call[i]))

@@ -404,6 +404,25 @@ Test(plan_verify, refuses_wrong_moves) {
     must_differ(plan_sample_moves, mistake, sizeof mistake / sizeof mistake[0]);
 }
 
+// What is added to and copied to the sum begins as zeros, not as the sum so far; and is signed so.
+static void forget_sum(Plan *p) {
+    PlanInstr *fetch = &p->segment[1].instr[9];
+    cr_assert_str_eq(fetch->name, "fetch total");
+    fetch->kind = INSTR_FILL;
+    fetch->operand_count = 1;
+    fetch->imm_count = 1;
+    fetch->imm = p->segment[0].instr[0].imm;
+    fetch->stream = 0;
+    cr_assert_eq(plan_sign(p), PLIM_OK);
+}
+
+Test(plan_verify, refuses_far_sums_that_forget) {
+    static const Mistake mistake[] = {
+        {forget_sum, "unsafe plan: rule 16: a call does not add to buffer 24 (total)"},
+    };
+    refuse(sample_far_cpu, mistake, sizeof mistake / sizeof mistake[0]);
+}
+
 // The n-th wait of the segment, counted from 0. False where it has no more.
 static bool drop_wait(PlanSegment *s, uint32_t n) {
     for (uint32_t i = 0; i < s->instr_count; n -= s->instr[i++].wait_count) {
