@@ -127,14 +127,29 @@ static bool start_instruction(Execution *x, CuStream stream) {
     return false;
 }
 
-// The joint that the instruction at hand is in, where it is computed in one. Observers that see
-// every operand would find nothing where the product stands: with them the two are apart.
+// Whether a call computes any products together with their kernels. Observers that see every
+// operand would find nothing where the product stands; and where some instructions are left out,
+// only one of the two may be wanted.
+static bool allows_joints(const DeviceCall *call, Mode mode) {
+    return mode != MODE_SINGLY && !call->apart && !call->unwanted;
+}
+
+// The joint that the instruction at hand is in, where it is computed in one.
 static const PlanJoint *joined(const Execution *x) {
     const CudaDevice *d = x->d;
     const uint32_t segment = (uint32_t)(x->moment.segment - d->plan->segment);
     const PlanJoint *g =
-        x->mode == MODE_SINGLY ? NULL : plan_joint_at(d->plan, segment, x->moment.index);
+        allows_joints(x->call, x->mode) ? plan_joint_at(d->plan, segment, x->moment.index) : NULL;
     return g && cublas_table_joins(d->products, g) ? g : NULL;
+}
+
+static bool has_joined(const CudaDevice *d, const DeviceCall *call) {
+    bool any = false;
+    for (uint32_t i = 0; i < d->plan->joint_count && allows_joints(call, MODE_QUEUED); i++)
+        for (uint32_t c = 0; c < call->entry->call_count; c++)
+            any = any || (call->entry->call[c].segment == d->plan->joint[i].segment &&
+                          cublas_table_joins(d->products, &d->plan->joint[i]));
+    return any;
 }
 
 // Both where the kernel stands: until then its memory may be somebody else's.
@@ -298,10 +313,14 @@ static PlimStatus find_culprit(CudaDevice *d, const DeviceCall *call, CuResult r
     const DeviceCall again = {.entry = call->entry, .unwanted = call->unwanted, .observers = &none};
     if (alive && run_singly(d, &again, error) != PLIM_OK)
         return PLIM_MACHINE;
-    return error_set(error, PLIM_MACHINE, "the GPU failed in entry %s: %s; %s", call->entry->name,
+    // Neither way computes joints.
+    return error_set(error, PLIM_MACHINE, "the GPU failed in entry %s: %s; %s%s", call->entry->name,
                      text,
                      alive ? "each instruction on its own succeeds"
-                           : "a program of the model with --check-finite names the instruction");
+                           : "a program of the model with --check-finite names the instruction",
+                     has_joined(d, call) ? "; some products were computed with their kernels: "
+                                           "try without the .tune file"
+                                         : "");
 }
 
 static PlimStatus run_queued(CudaDevice *d, const DeviceCall *call, PlimError *error) {
@@ -429,7 +448,9 @@ static PlimStatus run_in_context(CudaDevice *d, const DeviceCall *call, PlimErro
         return run_singly(d, call, error);
     if (observers_want_times(call->observers))
         return run_timed(d, call, error);
-    return call->unwanted ? run_queued(d, call, error) : run_replayed(d, call, error);
+    // A replay is of the whole entry.
+    return call->unwanted || call->apart ? run_queued(d, call, error)
+                                         : run_replayed(d, call, error);
 }
 
 PlimStatus cuda_run(void *device, const DeviceCall *call, PlimError *error) {

@@ -16,6 +16,7 @@ typedef struct {
 typedef struct {
     const PlanEntry *entry;
     const bool *unwanted; // by number in the program, or NULL: everything is executed
+    bool apart;           // instructions that the device would compute together are not
     Observers *observers;
 } DeviceCall;
 

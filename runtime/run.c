@@ -51,6 +51,12 @@ PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error) {
     return run_entry_without(r, entry, NULL, error);
 }
 
+PlimStatus run_entry_apart(PlimRun *r, const PlanEntry *entry, PlimError *error) {
+    observers_begin(&r->observers);
+    const DeviceCall call = {.entry = entry, .apart = true, .observers = &r->observers};
+    return r->ops->run(r->device, &call, error);
+}
+
 PlimStatus run_write(PlimRun *r, uint32_t buffer, uint64_t offset, const void *from, uint64_t bytes,
                      PlimError *error) {
     return r->ops->write(r->device, (char *)run_address(r, buffer) + offset, from, bytes, error);

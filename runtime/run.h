@@ -47,6 +47,9 @@ PlimStatus run_entry(PlimRun *r, const PlanEntry *entry, PlimError *error);
 // The same without the instructions that are marked, by number in the program (program.h).
 PlimStatus run_entry_without(PlimRun *r, const PlanEntry *entry, const bool *unwanted,
                              PlimError *error);
+// The same with each instruction computed by itself, also where the device would compute some
+// together: for who measures them.
+PlimStatus run_entry_apart(PlimRun *r, const PlanEntry *entry, PlimError *error);
 
 // Copies bytes to and from a buffer, from offset on. Between entries, on the thread that runs them;
 // other threads read through a window (run_window.h). PLIM_MACHINE where the device fails.
