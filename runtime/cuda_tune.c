@@ -162,6 +162,9 @@ static PlimStatus tune_joint(Measure *m, uint32_t row, FILE *out, PlimError *err
     if (result != CU_SUCCESS && !none)
         return cuda_failed(m->d, result, instr->name, error);
     const bool wins = !none && joined < apart;
+    // Where none runs, the line has no algorithm, not the last that failed.
+    if (none)
+        cublas_choose(m->d->products, row, &(LtAlgorithm){0});
     if (!wins)
         cublas_choose(m->d->products, row, NULL);
     cublas_write_row(m->d->products, row, wins ? joined : apart, out);
