@@ -138,11 +138,14 @@ static bool map_operand(const AttentionKernel *t, int operand, int rows, KernelM
 }
 
 // All that groups read of queries and keys, or nothing: own rows 64 at a time, a group's, the
-// others by tiles.
+// others by tiles. A map ends with the operand, but a cache's rows behind the last query are
+// nobody's yet: what stands there may be no number, and 0 times that is none.
 static void add_maps(const AttentionKernel *t, AttentionLaunch *l) {
     enum { Q, K, V, DOUT = 5 };
     static const int operand[KERNEL_MAPS_MAX] = {Q, K, V, DOUT};
     const int count = l->part == ATTENTION_FORWARD ? 3 : 4;
+    if (t->offset)
+        return;
     for (int i = 0; i < count; i++) {
         const bool queries = operand[i] == Q || operand[i] == DOUT;
         const bool own = queries == (l->part != ATTENTION_DKV);

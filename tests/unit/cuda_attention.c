@@ -243,6 +243,18 @@ static void fill_table(const Case *c, int32_t *table) {
     }
 }
 
+// The rows of a cache that nobody has written are infinite: times a probability of 0 no number.
+static void fill_unwritten(const Case *c, const Kernel *k, int operand, uint16_t *at) {
+    const AttentionKernel *t = &k->attention;
+    const int64_t *stride = operand == K ? t->k : t->v;
+    const int64_t width = operand == K ? t->dim_qk : t->dim_v;
+    for (int64_t row = c->offset - 1 + c->queries; row < c->keys; row++)
+        for (int64_t head = 0; head < c->batch * c->groups; head++)
+            for (int64_t i = 0; i < width; i++)
+                at[head / c->groups * stride[0] + head % c->groups * stride[1] + row * stride[2] +
+                   i] = 0x7f80;
+}
+
 static void check_case(const CudaProgram *p, const Case *c, const Kernel *forward,
                        const Kernel *backward) {
     Operands operands = copy_operands(forward, NULL);
@@ -250,6 +262,8 @@ static void check_case(const CudaProgram *p, const Case *c, const Kernel *forwar
         fill(kernel_dtype(forward, o), operands.at[o], kernel_span(forward, o));
     if (c->offset > 0)
         ((int32_t *)operands.at[EXTRA])[0] = c->offset - 1;
+    for (int o = K; o <= V && c->offset > 0 && c->dtype == DT_BF16; o++)
+        fill_unwritten(c, forward, o, operands.at[o]);
     fill_table(c, operands.at[EXTRA]);
     check(p, forward, c, &operands);
     if (backward) {
