@@ -438,6 +438,10 @@ class Joints(Devices):
         self.assertEqual(weights["watched"], weights["apart"])
         self.train(self.gpu, 1, "traced.log", "--tune", ".tune", "--trace", "trace.json", gpu=True)
         self.assertEqual(self.losses("traced.log"), losses["one"])
+        for words, says in ((("--tune", ".tune"), r"on its own succeeds; some products were .*: try without the \.tune file$"),
+                            (("--tune", self.written("apart")), r"on its own succeeds$")):
+            self.refused_in_one_sentence(self.gpu, "train", "--data", "data", "--steps", 1, *words, says=says,
+                                         env=self.environment(PLIM_FAKE_FAIL="cuGraphLaunch:2:700"))
 
 
 class OddRows(Devices):
