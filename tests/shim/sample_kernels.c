@@ -104,6 +104,14 @@ static void half(void *const *operand, const int64_t *imm) {
         out[i] = 0.5F * out[i] + x[i];
 }
 
+static void add(void *const *operand, const int64_t *imm) {
+    const float *x = operand[0];
+    float *sum = operand[1];
+    (void)imm;
+    for (int i = 0; i < LENGTH; i++)
+        sum[i] += x[i];
+}
+
 typedef void Whole(void *const *operand, const int64_t *imm);
 
 // args: the address of each parameter.
@@ -141,8 +149,9 @@ KERNEL(k6, sum_into)
 KERNEL(k7, descend)
 KERNEL(k8, count_on)
 KERNEL(k9, half)
+KERNEL(k10, add)
 
-PlimKernelFn *const sample_kernel_table[] = {k0, k1, k2, k3, k4, k5, k6, k7, k8, k9};
+PlimKernelFn *const sample_kernel_table[] = {k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10};
 
 LAUNCH(k0, affine, 3, 2)
 LAUNCH(k1, scale, 2, 0)
@@ -154,3 +163,4 @@ LAUNCH(k6, sum_into, 2, 0)
 LAUNCH(k7, descend, 3, 0)
 LAUNCH(k8, count_on, 2, 0)
 LAUNCH(k9, half, 2, 0)
+LAUNCH(k10, add, 2, 0)
