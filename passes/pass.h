@@ -24,7 +24,7 @@ typedef struct {
 enum { WORKERS = 8 };
 
 // What can't fit isn't packed well in a trial. FITS: nor is what does packed any better.
-typedef enum { TRIAL_NONE, TRIAL_FITS, TRIAL_LEAST } Trial;
+typedef enum { TRIAL_NONE, TRIAL_FITS, TRIAL_LEAST } TrialKind;
 
 // What the user asked for; zero is the default of each.
 typedef struct {
@@ -42,7 +42,7 @@ typedef struct {
     bool far;              // --far: what the budget asks for may move to far memory
     const char *far_kind;  // "disk" or "host" as asked for; NULL: whichever the target has
     uint64_t far_bytes;    // of far memory, 0: no limit
-    Trial trial;           // whether the plan fits is for the caller to say
+    TrialKind trial;       // whether the plan fits is for the caller to say
     uint64_t order_limit;  // where no order is found that needs fewer bytes of the device, any will
                            // do; 0: no limit
     bool frontier;         // --frontier: pass retain tells of all that there is to choose from

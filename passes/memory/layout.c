@@ -121,7 +121,7 @@ static const int64_t TRIAL_WORK[] = {20000000, 100000000};
 static bool pack_entry(const EntryLayout *e, PassCtx *cx, uint64_t capacity, const char *name,
                        PackAnswer *best) {
     uint32_t peak;
-    const Trial trial = cx->options->trial;
+    const TrialKind trial = cx->options->trial;
     const int effort = cx->options->effort ? cx->options->effort : 1;
     const bool limited = capacity < UINT64_MAX;
     const bool fitting = trial == TRIAL_FITS || (cx->fitted && effort == 1);

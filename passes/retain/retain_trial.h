@@ -8,7 +8,7 @@
 // no further than it takes to tell, so its bytes are some that will do; TRIAL_LEAST: they are what
 // they would be without a limit.
 typedef struct {
-    Trial kind;
+    TrialKind kind;
     uint64_t device, far; // bytes, 0: no limit
 } RetainLimits;
 
