@@ -11,19 +11,22 @@
 //     id[b, query] == id[b, key]          =>  documents[b, j] = id[b, j]
 //
 // Each comparison is linear in the key: its position is moved to one side, as on paper. Numbers
-// must not wrap where they are moved. `and` cuts intervals; `or` joins two that begin, or end, at
+// must not wrap where they are written. `and` cuts intervals; `or` joins two that begin, or end, at
 // one place. Masks of data, of heads, and unions with a hole are not read. Cost: a visit of each
 // node of the mask, again for each `and` and `or` above it, VISITS_MAX at most.
 #include "frontend/visibility.h"
 
 #include "ir/op.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 // Axes of the frame.
 enum { BATCH, HEAD, QUERY, KEY, FRAME_RANK };
 
-enum { VISITS_MAX = 10000 };
+// FAR_AWAY: behind every position, and a quarter of the largest number.
+enum { VISITS_MAX = 10000, FAR_AWAY = 1 << 29 };
 
 typedef struct {
     Builder *b;
@@ -142,15 +145,31 @@ typedef struct {
     Value *rest;
 } Linear;
 
+// A number as far from 0 as positions may be told apart by: two of these add up without wrapping,
+// and what means "no limit" goes on meaning it.
+static Value *within(const Reading *r, Value *x) {
+    const Node *n = x->def;
+    if (n->op == OP_IOTA ||
+        (n->op == OP_CONSTANT && fabs(node_float(n, "value", 0)) <= (double)FAR_AWAY))
+        return x;
+    Value *most = build_constant(r->b, x->type, FAR_AWAY);
+    Value *least = build_constant(r->b, x->type, -FAR_AWAY);
+    return build_binary(r->b, OP_MAX, build_binary(r->b, OP_MIN, x, most), least);
+}
+
 static Value *plus(const Reading *r, Value *x, Value *y) {
-    return !x ? y : !y ? x : build_binary(r->b, OP_ADD, x, y);
+    return !x ? y : !y ? x : build_binary(r->b, OP_ADD, within(r, x), within(r, y));
 }
 
 static Value *minus(const Reading *r, Value *x, Value *y) {
-    return !y ? x : !x ? build_unary(r->b, OP_NEG, y) : build_binary(r->b, OP_SUB, x, y);
+    return !y   ? x
+           : !x ? build_unary(r->b, OP_NEG, within(r, y))
+                : build_binary(r->b, OP_SUB, within(r, x), within(r, y));
 }
 
 static bool read_linear(Reading *r, Side s, Linear *out) {
+    if (++r->visits > VISITS_MAX)
+        return false;
     s = look_through(s);
     const Node *n = s.value->def;
     *out = (Linear){0, rebuild(r, s, QUERY)};
@@ -165,6 +184,8 @@ static bool read_linear(Reading *r, Side s, Linear *out) {
         !read_linear(r, input_of(s, 1), &y))
         return false;
     out->key += n->op == OP_ADD ? y.key : -y.key;
+    if (abs(out->key) > 1)
+        return false;
     out->rest = n->op == OP_SUB ? minus(r, out->rest, y.rest) : plus(r, out->rest, y.rest);
     return true;
 }
@@ -215,8 +236,9 @@ static bool same_value(Reading *r, const Value *x, const Value *y) {
         return true;
     if (++r->visits > VISITS_MAX)
         return false;
-    bool same = n->op == m->op && n->input_count == m->input_count &&
-                n->attr_count == m->attr_count && type_equal(&x->type, &y->type) &&
+    bool same = n->op == m->op && x - n->result == y - m->result &&
+                n->input_count == m->input_count && n->attr_count == m->attr_count &&
+                type_equal(&x->type, &y->type) &&
                 (n->input_count > 0 || n->op == OP_IOTA || n->op == OP_CONSTANT);
     for (int i = 0; same && i < n->attr_count; i++)
         same = same_attr(&n->attr[i], &m->attr[i]);
@@ -270,6 +292,8 @@ static bool cut(const Reading *r, const Visibility *x, const Visibility *y, Visi
 }
 
 static bool read_mask(Reading *r, Side s, Visibility *out) {
+    if (++r->visits > VISITS_MAX)
+        return false;
     s = look_through(s);
     const Op op = s.value->def->op;
     *out = (Visibility){0};

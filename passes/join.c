@@ -10,8 +10,8 @@
 // On entry every instruction has its stream. A pair stands on one stream and close together, nobody
 // waits for the product alone, nobody else reads what it leaves behind, and pairs don't interleave.
 // The library reads its operands, and has its workspace, while the results are being written: they
-// live on until the kernel, as long as no entry's load comes above the most of any. So budgets are
-// not touched by what may never be used, and pairs that would cost memory are none.
+// live on until the kernel, as long as the entry's load comes above no more than it does elsewhere.
+// So budgets are not touched by what may never be used, and pairs that would cost memory are none.
 //
 // On exit joints are listed. Cost: linear in instructions and buffers, and a kernel's program for
 // each pair. Not done: results that lie where the gradient reads (dz over z) stay apart.
@@ -33,6 +33,7 @@ typedef struct {
     const Kernel **kernel;       // by kernel: parsed so far
     uint64_t *load;              // by position of the entry at hand: bytes that live there
     uint64_t most;               // that may live anywhere
+    uint32_t capacity;           // of the plan's joints
     int dear;                    // pairs that would have raised the peak
 } Join;
 
@@ -193,8 +194,11 @@ static bool keep_operands(Join *j, const PlanInstr *product, uint32_t position) 
 }
 
 static void add_joint(Join *j, const PlanJoint *g) {
-    j->p->joint = arena_grow(j->cx->arena, j->p->joint, j->p->joint_count, j->p->joint_count + 1,
-                             sizeof *j->p->joint);
+    if (j->p->joint_count == j->capacity) {
+        j->capacity = 2 * j->capacity + 16;
+        j->p->joint = arena_grow(j->cx->arena, j->p->joint, j->p->joint_count, j->capacity,
+                                 sizeof *j->p->joint);
+    }
     j->p->joint[j->p->joint_count++] = *g;
 }
 
@@ -217,7 +221,9 @@ static void join_segment(Join *j, uint32_t segment, uint32_t first) {
 static void join_entry(Join *j, uint32_t entry) {
     const PlanEntry *e = &j->p->entry[entry];
     uint32_t first = 0;
-    (void)find_load(j, entry);
+    // Each by itself, as budgets are: where nobody asks for one a row of a bias may come on top.
+    j->most = find_load(j, entry);
+    j->most += j->cx->options->budget || j->cx->options->trial ? 0 : j->most / SLACK;
     for (uint32_t i = 0; i < e->call_count; i++) {
         if (i > 0 && e->call[i].segment == e->call[i - 1].segment)
             continue;
@@ -240,12 +246,6 @@ PassResult pass_join(Module *m, PassCtx *cx) {
             x->batch[1] == 1 && x->c_stride[3] == 1)
             j.product[x->kernel] = x;
     }
-    // Entries lie over each other. Where nobody asks for a limit a row of a bias may come on top.
-    for (uint32_t i = 0; i < p->entry_count; i++) {
-        const uint64_t most = find_load(&j, i);
-        j.most = most > j.most ? most : j.most;
-    }
-    j.most += cx->options->budget ? 0 : j.most / SLACK;
     for (uint32_t i = 0; i < p->entry_count; i++)
         join_entry(&j, i);
     if (j.dear)

@@ -35,14 +35,9 @@ void storage_move(StorageWork *w, int task, const Node *n) {
     storage_copy(w, n, task_segment(w, task), x, &from, &to);
 }
 
-static bool is_far(const StorageWork *w, const Value *v) {
-    const Place *p = &w->sp->place[v->id];
-    return p->storage != STORAGE_NONE && w->sp->storage[p->storage].far;
-}
-
 void storage_fetch_sum(StorageWork *w, Step *s, const Node *n) {
     const Value *v = &n->result[0];
-    if (!is_far(w, v))
+    if (!storage_is_far(w, &w->sp->place[v->id]))
         return;
     Place *near = arena_new(w->a, Place);
     *near = place_dense(storage_add(w, &v->type, BUFFER_WORKSPACE, v), &v->type);
@@ -52,6 +47,6 @@ void storage_fetch_sum(StorageWork *w, Step *s, const Node *n) {
 
 void storage_return_sum(StorageWork *w, const Step *s, const Node *n) {
     const Value *v = &n->result[0];
-    if (is_far(w, v))
+    if (storage_is_far(w, &w->sp->place[v->id]))
         storage_copy(w, n, s->segment, v, s->out, &w->sp->place[v->id]);
 }

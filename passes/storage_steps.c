@@ -40,7 +40,7 @@ static bool constant_is_zero(const Node *n) {
     return node_float(n, "value", 1) == 0;
 }
 
-static bool is_far(const StorageWork *w, const Place *p) {
+bool storage_is_far(const StorageWork *w, const Place *p) {
     return p->storage != STORAGE_NONE && w->sp->storage[p->storage].far;
 }
 
@@ -87,7 +87,7 @@ static void push_move(StorageWork *w, const Node *for_node, StepSegment segment,
 void storage_copy(StorageWork *w, const Node *for_node, StepSegment segment, const Value *value,
                   const Place *from, const Place *to) {
     const bool constant = w->sp->constant[value->id] != NULL;
-    const bool in = !constant && is_far(w, from), out = is_far(w, to);
+    const bool in = !constant && storage_is_far(w, from), out = storage_is_far(w, to);
     if (!in && !out) {
         push_copy(w, for_node, segment, value, from, to);
         return;
@@ -134,7 +134,7 @@ static Place accumulator_place(StorageWork *w, const Value *v) {
     // With one micro-batch the sum is done when the step is: nothing is carried.
     w->sp->storage[storage].carried = w->g->repeat > 1;
     const Place sum = place_dense(storage, &v->type);
-    if (!is_far(w, &sum)) {
+    if (!storage_is_far(w, &sum)) {
         push_fill(w, v->def, STEP_PROLOGUE, storage, v);
         return sum;
     }

@@ -88,6 +88,8 @@ void storage_return_sum(StorageWork *w, const Step *s, const Node *n);
 uint32_t storage_of_value(StorageWork *w, const Value *v);
 // The place is taken by the value.
 void storage_set_place(StorageWork *w, const Value *v, const Place *p);
+// Whether it is in far memory.
+bool storage_is_far(const StorageWork *w, const Place *p);
 // The axis order the result would have on its own.
 AxisOrder storage_axes(const StorageWork *w, const Node *n, int result);
 // Whether the storage can be written at this time as if it were new; where takeovers are listed,

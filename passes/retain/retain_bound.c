@@ -162,7 +162,9 @@ static uint64_t bound_of_graph(const Module *m, const Graph *g, bool far) {
     return (uint64_t)(most + carried);
 }
 
-uint64_t retain_bound_variant(const RetainVariant *v, const PassCtx *cx) {
+uint64_t retain_bound_variant(RetainVariant *v, const PassCtx *cx) {
+    if (v->bound)
+        return v->bound;
     const uint64_t state = storage_state_bytes(v->m);
     uint64_t most = 0;
     for (int e = 0; e < v->m->entry_count; e++) {
@@ -170,7 +172,7 @@ uint64_t retain_bound_variant(const RetainVariant *v, const PassCtx *cx) {
             v->entry[e].graph ? bound_of_graph(v->m, v->m->entry[e], cx->options->far) : 0;
         most = bytes > most ? bytes : most;
     }
-    return state + most;
+    return v->bound = state + most;
 }
 
 uint64_t retain_bound(const RetainLadder *l, const PassCtx *cx) {

@@ -5,8 +5,8 @@
 #include "passes/retain/retain_ladder.h"
 
 // Of a variant. Proved: whatever is kept, computed again or moved, and in whatever order the
-// operators run.
-uint64_t retain_bound_variant(const RetainVariant *v, const PassCtx *cx);
+// operators run. Kept in the variant: each is looked at once.
+uint64_t retain_bound_variant(RetainVariant *v, const PassCtx *cx);
 // The least over the ladder's variants.
 uint64_t retain_bound(const RetainLadder *l, const PassCtx *cx);
 

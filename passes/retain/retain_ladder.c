@@ -83,7 +83,14 @@ static const FarStatesOptions far_variant[] = {
 };
 enum { FAR_VARIANTS = sizeof far_variant / sizeof far_variant[0] };
 
-// The module as it came and, where states may move, those.
+static bool is_same_far(const RetainVariant *v, FarStates which, const Module *m) {
+    bool same = v->far.which == which;
+    for (int i = 0; i < m->state_count; i++)
+        same = same && v->m->state[i]->far == m->state[i]->far;
+    return same;
+}
+
+// The module as it came and, where states may move, those that differ.
 static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
     l->variant = arena_array(l->a, RetainVariant, FAR_VARIANTS + 1);
     l->variant[l->variant_count++] = (RetainVariant){.m = m};
@@ -92,6 +99,7 @@ static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
         PassCtx inner = *cx;
         inner.remarks = (Remarks){0}; // only what is taken is told of
         if (far_states_apply(copy, &far_variant[i], &inner) == PASS_CHANGED &&
+            !is_same_far(&l->variant[l->variant_count - 1], far_variant[i].which, copy) &&
             !is_too_far(copy, cx->options))
             l->variant[l->variant_count++] = (RetainVariant){.m = copy, .far = far_variant[i]};
     }

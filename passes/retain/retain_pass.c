@@ -85,8 +85,7 @@ static int find_open(const RetainWalk *w, const RetainVariant *v) {
 
 // A plan of the variant may do with so many bytes, as far as is proved.
 static bool may_do(const RetainWalk *w, RetainVariant *v, uint64_t bytes) {
-    v->bound = v->bound ? v->bound : retain_bound_variant(v, w->cx);
-    return v->bound <= bytes;
+    return retain_bound_variant(v, w->cx) <= bytes;
 }
 
 // Whether it is worth a trial under these limits.

@@ -7,14 +7,15 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-enum { MASKS = 3000, INPUTS = 4, PLACES = 4 };
+enum { MASKS = 3000, INPUTS = 5, PLACES = 4 };
 
 typedef struct {
     Arena *a;
     Graph *g;
     Builder b;
     AttentionFrame frame;
-    Value *input[INPUTS]; // i32: a scalar, [batch], [batch, queries] and [batch, keys]
+    Value *input[INPUTS]; // i32: a scalar, [batch], [batch, queries], [batch, keys] and
+                          // [batch, 2 keys]
     uint64_t random;
 } Maker;
 
@@ -56,7 +57,7 @@ static Value *make_position(Maker *k, int axis) {
 }
 
 static Value *make_number(Maker *k, int depth) {
-    static const int axes[INPUTS][2] = {{0}, {0}, {0, 2}, {0, 3}};
+    static const int axes[INPUTS][2] = {{0}, {0}, {0, 2}, {0, 3}, {0}};
     const int kind = (int)pick(k, depth > 0 ? 11 : 7);
     if (kind < 3)
         return make_position(k, kind == 0 ? 2 : 3);
@@ -77,8 +78,14 @@ static Value *make_mask(Maker *k, int depth) {
         return build_binary(&k->b, kind < 6 ? OP_AND : OP_OR, make_mask(k, depth - 1),
                             make_mask(k, depth - 1));
     if (kind == 3 && k->frame.queries == k->frame.keys) {
-        Value *ids = k->input[3];
-        return build_binary(&k->b, OP_EQ, lay(k, ids, (int[]){0, 2}), lay(k, ids, (int[]){0, 3}));
+        // The same ids, or one half of some and perhaps the other.
+        const Attr attr[] = {attr_int("axis", 1),
+                             attr_ints("sizes", (int64_t[]){k->frame.keys, k->frame.keys}, 2)};
+        Node *halves = build_node(&k->b, OP_SPLIT, &k->input[4], 1, attr, 2);
+        const bool halved = pick(k, 2);
+        Value *x = halved ? &halves->result[0] : k->input[3];
+        Value *y = halved ? &halves->result[pick(k, 2)] : k->input[3];
+        return build_binary(&k->b, OP_EQ, lay(k, x, (int[]){0, 2}), lay(k, y, (int[]){0, 3}));
     }
     return build_binary(&k->b,
                         kind == 0   ? OP_LT
@@ -97,7 +104,8 @@ static void begin(Maker *k, uint64_t seed) {
     const int64_t batch = k->frame.batch, queries = k->frame.queries, keys = k->frame.keys;
     const Type type[INPUTS] = {type_scalar(DT_I32), type_make(DT_I32, 1, &batch),
                                type_make(DT_I32, 2, (int64_t[]){batch, queries}),
-                               type_make(DT_I32, 2, (int64_t[]){batch, keys})};
+                               type_make(DT_I32, 2, (int64_t[]){batch, keys}),
+                               type_make(DT_I32, 2, (int64_t[]){batch, 2 * keys})};
     for (int i = 0; i < INPUTS; i++) {
         Node *n = graph_add_typed(k->g, OP_INPUT, NULL, 0, NULL, 0, &type[i], 1, k->b.origin);
         k->input[i] = &n->result[0];
@@ -161,4 +169,33 @@ Test(visibility, says_what_the_mask_does) {
     }
     printf("%d of %d masks read, %d with documents\n", read, MASKS, documents);
     cr_assert(read > MASKS / 10 && documents > MASKS / 50);
+}
+
+// key - start < the largest number there is: no end, wherever it starts.
+Test(visibility, no_limit_stays_none) {
+    Maker k;
+    begin(&k, 5);
+    Value *key = make_position(&k, 3), *start = lay(&k, k.input[2], (int[]){0, 2});
+    Value *limit = build_constant(&k.b, key->type, INT32_MAX);
+    Value *mask = build_binary(&k.b, OP_LT, build_binary(&k.b, OP_SUB, key, start), limit);
+    Visibility v;
+    bool interval;
+    cr_assert(visibility_find(&k.b, &k.frame, mask, &v));
+    const Value *table = visibility_table(&k.b, &k.frame, &v, &interval);
+    const Tensor *at = evaluate(&k);
+    check(&k, &at[mask->id], &at[table->id], &v);
+    arena_release(k.a);
+}
+
+// A sum of sums, each of its twin: read in no time, or not at all.
+Test(visibility, ends_with_what_grows) {
+    Maker k;
+    begin(&k, 7);
+    Value *x = make_position(&k, 3);
+    for (int i = 0; i < 60; i++)
+        x = build_binary(&k.b, OP_ADD, x, x);
+    Visibility v;
+    Value *mask = build_binary(&k.b, OP_LT, x, make_position(&k, 2));
+    cr_assert(!visibility_find(&k.b, &k.frame, mask, &v));
+    arena_release(k.a);
 }
