@@ -215,8 +215,14 @@ LIBRARY = r"""
 #include <stdlib.h>
 
 #ifdef ON_GPU
-static void *memory(size_t bytes) { /* a model is open, so its context is current */
+static void *memory(size_t bytes) { /* in the GPU's own context, which a caller makes current itself */
     unsigned long long at = 0;
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW), *context = NULL;
+    int device, (*get)(int *, int), (*retain)(void **, int), (*push)(void *);
+    *(void **)&get = dlsym(driver, "cuDeviceGet");
+    *(void **)&retain = dlsym(driver, "cuDevicePrimaryCtxRetain");
+    *(void **)&push = dlsym(driver, "cuCtxPushCurrent_v2");
+    if (!get || get(&device, 0) || !retain || retain(&context, device) || !push || push(context)) return NULL;
     int (*take)(unsigned long long *, size_t);
     *(void **)&take = dlsym(dlopen("libcuda.so.1", RTLD_NOW), "cuMemAlloc_v2");
     return take && take(&at, bytes) == 0 ? (void *)(size_t)at : NULL;
