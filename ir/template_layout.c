@@ -39,13 +39,21 @@ static ProductLayout thin_layout(const ProductKernel *p, ProductLayout out) {
     return out;
 }
 
+// Whether rows of a can be read where they lie. Rows a multiple of 4 KiB apart fall into the same
+// sets of a first-level cache, and into few of a second-level one: a block of them throws itself
+// out.
+static bool reads_rows_in_place(const ProductKernel *p) {
+    enum { SAME_SETS = 4096 / sizeof(float) };
+    return p->a == DT_F32 && p->a_stride[3] == 1 && p->a_stride[2] % SAME_SETS != 0;
+}
+
 // Blocks no larger than the product itself. Without a sum in place, the f32 tile [tile_m, tile_n]
 // is kept here and stored to c at the end.
 ProductLayout product_layout(const ProductKernel *p) {
     ProductLayout out = {.tile_m = smaller(p->tile_m, p->m),
                          .tile_n = smaller(p->tile_n, p->n),
                          .depth_cap = round_to(smaller(p->k, PRODUCT_DEPTH), 16),
-                         .rows_in_place = p->a == DT_F32 && p->a_stride[3] == 1,
+                         .rows_in_place = reads_rows_in_place(p),
                          .in_place = p->c == DT_F32 && (p->c_stride[3] == 1 || p->n == 1)};
     if (p->m <= PRODUCT_THIN && out.tile_m == p->m && (p->b_stride[2] == 1 || p->b_stride[3] == 1))
         return thin_layout(p, out);

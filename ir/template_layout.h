@@ -17,7 +17,7 @@ enum {
 // b.
 typedef struct {
     bool thin;              // at most PRODUCT_THIN rows, and b can be read along k or n
-    bool rows_in_place;     // a is f32 with contiguous steps of k: read where it lies
+    bool rows_in_place;     // rows of a are read where they lie, not packed
     int64_t tile_m, tile_n; // at most m and n
     int64_t depth_cap;      // packed depth, a multiple of 16
     bool in_place;          // c is f32 with contiguous columns

@@ -146,11 +146,12 @@ static DType random_float(void) {
     return random_below(3) == 0 ? DT_BF16 : DT_F32;
 }
 
-// Strides for [batch0, batch1, rows, columns], rows or columns contiguous, with some padding.
+// Strides for [batch0, batch1, rows, columns], rows or columns contiguous, with some padding; now
+// and then as far apart as rows of a that are packed for it.
 static void random_strides(int64_t stride[4], const int64_t batch[2], int64_t rows,
                            int64_t columns) {
     const bool across = random_below(2);
-    const int64_t lead = (across ? columns : rows) + random_below(3);
+    const int64_t lead = random_below(8) ? (across ? columns : rows) + random_below(3) : 1024;
     stride[2] = across ? lead : 1;
     stride[3] = across ? 1 : lead;
     const int64_t matrix = lead * (across ? rows : columns);
@@ -193,6 +194,25 @@ Test(codegen_templates, products_agree_with_the_interpreter) {
         check_product(a, &p);
         arena_release(a);
     }
+}
+
+// Of rows 4 KiB apart a cache keeps few.
+Test(codegen_templates, rows_in_the_same_sets_of_a_cache_are_packed) {
+    ProductKernel p = {.a = DT_F32,
+                       .b = DT_F32,
+                       .c = DT_F32,
+                       .batch = {1, 1},
+                       .m = 64,
+                       .n = 64,
+                       .k = 512,
+                       .tile_m = 64,
+                       .tile_n = 64,
+                       .a_stride = {0, 0, 1536, 1},
+                       .b_stride = {0, 0, 64, 1},
+                       .c_stride = {0, 0, 64, 1}};
+    cr_assert(product_layout(&p).rows_in_place);
+    p.a_stride[2] = 3072;
+    cr_assert_not(product_layout(&p).rows_in_place);
 }
 
 // Few rows: b is read where it lies, along either of its axes.
