@@ -57,12 +57,12 @@ static const char *print_shape(Arena *a, const Kernel *k) {
         "    static constexpr int dim_qk = %lld, dim_v = %lld, width_qk = %lld, width_v = %lld;\n"
         "    static constexpr bool causal = %d, offset = %d, interval = %d, documents = %d;\n"
         "    static constexpr int sign = %d;\n"
-        "    static constexpr float scale = %.9ef;\n",
+        "    static constexpr float scale = %.9ef, cap = %.9ef;\n",
         k->name, (long long)t->batch, (long long)t->heads, (long long)t->groups,
         (long long)t->queries, (long long)t->keys, (long long)window, (long long)t->dim_qk,
         (long long)t->dim_v, (long long)round_up(t->dim_qk, 16), (long long)round_up(t->dim_v, 16),
         t->causal, t->offset, t->interval, t->documents, (t->scale > 0) - (t->scale < 0),
-        (double)(float)fabs(t->scale));
+        (double)(float)fabs(t->scale), (double)(float)t->cap);
     return arena_format(a, "%s};\n", print_strides(a, text, k));
 }
 

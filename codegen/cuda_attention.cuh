@@ -12,8 +12,8 @@
 //
 // S, printed for each kernel, tells the shape: queries, keys, heads, groups, dim_qk, dim_v and
 // those rounded up to 16 (width_qk, width_v); window (0: none), causal, offset, interval,
-// documents; scale (its amount) and sign (-1, 0, 1); wide_X: rows of X can be read 16 bytes at a
-// time; strides as X_batch, X_head, X_position.
+// documents; scale (its amount) and sign (-1, 0, 1); cap (0: none); wide_X: rows of X can be read
+// 16 bytes at a time; strides as X_batch, X_head, X_position.
 namespace attention {
 
 typedef unsigned short Bf16;
@@ -213,10 +213,33 @@ template <class S, int F, bool QUERIES_STAY = true> struct Listed {
     }
 };
 
-// What a product of q and k is multiplied by before its exponential to base 2; its sign is applied
-// where scores are made. 1 where the scale is 0: the scores are then.
+// What a score is multiplied by before its exponential to base 2. Scores are products of q and k
+// with the sign of their scale, and with a cap hyperbolic tangents: the larger factor is left to
+// the end. 1 where the scale is 0: the scores are then.
 template <class S> static __device__ constexpr float factor_of() {
-    return S::sign == 0 ? 1.0f : S::scale * LOG2_E;
+    return (S::sign == 0 ? 1.0f : S::cap > 0 ? S::cap : S::scale) * (S::sign == 0 ? 1.0f : LOG2_E);
+}
+
+// tanh x = 1 - 2 / (1 + e^2x): two approximations of hardware, off by 2^-22 at most, as the score
+// is beside 1. (tanh.approx would be off by 2^-11, which a cap of 50 makes 0.02 of a score.)
+template <class S> PLIM_DEVICE float score_of(float product) {
+    constexpr float sign = S::sign;
+    if constexpr (S::sign == 0) {
+        return 0;
+    } else if constexpr (S::cap > 0) {
+        constexpr float twice = 2 * LOG2_E * sign * (S::scale / S::cap);
+        return plim_fma(-2.0f, plim_reciprocal(1 + plim_exp2(product * twice)), 1.0f);
+    } else {
+        return sign * product;
+    }
+}
+
+// How much a capped score grows with its product, over the scale: 1 - tanh^2. Taken back from its
+// probability, rather than kept in registers; lse to base 2.
+template <class S> PLIM_DEVICE float slope_of(float probability, float lse) {
+    constexpr float inverse = 1 / factor_of<S>();
+    const float score = (plim_log2(probability) + lse) * inverse;
+    return probability == 0 ? 0 : plim_fma(-score, score, 1.0f);
 }
 
 template <int WIDTH> struct Tile {
@@ -375,20 +398,18 @@ PLIM_DEVICE void store_rows(unsigned tile, const float (&sum)[F][WIDTH / 8][4],
     }
 }
 
-// Signs the scores of 16 F queries with N keys; minus infinity where a key is not seen.
+// Makes scores of products of 16 F queries with N keys; minus infinity where a key is not seen.
 template <class S, int F, int N>
 PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Listed<S, F> &listed, int query,
                              int key, int shift) {
     const int lane = (int)threadIdx.x % 32;
-    if constexpr (S::sign != 1) {
 #pragma unroll
-        for (int f = 0; f < F; f++)
+    for (int f = 0; f < F; f++)
 #pragma unroll
-            for (int n = 0; n < N / 8; n++)
+        for (int n = 0; n < N / 8; n++)
 #pragma unroll
-                for (int e = 0; e < 4; e++)
-                    score[f][n][e] = S::sign == 0 ? 0 : -score[f][n][e];
-    }
+            for (int e = 0; e < 4; e++)
+                score[f][n][e] = score_of<S>(score[f][n][e]);
     if (all_see<S>(query, 16 * F, key, N, shift) && listed.template all<N>(key))
         return;
 #pragma unroll

@@ -3,7 +3,8 @@
 // Nothing is added from several blocks, so results don't depend on their order: a block owns rows
 // of one operand and walks over the other. Each launch makes the scores again. With p the
 // probabilities, delta = sum over the row of dout * out (a launch of its own, `delta`),
-//     ds = p * (dout v^T - delta),  dq = scale ds k,  dk = scale ds^T q,  dv = p^T dout.
+//     ds = p * (dout v^T - delta),  dq = scale ds k,  dk = scale ds^T q,  dv = p^T dout,
+// and with a cap ds is times 1 - tanh^2.
 // Where keys stay, all is computed transposed, so that p^T and ds^T are in registers as left
 // operands, as p is in the forward kernel; grouped queries are more tiles to walk over.
 // Products a pair of query and key, of 2 dim operations each: dq 3, dk and dv together 4; 7 where
@@ -20,26 +21,50 @@ struct GradOperands {
     const int *table;
 };
 
-// The log-sum-exp to base 2 and delta of the query of each accumulator's row or column.
+// The log-sum-exp to base 2 and delta of the query of each accumulator's row, where queries stay.
 struct QueryValues {
     float lse[2], delta[2];
 };
+
+// To base 2, of the query of a thread's element e of a tile's eight columns from 8 n on.
+template <bool QUERIES_STAY>
+PLIM_DEVICE float lse_of(const QueryValues &own, unsigned lse_at, int n, int e) {
+    const int at = n * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
+    return QUERIES_STAY ? own.lse[e / 2] : plim_shared_load(lse_at + at * 4) * LOG2_E;
+}
+
+// p becomes ds but for the scale. values: log-sum-exps, then deltas, of the tile's queries
+// where keys stay.
+template <class S, bool QUERIES_STAY, int N>
+PLIM_DEVICE void differentiate_scores(float (&p)[N / 8][4], const float (&dp)[N / 8][4],
+                                      const QueryValues &own, unsigned values) {
+#pragma unroll
+    for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const int column = n * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
+            const float delta =
+                QUERIES_STAY ? own.delta[e / 2] : plim_shared_load(values + (N + column) * 4);
+            float ds = p[n][e] * (dp[n][e] - delta);
+            if constexpr (S::cap > 0)
+                ds *= slope_of<S>(p[n][e], lse_of<QUERIES_STAY>(own, values, n, e));
+            p[n][e] = ds;
+        }
+}
 
 // Probabilities of scores; 0 where a key is not seen. Rows are queries where they stay, else keys.
 template <class S, bool QUERIES_STAY, int N>
 PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column, int shift,
                                const QueryValues &own, const Listed<S, 1, QUERIES_STAY> &listed,
                                unsigned lse_at) {
-    constexpr float c = S::sign < 0 ? -factor_of<S>() : factor_of<S>();
+    constexpr float c = factor_of<S>();
     const int lane = (int)threadIdx.x % 32;
 #pragma unroll
     for (int n = 0; n < N / 8; n++)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const int at = n * 8 + lane % 4 * 2 + e % 2;
-            const float lse =
-                QUERIES_STAY ? own.lse[e / 2] : plim_shared_load(lse_at + at * 4) * LOG2_E;
-            score[0][n][e] = S::sign == 0 ? -lse : plim_fma(score[0][n][e], c, -lse);
+            const float lse = lse_of<QUERIES_STAY>(own, lse_at, n, e);
+            score[0][n][e] = plim_fma(score_of<S>(score[0][n][e]), c, -lse);
         }
     if (!((QUERIES_STAY ? all_see<S>(row, 16, column, N, shift)
                         : all_see<S>(column, N, row, 16, shift)) &&
@@ -190,16 +215,7 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
         float dp[1][TILE / 8][4];
         clear(dp);
         multiply_rows<1, TILE, V>(dp, warp_v, tile + QK_BYTES);
-#pragma unroll
-        for (int n = 0; n < TILE / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int column = n * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
-                const float delta = QUERIES_STAY
-                                        ? own.delta[e / 2]
-                                        : plim_shared_load(tile + VALUES + (TILE + column) * 4);
-                p[0][n][e] *= dp[0][n][e] - delta;
-            }
+        differentiate_scores<S, QUERIES_STAY, TILE>(p[0], dp[0], own, tile + VALUES);
     }
 
     __device__ __forceinline__ void run() {

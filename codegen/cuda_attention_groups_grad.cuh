@@ -247,20 +247,6 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
         }
     }
 
-    // p becomes ds but for the scale.
-    static __device__ __forceinline__ void differentiate(float (&p)[TILE / 8][4],
-                                                         const float (&dp)[TILE / 8][4],
-                                                         const QueryValues &own, unsigned at) {
-#pragma unroll
-        for (int n = 0; n < TILE / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int column = n * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
-                p[n][e] *= dp[n][e] - (QUERIES_STAY ? own.delta[e / 2]
-                                                    : plim_shared_load(at + (TILE + column) * 4));
-            }
-    }
-
     __device__ __forceinline__ void compute() const {
         constexpr bool WITH_V = PART == PART_DKV;
         const int group = (int)threadIdx.x / 128 - 1, warp = (int)threadIdx.x / 32 % 4;
@@ -291,7 +277,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
                 plim_products_wait<0>();
             }
             plim_products_hold(dp);
-            differentiate(p[0], dp, own, values(i));
+            differentiate_scores<S, QUERIES_STAY, TILE>(p[0], dp, own, values(i));
             pack(left_ds, p[0]);
             begin_across(sum_qk[0], left_ds, tile_qk(i));
             plim_products_wait<0>();

@@ -111,12 +111,12 @@ PLIM_DEVICE void plain_store(E *to, const float (&sum)[PLAIN_SUMS], float factor
     }
 }
 
-// The score, its sign applied, or minus infinity.
+// The score, or minus infinity.
 template <class S>
 PLIM_DEVICE float plain_score(float product, const int *table, int query, int key, int shift) {
     if (!sees<S>(query, key, shift) || !lists<S>(table, query, key, shift))
         return minus_infinity();
-    return S::sign == 0 ? 0 : S::sign * product;
+    return score_of<S>(product);
 }
 
 template <class S, class E>
@@ -244,10 +244,12 @@ PLIM_DEVICE void plain_gradient(const PlainOperands<E> &o, E *to, long long to_b
                 const bool seen =
                     i < S::queries && sees<S>(i, j, shift) && lists<S>(table, i, j, shift);
                 const float lse = seen ? o.lse[values + i] : 0;
-                const float score = S::sign == 0 ? 0 : S::sign * p[c];
+                const float score = score_of<S>(p[c]);
                 p[c] = seen ? plim_exp2(plim_fma(score, factor_of<S>(), -lse * LOG2_E)) : 0;
                 if constexpr (PART != PART_DV)
                     p[c] *= seen ? dp[c] - o.delta[values + i] : 0;
+                if constexpr (PART != PART_DV && S::cap > 0)
+                    p[c] *= plim_fma(-score, score, 1.0f);
             }
             plain_weigh(sum, p, PART == PART_DQ ? k : PART == PART_DK ? q : dout, column, DIM);
         }

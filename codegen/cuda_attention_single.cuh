@@ -52,9 +52,9 @@ PLIM_DEVICE void single_split(const Bf16 *q, const Bf16 *k, const Bf16 *v, float
         for (int n = 0; n < TILE / 8; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
-                score[0][n][e] = key + n * 8 + lane % 4 * 2 + e % 2 >= to ? minus_infinity()
-                                 : S::sign == 0                           ? 0
-                                                : S::sign * score[0][n][e];
+                score[0][n][e] = key + n * 8 + lane % 4 * 2 + e % 2 >= to
+                                     ? minus_infinity()
+                                     : score_of<S>(score[0][n][e]);
         soften<S, 1, TILE>(score, rows, shrink);
         rescale(sum, shrink);
         multiply_across<1, TILE, V>(sum, score, stage + K_BYTES);

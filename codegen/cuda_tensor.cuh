@@ -105,6 +105,13 @@ PLIM_DEVICE float plim_log2(float x) {
     return out;
 }
 
+// 1 / x, within a unit of the last place.
+PLIM_DEVICE float plim_reciprocal(float x) {
+    float out;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+    return out;
+}
+
 // The larger in one instruction; of a number and a NaN, the number.
 PLIM_DEVICE float plim_fmax(float x, float y) {
     return fmaxf(x, y);

@@ -179,6 +179,22 @@ LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef q
     return mask;
 }
 
+LLVMValueRef attention_scores(LlvmBuild *b, const AttentionCode *c, LLVMValueRef product,
+                              LLVMValueRef *slope) {
+    const double scale = c->t->scale, cap = c->t->cap;
+    LLVMTypeRef lanes = LLVMTypeOf(product);
+    LLVMValueRef all = llvm_float_like(lanes, scale);
+    if (cap == 0) {
+        if (slope)
+            *slope = all;
+        return llvm_fmul(b, product, all);
+    }
+    LLVMValueRef t = llvm_math_tanh(b, llvm_fmul(b, product, llvm_float_like(lanes, scale / cap)));
+    if (slope) // scale (1 - t t)
+        *slope = llvm_fma(b, llvm_fmul(b, t, t), llvm_float_like(lanes, -scale), all);
+    return llvm_fmul(b, t, llvm_float_like(lanes, cap));
+}
+
 void attention_pack(LlvmBuild *b, const AttentionCode *c, AttentionPack how, LLVMValueRef source,
                     int64_t position_stride, int64_t dim, int64_t part, LLVMValueRef count) {
     LLVMValueRef to = attention_part(b, c, part);
@@ -253,7 +269,7 @@ static void soften_row(LlvmBuild *b, const AttentionCode *c, const ForwardTile *
     for (int j = 0; j < VECTORS; j++) {
         LLVMValueRef at = llvm_add(b, key, llvm_i64(b, j * TILE_LANES));
         LLVMValueRef s = llvm_load(b, lanes, attention_row(b, f->score, row, BLOCK, j), 4);
-        s = llvm_fmul(b, s, llvm_float_like(lanes, c->t->scale));
+        s = attention_scores(b, c, s, NULL);
         v[j] =
             llvm_select(b, attention_mask(b, c, query, at), s, llvm_float_like(lanes, -HUGE_VAL));
         most = most ? llvm_fmax(b, most, v[j]) : v[j];

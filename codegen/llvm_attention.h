@@ -34,6 +34,10 @@ void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
 // Lanes of the 16 keys from key on that query sees.
 LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
                             LLVMValueRef key);
+// Scores of 16 products of a query and keys. *slope, where not NULL: how much each grows with its
+// product.
+LLVMValueRef attention_scores(LlvmBuild *b, const AttentionCode *c, LLVMValueRef product,
+                              LLVMValueRef *slope);
 
 // The least and the largest document of `count` keys from `first` on, 1 .. ATTENTION_BLOCK of them;
 // nothing where the kernel has no documents.

@@ -7,6 +7,7 @@
 //     p  = exp(scale q k^T - lse)          dv += p^T dout
 //     dp = dout v^T,  ds = p (dp - delta) scale,  delta = sum over the head dim of dout out
 //     dk += ds^T q                         dq += ds k
+// With a cap scores are cap tanh(scale q k / cap), and ds is times 1 - tanh^2.
 #include "codegen/llvm_attention.h"
 
 #include "codegen/llvm_math.h"
@@ -73,7 +74,7 @@ static void emit_delta(LlvmBuild *b, const AttentionCode *c, const GradTile *g) 
 }
 
 // Scores become p and the gradient of p becomes ds, for one query and 64 keys.
-// p = exp(scale score - lse) and ds = p (dp - delta) scale, each where its operand was.
+// p = exp(score - lse) and ds = p (dp - delta) slope, each where its operand was.
 static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
                            LLVMValueRef row, LLVMValueRef key) {
     LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES);
@@ -83,19 +84,18 @@ static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile 
         llvm_load(b, b->f32, llvm_at(b, b->f32, attention_part(b, c, c->layout.maximum), row), 4);
     LLVMValueRef delta =
         llvm_load(b, b->f32, llvm_at(b, b->f32, attention_part(b, c, c->layout.delta), row), 4);
-    LLVMValueRef scale = llvm_float_like(lanes, c->t->scale);
     for (int j = 0; j < VECTORS; j++) {
         LLVMValueRef at = attention_row(b, score, row, BLOCK, j),
                      d_at = attention_row(b, dscore, row, BLOCK, j);
         LLVMValueRef mask = attention_mask(b, c, llvm_add(b, g->first, row),
                                            llvm_add(b, key, llvm_i64(b, j * TILE_LANES)));
-        LLVMValueRef s = llvm_fmul(b, llvm_load(b, lanes, at, 4), scale);
+        LLVMValueRef slope, s = attention_scores(b, c, llvm_load(b, lanes, at, 4), &slope);
         LLVMValueRef p = llvm_math_exp(b, llvm_fsub(b, s, llvm_splat(b, lse, TILE_LANES)));
         // Lanes that are not seen hold anything, infinities too: they are replaced, not multiplied.
         p = llvm_select(b, mask, p, llvm_zero(lanes));
         LLVMValueRef dp = llvm_load(b, lanes, d_at, 4);
         LLVMValueRef ds = llvm_fmul(
-            b, llvm_fmul(b, p, llvm_fsub(b, dp, llvm_splat(b, delta, TILE_LANES))), scale);
+            b, llvm_fmul(b, p, llvm_fsub(b, dp, llvm_splat(b, delta, TILE_LANES))), slope);
         llvm_store(b, p, at, 4);
         llvm_store(b, llvm_select(b, mask, ds, llvm_zero(lanes)), d_at, 4);
     }

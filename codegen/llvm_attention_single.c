@@ -1,10 +1,10 @@
 // Attention of one query a head: decoding a token over a cache.
 //
-// Keys and values are read once each, where they lie: no packing, no blocks. Three steps: scores of
-// all keys that are seen, into the workspace (dot products, head dim d in lane d % 16, lanes added
-// in halves, several keys at a time); softmax over them, element by element in lanes; the values'
-// sum, head dims in lanes, one chain of fused multiply-adds along the keys in order. The bits don't
-// depend on vector width or workers.
+// Keys and values are read once each, where they lie: no packing, no blocks. Three steps: products
+// with all keys that are seen, into the workspace (dot products, head dim d in lane d % 16, lanes
+// added in halves, several keys at a time); softmax over them, element by element in lanes; the
+// values' sum, head dims in lanes, one chain of fused multiply-adds along the keys in order. The
+// bits don't depend on vector width or workers.
 //
 // Cost: k and v once from memory. Heads of one group read the same keys after each other, from a
 // near cache. Does not share a head's keys among workers.
@@ -77,7 +77,7 @@ static void fetch_ahead(LlvmBuild *b, const AttentionCode *c, LLVMValueRef base,
 }
 
 // Keys past the last are the last one again: its score is stored several times, the same.
-static void score_keys(LlvmBuild *b, const AttentionCode *c, const Single *s) {
+static void multiply_keys(LlvmBuild *b, const AttentionCode *c, const Single *s) {
     const AttentionKernel *t = c->t;
     LLVMValueRef last = llvm_sub(b, s->to, llvm_i64(b, 1));
     LlvmLoop loop;
@@ -98,20 +98,21 @@ static void score_keys(LlvmBuild *b, const AttentionCode *c, const Single *s) {
         }
     }
     for (int i = 0; i < KEYS; i++)
-        llvm_store(b, llvm_fmul(b, llvm_lanes_sum(b, sum[i]), llvm_f32(b, t->scale)),
-                   llvm_at(b, b->f32, s->score, key[i]), 4);
+        llvm_store(b, llvm_lanes_sum(b, sum[i]), llvm_at(b, b->f32, s->score, key[i]), 4);
     llvm_loop_end(b, &loop);
 }
 
-// The scores' maximum; lanes past the last key become -inf, so that their exponentials are 0.
-static void find_maximum(LlvmBuild *b, Single *s) {
+// Products become scores; their maximum. Lanes past the last key become -inf, so that their
+// exponentials are 0.
+static void find_maximum(LlvmBuild *b, const AttentionCode *c, Single *s) {
     LLVMValueRef least = llvm_float_like(lanes_type(b), -HUGE_VAL);
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, s->from, s->to, TILE_LANES);
     LLVMValueRef most = llvm_loop_carry(b, &loop, least);
     LLVMValueRef at = llvm_at(b, b->f32, s->score, loop.index);
     LLVMValueRef seen = llvm_mask_below(b, TILE_LANES, llvm_sub(b, s->to, loop.index));
-    LLVMValueRef v = llvm_select(b, seen, llvm_load(b, lanes_type(b), at, 4), least);
+    LLVMValueRef v = attention_scores(b, c, llvm_load(b, lanes_type(b), at, 4), NULL);
+    v = llvm_select(b, seen, v, least);
     llvm_store(b, v, at, 4);
     llvm_loop_next(&loop, 0, llvm_fmax(b, most, v));
     llvm_loop_end(b, &loop);
@@ -178,8 +179,8 @@ void attention_single_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef ti
                 .score = attention_part(b, c, c->layout.score)};
     find_keys(b, c, &s);
     widen_query(b, c, attention_at(b, c, OPERAND_Q, t->q, batch, head, zero), s.q);
-    score_keys(b, c, &s);
-    find_maximum(b, &s);
+    multiply_keys(b, c, &s);
+    find_maximum(b, c, &s);
     soften(b, &s);
     LLVMValueRef out = attention_at(b, c, OPERAND_OUT, t->out, batch, head, zero);
     for (int64_t dim = 0; dim < t->dim_v; dim += VECTORS * TILE_LANES)

@@ -1,21 +1,23 @@
 // attend: scaled dot-product attention over queries [..., h, s, e], keys [..., g, t, e] and values
 // [..., g, t, f], where g divides h. Axes in front of the heads are batch axes.
 //
-// Two ways. What the operator `attention` knows (causal, window, offset, a table of what each query
-// sees) is one node over folded batch axes, whose scores are never in memory:
+// Two ways. What the operator `attention` knows (causal, window, offset, a cap, a table of what
+// each query sees) is one node over folded batch axes, whose scores are never in memory:
 //
 //     [a, b, h, s, e]  =>  reshape to [a b, h, s, e]; attention; reshape back
 //
 // Masks that frontend/visibility.h can read become a table. A bias or another mask is a
 // composition, and a remark says what its scores take:
 //
-//     scores = q k^T scale + bias; weights = softmax(scores where seen); out = weights v
+//     scores = q k^T scale, or cap tanh(q k^T scale / cap); scores += bias; weights =
+//     softmax(scores where seen); out = weights v
 //
 // Gradients, that of the bias included, are those of the parts. A query that sees no key gives 0 in
 // both ways. `score` and `lse` with a bias or mask are refused.
 #include "frontend/builtins.h"
 
 #include "frontend/visibility.h"
+#include "ir/kernel.h"
 
 #include <math.h>
 
@@ -27,6 +29,7 @@ typedef struct {
     bool causal;
     int64_t window; // 0: none
     double scale;
+    double cap; // of the scores; 0: none
     Value
         *offset;  // position of the first query, i32[]; NULL: the last query is beside the last key
     Value *table; // of the mask, i32[b, n]; NULL: there is none, or it is composed
@@ -34,7 +37,7 @@ typedef struct {
 } Attend;
 
 // The places of the parameters in the table's row.
-enum { CAUSAL = 3, WINDOW, SCALE, OFFSET, BIAS, LSE, MASK, SCORE };
+enum { CAUSAL = 3, WINDOW, SCALE, OFFSET, BIAS, LSE, MASK, SCORE, CAP };
 
 // An axis behind the batch axes: 0 heads, 1 rows, 2 width.
 static int64_t size_of(const Attend *w, const Array *x, int axis) {
@@ -84,8 +87,14 @@ static bool read_numbers(Attend *w) {
     const double width = (double)size_of(w, w->q, 2);
     if (!builtin_bool(e, call, CAUSAL, false, &w->causal) ||
         !builtin_int(e, call, WINDOW, 0, &w->window) ||
-        !builtin_number(e, call, SCALE, 1 / sqrt(width), &w->scale))
+        !builtin_number(e, call, SCALE, 1 / sqrt(width), &w->scale) ||
+        !builtin_number(e, call, CAP, 0, &w->cap))
         return false;
+    if (!attention_cap_good(w->cap)) {
+        elab_fail(e, call->arg_loc[CAP], CODE_VALUE, "0 is none; else it is 0.001 to 1000000",
+                  "a cap of %g", w->cap);
+        return false;
+    }
     if (w->window < 0) {
         elab_fail(e, call->arg_loc[WINDOW], CODE_VALUE, NULL, "a window of %lld keys",
                   (long long)w->window);
@@ -120,10 +129,15 @@ static Value *fused(const Attend *w, Value **lse) {
     for (int i = 0; i < 3 && w->lead > 1; i++)
         if (!(in[i] = with_lead(w, in[i], w->lead, &folded, 1)))
             return NULL;
-    const Attr attr[] = {attr_int("causal", w->causal), attr_int("window", w->window),
-                         attr_float("scale", w->scale), attr_int("interval", 1)};
-    const Node *n = build_node(elab_at(w->e, w->call->loc), OP_ATTENTION, in, in[3] ? 4 : 3, attr,
-                               w->interval ? 4 : 3);
+    Attr attr[5] = {attr_int("causal", w->causal), attr_int("window", w->window),
+                    attr_float("scale", w->scale)};
+    int count = 3;
+    if (w->interval)
+        attr[count++] = attr_int("interval", 1);
+    if (w->cap > 0)
+        attr[count++] = attr_float("cap", w->cap);
+    const Node *n =
+        build_node(elab_at(w->e, w->call->loc), OP_ATTENTION, in, in[3] ? 4 : 3, attr, count);
     if (!n)
         return NULL;
     *lse = &n->result[1];
@@ -225,6 +239,15 @@ static Value *find_table(const Attend *w, Value *mask, bool *interval) {
     return visibility_table(b, &frame, &seen, interval);
 }
 
+// Scores of products of queries and keys.
+static Value *capped(const Attend *w, Value *product) {
+    Builder *b = elab_at(w->e, w->call->loc);
+    if (w->cap == 0)
+        return build_scale(b, product, w->scale);
+    Value *t = build_unary(b, OP_TANH, build_scale(b, product, w->scale / w->cap));
+    return build_scale(b, t, w->cap);
+}
+
 // The composition, for what the operator does not know. NULL after a diagnostic.
 static Value *composed(const Attend *w) {
     Elab *e = w->e;
@@ -232,7 +255,7 @@ static Value *composed(const Attend *w) {
     if (!scores)
         return NULL;
     const Type type = scores->type;
-    scores = build_scale(elab_at(e, w->call->loc), scores, w->scale);
+    scores = capped(w, scores);
     if (builtin_is_given(w->call, BIAS)) {
         const Array *bias = builtin_float_array(e, w->call, BIAS);
         Value *wide =
@@ -262,7 +285,8 @@ static Value *composed(const Attend *w) {
     return grouped_product(w, weights, w->v->value, "st", "tf", "sf");
 }
 
-// attend(q, k, v, causal, window, scale, offset, bias, lse, mask): the output, or (output, lse).
+// attend(q, k, v, causal, window, scale, offset, bias, lse, mask, score, cap): the output, or
+// (output, lse).
 Datum run_attend(Elab *e, const BuiltinCall *call) {
     const Array *qkv[3];
     for (int i = 0; i < 3; i++)
@@ -275,7 +299,7 @@ Datum run_attend(Elab *e, const BuiltinCall *call) {
     if (builtin_is_given(call, SCORE))
         return elab_fail(e, call->arg_loc[SCORE], CODE_UNSUPPORTED,
                          "bias = adds to the scores, mask = hides some, each a tensor that "
-                         "broadcasts to [b, h, s, t]",
+                         "broadcasts to [b, h, s, t]; cap = x bounds them by x tanh(score / x)",
                          "attend takes no function of the scores yet");
     const Array *mask = builtin_is_given(call, MASK) ? builtin_array(e, call, MASK) : NULL;
     if (builtin_is_given(call, MASK) && !mask)

@@ -284,7 +284,7 @@ const Builtin builtins_rowwise[] = {
     {"rms_norm", "x weight eps?", run_rms_norm, OP_RMSNORM},
     {"normalize", "x mean? var? weight? bias? eps?", run_normalize, OP_MUL},
     {"cross_entropy", "logits targets mean?", run_cross_entropy, OP_CROSS_ENTROPY},
-    {"attend", "q k v causal? window? scale? offset? bias? lse? mask? score?", run_attend,
+    {"attend", "q k v causal? window? scale? offset? bias? lse? mask? score? cap?", run_attend,
      OP_ATTENTION},
     {"rotary", "x base? positions? scaling?", run_rotary, OP_ROTARY},
 };

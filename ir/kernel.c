@@ -440,7 +440,7 @@ static bool scalar_equal(const Kernel *a, const Kernel *b) {
 
 // The numbers that make a template, in one array: easier to compare and hash than a struct with
 // padding.
-enum { TEMPLATE_NUMBERS = 38 };
+enum { TEMPLATE_NUMBERS = 39 };
 static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
     const ProductKernel *p = &k->product;
     const AttentionKernel *t = &k->attention;
@@ -468,11 +468,12 @@ static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
         return;
     }
     // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits, 35 the offset,
-    // 36 the documents, 37 the interval.
+    // 36 the documents, 37 the interval, 38 the bits of the cap.
     out[35] = t->offset;
     out[36] = t->documents;
     out[37] = t->interval;
     memcpy(&out[34], &t->scale, sizeof t->scale);
+    memcpy(&out[38], &t->cap, sizeof t->cap);
     const int64_t n[10] = {t->dtype, t->batch,  t->heads, t->groups, t->queries,
                            t->keys,  t->dim_qk, t->dim_v, t->causal, t->window};
     const int64_t *stride[8] = {t->q, t->k, t->v, t->out, t->dout, t->dq, t->dk, t->dv};

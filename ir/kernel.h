@@ -152,6 +152,7 @@ typedef struct {
                                    // causal forward kernels only. Keys past the last query's are not read
     int64_t window;                // and none before i + keys - queries - window + 1; 0: all
     double scale;
+    double cap;                    // scores are cap tanh(scale q k / cap); 0: scale q k
     int64_t q[3], k[3], v[3], out[3], dout[3], dq[3], dk[3], dv[3];
 } AttentionKernel;
 
@@ -219,6 +220,8 @@ int64_t kernel_span(const Kernel *k, int operand);
 // Pairs of a query and a key that see each other, of one head; query i stands beside key i + keys -
 // queries. window 0: all keys.
 int64_t attention_pairs(int64_t queries, int64_t keys, bool causal, int64_t window);
+// Whether attention takes it as a cap: 0 for none, or 0.001 to 1000000, so that f32 holds a score's ratio to it.
+bool attention_cap_good(double cap);
 // Whether the strides and the access of a SCALAR kernel's operand allow its `stream`.
 bool kernel_may_stream(const Kernel *k, int operand);
 // Floating point operations and bytes moved by one call: the cost model's view.

@@ -118,6 +118,10 @@ int64_t attention_pairs(int64_t queries, int64_t keys, bool causal, int64_t wind
     return size_plus(triangle, size_times(keys - most, most));
 }
 
+bool attention_cap_good(double cap) {
+    return cap == 0 || (cap >= 1e-3 && cap <= 1e6);
+}
+
 // Of all heads of the batch together.
 static int64_t kernel_pairs(const AttentionKernel *t) {
     const int64_t heads = size_times(t->batch, t->heads);

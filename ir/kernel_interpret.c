@@ -411,6 +411,30 @@ static bool is_listed(const AttentionKernel *t, const void *table, int64_t b, in
                                 element_load(DT_I32, table, ids + j);
 }
 
+// Of a query and a key.
+static double product_of(const AttentionKernel *t, void *const *operand, int64_t q_at,
+                         int64_t k_at) {
+    double sum = 0;
+    for (int64_t e = 0; e < t->dim_qk; e++)
+        sum += element_load(t->dtype, operand[0], q_at + e) *
+               element_load(t->dtype, operand[1], k_at + e);
+    return sum;
+}
+
+static double score_of(const AttentionKernel *t, double product) {
+    const double x = product * t->scale;
+    return t->cap > 0 ? t->cap * tanh(x / t->cap) : x;
+}
+
+// How much a score grows with its product.
+static double score_slope(const AttentionKernel *t, void *const *operand, int64_t q_at,
+                          int64_t k_at) {
+    if (t->cap == 0)
+        return t->scale;
+    const double tanh_of = tanh(product_of(t, operand, q_at, k_at) * t->scale / t->cap);
+    return t->scale * (1 - tanh_of * tanh_of);
+}
+
 // One query's view: its probabilities over the keys, 0 where it doesn't see one. extra: the operand
 // with the offset or the table.
 static void probabilities(const AttentionKernel *t, void *const *operand, const void *extra,
@@ -436,11 +460,7 @@ static void probabilities(const AttentionKernel *t, void *const *operand, const 
         score[j] = -(double)INFINITY;
         if (!is_listed(t, extra, b, i, j))
             continue;
-        double dot = 0;
-        for (int64_t e = 0; e < t->dim_qk; e++)
-            dot += element_load(t->dtype, operand[0], q_at + e) *
-                   element_load(t->dtype, operand[1], k_at + e);
-        score[j] = dot * t->scale;
+        score[j] = score_of(t, product_of(t, operand, q_at, k_at));
         most = score[j] > most ? score[j] : most;
     }
     for (int64_t j = begin; j < end; j++)
@@ -485,8 +505,8 @@ typedef struct {
 } GradSums;
 
 // Adds what query i of head h contributes: dv[j] += p[j] dout, dp[j] = dout . v[j], ds[j] = p[j]
-// (dp[j] - sum of p dp) scale, dq += ds[j] k[j], dk[j] += ds[j] q. Computes p anew: the operands
-// out and lse, rounded as they are, go unread.
+// (dp[j] - sum of p dp) times the slope of the score, dq += ds[j] k[j], dk[j] += ds[j] q. Computes
+// p anew: the operands out and lse, rounded as they are, go unread.
 static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b, int64_t h,
                        int64_t i, const GradSums *s) {
     const int64_t g = h / (t->heads / t->groups);
@@ -507,8 +527,8 @@ static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b
         delta += s->p[j] * s->dp[j];
     }
     for (int64_t j = 0; j < t->keys; j++) {
-        const double ds = s->p[j] * (s->dp[j] - delta) * t->scale;
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];
+        const double ds = s->p[j] * (s->dp[j] - delta) * score_slope(t, operand, q_at, k_at);
         for (int64_t e = 0; e < t->dim_qk; e++) {
             s->dq[i * t->dim_qk + e] += ds * element_load(t->dtype, operand[1], k_at + e);
             s->dk[j * t->dim_qk + e] += ds * element_load(t->dtype, operand[0], q_at + e);

@@ -444,6 +444,8 @@ static bool read_attention(Reader *r, Kernel *k) {
         return false;
     if (!expect(r, "scale") || !read_float(r, &t->scale))
         return false;
+    if (word_is(peek(r), "cap") && (!expect(r, "cap") || !read_float(r, &t->cap)))
+        return false;
     t->causal = causal == 1;
     t->interval = interval == 1;
     t->documents = documents == 1;

@@ -1,6 +1,6 @@
 // Kernels as text: the form of docs/kernel-text.md, which kernel_parse reads back to an equal
 // kernel. Numbers are printed so that they read back exactly: f32 constants with 9 digits, the
-// attention scale (f64) with 17. Never prints two opening brackets side by side.
+// attention scale and cap (f64) with 17. Never prints two opening brackets side by side.
 #include "ir/kernel_text.h"
 
 #include <string.h>
@@ -140,6 +140,8 @@ static void put_attention(Sink *s, const Kernel *k) {
     if (t->offset)
         put(s, "  offset 1\n");
     put(s, "  scale %.17g\n", t->scale);
+    if (t->cap > 0)
+        put(s, "  cap %.17g\n", t->cap);
 #define S(field) put_strides(s, #field, t->field);
     ATTENTION_STRIDES(S)
     // The gradients' strides mean nothing in the forward kernel and are not printed.

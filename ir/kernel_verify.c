@@ -370,6 +370,9 @@ static bool attention_good(Verifier *v) {
     if (!in_range(sizes, 7, 1, DIM_MAX) || t->window < 0 || t->window > DIM_MAX ||
         !isfinite(t->scale))
         return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: sizes are 1..2^40", v->k->name);
+    if (!attention_cap_good(t->cap))
+        return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: a cap is 0.001 to 1000000",
+                          v->k->name);
     if (t->heads % t->groups != 0)
         return diag_error(v->d, v->loc, P_TEMPLATE,
                           "attention %s: %lld groups don't divide %lld heads", v->k->name,

@@ -78,7 +78,7 @@ static AttentionLaunch warp_tiles(const AttentionKernel *t, AttentionPart part) 
         l.warps = 4;
         l.fragments = 2;
         l.resident = 2;
-        l.tile = width <= 64 ? 64 : 32;
+        l.tile = width <= 64 ? 64 : t->cap == 0 ? 32 : 16;
     } else if (part == ATTENTION_FORWARD) {
         l.tile = width <= 192 ? 64 : 32;
     } else {
@@ -88,13 +88,14 @@ static AttentionLaunch warp_tiles(const AttentionKernel *t, AttentionPart part) 
     return l;
 }
 
-// Narrow heads leave registers for a third group, but for a table, whose walk has ends that the
-// copying group must keep. A group's gradients are sums for one or two operands beside two tiles of
-// scores.
+// Narrow heads leave registers for a third group, but for a cap's tanh, and for a table, whose walk
+// has ends that the copying group must keep. A group's gradients are sums for one or two operands
+// beside two tiles of scores.
 static AttentionLaunch group_tiles(const AttentionKernel *t, AttentionPart part) {
     const int64_t width = round_up(larger(t->dim_qk, t->dim_v), 64);
     AttentionLaunch l = {.part = part, .unit = ATTENTION_GROUPS, .fragments = 1};
-    l.warps = part == ATTENTION_FORWARD && width <= 64 && attention_table_row(t) == 0 ? 12 : 8;
+    const bool plain = attention_table_row(t) == 0 && t->cap == 0;
+    l.warps = part == ATTENTION_FORWARD && width <= 64 && plain ? 12 : 8;
     l.tile = width <= 128 ? 128 : width <= 192 ? 96 : 64;
     if (part != ATTENTION_FORWARD)
         l.tile = width <= 64 || part == ATTENTION_DQ ? 64 : 48;

@@ -1,10 +1,10 @@
 // Attention: q [b,h,s,e], k [b,g,t,e], v [b,g,t,f]; g divides h, and head j reads key head j / (h /
 // g).
 //
-// scores = scale q k^T; out = softmax(scores) v [b,h,s,f]; log-sum-exp of the scores [b,h,s], f32,
-// is what the backward pass needs. causal: query i sees keys j <= i + t - s, so the last query sees
-// the last key. window w > 0 (with causal): only keys j > i + t - s - w. A row that sees no key
-// gives out 0 and -inf.
+// x = scale q k^T; scores = x, or with a cap, cap tanh(x / cap) (Gemma 2); out = softmax(scores) v
+// [b,h,s,f]; log-sum-exp of the scores [b,h,s], f32, is what the backward pass needs. causal: query
+// i sees keys j <= i + t - s, so the last query sees the last key. window w > 0 (with causal): only
+// keys j > i + t - s - w. A row that sees no key gives out 0 and -inf.
 // With an offset (i32[], causal, s <= t) query i stands at offset + i instead of i + t - s: the
 // keys are a cache that is filled so far. It is clamped into 0..t-s, as dynamic_update clamps where
 // it stores. There is no gradient then: a cache is no part of training.
@@ -71,6 +71,9 @@ static bool want_qkv(const Node *n, Diag *d, Arena *scratch) {
                           (long long)window);
     if (!isfinite(node_float(n, "scale", 0)))
         return diag_error(d, n->loc, 315, "%s: the scale is not a finite number", name);
+    const double cap = node_float(n, "cap", 0);
+    if (!attention_cap_good(cap))
+        return diag_error(d, n->loc, 315, "%s: a cap of %g, not 0.001 to 1000000", name, cap);
     return true;
 }
 
@@ -201,22 +204,17 @@ static Value *add(Builder *b, Value *x, Value *y) {
     return x ? build_binary(b, OP_ADD, x, y) : y;
 }
 
-// The gradient of the log-sum-exp, l = log sum_j e^(scale q k_j):
-//     dq = dl scale sum_j p_j k_j        which is an attention with v = k
-//     dk_j = sum_i dl_i scale p_ij q_i   which is the dv of that attention for dout = dl scale q
+// The gradient of the log-sum-exp l is ds_j = dl p_j, beside ds_j = p_j (dp_j - delta) of the
+// output: that of an attention whose values are 0, so dp is, and whose delta = dout out is -dl.
 static void add_lse_gradient(Builder *b, const Node *n, Value *dlse, Value **dinput) {
-    Value *q = n->input[0], *k = n->input[1];
-    const int table = attention_table(n);
-    Value *const in[] = {q, k, k, table < 0 ? NULL : n->input[table]};
-    // sum_j p_j k_j [b, h, s, e], with the same probabilities as n.
-    Node *mean_key = build_node(b, OP_ATTENTION, in, table < 0 ? 3 : 4, n->attr, n->attr_count);
-    // dl scale [b, h, s], spread over the head dim to [b, h, s, e].
-    Value *weight = build_scale(b, dlse, node_float(n, "scale", 1));
-    weight = build_broadcast(b, build_cast(b, weight, q->type.dtype), &q->type, (int[]){0, 1, 2});
-    Value *dout = build_binary(b, OP_MUL, q, weight);
-    const Node *back = attention_grad(b, n, k, &mean_key->result[0], dout);
-    dinput[0] = add(b, dinput[0], build_binary(b, OP_MUL, &mean_key->result[0], weight));
-    dinput[1] = add(b, dinput[1], &back->result[2]);
+    Type values = n->input[2]->type, out = n->input[0]->type;
+    values.dim[3] = out.dim[3] = 1;
+    Value *dout =
+        build_reshape(b, build_cast(b, build_unary(b, OP_NEG, dlse), out.dtype), 4, out.dim);
+    const Node *back =
+        attention_grad(b, n, build_constant(b, values, 0), build_constant(b, out, 1), dout);
+    for (int i = 0; i < 2; i++)
+        dinput[i] = add(b, dinput[i], &back->result[i]);
 }
 
 // Either result may be unread and then has no gradient; dinput adds up what both give.
@@ -285,6 +283,26 @@ static void see_table(const Node *n, const AttentionShape *s, const Tensor *in, 
     seen->own = seen->document[at->query + s->keys - s->queries];
 }
 
+// What products of queries and keys become.
+typedef struct {
+    double scale, cap; // cap 0: none
+} Score;
+
+static Score score_rule(const Node *n) {
+    return (Score){node_float(n, "scale", 1), node_float(n, "cap", 0)};
+}
+
+static double score_of(const Score *s, double product) {
+    const double x = s->scale * product;
+    return s->cap > 0 ? s->cap * tanh(x / s->cap) : x;
+}
+
+// How much a score grows with its product.
+static double score_slope(const Score *s, double product) {
+    const double t = s->cap > 0 ? tanh(s->scale * product / s->cap) : 0;
+    return s->scale * (1 - t * t);
+}
+
 static double dot(const double *x, const double *y, int64_t count) {
     double sum = 0;
     for (int64_t i = 0; i < count; i++)
@@ -305,7 +323,7 @@ static int64_t query_shift(const Node *n, const AttentionShape *s, const Tensor 
 void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     const AttentionShape s = attention_shape(n);
     const int64_t shift = query_shift(n, &s, in);
-    const double scale = node_float(n, "scale", 1);
+    const Score rule = score_rule(n);
     double *score = arena_array(cx->arena, double, s.keys);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
@@ -318,7 +336,7 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
             if (!sees(&seen, j))
                 continue;
             const double *q = in[0].at + at.q * s.dim_qk, *k = in[1].at + (at.k + j) * s.dim_qk;
-            score[j] = scale * dot(q, k, s.dim_qk);
+            score[j] = score_of(&rule, dot(q, k, s.dim_qk));
             max = score[j] > max ? score[j] : max;
         }
         for (int64_t j = seen.first; j < seen.last; j++)
@@ -332,12 +350,12 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
     }
 }
 
-// With p = e^(scale q k - lse) and D = dout out: dv_j += p dout; ds = p (dout v_j - D) scale;
-// dq += ds k_j; dk_j += ds q.
+// With p = e^(score - lse) and D = dout out: dv_j += p dout; ds = p (dout v_j - D) times the
+// score's slope; dq += ds k_j; dk_j += ds q.
 void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const AttentionShape s = attention_shape(n);
-    const double scale = node_float(n, "scale", 1);
+    const Score rule = score_rule(n);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
         Seen seen = keys_seen(n, &s, s.keys - s.queries, at.query);
@@ -350,8 +368,9 @@ void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const
                 continue;
             const int64_t k_at = (at.k + j) * s.dim_qk, v_at = (at.k + j) * s.dim_v;
             const double *k = in[1].at + k_at, *v = in[2].at + v_at;
-            const double p = exp(scale * dot(q, k, s.dim_qk) - in[4].at[row]);
-            const double ds = p * (dot(dout, v, s.dim_v) - whole) * scale;
+            const double product = dot(q, k, s.dim_qk);
+            const double p = exp(score_of(&rule, product) - in[4].at[row]);
+            const double ds = p * (dot(dout, v, s.dim_v) - whole) * score_slope(&rule, product);
             for (int64_t f = 0; f < s.dim_v; f++)
                 out[2].at[v_at + f] += p * dout[f];
             for (int64_t e = 0; e < s.dim_qk; e++) {

@@ -76,7 +76,8 @@ void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall 
                          .dim_v = v->dim[3],
                          .causal = node_int(n, "causal", 0) != 0,
                          .window = node_int(n, "window", 0),
-                         .scale = node_float(n, "scale", 1)};
+                         .scale = node_float(n, "scale", 1),
+                         .cap = node_float(n, "cap", 0)};
     // The last input, which the kernel has behind its results.
     t.interval = node_int(n, "interval", 0) != 0;
     t.documents = attention_has_documents(n);

@@ -14,7 +14,7 @@ PUBLISHED = [("gpt2", ("--config", "124m")), ("llama", ("--config", "1b"))]
 HEAD_DIMS = (64, 96, 128, 192, 256)
 
 
-def attention(grad, dim, heads, groups, causal, window, table="", queries=256, keys=256, batch=2):
+def attention(grad, dim, heads, groups, causal, window, table="", score="", queries=256, keys=256, batch=2):
     """The text of a kernel as the planner makes it: heads side by side in [batch, position, head, dim]."""
 
     def strides(count, positions):
@@ -24,7 +24,7 @@ def attention(grad, dim, heads, groups, causal, window, table="", queries=256, k
     mask = f"  window {window} causal {int(causal)}" + table
     lines = [f"kernel a {'attention_grad' if grad else 'attention'} {{", "  dtype bf16",
              f"  batch {batch} heads {heads} groups {groups} queries {queries} keys {keys} dim_qk {dim} dim_v {dim}",
-             f"{mask} scale 0.125", f"  q {q} k {k} v {k} out {q}"]
+             f"{mask} scale 0.125{score}", f"  q {q} k {k} v {k} out {q}"]
     if grad:
         lines.append(f"  dout {q} dq {q} dk {k} dv {k}")
     return "\n".join(lines + ["}"]) + "\n"
@@ -57,6 +57,7 @@ class Kernels(e2e.TestCase):
         for dim in HEAD_DIMS:
             for grad in (False, True):
                 texts.append(attention(grad, dim, 8, 8, causal=True, window=0))
+                texts.append(attention(grad, dim, 8, 8, causal=True, window=0, score=" cap 50"))
                 if dim == 128:
                     texts.append(attention(grad, dim, 8, 2, causal=True, window=100))
                     texts.append(attention(grad, dim, 8, 8, causal=False, window=0))

@@ -15,11 +15,15 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
   }
   fn error(x, y) { return max(abs(x - y)) }
   # A mask as the operator takes it against the composition, which a bias of zeros asks for; and the gradients of both.
-  fn apart(q, k, v, mask) {
-    fused = attend(q, k, v, mask = mask)
-    composed = attend(q, k, v, mask = mask, bias = zeros([1]))
+  fn apart(q, k, v, mask, cap = 0) {
+    fused = attend(q, k, v, mask = mask, cap = cap)
+    composed = attend(q, k, v, mask = mask, cap = cap, bias = zeros([1]))
     there, here = sum(composed * q), sum(fused * q)
     return worst([error(fused, composed), error(grad(here, q), grad(there, q)), error(grad(here, k), grad(there, k)), error(grad(here, v), grad(there, v))])
+  }
+  fn log_sums(q, k, v) {
+    out, lse = attend(q, k, v, causal = true, cap = 0.4, lse = true)
+    return lse
   }
   fn loss(q, k, v, bias) { return mean(attend(q, k, v, causal = true, bias = bias) * attend(q, k, v)) }
 
@@ -33,6 +37,11 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     window = error(attend(q, k, v, causal = true, window = 3), attend(q, k, v, causal = true, window = 3, bias = zeros([t])))
     pos = i32(q[0, 0, 0, 0] * 0) + 1
     moved = error(attend(q, k, v, causal = true, offset = pos), attend(q, k, v, causal = true, offset = pos, mask = all))
+    capped = error(attend(q, k, v, causal = true, offset = pos, window = 4, cap = 0.2), attend(q, k, v, causal = true, offset = pos, window = 4, cap = 0.2, mask = all))
+    # Log-sum-exps of capped scores, and their gradients against a difference.
+    sums = mean(log_sums(q, k, v) * shift[.., .., .., 0])
+    raised = mean((log_sums(q + 0.01 * shift[.., .., .., 0 .. w], k, v) - log_sums(q - 0.01 * shift[.., .., .., 0 .. w], k, v)) * shift[.., .., .., 0]) / 0.02
+    logs = abs(raised - sum(grad(sums, q) * shift[.., .., .., 0 .. w])) / abs(raised)
     blind = max(max(abs(attend(q, k, v, mask = iota([s, t]) < 0))), max(abs(attend(q, k, v, mask = iota([s, t]) < 0, bias = zeros([t])))))
 
     # Batch axes in front: as many attentions side by side.
@@ -67,12 +76,12 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     own = key <= query or key < arrange(prefix, "b -> b 1 1 1")
     masks = worst([apart(q, half, other, nn.prefix_mask(s, 3)), apart(q, half, other, own),
                    apart(q, half, other, own and nn.same_document(mixed)), apart(q, half, other, key < query + 3 and query - key < 2),
-                   apart(q, half, other, nn.same_document(ids) and key - 2 < query), apart(q, k, v, iota([t]) < arrange(prefix, "b -> b 1 1 1"))])
+                   apart(q, half, other, nn.same_document(ids) and key - 2 < query), apart(q, half, other, own, 0.3), apart(q, k, v, last, 50), apart(q, k, v, iota([t]) < arrange(prefix, "b -> b 1 1 1"))])
     way = shift[.., .., .., 0 .. w]
     value = mean(attend(q, half, other, mask = own) * way)
     changed = mean((attend(q + 0.01 * way, half, other, mask = own) - attend(q - 0.01 * way, half, other, mask = own)) * way)
     tilt = abs(changed / 0.02 - sum(grad(value, q) * way)) / abs(changed / 0.02)
-    return worst([masks, 0.01 * tilt, plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened, both, slopes])
+    return worst([masks, capped, 0.01 * logs, 0.01 * tilt, plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened, both, slopes])
   }
 }
 """

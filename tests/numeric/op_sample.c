@@ -440,6 +440,8 @@ static void make_attention(Sample *s, Op op, Parts *p) {
     add_attr(p, attr_int("causal", causal));
     add_attr(p, attr_int("window", causal ? sample_int(s, 4) : 0));
     add_attr(p, attr_float("scale", sample_float(s, 0.2, 1)));
+    if (sample_int(s, 3) == 0)
+        add_attr(p, attr_float("cap", sample_float(s, 0.3, 2)));
 }
 
 // x [n, c, ...], statistics a channel; rstd is positive.

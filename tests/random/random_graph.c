@@ -289,9 +289,10 @@ static void make_attention(Maker *k) {
         in[i] = build_transpose(&k->b, y, perm);
     }
     const bool causal = pick(k, 0, 1);
-    Attr attr[4] = {attr_int("causal", causal),
+    Attr attr[5] = {attr_int("causal", causal),
                     attr_int("window", causal && pick(k, 0, 1) ? pick(k, 1, s) : 0),
                     attr_float("scale", 0.5)};
+    int attrs = 3;
     // A third has documents of three positions, half of them with the keys that each query sees.
     const int count = pick(k, 0, 2) == 0 ? 4 : 3;
     const bool interval = count == 4 && pick(k, 0, 1);
@@ -306,8 +307,11 @@ static void make_attention(Maker *k) {
             in[3] = build_concat(&k->b, (Value *[]){in[3], end, in[3]}, 3, 1);
         }
     }
-    attr[3] = attr_int("interval", 1);
-    Node *n = build_node(&k->b, OP_ATTENTION, in, count, attr, interval ? 4 : 3);
+    if (interval)
+        attr[attrs++] = attr_int("interval", 1);
+    if (pick(k, 0, 3) == 0)
+        attr[attrs++] = attr_float("cap", 0.75);
+    Node *n = build_node(&k->b, OP_ATTENTION, in, count, attr, attrs);
     const int64_t out[2] = {s, heads * e};
     keep(k, build_reshape(&k->b, build_transpose(&k->b, &n->result[0], perm), 2, out));
 }

@@ -193,6 +193,9 @@ PLIM_DEVICE float plim_exp2(float x) {
 PLIM_DEVICE float plim_log2(float x) {
     return log2f(x);
 }
+PLIM_DEVICE float plim_reciprocal(float x) {
+    return 1 / x;
+}
 PLIM_DEVICE float plim_fmax(float x, float y) {
     return fmaxf(x, y);
 }

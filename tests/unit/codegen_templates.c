@@ -258,6 +258,7 @@ static AttentionKernel random_attention(int round) {
     t.dim_v = dims[random_below(6)];
     t.window = random_below(3) == 0 ? random_between(1, 80) : 0;
     t.scale = 1 / sqrt((double)t.dim_qk);
+    t.cap = round % 3 == 1 ? (double[]){0.4, 2, 50}[random_below(3)] : 0;
     dense(t.q, t.heads, t.queries, t.dim_qk);
     dense(t.dq, t.heads, t.queries, t.dim_qk);
     dense(t.k, t.groups, t.keys, t.dim_qk);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPERANDS_MAX = 10, CASES_MAX = 32 };
+enum { OPERANDS_MAX = 10, CASES_MAX = 40 };
 enum { Q, K, V, OUT, LSE, EXTRA, TABLE = 9 };
 
 typedef struct {
@@ -28,6 +28,7 @@ typedef struct {
     bool by_head;  // [b, h, s, e] instead of [b, s, h, e]
     int64_t gap;   // elements between positions that belong to nobody
     bool negative; // the scale
+    double cap;    // 0: none
     bool forward_only; // the gradient is another case's too
 } Case;
 
@@ -68,6 +69,13 @@ static const Case warp_cases[] = {
      .interval = -1},
     {"f32", DT_F32, 1, 1, 2, 70, 70, 64, 64, .causal = true, .window = 45},
     {"f32, all keys, odd dims", DT_F32, 2, 1, 1, 37, 70, 7, 5, .causal = false},
+    {"a cap", DT_BF16, 1, 1, 2, 90, 90, 64, 64, .causal = true, .cap = 0.8},
+    {"a high cap, documents", DT_BF16, 1, 1, 1, 60, 60, 128, 128, .causal = true, .cap = 50,
+     .documents = 25, .negative = true},
+    {"one query, a cap", DT_BF16, 1, 1, 4, 1, 300, 64, 64, .causal = true, .cap = 0.5,
+     .offset = 250},
+    {"f32, a cap", DT_F32, 1, 1, 2, 50, 60, 16, 20, .causal = true, .window = 30, .cap = 0.6,
+     .negative = true},
     {"f32, an offset past the end", DT_F32, 1, 1, 2, 5, 80, 16, 16, .causal = true, .offset = 99},
 };
 
@@ -87,6 +95,9 @@ static const Case group_cases[] = {
     {"a prefix", DT_BF16, 1, 1, 2, 200, 200, 64, 64, .interval = 90, .forward_only = true},
     {"any intervals of documents", DT_BF16, 2, 1, 1, 80, 200, 128, 128, .documents = 60,
      .interval = -1},
+    {"a cap", DT_BF16, 1, 1, 2, 140, 140, 64, 64, .causal = true, .cap = 0.8},
+    {"a high cap, an interval", DT_BF16, 1, 1, 1, 80, 120, 128, 128, .cap = 50, .interval = -1,
+     .negative = true},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
     {"head dim 256", DT_BF16, 1, 1, 1, 64, 150, 256, 256, .causal = true, .forward_only = true},
 };
@@ -125,6 +136,7 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
     t.documents = c->documents != 0;
     t.interval = c->interval != 0;
     t.scale = (c->negative ? -1 : 1) / sqrt((double)c->dim_qk);
+    t.cap = c->cap;
     set_strides(t.q, c, t.heads, t.queries, t.dim_qk);
     set_strides(t.k, c, t.groups, t.keys, t.dim_qk);
     set_strides(t.v, c, t.groups, t.keys, t.dim_v);

@@ -499,8 +499,8 @@ Test(kernel, attention_is_softmax_over_the_keys_seen) {
 }
 
 // Central differences of the loss; outputs are f32, so a step of 1/64 leaves errors near 1e-4.
-Test(kernel, attention_gradients_are_slopes) {
-    const AttentionKernel t = attention(4, 6, true, 3);
+static void check_slopes(AttentionKernel t, double cap) {
+    t.cap = cap;
     AttentionData data, grad;
     fill(&data);
     run(&t, KERNEL_ATTENTION, &data);
@@ -518,4 +518,9 @@ Test(kernel, attention_gradients_are_slopes) {
             cr_assert_float_eq((double)grad.at[6 + o][i], (up - down) * 32, 1e-3,
                                "operand %d, element %ld", o, (long)i);
         }
+}
+
+Test(kernel, attention_gradients_are_slopes) {
+    check_slopes(attention(4, 6, true, 3), 0);
+    check_slopes(attention(4, 6, true, 3), 0.2);
 }

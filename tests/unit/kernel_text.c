@@ -103,7 +103,7 @@ static const char bias_text[] = "kernel k8 product {\n"
 static const char table_text[] =
     "kernel k8 attention {\n  dtype bf16\n  batch 2\n  heads 12\n  groups 4\n  queries 64\n"
     "  keys 65\n  dim_qk 64\n  dim_v 32\n  window 0\n  causal 0\n  interval 1\n  documents 1\n"
-    "  scale 0.5\n  q [1, 2, 3]\n  k [4, 5, 6]\n  v [7, 8, 9]\n  out [10, 11, 12]\n}\n";
+    "  scale 0.5\n  cap 50.5\n  q [1, 2, 3]\n  k [4, 5, 6]\n  v [7, 8, 9]\n  out [10, 11, 12]\n}\n";
 static const char attention_text[] = "kernel k6 attention {\n" ATTENTION_FIELDS "}\n";
 static const char grad_text[] =
     "kernel k7 attention_grad {\n" ATTENTION_FIELDS "  dout [1, 2, 3]\n  dq [4, 5, 6]\n"
@@ -257,6 +257,9 @@ static const BadText bad_text[] = {
      716, 1},
     {"kernel k attention {\n dtype f32 batch 1 heads 1 groups 1 queries 1 keys 1 dim_qk 1 dim_v 1\n"
      "window 0 causal 1 interval 1 offset 1 scale 1 q [1,1,1] k [1,1,1] v [1,1,1] out [1,1,1] }",
+     716, 1},
+    {"kernel k attention {\n dtype f32 batch 1 heads 1 groups 1 queries 1 keys 1 dim_qk 1 dim_v 1\n"
+     "window 0 causal 1 scale 1 cap -2 q [1,1,1] k [1,1,1] v [1,1,1] out [1,1,1] }",
      716, 1},
     {"kernel k attention {\n dtype f32 heads 1\n", 701, 2},
 };
