@@ -51,7 +51,8 @@ static void read_tiles(void *context, int64_t begin, int64_t end, int worker) {
     r->sum = sum[0][0];
 }
 
-// As the runtime's arenas: large pages where the system has them.
+// As the runtime's arenas: large pages where the system has them, and written to, for pages that
+// never were are all the same one.
 static void *memory(size_t bytes) {
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
@@ -120,7 +121,7 @@ static double time_product(PlimPool *pool, const CpuTarget *target, const Produc
     task.workspace = aligned_alloc(4096, task.workspace_step * (size_t)pool_workers(pool) + 4096);
     char *b = memory(weights * (size_t)copies);
     for (int o = 0; o < 3; o += 2)
-        task.operand[o] = calloc((size_t)kernel_span(k, o), sizeof(float));
+        task.operand[o] = memory((size_t)kernel_span(k, o) * sizeof(float));
     double best = 1e9;
     for (int round = 0; round < 6; round++) {
         const double start = seconds();
@@ -131,8 +132,8 @@ static double time_product(PlimPool *pool, const CpuTarget *target, const Produc
         const double spent = (seconds() - start) / (double)copies;
         best = spent < best ? spent : best;
     }
-    free(task.operand[0]);
-    free(task.operand[2]);
+    for (int o = 0; o < 3; o += 2)
+        munmap(task.operand[o], (size_t)kernel_span(k, o) * sizeof(float));
     munmap(b, weights * (size_t)copies);
     free(task.workspace);
     jit_release(jit);
@@ -157,8 +158,9 @@ typedef int SgemmFn(char transa, char transb, int64_t m, int64_t n, int64_t k, f
                     int64_t ldc);
 
 static double time_onednn(SgemmFn *sgemm, int64_t m, int64_t n, int64_t k, bool across) {
-    float *a = calloc((size_t)(m * k), 4), *b = calloc((size_t)(k * n), 4),
-          *c = calloc((size_t)(m * n), 4);
+    const size_t bytes_a = (size_t)(m * k) * 4, bytes_b = (size_t)(k * n) * 4,
+                 bytes_c = (size_t)(m * n) * 4;
+    float *a = memory(bytes_a), *b = memory(bytes_b), *c = memory(bytes_c);
     double best = 1e9;
     for (int round = 0; round < 6; round++) {
         const double start = seconds();
@@ -166,9 +168,9 @@ static double time_onednn(SgemmFn *sgemm, int64_t m, int64_t n, int64_t k, bool 
         const double spent = seconds() - start;
         best = spent < best ? spent : best;
     }
-    free(a);
-    free(b);
-    free(c);
+    munmap(a, bytes_a);
+    munmap(b, bytes_b);
+    munmap(c, bytes_c);
     return best;
 }
 
