@@ -6,7 +6,8 @@
 // Work is counted in steps measured: small problems are searched well, large ones hardly.
 #include "passes/retain/retain_polish.h"
 
-#include "passes/retain/retain_write.h"
+#include "passes/retain/retain_edit.h"
+#include "passes/retain/retain_fill.h"
 
 #include <string.h>
 
@@ -15,8 +16,9 @@ enum { STEPS_ALL = 3000000 };
 typedef struct {
     const RetainIndex *x;
     RetainFront *front;
-    Arena *a, *steps;
+    Arena *a, *steps, *fills;
     RetainFate *fate;
+    RetainEdit *edit;
     const RetainStep **done; // schedules whose changes have been tried
     int done_count, done_room;
     int64_t work;
@@ -88,22 +90,53 @@ static void change_each(Polish *k) {
     }
 }
 
+static void change_moved(Polish *k, const RetainSchedule *s) {
+    RetainFate *fill[RETAIN_FILLS_MAX];
+    find_fates(k, s);
+    arena_reset(k->fills);
+    const int count = retain_fill(k->x, k->fate, fill, k->fills);
+    for (int i = 0; i < count; i++) {
+        memcpy(k->fate, fill[i], sizeof *k->fate * (size_t)k->x->p->value_count);
+        measure(k);
+    }
+}
+
+static void change_steps(Polish *k, const RetainSchedule *s) {
+    k->work += retain_edit_each(k->edit, s, STEPS_ALL - k->work);
+}
+
+static void change_fates(Polish *k, const RetainSchedule *s) {
+    find_fates(k, s);
+    change_each(k);
+}
+
+// Changes every point of the front, from its start again whenever something changed it.
+static void climb(Polish *k, void (*change)(Polish *k, const RetainSchedule *s)) {
+    k->done_count = 0;
+    for (int i = 0; i < k->front->count && k->work < STEPS_ALL;) {
+        const RetainSchedule s = k->front->point[i].schedule;
+        if (is_done(k, s.step)) {
+            i++;
+            continue;
+        }
+        set_done(k, s.step);
+        change(k, &s);
+        i = i > 0 ? i - 1 : 0;
+    }
+}
+
 void retain_polish(const RetainIndex *x, bool moves, RetainFront *front) {
     Polish k = {.x = x, .front = front, .moves = moves, .a = arena_create()};
     k.steps = arena_create();
     k.fate = arena_array(k.a, RetainFate, x->p->value_count + 1);
-    // From the start of the front again whenever something changed it.
-    for (int i = 0; i < front->count && k.work < STEPS_ALL;) {
-        const RetainSchedule s = front->point[i].schedule;
-        if (is_done(&k, s.step)) {
-            i++;
-            continue;
-        }
-        set_done(&k, s.step);
-        find_fates(&k, &s);
-        change_each(&k);
-        i = i > 0 ? i - 1 : 0;
-    }
+    k.edit = retain_edit(x, moves, front, k.a);
+    k.fills = arena_create();
+    climb(&k, change_fates);
+    if (moves)
+        climb(&k, change_moved);
+    climb(&k, change_steps);
+    retain_edit_end(k.edit);
     arena_release(k.steps);
+    arena_release(k.fills);
     arena_release(k.a);
 }

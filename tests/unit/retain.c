@@ -353,6 +353,32 @@ Test(retain, is_as_good_as_every_choice_of_moves) {
     }
 }
 
+// Where prices leave the link idle, and where parts that run again keep and move other values each
+// time: a set of moved values chosen afresh, and changes of single steps, get there.
+Test(retain, reaches_pofo_where_prices_do_not) {
+    static const struct {
+        uint64_t seed;
+        int count;
+        int64_t budget;
+    } place[] = {{8, 18, 36}, {10, 20, 23}};
+    for (int i = 0; i < 2; i++) {
+        Arena *a = arena_create();
+        const RetainStage *stage = retain_sample_stages(a, place[i].seed, place[i].count);
+        const RetainProblem *p = retain_sample_chain(a, stage, place[i].count);
+        const RetainOptions options = {.far = INT64_MAX, .rungs = 1000};
+        const RetainFrontier f = retain_frontier(p, &options, a);
+        for (int k = 0; k < f.count; k++)
+            cr_assert_null(retain_check(p, &f.point[k].schedule, a));
+        const int64_t most = f.point[0].cost.bytes;
+        const RetainRotor *rotor = retain_rotor(stage, place[i].count, most, a);
+        const RetainPofo pofo = retain_pofo(p, stage, place[i].count, rotor, place[i].budget, a);
+        const RetainCost c = retain_cost(p, &pofo.schedule, a);
+        cr_assert_leq(c.bytes, place[i].budget);
+        cr_assert_leq(retain_time_within(&f, c.bytes), c.time, "chain %d", i);
+        arena_release(a);
+    }
+}
+
 enum { POFO_CHAINS = SLOW ? 2 : 6, POFO_BUDGETS = 4 };
 
 // At its bytes we are no slower than what POFO chooses, measured as ours is. What it promises no
