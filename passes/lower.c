@@ -10,6 +10,7 @@
 #include "ir/check.h"
 #include "ir/far.h"
 #include "passes/lower_product.h"
+#include "passes/storage_work.h"
 #include "runtime/plan_sign.h"
 
 #include <string.h>
@@ -246,6 +247,26 @@ static void lower_calls(Lower *lw, PlanEntry *e) {
         e->call[e->call_count++].segment = lower_segment(lw, STEP_UPDATE);
 }
 
+// Notable values that lie in a buffer of another's name, so that who asks for one finds it.
+static void remark_shared(const Lower *lw) {
+    enum { SAY_MIN = 64 << 10 };
+    const StoragePlan *sp = lw->sp;
+    Arena *a = lw->cx->arena;
+    for (int i = 0; i < lw->g->node_count; i++) {
+        const Node *n = lw->g->node[i];
+        for (int r = 0; r < n->result_count && n->phase == PHASE_FORWARD; r++) {
+            const Value *v = &n->result[r];
+            if (node_is_view(n) || !storage_is_stored(sp, v) || type_bytes(&v->type) < SAY_MIN)
+                continue;
+            const Storage *s = &sp->storage[sp->place[v->id].storage];
+            const char *name = remark_value(a, v), *buffer = s->owner ? storage_name(lw, s) : name;
+            if (!s->state && strcmp(name, buffer) != 0)
+                remark_add(lw->cx, "lower", name, "in %s %lld bytes of %s take the buffer of %s",
+                           lw->g->name, (long long)type_bytes(&v->type), name, buffer);
+        }
+    }
+}
+
 // Scratch holds the storage plan: only what the plan points to is kept.
 static void lower_entry(Lower *lw, const Graph *g) {
     const Tasks *tasks = tasks_create(g, lw->cx->scratch);
@@ -258,6 +279,7 @@ static void lower_entry(Lower *lw, const Graph *g) {
     lower_inputs(lw, e);
     lower_results(lw, e);
     lower_calls(lw, e);
+    remark_shared(lw);
     // Groups, views and constants make the operators more than the instructions.
     remark_add(lw->cx, "lower", g->name, "%d operators became %d instructions, %d buffers",
                g->node_count, lw->sp->step_count, lw->sp->storage_count);

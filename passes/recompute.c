@@ -112,11 +112,15 @@ static void explain(const Recompute *r, const Node *n, const char *kept) {
         return;
     const long long flops = (long long)node_flops(n), moved = (long long)node_bytes(n);
     const char *name = remark_value(r->cx->scratch, v);
+    // The pass retain has the last word then.
+    const PassOptions *o = r->cx->options;
+    const bool open = o && (o->budget || o->far);
     if (kept)
         remark_add(r->cx, "recompute", name,
-                   "in %s %lld bytes are kept for the backward pass: %s (%lld operations, %lld "
+                   "in %s %lld bytes are kept for the backward pass%s: %s (%lld operations, %lld "
                    "bytes moved)",
-                   r->rw.g->name, bytes, kept, flops, moved);
+                   r->rw.g->name, bytes, open ? ", unless the budget wants it otherwise" : "", kept,
+                   flops, moved);
     else
         remark_add(r->cx, "recompute", name,
                    "in %s it is computed again for the backward pass, so that %lld bytes are not "

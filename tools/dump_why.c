@@ -6,6 +6,7 @@
 #include "tools/dump.h"
 
 #include "runtime/plan_report.h"
+#include "tools/dump_fate.h"
 #include "tools/dump_text.h"
 #include "tools/nearest.h"
 
@@ -55,22 +56,75 @@ static bool is_elsewhere(const Plan *p, const PlanRemark *r, const char *entry) 
     return strcmp(r->subject, entry) != 0 && plan_find_entry(p, r->subject);
 }
 
-// Remarks on the name, on entry.name, or with the name in them.
-static uint32_t print_remarks(const Dump *d, const char *name, const char *entry, FILE *out) {
+// Bytes of the buffer's value, which its rows may lie apart of.
+static uint64_t value_bytes(const PlanBuffer *b) {
+    uint64_t bytes = plan_dtype_bytes(b->dtype);
+    for (uint32_t i = 0; i < b->rank; i++)
+        bytes *= (uint64_t)b->dim[i];
+    return bytes;
+}
+
+// Whether a remark on the buffer's name is on another value that is called the same: on one of
+// other bytes (results of one operator), or made at another place in the text.
+static bool is_namesake(const PlanRemark *r, const PlanBuffer *b) {
+    const char *made = strstr(r->text, "made at "), *bytes = strstr(r->text, " bytes");
+    if (strcmp(r->pass, "retain") != 0 && strcmp(r->pass, "recompute") != 0 &&
+        strcmp(r->pass, "lower") != 0)
+        return false;
+    if (made && *b->where && strcmp(made + strlen("made at "), text_place(b->where)) != 0)
+        return true;
+    while (bytes && bytes > r->text && isdigit((unsigned char)bytes[-1]))
+        bytes--;
+    return bytes && b->rank > 0 && strtoull(bytes, NULL, 10) != value_bytes(b);
+}
+
+// Whether it says what is known of all states in far memory, of which the buffer is one.
+static bool is_of_far_states(const Plan *p, const PlanRemark *r, const PlanBuffer *b) {
+    return b && b->entry == UINT32_MAX && p->space[b->space].kind != SPACE_DEVICE &&
+           strcmp(r->pass, "far") == 0 && strcmp(r->subject, p->model) == 0;
+}
+
+// What all choices of an entry together come to, behind a remark on one of them: "in train ...".
+static void print_rung(const Plan *p, const char *one, FILE *out) {
+    const size_t length = strcspn(one + 3, " ");
+    for (uint32_t i = 0; i < p->remark_count; i++) {
+        const PlanRemark *r = &p->remark[i];
+        if (strcmp(r->pass, "retain") != 0 || strlen(r->subject) != length ||
+            strncmp(r->subject, one + 3, length) != 0)
+            continue;
+        fprintf(out, "  %-11s ", "");
+        print_wrapped(r->text, out);
+    }
+}
+
+// Remarks on the name, on entry.name, or with the name in them. b: the buffer asked about, or NULL.
+static uint32_t print_remarks(const Dump *d, const char *name, const char *entry,
+                              const PlanBuffer *b, FILE *out) {
     const Plan *p = d->plan;
     const size_t length = strlen(entry);
+    const PlanRemark *before = NULL;
     uint32_t count = 0;
+    bool retained = false;
     for (uint32_t i = 0; i < p->remark_count; i++) {
         const PlanRemark *r = &p->remark[i];
         const bool entrys = strncmp(r->subject, entry, length) == 0 && r->subject[length] == '.' &&
                             strcmp(r->subject + length + 1, name) == 0;
-        if ((strcmp(r->subject, name) != 0 && !entrys && !mentions(r->text, name)) ||
-            is_elsewhere(p, r, entry))
+        const bool own = strcmp(r->subject, name) == 0;
+        if (!is_of_far_states(p, r, b) && ((!own && !entrys && !mentions(r->text, name)) ||
+                                           is_elsewhere(p, r, entry) || (b && is_namesake(r, b))))
             continue;
+        // A kernel that runs again is told of each time.
+        if (before && strcmp(before->pass, r->pass) == 0 && strcmp(before->text, r->text) == 0)
+            continue;
+        before = r;
         if (++count > LINES)
             continue;
         fprintf(out, "  %-11s ", r->pass);
         print_wrapped(r->text, out);
+        if (!own || retained || strcmp(r->pass, "retain") != 0 || strncmp(r->text, "in ", 3) != 0)
+            continue;
+        retained = true;
+        print_rung(p, r->text, out);
     }
     if (count > LINES)
         fprintf(out, "              and %u more remarks: see --remarks\n", count - LINES);
@@ -89,7 +143,7 @@ static bool print_unstored(const Dump *d, const char *name, const char *entry, F
     if (!plan_find_entry(p, name))
         fprintf(out, "%s has no buffer of its own: a kernel computes it on the way, or in place\n",
                 name);
-    print_remarks(d, name, entry, out);
+    print_remarks(d, name, entry, NULL, out);
     return true;
 }
 
@@ -147,21 +201,24 @@ static void print_peak(const Dump *d, const PlanBuffer *b, FILE *out) {
     const uint32_t entry = b->entry == UINT32_MAX ? d->uses->peak_entry : b->entry;
     if (entry == UINT32_MAX)
         return;
-    const PlanCurve *c = &d->uses->entry[entry].curve[d->plan->space[b->space].kind];
-    char size[32];
+    const PlanSpaceKind kind = d->plan->space[b->space].kind;
+    const PlanCurve *c = &d->uses->entry[entry].curve[kind];
+    char size[32], of[48] = "";
+    if (kind != SPACE_DEVICE)
+        snprintf(of, sizeof of, " on the %s", plan_space_name(kind));
     if (b->entry != UINT32_MAX)
         fprintf(out, "  live        instructions %u .. %u of %u", b->first, b->last,
                 d->uses->entry[entry].step_count);
     else
         fprintf(out, "  live        always");
     if (!plan_buffer_lives(b, entry, c->peak))
-        fprintf(out, "; not at the peak of %s (instruction %u)\n", d->plan->entry[entry].name,
+        fprintf(out, "; not at the peak of %s%s (instruction %u)\n", d->plan->entry[entry].name, of,
                 c->peak);
     else
-        fprintf(out, "; %.1f %% of the peak of %s, %s at instruction %u\n",
+        fprintf(out, "; %.1f %% of the peak of %s%s, %s at instruction %u\n",
                 c->load[c->peak] ? 100 * (double)plan_buffer_padded(b) / (double)c->load[c->peak]
                                  : 0,
-                d->plan->entry[entry].name, plan_size_text(c->load[c->peak], size), c->peak);
+                d->plan->entry[entry].name, of, plan_size_text(c->load[c->peak], size), c->peak);
 }
 
 // Whether the instruction reads bytes of the buffer that it also writes.
@@ -192,12 +249,16 @@ static void print_users(const Dump *d, uint32_t buffer, FILE *out) {
     const PlanUses *u = d->uses;
     for (int writes = 1; writes >= 0; writes--) {
         uint32_t count = 0;
+        const PlanUse *before = NULL; // an operand of the same instruction is no other user
         for (uint32_t i = u->use_begin[buffer]; i < u->use_begin[buffer + 1]; i++) {
             const PlanUse *use = &u->use[i];
             const PlanInstr *instr = u->entry[use->entry].step[use->position].instr;
             const bool work = use->operand == PLAN_USE_WORKSPACE;
             if (writes != (work || instr->operand[use->operand].access != PLAN_READ))
                 continue;
+            if (before && before->entry == use->entry && before->position == use->position)
+                continue;
+            before = use;
             if (++count <= SHOWN)
                 print_user(d, use,
                            count > 1 ? ""
@@ -213,24 +274,6 @@ static void print_users(const Dump *d, uint32_t buffer, FILE *out) {
     }
 }
 
-// Between its last use in the forward pass and its first in the backward one it only waits.
-static void print_kept(const Dump *d, uint32_t buffer, FILE *out) {
-    const PlanUses *u = d->uses;
-    uint32_t last = UINT32_MAX, first = UINT32_MAX;
-    if (d->plan->buffer[buffer].entry == UINT32_MAX)
-        return;
-    for (uint32_t i = u->use_begin[buffer]; i < u->use_begin[buffer + 1]; i++) {
-        const PlanUse *use = &u->use[i];
-        if (u->entry[use->entry].step[use->position].instr->phase == PLAN_PHASE_FORWARD)
-            last = use->position;
-        else if (first == UINT32_MAX && last != UINT32_MAX)
-            first = use->position;
-    }
-    if (last != UINT32_MAX && first != UINT32_MAX && first > last)
-        fprintf(out, "  kept        for the backward pass: unused from %u to %u, %u instructions\n",
-                last, first, first - last);
-}
-
 // False when there is no memory.
 static bool print_buffer(const Dump *d, uint32_t buffer, FILE *out) {
     const PlanBuffer *b = &d->plan->buffer[buffer];
@@ -243,8 +286,8 @@ static bool print_buffer(const Dump *d, uint32_t buffer, FILE *out) {
     if (!print_place(d, b, out))
         return false;
     print_users(d, buffer, out);
-    print_kept(d, buffer, out);
-    print_remarks(d, b->name, entry, out);
+    dump_fate(d, buffer, out);
+    print_remarks(d, b->name, entry, b, out);
     fputc('\n', out);
     return true;
 }
@@ -286,7 +329,7 @@ static bool print_instruction(Dump *d, uint32_t entry, uint32_t position, FILE *
         print_operand(d, entry, position, i, out);
     const char *scope = plan_instr_scope(instr);
     if (*scope)
-        print_remarks(d, scope, name, out);
+        print_remarks(d, scope, name, NULL, out);
     fputc('\n', out);
     return true;
 }

@@ -335,6 +335,7 @@ PassResult pass_retain(Module *m, PassCtx *cx) {
         return report_least(&w) ? PASS_SAME : PASS_FAILED;
     retain_report_values(cx, w.l, taken);
     const PassResult result = retain_take(w.l, taken, m, cx);
+    retain_report_states(cx, w.l, taken);
     cx->fitted = result == PASS_CHANGED;
     return result;
 }

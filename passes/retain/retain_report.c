@@ -140,6 +140,57 @@ void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant) {
     }
 }
 
+// What the variant has in far memory beyond the one before it.
+static const char *variant_name(const RetainVariant *v, Arena *a) {
+    static const char *const eighths[8] = {
+        "",         "an eighth of ", "a quarter of ",      "3/8 of ",
+        "half of ", "5/8 of ",       "three quarters of ", "7/8 of "};
+    const char *part = eighths[v->far.eighths % 8];
+    switch (v->far.which) {
+    case FAR_STATES_NONE:
+        return "none";
+    case FAR_STATES_OPTIMIZER:
+        return arena_format(a, "%sthe optimizer's", part);
+    case FAR_STATES_ALL:
+        return arena_format(a, "those and %sthe weights", part);
+    case FAR_STATES_GRADIENTS:
+        return "gradients that wait, too";
+    case FAR_STATES_TILED:
+        return "weights in tiles, too";
+    }
+    UNREACHABLE();
+}
+
+// Picoseconds that the variant takes with each entry at the fastest rung that may do; INT64_MAX:
+// some entry has none.
+static int64_t variant_time(const RetainVariant *v) {
+    int64_t time = 0;
+    for (int e = 0; e < v->m->entry_count; e++) {
+        const RetainEntry *x = &v->entry[e];
+        if (x->at == x->frontier.count)
+            return INT64_MAX;
+        time += x->frontier.point[x->at].cost.time;
+    }
+    return time;
+}
+
+void retain_report_states(PassCtx *cx, const RetainLadder *l, int variant) {
+    const char *text = "";
+    if (l->variant_count < 2)
+        return;
+    for (int i = 0; i < l->variant_count; i++) {
+        const int64_t time = variant_time(&l->variant[i]);
+        text = arena_format(cx->scratch, "%s%s%s: ", text, i ? "; " : "",
+                            variant_name(&l->variant[i], cx->scratch));
+        text = time == INT64_MAX
+                   ? arena_format(cx->scratch, "%sdoes not fit", text)
+                   : arena_format(cx->scratch, "%s%s%.3f ms", text,
+                                  i == variant ? "taken, " : "no less than ", 1e-9 * (double)time);
+    }
+    const Module *m = l->variant[variant].m;
+    remark_add(cx, "far", m->name ? m->name : "", "choices of states in far memory: %s", text);
+}
+
 // Whether there is a weight that could be met in tiles.
 static bool has_large_weight(const Plan *p) {
     for (uint32_t i = 0; i < p->buffer_count; i++)

@@ -17,5 +17,7 @@ RetainCounts retain_count(const RetainProblem *p, const RetainSchedule *s, Arena
 // What became of each forward value of notable size that the backward pass wants, and the price of
 // the alternatives, for the variant that was taken.
 void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant);
+// Where states may be far: what each choice of them comes to, as far as it was looked at.
+void retain_report_states(PassCtx *cx, const RetainLadder *l, int variant);
 
 #endif
