@@ -5,9 +5,9 @@
 //
 // What runs on several streams at once shares the machine: between two moments at which anything
 // begins or ends, each instruction goes on at the pace that the rates say of its family beside
-// those of the others (Rates.beside; several slow it one after the other, but for copies out and in
-// at once, which may have been measured together). Alone on its stream, it takes exactly its time.
-// Cost: streams squared for each instruction.
+// those of the others (Rates.beside; several slow it one after the other, but where computing and
+// copies both ways go on, which may have been measured together). Alone on its stream, it takes
+// exactly its time. Cost: streams squared for each instruction.
 #include "passes/predict.h"
 
 #include "ir/check.h"
@@ -120,17 +120,23 @@ static void begin_steps(Call *c, uint64_t now) {
 // Times as long as alone.
 static double pace(const Call *c, uint32_t stream) {
     const RateFamily family = c->running[stream].family;
+    const bool copies = family == RATE_OUT || family == RATE_IN;
     double factor = 1;
     bool out = false, in = false; // an engine does one copy at a time
+    bool computes = false;
     for (uint32_t k = 0; k < c->streams; k++) {
         if (k == stream || c->running[k].step == NONE)
             continue;
         const RateFamily other = c->running[k].family;
         out = out || other == RATE_OUT;
         in = in || other == RATE_IN;
-        if (other != RATE_OUT && other != RATE_IN)
-            factor *= rates_beside(c->rates, family, other);
+        if (other == RATE_OUT || other == RATE_IN)
+            continue;
+        computes = true;
+        factor *= rates_beside(c->rates, family, other);
     }
+    if (copies && computes && (out || in) && c->rates->both[family] >= 1)
+        return c->rates->both[family];
     if (out && in)
         return factor * rates_beside_both(c->rates, family);
     return out  ? factor * rates_beside(c->rates, family, RATE_OUT)

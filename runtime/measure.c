@@ -1,14 +1,19 @@
 // Whole steps run, on inputs drawn at random within their bounds and weights as they are
 // initialised, so that each kernel finds caches and memory as it will; an observer notes when its
 // instructions begin and end. The first step touches memory for the first time and does not count;
-// of the others each instruction's median does. What a step takes beyond its instructions, shared
+// of the others each instruction's median does. Whatever disturbs a step makes some instruction
+// longer, and mostly another one than the last time: medians add up to less than a step takes. So
+// they are stretched to the median of the sums. What a step takes beyond its instructions, shared
 // out among them, is the start of one.
 //
 // Far memory is timed by itself where no instruction uses it, so that a plan which moves nothing
 // tells what moving would take; and so are steps beside copies without end, out, in, and both ways,
-// each in turn with a step alone and a round of copies alone, so that a machine which changes its
-// speed changes it for all. What the families' instructions then take longer, and the copies, is
-// how much they slow each other.
+// each right behind a step alone, so that a machine which changes its speed changes it for both.
+// What the families' instructions then take longer, and the copies, is how much they slow each
+// other.
+//
+// Long steps are few: one beside copies behind each step alone, the ways in turn, and no more once
+// half of the steps alone agree.
 #include "runtime/measure.h"
 
 #include "runtime/error.h"
@@ -30,6 +35,19 @@ static const FarWays ways_of[MODES] = {
 static const double FAMILY_SECONDS = 2e-3;
 // And rounds of copies alone, of an entry at most.
 enum { FAR_COPIES_MIN = 4, FAR_ROUNDS = 12 };
+// Steps from so many seconds on are few: they end when so many are within a share of their median.
+static const double LONG_SECONDS = 1, AGREED = 0.01;
+enum { ROUNDS_MIN = 3 };
+
+// Seconds of an entry's steps. A round is a step alone and one beside copies or several.
+typedef struct {
+    Timeline *t;
+    int rounds, turns; // done so far; in so many rounds each way of copies has its turn
+    double *took;      // by number in the program, round of all there may be: alone
+    double *rest;      // by round: beyond instructions
+    double *own;       // by round: of the first stream's instructions
+    double (*family)[MODES][RATE_COUNT]; // by round: of its instructions; 0: not in this round
+} Steps;
 
 typedef struct {
     PlimSession *s;
@@ -42,6 +60,7 @@ typedef struct {
     double family[RATE_COUNT][MODES]; // seconds of a step's instructions, of all entries
     FarCopies copies[MODES][2];       // those beside steps: out, in
     double step_seconds;              // of all steps, those that don't count too
+    int steps;                        // so many
 } Measure;
 
 void measure_machine(const PlimSession *s, char out[MEASURE_MACHINE_MAX]) {
@@ -137,6 +156,7 @@ static PlimStatus run_step(Measure *m, Timeline *t, int64_t step, int mode, doub
     status = run_entry_apart(m->s->run, t->program.entry, error);
     *seconds = clock_seconds() - began;
     m->step_seconds += *seconds;
+    m->steps++;
     if (mode == ALONE)
         return status;
     FarCopies beside[2];
@@ -155,74 +175,149 @@ static bool round_follows(int step, int steps) {
     return (step + 1) * rounds / steps > step * rounds / steps;
 }
 
-// took: by mode, number in the program, step; rest: by step.
-static PlimStatus run_steps(Measure *m, Timeline *t, double *took, double *rest, PlimError *error) {
-    const int steps = m->o->steps, modes = m->far ? MODES : 1;
-    const uint32_t count = t->program.count;
-    PlimStatus status = PLIM_OK;
-    for (int step = -1; step < steps && status == PLIM_OK; step++) {
-        for (int mode = 0; mode < modes && status == PLIM_OK; mode++) {
-            double seconds;
-            status = run_step(m, t, step + 1, mode, &seconds, error);
-            if (step < 0 || status != PLIM_OK)
-                continue;
-            if (mode == ALONE)
-                rest[step] = beyond(t, seconds);
-            for (uint32_t i = 0; i < count; i++)
-                took[((size_t)mode * count + i) * (size_t)steps + (size_t)step] =
-                    t->instr[i].ends - t->instr[i].begins;
-        }
-        if (status == PLIM_OK && m->far && round_follows(step + 1, steps + 1))
-            status = measure_far_round(m->far, error);
+static bool is_near(const PlanInstr *instr) {
+    return instr->stream == 0;
+}
+
+// Takes down a step of this round.
+static void note_step(Steps *x, const MeasureOptions *o, const Plan *p, int mode, double seconds) {
+    const Timeline *t = x->t;
+    const int round = x->rounds;
+    for (uint32_t i = 0; i < t->program.count; i++) {
+        uint32_t call, index;
+        const PlanInstr *instr = program_instr(&t->program, i, &call, &index);
+        const double took = t->instr[i].ends - t->instr[i].begins;
+        x->family[round][mode][rates_family(p, instr)] += took;
+        if (mode != ALONE)
+            continue;
+        x->took[(size_t)i * (size_t)o->steps + (size_t)round] = took;
+        x->own[round] += is_near(instr) ? took : 0;
+    }
+    if (mode == ALONE)
+        x->rest[round] = beyond(t, seconds);
+}
+
+// Whether copies go this way in the round.
+static bool has_turn(const Steps *x, int round, int mode) {
+    return mode == ALONE || round % x->turns == (mode - 1) % x->turns;
+}
+
+static PlimStatus run_round(Measure *m, Steps *x, PlimError *error) {
+    const int round = x->rounds;
+    for (int mode = 0; mode < (m->far ? MODES : 1); mode++) {
+        double seconds;
+        if (!has_turn(x, round, mode))
+            continue;
+        const PlimStatus status = run_step(m, x->t, round + 1, mode, &seconds, error);
+        if (status != PLIM_OK)
+            return status;
+        note_step(x, m->o, m->s->plan, mode, seconds);
+    }
+    x->rounds++;
+    return m->far && round_follows(x->rounds, m->o->steps + 1) ? measure_far_round(m->far, error)
+                                                               : PLIM_OK;
+}
+
+// Half of the steps alone are near their median, and each way has had its turn.
+static bool agree(const Steps *x, double *room) {
+    if (x->rounds < ROUNDS_MIN)
+        return false;
+    const size_t size = sizeof *room * (size_t)x->rounds;
+    memcpy(room, x->own, size);
+    const double median = measure_median(room, x->rounds);
+    for (int i = 0; i < x->rounds; i++)
+        room[i] = fabs(x->own[i] - median);
+    return measure_median(room, x->rounds) <= AGREED * median;
+}
+
+static PlimStatus run_steps(Measure *m, Steps *x, double *room, PlimError *error) {
+    double seconds = 0;
+    PlimStatus status = run_step(m, x->t, 0, ALONE, &seconds, error);
+    if (status == PLIM_OK && m->far)
+        status = measure_far_round(m->far, error);
+    const bool is_long = seconds >= LONG_SECONDS;
+    x->turns = !is_long ? 1 : m->o->steps < ROUNDS_MIN ? m->o->steps : ROUNDS_MIN;
+    while (status == PLIM_OK && x->rounds < m->o->steps) {
+        status = run_round(m, x, error);
+        if (is_long && m->o->may_end && agree(x, room))
+            break;
     }
     return status;
 }
 
-static void take_samples(Measure *m, const Timeline *t, double *took, double *rest) {
+// How many times as long a family's instructions take beside such copies: the median over rounds.
+static double slowed(const Steps *x, RateFamily family, int mode, double *room) {
+    int count = 0;
+    for (int i = 0; i < x->rounds; i++)
+        if (has_turn(x, i, mode) && x->family[i][ALONE][family] > 0)
+            room[count++] = x->family[i][mode][family] / x->family[i][ALONE][family];
+    return count ? measure_median(room, count) : 1;
+}
+
+static void take_families(Measure *m, const Steps *x, double *room) {
+    for (RateFamily f = 0; f < RATE_COUNT; f++) {
+        for (int i = 0; i < x->rounds; i++)
+            room[i] = x->family[i][ALONE][f];
+        const double alone = measure_median(room, x->rounds);
+        m->family[f][ALONE] += alone;
+        for (int mode = ALONE + 1; mode < (m->far ? MODES : 1); mode++)
+            m->family[f][mode] += alone * slowed(x, f, mode, room);
+    }
+}
+
+static void take_samples(Measure *m, const Steps *x, double *room) {
     const Plan *p = m->s->plan;
-    const int steps = m->o->steps;
-    const uint32_t count = t->program.count;
-    m->start_seconds += measure_median(rest, steps);
-    for (uint32_t i = 0; i < count; i++) {
+    const Timeline *t = x->t;
+    const uint32_t first = m->count;
+    double sum = 0;
+    m->start_seconds += measure_median(x->rest, x->rounds);
+    for (uint32_t i = 0; i < t->program.count; i++) {
         uint32_t call, index;
         const PlanInstr *instr = program_instr(&t->program, i, &call, &index);
         const bool called = instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
-        const RateFamily family = rates_family(p, instr);
-        double seconds[MODES];
-        for (int mode = 0; mode < (m->far ? MODES : 1); mode++) {
-            seconds[mode] =
-                measure_median(took + ((size_t)mode * count + i) * (size_t)steps, steps);
-            m->family[family][mode] += seconds[mode];
-        }
-        m->starts += instr->stream == 0;
+        const double seconds = measure_median(x->took + (size_t)i * (size_t)m->o->steps, x->rounds);
+        sum += is_near(instr) ? seconds : 0;
+        m->starts += is_near(instr);
         m->sample[m->count++] =
             (MeasuredInstr){.instr = instr,
-                            .family = family,
+                            .family = rates_family(p, instr),
                             .key = called ? rates_kernel_key(p->kernel[instr->kernel].text) : 0,
-                            .seconds = seconds[ALONE]};
+                            .seconds = seconds};
     }
+    const double stretch = sum > 0 ? measure_median(x->own, x->rounds) / sum : 1;
+    for (uint32_t i = first; i < m->count; i++)
+        m->sample[i].seconds *= stretch;
+    take_families(m, x, room);
 }
 
 static PlimStatus measure_entry(Measure *m, const PlanEntry *entry, PlimError *error) {
     Timeline *t = timeline_new(m->s->plan, entry, 1);
     const size_t count = t ? (size_t)t->program.count : 0, steps = (size_t)m->o->steps;
-    double *took = calloc(MODES * count * steps + 1, sizeof *took),
-           *rest = calloc(steps, sizeof *rest);
-    MeasuredInstr *room = realloc(m->sample, (m->count + count + 1) * sizeof *room);
-    m->sample = room ? room : m->sample;
-    PlimStatus status =
-        t && took && rest && room ? PLIM_OK : error_set(error, PLIM_NO_MEMORY, "out of memory");
+    Steps x = {.t = t,
+               .took = calloc(count * steps + 1, sizeof *x.took),
+               .rest = calloc(steps, sizeof *x.rest),
+               .own = calloc(steps, sizeof *x.own),
+               .family = calloc(steps, sizeof *x.family)};
+    double *room = calloc(steps, sizeof *room);
+    MeasuredInstr *sample = realloc(m->sample, (m->count + count + 1) * sizeof *sample);
+    m->sample = sample ? sample : m->sample;
+    PlimStatus status = t && x.took && x.rest && x.own && x.family && room && sample
+                            ? PLIM_OK
+                            : error_set(error, PLIM_NO_MEMORY, "out of memory");
     if (status == PLIM_OK) {
         // What workers do is not asked: being told of it takes time.
         t->observer.tiles = NULL;
         run_observe(m->s->run, &t->observer);
-        status = run_steps(m, t, took, rest, error);
+        status = run_steps(m, &x, room, error);
         run_forget(m->s->run, &t->observer);
     }
     if (status == PLIM_OK)
-        take_samples(m, t, took, rest);
-    free(took);
-    free(rest);
+        take_samples(m, &x, room);
+    free(x.took);
+    free(x.rest);
+    free(x.own);
+    free(x.family);
+    free(room);
     timeline_release(t);
     return status;
 }
@@ -247,6 +342,10 @@ static void find_beside(const Measure *m, Rates *r) {
         if (both[0].count >= FAR_COPIES_MIN && both[1].count >= FAR_COPIES_MIN)
             r->both[f] = fmax(m->family[f][BESIDE_BOTH] / alone, 1);
     }
+    for (int way = 0; way < 2; way++)
+        if (both[way].count >= FAR_COPIES_MIN)
+            r->both[direction[way]] =
+                fmax(measure_far_slowed(m->far, direction[way], &both[way]), 1);
 }
 
 static PlimStatus write_rates(Measure *m, PlanMemory *pm, FILE *out, PlimError *error) {
@@ -282,11 +381,11 @@ PlimStatus measure_rates(PlimSession *s, const MeasureOptions *o, FILE *out, Pli
         if (strcmp(entry->name, "init") == 0)
             continue;
         const double before = m.step_seconds;
-        const int steps = (o->steps + 1) * (m.far ? MODES : 1);
+        const int first = m.steps;
         status = measure_entry(&m, entry, error);
         if (status == PLIM_OK && !o->quiet)
-            fprintf(stderr, "%s: %d steps, %.1f ms each\n", entry->name, steps,
-                    1e3 * (m.step_seconds - before) / steps);
+            fprintf(stderr, "%s: %d steps, %.1f ms each\n", entry->name, m.steps - first,
+                    1e3 * (m.step_seconds - before) / (m.steps - first));
     }
     if (status == PLIM_OK)
         status = write_rates(&m, pm, out, error);

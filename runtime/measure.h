@@ -9,7 +9,8 @@ enum { MEASURE_MACHINE_MAX = 96 };
 void measure_machine(const PlimSession *s, char out[MEASURE_MACHINE_MAX]);
 
 typedef struct {
-    int steps;              // of each entry that count, at least 1
+    int steps;              // of each entry alone that count at most, at least 1
+    bool may_end;           // long steps end when they agree
     const char *far_folder; // for far memory; NULL: where runs have it
     bool quiet;
 } MeasureOptions;

@@ -59,7 +59,9 @@ typedef struct {
     RateCurve flops[RATE_COUNT], bytes[RATE_COUNT];
     // Times as long while one of the second family runs on another stream; 0: as long as alone.
     double beside[RATE_COUNT][RATE_COUNT];
-    double both[RATE_COUNT]; // while copies go out and in at once; 0: the product of the two
+    // While copies go out and in at once; of copies: while others go the other way and something
+    // is computed. 0: the product of the two.
+    double both[RATE_COUNT];
     uint32_t kernel_count;
     RateKernel *kernel; // keys rise
 } Rates;

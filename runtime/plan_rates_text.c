@@ -13,7 +13,8 @@
 //
 // The first line comes first, the others in any order; "flops" and "bytes" are points of a family's
 // curves: a size and a rate; "beside" says how many times as long work of a family takes while work
-// of another runs on another stream, and "both" while copies go out and in. Times are picoseconds.
+// of another runs on another stream, and "both" while copies go out and in (of copies: while others
+// go the other way and something is computed). Times are picoseconds.
 // # begins a comment. What is not said takes no time, or does not slow: a file for one plan needs
 // no more families than it has.
 #include "runtime/plan_rates.h"

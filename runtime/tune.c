@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STEPS = 5 }; // that are measured, unless --steps says
+// That are measured unless --steps says: each way of copies has two.
+enum { STEPS = 6 };
 
 // The program's real name and an ending. False where that can't be found out.
 static bool beside_program(const char *ending, char out[TUNE_PATH_MAX]) {
@@ -90,8 +91,10 @@ static PlimStatus write_algorithms(PlimSession *s, const PlimOptions *o, FILE *o
 
 static PlimStatus write_rates(PlimSession *s, const PlimOptions *o, FILE *out, PlimError *error) {
     const int64_t steps = o->steps ? o->steps : STEPS;
-    const MeasureOptions measure = {
-        .steps = steps < 1000 ? (int)steps : 1000, .far_folder = o->far_dir, .quiet = o->quiet};
+    const MeasureOptions measure = {.steps = steps < 1000 ? (int)steps : 1000,
+                                    .may_end = !o->steps,
+                                    .far_folder = o->far_dir,
+                                    .quiet = o->quiet};
     return measure_rates(s, &measure, out, error);
 }
 
