@@ -64,26 +64,23 @@ PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column,
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             const float lse = lse_of<QUERIES_STAY>(own, lse_at, n, e);
-            score[0][n][e] = plim_fma(score_of<S>(score[0][n][e]), c, -lse);
+            score[0][n][e] = plim_exp2(plim_fma(score_of<S>(score[0][n][e]), c, -lse));
         }
-    if (!((QUERIES_STAY ? all_see<S>(row, 16, column, N, shift)
-                        : all_see<S>(column, N, row, 16, shift)) &&
-          listed.template all<N>(column))) {
-#pragma unroll
-        for (int n = 0; n < N / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int i = row + e / 2 * 8 + lane / 4, j = column + n * 8 + lane % 4 * 2 + e % 2;
-                if (!(QUERIES_STAY ? sees<S>(i, j, shift) : sees<S>(j, i, shift)) ||
-                    !listed.one(0, e / 2, j))
-                    score[0][n][e] = minus_infinity();
-            }
-    }
+    // Behind the exponentials, so that these come before whatever is waited for next: ptxas puts
+    // waits for warpgroups' products as early as it can, but not across a branch.
+    if ((QUERIES_STAY ? all_see<S>(row, 16, column, N, shift)
+                      : all_see<S>(column, N, row, 16, shift)) &&
+        listed.template all<N>(column))
+        return;
 #pragma unroll
     for (int n = 0; n < N / 8; n++)
 #pragma unroll
-        for (int e = 0; e < 4; e++)
-            score[0][n][e] = plim_exp2(score[0][n][e]);
+        for (int e = 0; e < 4; e++) {
+            const int i = row + e / 2 * 8 + lane / 4, j = column + n * 8 + lane % 4 * 2 + e % 2;
+            if (!(QUERIES_STAY ? sees<S>(i, j, shift) : sees<S>(j, i, shift)) ||
+                !listed.one(0, e / 2, j))
+                score[0][n][e] = 0;
+        }
 }
 
 // One block of a launch: which rows it owns, and its walk over the other operand.

@@ -194,13 +194,16 @@ template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups
     // have come from the start.
     enum { MEETING = 1, TURN = MEETING + CONSUMERS };
     static __device__ __forceinline__ void begin_turns(int group) {
-        for (int other = 0; other < group; other++)
-            plim_threads_arrive(TURN + other, CONSUMERS * 128);
+#pragma unroll
+        for (int other = 0; other < CONSUMERS; other++)
+            if (other < group)
+                plim_threads_arrive(TURN + other, CONSUMERS * 128);
     }
     static __device__ __forceinline__ void take_turn(int group) {
         plim_threads_meet(TURN + group, CONSUMERS * 128);
     }
     static __device__ __forceinline__ void pass_turn(int group, bool last) {
+#pragma unroll
         for (int other = 0; other < CONSUMERS; other++)
             if (other > group || (other < group && !last))
                 plim_threads_arrive(TURN + other, CONSUMERS * 128);
@@ -216,24 +219,26 @@ template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups
     // Begins scores of a tile that is there; own: the warpgroup's queries.
     __device__ __forceinline__ void begin_scores(float (&score)[TILE / 8][4], unsigned own,
                                                  int tile) const {
-        const unsigned keys = shared + KEYS + (unsigned)(tile % STAGES) * Keys::BYTES;
+        const unsigned tiles = shared + KEYS + (unsigned)(tile % STAGES) * Keys::BYTES;
+        const unsigned queries = plim_rows_of(own, 16), keys = plim_rows_of(tiles, 16);
         plim_products_open();
 #pragma unroll
         for (int step = 0; step < (S::dim_qk + 15) / 16; step++)
-            plim_wgmma(score, plim_rows_of(own + step / 4 * Queries::BLOCK + step % 4 * 32, 16),
-                       plim_rows_of(keys + step / 4 * Keys::BLOCK + step % 4 * 32, 16), step > 0);
+            plim_wgmma(score, plim_rows_at(queries, step / 4 * Queries::BLOCK + step % 4 * 32),
+                       plim_rows_at(keys, step / 4 * Keys::BLOCK + step % 4 * 32), step > 0);
         plim_products_close();
     }
 
     // Begins adding a tile's values.
     __device__ __forceinline__ void
     begin_values(float (&sum)[V / 8][4], const unsigned (&p)[TILE / 16][4], int tile) const {
-        const unsigned values = shared + VALUES + (unsigned)(tile % STAGES) * Values::BYTES;
+        const unsigned values = plim_rows_of(
+            shared + VALUES + (unsigned)(tile % STAGES) * Values::BYTES, Values::BLOCK);
         plim_barrier_wait(barrier(VALUES_FULL, tile), turn(tile));
         plim_products_open();
 #pragma unroll
         for (int step = 0; step < TILE / 16; step++)
-            plim_wgmma_across(sum, p[step], plim_rows_of(values + step * 16 * 128, Values::BLOCK));
+            plim_wgmma_across(sum, p[step], plim_rows_at(values, step * 16 * 128));
         plim_products_close();
     }
 
@@ -249,8 +254,18 @@ template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups
         }
     }
 
+    static __device__ __forceinline__ void scale(float (&sum)[V / 8][4], const float (&by)[2]) {
+#pragma unroll
+        for (int n = 0; n < V / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                sum[n][e] *= by[e / 2];
+    }
+
     __device__ __forceinline__ void compute(Bf16 *out, float *lse) const {
-        const int group = (int)threadIdx.x / 128 - 1, warp = (int)threadIdx.x / 32 % 4;
+        // By a lane's number ptxas sees that it is one for the whole warp, and so are addresses.
+        const int group = plim_shfl_i32((int)threadIdx.x / 128, 0) - 1;
+        const int warp = (int)threadIdx.x / 32 % 4;
         const int query = first + group * 64 + warp * 16;
         const unsigned own = shared + group * OWN;
         float sum[1][V / 8][4], score[1][TILE / 8][4], shrink[1][2];
@@ -278,11 +293,18 @@ template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups
             release(barrier(KEYS_EMPTY, i));
             mask_scores<S, 1, TILE>(score, listed, query, from + i * TILE, shift);
             soften<S, 1, TILE>(score, rows, shrink);
-            plim_products_wait<0>();
-            plim_products_hold(sum[0]);
+            // Two waits, so that they stand behind a branch: along one stretch of code ptxas would
+            // have the only one before the softmax.
+            if (plim_ballot(shrink[0][0] != 1 || shrink[0][1] != 1) == 0) {
+                plim_products_wait<0>();
+                plim_products_hold(sum[0]);
+            } else {
+                plim_products_wait<0>();
+                plim_products_hold(sum[0]);
+                scale(sum[0], shrink[0]);
+            }
             if (i > 0)
                 release(barrier(VALUES_EMPTY, i - 1));
-            rescale(sum, shrink);
             pack(p, score[0]);
         }
         if (tiles > 0)

@@ -216,11 +216,12 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
     template <int DIM>
     static __device__ __forceinline__ void begin_rows(float (&out)[TILE / 8][4], unsigned a,
                                                       unsigned b) {
+        const unsigned left = plim_rows_of(a, 16), right = plim_rows_of(b, 16);
         plim_products_open();
 #pragma unroll
         for (int step = 0; step < (DIM + 15) / 16; step++)
-            plim_wgmma(out, plim_rows_of(a + step / 4 * (64 * 128) + step % 4 * 32, 16),
-                       plim_rows_of(b + step / 4 * (TILE * 128) + step % 4 * 32, 16), step > 0);
+            plim_wgmma(out, plim_rows_at(left, step / 4 * (64 * 128) + step % 4 * 32),
+                       plim_rows_at(right, step / 4 * (TILE * 128) + step % 4 * 32), step > 0);
         plim_products_close();
     }
 
@@ -228,10 +229,11 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
     template <int N>
     static __device__ __forceinline__ void
     begin_across(float (&sum)[N][4], const unsigned (&left)[TILE / 16][4], unsigned tile) {
+        const unsigned rows = plim_rows_of(tile, TILE * 128);
         plim_products_open();
 #pragma unroll
         for (int step = 0; step < TILE / 16; step++)
-            plim_wgmma_across(sum, left[step], plim_rows_of(tile + step * 16 * 128, TILE * 128));
+            plim_wgmma_across(sum, left[step], plim_rows_at(rows, step * 16 * 128));
         plim_products_close();
     }
 
@@ -249,7 +251,8 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
 
     __device__ __forceinline__ void compute() const {
         constexpr bool WITH_V = PART == PART_DKV;
-        const int group = (int)threadIdx.x / 128 - 1, warp = (int)threadIdx.x / 32 % 4;
+        const int group = plim_shfl_i32((int)threadIdx.x / 128, 0) - 1;
+        const int warp = (int)threadIdx.x / 32 % 4;
         const int row = first + group * 64 + warp * 16;
         const unsigned own_qk = shared + group * OWN, own_v = own_qk + OwnQk::BYTES;
         const QueryValues own = this->load_values(row);

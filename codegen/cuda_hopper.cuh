@@ -132,9 +132,14 @@ template <int N> PLIM_DEVICE void plim_products_hold(float (&c)[N][4]) {
 
 #endif
 
-// A descriptor of rows at an address, a multiple of 1024 plus steps within a row; `blocks` bytes
-// from 64 columns to the next 64, where an operand is read across.
-PLIM_DEVICE unsigned long long plim_rows_of(unsigned at, unsigned blocks) {
-    return (unsigned long long)((at & 0x3ffffu) >> 4) | (unsigned long long)(blocks >> 4) << 16 |
-           (unsigned long long)(1024 >> 4) << 32 | 1ull << 62;
+// The lower half of a descriptor of rows at an address, a multiple of 1024; `blocks` bytes from 64
+// columns to the next 64, where an operand is read across.
+PLIM_DEVICE unsigned plim_rows_of(unsigned at, unsigned blocks) {
+    return (at & 0x3ffffu) >> 4 | blocks >> 4 << 16;
+}
+
+// The descriptor of what stands `bytes` further on: whole groups of eight rows, and steps within a
+// row. One addition, since a tile's products follow each other at once.
+PLIM_DEVICE unsigned long long plim_rows_at(unsigned rows, unsigned bytes) {
+    return (unsigned long long)(1024u >> 4 | 1u << 30) << 32 | (rows + (bytes >> 4));
 }

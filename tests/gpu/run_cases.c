@@ -79,6 +79,17 @@ static double element(PlanDType dtype, const char *at) {
     return (double)NAN;
 }
 
+static double take_expected(Cases *c, PlanDType dtype) {
+    float f;
+    double x;
+    if (dtype == PLAN_F32 || dtype == PLAN_BF16) {
+        take_bytes(c, &f, sizeof f);
+        return (double)f;
+    }
+    take_bytes(c, &x, sizeof x);
+    return x;
+}
+
 // The largest error of one result over its tolerance; above 1 it fails. Infinities and NaNs must be
 // where they are expected.
 static double result_error(Cases *c, const PlanResult *r, bool computed) {
@@ -87,7 +98,8 @@ static double result_error(Cases *c, const PlanResult *r, bool computed) {
     double tolerance, worst = 0;
     take_bytes(c, &tolerance, sizeof tolerance);
     double *expected = room(count * sizeof *expected);
-    take_bytes(c, expected, count * sizeof *expected);
+    for (uint64_t i = 0; i < count; i++)
+        expected[i] = take_expected(c, dtype);
     const size_t bytes = plan_dtype_bytes(dtype);
     char *got = room(count * bytes);
     if (!computed || r->dtype != dtype ||
@@ -107,7 +119,7 @@ static double result_error(Cases *c, const PlanResult *r, bool computed) {
 
 static void print_tally(const Tally *t) {
     if (t->cases > 0)
-        printf("%-28s %4d cases  %4d failed  error %.3f of what is allowed\n", t->name, t->cases,
+        printf("%-36s %4d cases  %4d failed  error %.3f of what is allowed\n", t->name, t->cases,
                t->failed, t->worst);
 }
 
