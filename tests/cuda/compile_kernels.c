@@ -5,11 +5,13 @@
 // form: of those whose code differs in numbers alone, the first. Prints a line for each function
 // that spills registers, and counts. Exit status 1 where a kernel does not compile, where one
 // spills that must not (attention with head dims up to 128; others more than a few bytes), where
-// ptxas makes wgmma wait for each other (it then says so, and the kernel takes twice as long), or
-// where compiling --again on so many threads gives other bytes. Needs a cache folder of its own:
-// what is found there has no log to look for spills in.
+// ptxas makes wgmma wait for each other (it then says so, and the kernel takes twice as long) or
+// softmax wait for products it could run beside, where it deals no registers anew, or where
+// compiling --again on so many threads gives other bytes. Needs a cache folder of its own: what is
+// found there has no log to look for spills in.
 #include "codegen/cuda_programs.h"
 #include "codegen/plan_kernels.h"
+#include "machine_code.h"
 #include "tools/tool_io.h"
 
 #include <limits.h>
@@ -139,6 +141,32 @@ static int count_serialized(const CudaProgram *program, const char *arch) {
     return count;
 }
 
+// How many functions of warpgroups' products are not as they are meant; *functions: of all.
+static int count_misplaced(const CudaProgram *program, int *functions) {
+    MachineCode code = {0};
+    if (program->nvrtc.arch.sm != 90 || !program->nvrtc.arch.specific)
+        return 0;
+    if (!machine_code_read(program->nvrtc.bytes, program->nvrtc.size, &code)) {
+        printf("UNREADABLE cubin\n");
+        return 1;
+    }
+    if (code.bad)
+        printf("MISPLACED in %s: %d of %d functions have exponentials behind a wait for all "
+               "products, %d keep the registers they were given\n",
+               code.bad, code.exposed, code.functions, code.undealt);
+    *functions += code.functions;
+    return code.exposed + code.undealt;
+}
+
+// Whether any kernel is one that groups of warps compute.
+static bool wants_groups(const Kernels *ks, const GpuArchs *archs) {
+    bool any = false;
+    for (int i = 0; i < archs->count; i++)
+        for (int k = 0; k < ks->count && archs->arch[i].specific; k++)
+            any = any || (cuda_parts(ks->kernel[k], archs->arch[i]) & CUDA_HOPPER) != 0;
+    return any;
+}
+
 // Both up to their next character that is no digit, numbers counting as equal.
 static bool same_form(const char *x, const char *y) {
     while (*x && *y) {
@@ -225,19 +253,22 @@ static bool compile(Kernels *ks, const GpuArchs *archs, int threads, int again) 
     if (!print_all(ks, archs, &programs) ||
         !cuda_programs_compile(ks->a, ks->d, NULL, NVRTC_CUBIN, threads, &programs))
         return false;
-    int bad = 0, functions = 0, serialized = 0;
+    int bad = 0, functions = 0, serialized = 0, misplaced = 0, groups = 0;
     for (int i = 0; i < programs.count; i++) {
         const char *arch = gpu_arch_name(ks->a, programs.program[i].nvrtc.arch);
         bad += count_spills(ks, &programs.program[i], arch, &functions);
         serialized += count_serialized(&programs.program[i], arch);
+        misplaced += count_misplaced(&programs.program[i], &groups);
     }
     printf(
         "%d kernels, %d of them different, %d architectures: %d functions in %d programs, %.1f s; "
-        "%d spill that must not, %d serialize products\n",
+        "%d spill that must not, %d serialize products, %d of %d with groups are not as meant\n",
         ks->seen, ks->count, archs->count, functions, programs.count, now() - start, bad,
-        serialized);
-    // A log that tells nothing would pass for one without spills.
-    return bad == 0 && serialized == 0 && functions > 0 &&
+        serialized, misplaced, groups);
+    // A log that tells nothing would pass for one without spills, and code that can't be read for
+    // good code.
+    return bad == 0 && serialized == 0 && functions > 0 && misplaced == 0 &&
+           (groups > 0) == wants_groups(ks, archs) &&
            (again == 0 || compile_again(ks, archs, again, &programs));
 }
 
