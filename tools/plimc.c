@@ -8,6 +8,7 @@
 #include "codegen/cuda.h"
 #include "codegen/cuda_emit.h"
 #include "frontend/frontend.h"
+#include "passes/join_check.h"
 #include "passes/pipeline.h"
 #include "runtime/plan_report.h"
 #include "tools/config_read.h"
@@ -169,8 +170,9 @@ static bool read_plan(Compilation *c, const char *text, size_t bytes) {
             loc = (Loc){.file = c->request->file};
         return diag_error(c->cx.diag, loc, P_PLAN_TEXT, "%s", error.text + used);
     }
-    return plan_verify(c->cx.plan, &error) == PLIM_OK ||
-           diag_error(c->cx.diag, loc, P_PLAN_UNSAFE, "%s", error.text);
+    if (plan_verify(c->cx.plan, &error) != PLIM_OK)
+        return diag_error(c->cx.diag, loc, P_PLAN_UNSAFE, "%s", error.text);
+    return join_check(c->cx.plan, c->cx.diag, loc);
 }
 
 static void print_module(const Compilation *c, FILE *out) {

@@ -3,75 +3,13 @@ GPU, beside the programs for the CPU from the same seed. Every command, watching
 """
 import json
 import os
-import pathlib
 import re
 import shutil
-import struct
-import subprocess
-import sys
-import tempfile
 
-sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"), os.path.dirname(os.path.abspath(__file__))]
-import e2e  # noqa: E402
-from moves import with_moves  # noqa: E402
+from devices import LIBRARIES, MODELS, Devices, e2e
+from moves import with_moves
 
-SHIM = pathlib.Path(__file__).resolve().parent
-LIBRARIES = e2e.BUILD / "tests" / "shim" / "lib"
-MODELS = e2e.SOURCE / "models"
 TINY = ("-D", "layers=1", "-D", "heads=2", "-D", "width=32", "-D", "context=16")
-
-
-def numbers(path):
-    """Every f32 of a safetensors file, by tensor."""
-    return {name: struct.unpack(f"<{len(data) // 4}f", data) for name, (_, _, data) in e2e.read_safetensors(path).items()}
-
-
-class Devices(e2e.TestCase):
-    """Programs of one model, made once: for the CPU, and for a GPU with what runs its kernels here."""
-    words = ()
-    target, device = "cuda:sm_80", "8.0"
-
-    @classmethod
-    def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix="plim-gpu-")
-        cls.addClassCleanup(folder.cleanup)
-        cls.made = pathlib.Path(folder.name)
-        gpu = (*cls.words, "--target", cls.target)
-        for words in ((*cls.words, "-o", "cpu"), (*gpu, "-o", "gpu"), (*gpu, "--emit", "cuda", "-o", "kernels.cu")):
-            done = e2e.run(e2e.PLIMC, *words, "--quiet", cwd=cls.made)
-            assert done.returncode == 0, done.stderr
-        subprocess.run([SHIM / "compile", cls.made / "kernels.cu", cls.made / "kernels.so"], check=True)
-
-    def setUp(self):
-        super().setUp()
-        for name in ("cpu", "gpu"):
-            shutil.copy(self.made / name, self.folder)
-        self.cpu, self.gpu = self.folder / "cpu", self.folder / "gpu"
-
-    def environment(self, **more):
-        return {**os.environ, "LD_LIBRARY_PATH": str(LIBRARIES), "PLIM_FAKE_KERNELS": str(self.made / "kernels.so"),
-                "PLIM_FAKE_DEVICE": self.device, **more}
-
-    def on_gpu(self, *words, **more):
-        return self.good(*words, env=self.environment(**more))
-
-    def losses(self, log):
-        return [json.loads(line)["loss"] for line in (self.folder / log).read_text().splitlines()]
-
-    def close(self, one, other, bound):
-        self.assertEqual(len(one), len(other))
-        for a, b in zip(one, other):
-            self.assertLessEqual(abs(a - b), bound * max(1, abs(a)), (one, other))
-
-    def close_files(self, one, other, bound):
-        a, b = numbers(one), numbers(other)
-        self.assertEqual(a.keys(), b.keys())
-        for name, values in a.items():
-            self.close(values, b[name], bound)
-
-    def train(self, program, steps, log, *flags, gpu=False, **more):
-        words = [program, "train", "--data", "data", "--steps", steps, "--log", log, "--seed", 5, *flags]
-        return self.on_gpu(*words, **more) if gpu else self.good(*words)
 
 
 class Perceptrons(Devices):
@@ -104,11 +42,7 @@ class Perceptrons(Devices):
         self.good(e2e.PLIMC, *self.words, "--emit", "graph", "-o", "model.graph", "--quiet")
         text = self.good(e2e.BUILD / "tools" / "plim-opt", "--passes", "simplify,autodiff,optimize", "model.graph", "-o", "-").stdout
         (self.folder / "far.graph").write_text(with_moves(text, ("fc1.weight", ".m", ".v"), lambda name, operator: name == "h"))
-        gpu = ("far.graph", "--target", "cuda:sm_80", "--quiet")
-        self.good(e2e.PLIMC, *gpu, "-o", "far")
-        self.good(e2e.PLIMC, *gpu, "--emit", "cuda", "-o", "far.cu")
-        subprocess.run([SHIM / "compile", self.folder / "far.cu", self.folder / "far.so"], check=True)
-        return self.folder / "far", {"PLIM_FAKE_KERNELS": str(self.folder / "far.so")}
+        return self.compile_for_gpu("far", "far.graph", "--target", "cuda:sm_80")
 
     def test_far_memory_changes_no_bit(self):
         far, kernels = self.moved_program()
@@ -339,10 +273,8 @@ class HostUpdates(Devices):
         (self.folder / "data").write_text(e2e.grammar_text(200))
 
     def test_the_host_computes_the_same_bits(self):
-        for words in (("-o", "far"), ("--emit", "cuda", "-o", "far.cu")):
-            self.good(e2e.PLIMC, *self.far, *words)
-        subprocess.run([SHIM / "compile", self.folder / "far.cu", self.folder / "far.so"], check=True)
-        far, kernels, calls = self.folder / "far", {"PLIM_FAKE_KERNELS": str(self.folder / "far.so")}, self.folder / "calls"
+        far, kernels = self.compile_for_gpu("far", *self.far)
+        calls = self.folder / "calls"
         self.train(self.gpu, 3, "near.log", "--save", "near.out", gpu=True)
         for seed in (0, 1, 7):
             self.train(far, 3, "far.log", "--save", f"{seed}.out", gpu=True, **kernels, PLIM_FAKE_SEED=str(seed), PLIM_FAKE_CALLS=str(calls))

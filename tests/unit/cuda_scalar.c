@@ -17,8 +17,8 @@
 enum {
     GUARD = 64,
     SAMPLES_MAX = 512,
-    RANDOM_PROGRAMS = SLOW ? 6 : 24,
-    CONVOLUTIONS = SLOW ? 6 : 24
+    RANDOM_PROGRAMS = ONCE ? 24 : 6,
+    CONVOLUTIONS = ONCE ? 24 : 6
 };
 
 static const int64_t imm[] = {7, -3};

@@ -1,31 +1,24 @@
 // The corrupter: one function a kind, each changing one thing in one place.
-#include "plan_corrupt.h"
+#include "plan_corrupter.h"
 
+#include <stdio.h>
 #include <string.h>
 
-typedef struct {
-    Plan *p;
-    uint64_t random;
-} Corrupter;
-
-static uint64_t next(Corrupter *c) {
+uint64_t corrupter_next(Corrupter *c) {
     uint64_t z = c->random += 0x9E3779B97F4A7C15u;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
 }
 
-static uint32_t below(Corrupter *c, uint32_t limit) {
-    return (uint32_t)(next(c) % limit);
+uint32_t corrupter_below(Corrupter *c, uint32_t limit) {
+    return (uint32_t)(corrupter_next(c) % limit);
 }
 
-typedef bool (*InstrTest)(const Plan *p, const PlanInstr *instr);
-
-// A random instruction that passes the test. NULL where there is none.
-static PlanInstr *pick(Corrupter *c, InstrTest test, PlanSegment **segment) {
+PlanInstr *corrupter_pick(Corrupter *c, InstrTest test, PlanSegment **segment) {
     uint32_t count = 0;
     for (int round = 0; round < 2; round++) {
-        uint32_t at = round ? below(c, count) : 0;
+        uint32_t at = round ? corrupter_below(c, count) : 0;
         for (uint32_t i = 0; i < c->p->segment_count; i++)
             for (uint32_t j = 0; j < c->p->segment[i].instr_count; j++) {
                 PlanInstr *instr = &c->p->segment[i].instr[j];
@@ -85,9 +78,9 @@ static bool has_two_reads(const Plan *p, const PlanInstr *i) {
 }
 
 static bool shift_offset(Corrupter *c) {
-    PlanBuffer *b = &c->p->buffer[below(c, c->p->buffer_count)];
+    PlanBuffer *b = &c->p->buffer[corrupter_below(c, c->p->buffer_count)];
     const uint64_t room = c->p->space[b->space].bytes - b->bytes;
-    const uint64_t to = room ? next(c) % (room / b->alignment + 1) * b->alignment : 0;
+    const uint64_t to = room ? corrupter_next(c) % (room / b->alignment + 1) * b->alignment : 0;
     if (to == b->offset)
         return false;
     b->offset = to;
@@ -139,34 +132,34 @@ static Span needed_span(const Plan *p, const PlanEntry *e, uint32_t buffer) {
 
 // Cuts the range so that it misses what it is needed for.
 static bool shorten_range(Corrupter *c) {
-    const uint32_t buffer = below(c, c->p->buffer_count);
+    const uint32_t buffer = corrupter_below(c, c->p->buffer_count);
     PlanBuffer *b = &c->p->buffer[buffer];
     if (b->entry == UINT32_MAX)
         return false;
     const Span needed = needed_span(c->p, &c->p->entry[b->entry], buffer);
-    const bool end = below(c, 2);
+    const bool end = corrupter_below(c, 2);
     if (needed.first > needed.last || (end ? needed.last == b->first : needed.first == b->last))
         return false;
     if (end)
-        b->last = b->first + below(c, needed.last - b->first);
+        b->last = b->first + corrupter_below(c, needed.last - b->first);
     else
-        b->first = needed.first + 1 + below(c, b->last - needed.first);
+        b->first = needed.first + 1 + corrupter_below(c, b->last - needed.first);
     return true;
 }
 
 static bool drop_wait(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, has_wait, &s);
+    PlanInstr *i = corrupter_pick(c, has_wait, &s);
     if (!i)
         return false;
-    i->wait[below(c, i->wait_count)] = i->wait[i->wait_count - 1];
+    i->wait[corrupter_below(c, i->wait_count)] = i->wait[i->wait_count - 1];
     i->wait_count--;
     return true;
 }
 
 static bool drop_signal(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, has_signal, &s);
+    PlanInstr *i = corrupter_pick(c, has_signal, &s);
     if (i)
         i->signal = UINT32_MAX;
     return i != NULL;
@@ -174,11 +167,11 @@ static bool drop_signal(Corrupter *c) {
 
 static bool swap_operands(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, has_two_reads, &s);
+    PlanInstr *i = corrupter_pick(c, has_two_reads, &s);
     if (!i)
         return false;
     for (;;) {
-        const uint32_t k = 1 + below(c, i->operand_count - 1);
+        const uint32_t k = 1 + corrupter_below(c, i->operand_count - 1);
         PlanOperand *a = &i->operand[k - 1], *b = &i->operand[k];
         if (a->access != PLAN_READ || b->access != PLAN_READ ||
             (a->buffer == b->buffer && a->offset == b->offset && a->bytes == b->bytes))
@@ -192,9 +185,9 @@ static bool swap_operands(Corrupter *c) {
 
 static bool swap_instructions(Corrupter *c) {
     PlanSegment *s;
-    if (!pick(c, NULL, &s) || s->instr_count < 2)
+    if (!corrupter_pick(c, NULL, &s) || s->instr_count < 2)
         return false;
-    const uint32_t a = below(c, s->instr_count), b = below(c, s->instr_count);
+    const uint32_t a = corrupter_below(c, s->instr_count), b = corrupter_below(c, s->instr_count);
     if (a == b)
         return false;
     const PlanInstr keep = s->instr[a];
@@ -205,43 +198,43 @@ static bool swap_instructions(Corrupter *c) {
 
 static bool wrong_stream(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, NULL, &s);
+    PlanInstr *i = corrupter_pick(c, NULL, &s);
     if (!i || c->p->stream_count < 2)
         return false;
-    i->stream = (i->stream + 1 + below(c, c->p->stream_count - 1)) % c->p->stream_count;
+    i->stream = (i->stream + 1 + corrupter_below(c, c->p->stream_count - 1)) % c->p->stream_count;
     return true;
 }
 
 static bool wrong_kernel(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, has_kernel, &s);
+    PlanInstr *i = corrupter_pick(c, has_kernel, &s);
     if (!i || c->p->kernel_count < 2)
         return false;
-    i->kernel = (i->kernel + 1 + below(c, c->p->kernel_count - 1)) % c->p->kernel_count;
+    i->kernel = (i->kernel + 1 + corrupter_below(c, c->p->kernel_count - 1)) % c->p->kernel_count;
     return true;
 }
 
 static bool change_immediate(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, has_imm, &s);
+    PlanInstr *i = corrupter_pick(c, has_imm, &s);
     if (i)
-        i->imm[below(c, i->imm_count)] ^= (int64_t)1 << below(c, 8);
+        i->imm[corrupter_below(c, i->imm_count)] ^= (int64_t)1 << corrupter_below(c, 8);
     return i != NULL;
 }
 
 static bool smaller_space(Corrupter *c) {
-    PlanSpace *s = &c->p->space[below(c, c->p->space_count)];
+    PlanSpace *s = &c->p->space[corrupter_below(c, c->p->space_count)];
     if (s->bytes == 0)
         return false;
-    s->bytes -= 1 + next(c) % s->bytes;
+    s->bytes -= 1 + corrupter_next(c) % s->bytes;
     return true;
 }
 
 // Moves a buffer onto another that is live at the same time.
 static bool overlap_buffers(Corrupter *c) {
     Plan *p = c->p;
-    PlanBuffer *a = &p->buffer[below(c, p->buffer_count)];
-    const PlanBuffer *b = &p->buffer[below(c, p->buffer_count)];
+    PlanBuffer *a = &p->buffer[corrupter_below(c, p->buffer_count)];
+    const PlanBuffer *b = &p->buffer[corrupter_below(c, p->buffer_count)];
     const bool meet = a != b && a->space == b->space && a->bytes && b->bytes &&
                       (a->entry == b->entry || a->entry == UINT32_MAX || b->entry == UINT32_MAX) &&
                       a->first <= b->last && b->first <= a->last;
@@ -253,14 +246,14 @@ static bool overlap_buffers(Corrupter *c) {
 
 static PlanOperand *pick_operand(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, NULL, &s);
-    return i ? &i->operand[below(c, i->operand_count)] : NULL;
+    PlanInstr *i = corrupter_pick(c, NULL, &s);
+    return i ? &i->operand[corrupter_below(c, i->operand_count)] : NULL;
 }
 
 static bool wrong_access(Corrupter *c) {
     PlanOperand *o = pick_operand(c);
     if (o)
-        o->access = (PlanAccess)(((uint32_t)o->access + 1 + below(c, 2)) % 3);
+        o->access = (PlanAccess)(((uint32_t)o->access + 1 + corrupter_below(c, 2)) % 3);
     return o != NULL;
 }
 
@@ -268,7 +261,7 @@ static bool smaller_operand(Corrupter *c) {
     PlanOperand *o = pick_operand(c);
     if (!o || o->bytes == 0)
         return false;
-    o->bytes -= 1 + next(c) % o->bytes;
+    o->bytes -= 1 + corrupter_next(c) % o->bytes;
     return true;
 }
 
@@ -276,8 +269,8 @@ static bool shift_operand(Corrupter *c) {
     PlanOperand *o = pick_operand(c);
     if (!o)
         return false;
-    const uint64_t by = 4 + 4 * (uint64_t)below(c, 64);
-    o->offset = o->offset >= by && below(c, 2) ? o->offset - by : o->offset + by;
+    const uint64_t by = 4 + 4 * (uint64_t)corrupter_below(c, 64);
+    o->offset = o->offset >= by && corrupter_below(c, 2) ? o->offset - by : o->offset + by;
     return true;
 }
 
@@ -285,7 +278,7 @@ static bool wrong_buffer(Corrupter *c) {
     PlanOperand *o = pick_operand(c);
     if (!o || c->p->buffer_count < 2)
         return false;
-    o->buffer = (o->buffer + 1 + below(c, c->p->buffer_count - 1)) % c->p->buffer_count;
+    o->buffer = (o->buffer + 1 + corrupter_below(c, c->p->buffer_count - 1)) % c->p->buffer_count;
     return true;
 }
 
@@ -297,7 +290,7 @@ static void remove_instr(PlanSegment *s, const PlanInstr *i) {
 
 static bool drop_instruction(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, NULL, &s);
+    PlanInstr *i = corrupter_pick(c, NULL, &s);
     if (i)
         remove_instr(s, i);
     return i != NULL;
@@ -305,7 +298,7 @@ static bool drop_instruction(Corrupter *c) {
 
 static bool drop_fill(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, is_fill, &s);
+    PlanInstr *i = corrupter_pick(c, is_fill, &s);
     if (i)
         remove_instr(s, i);
     return i != NULL;
@@ -314,7 +307,7 @@ static bool drop_fill(Corrupter *c) {
 // In the place of the next one, so that no list has to grow.
 static bool duplicate_instruction(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, NULL, &s);
+    PlanInstr *i = corrupter_pick(c, NULL, &s);
     if (!i || i == &s->instr[s->instr_count - 1])
         return false;
     i[1] = i[0];
@@ -323,36 +316,38 @@ static bool duplicate_instruction(Corrupter *c) {
 
 static bool wrong_slot_bytes(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, has_slot, &s);
-    PlanOperand *o = i && below(c, 4) ? NULL : pick_operand(c);
+    PlanInstr *i = corrupter_pick(c, has_slot, &s);
+    PlanOperand *o = i && corrupter_below(c, 4) ? NULL : pick_operand(c);
     for (uint32_t k = 0; i && !o && k < i->operand_count; k++)
         o = i->operand[k].slot_bytes ? &i->operand[k] : NULL;
     if (!o)
         return false;
-    o->slot_bytes =
-        o->slot_bytes && below(c, 2) ? 0 : o->slot_bytes + 4 + 4 * (uint64_t)below(c, 16);
+    o->slot_bytes = o->slot_bytes && corrupter_below(c, 2)
+                        ? 0
+                        : o->slot_bytes + 4 + 4 * (uint64_t)corrupter_below(c, 16);
     return true;
 }
 
 static bool wrong_carried(Corrupter *c) {
-    PlanBuffer *b = &c->p->buffer[below(c, c->p->buffer_count)];
+    PlanBuffer *b = &c->p->buffer[corrupter_below(c, c->p->buffer_count)];
     b->carried = !b->carried;
     return true;
 }
 
 static PlanEntry *pick_entry(Corrupter *c) {
-    return c->p->entry_count ? &c->p->entry[below(c, c->p->entry_count)] : NULL;
+    return c->p->entry_count ? &c->p->entry[corrupter_below(c, c->p->entry_count)] : NULL;
 }
 
 static bool wrong_result(Corrupter *c) {
     PlanEntry *e = pick_entry(c);
     if (!e || e->result_count == 0)
         return false;
-    PlanResult *r = &e->result[below(c, e->result_count)];
-    if (below(c, 2))
-        r->offset += r->offset >= 4 && below(c, 2) ? (uint64_t)-4 : 4;
+    PlanResult *r = &e->result[corrupter_below(c, e->result_count)];
+    if (corrupter_below(c, 2))
+        r->offset += r->offset >= 4 && corrupter_below(c, 2) ? (uint64_t)-4 : 4;
     else
-        r->buffer = (r->buffer + 1 + below(c, c->p->buffer_count - 1)) % c->p->buffer_count;
+        r->buffer =
+            (r->buffer + 1 + corrupter_below(c, c->p->buffer_count - 1)) % c->p->buffer_count;
     return true;
 }
 
@@ -360,8 +355,8 @@ static bool wrong_commit(Corrupter *c) {
     PlanEntry *e = pick_entry(c);
     if (!e || e->commit_count == 0 || c->p->state_count < 2)
         return false;
-    PlanCommit *m = &e->commit[below(c, e->commit_count)];
-    m->state = (m->state + 1 + below(c, c->p->state_count - 1)) % c->p->state_count;
+    PlanCommit *m = &e->commit[corrupter_below(c, e->commit_count)];
+    m->state = (m->state + 1 + corrupter_below(c, c->p->state_count - 1)) % c->p->state_count;
     return true;
 }
 
@@ -369,33 +364,35 @@ static bool drop_commit(Corrupter *c) {
     PlanEntry *e = pick_entry(c);
     if (!e || e->commit_count == 0)
         return false;
-    e->commit[below(c, e->commit_count)] = e->commit[e->commit_count - 1];
+    e->commit[corrupter_below(c, e->commit_count)] = e->commit[e->commit_count - 1];
     e->commit_count--;
     return true;
 }
 
 static bool smaller_workspace(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, has_workspace, &s);
+    PlanInstr *i = corrupter_pick(c, has_workspace, &s);
     if (!i)
         return false;
     PlanBuffer *b = &c->p->buffer[i->workspace];
     const uint64_t need = c->p->kernel[i->kernel].workspace * c->p->workers;
-    b->bytes = next(c) % need;
+    b->bytes = corrupter_next(c) % need;
     return true;
 }
 
 static bool share_workspace(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, has_workspace, &s);
+    PlanInstr *i = corrupter_pick(c, has_workspace, &s);
     if (i)
-        i->workspace = below(c, 2) ? i->operand[below(c, i->operand_count)].buffer : UINT32_MAX;
+        i->workspace = corrupter_below(c, 2)
+                           ? i->operand[corrupter_below(c, i->operand_count)].buffer
+                           : UINT32_MAX;
     return i != NULL;
 }
 
 static bool change_load(Corrupter *c) {
-    PlanSpace *s = &c->p->space[below(c, c->p->space_count)];
-    s->load ^= (uint64_t)1 << below(c, 20);
+    PlanSpace *s = &c->p->space[corrupter_below(c, c->p->space_count)];
+    s->load ^= (uint64_t)1 << corrupter_below(c, 20);
     return true;
 }
 
@@ -403,7 +400,7 @@ static bool drop_call(Corrupter *c) {
     PlanEntry *e = pick_entry(c);
     if (!e || e->call_count == 0)
         return false;
-    const uint32_t at = below(c, e->call_count);
+    const uint32_t at = corrupter_below(c, e->call_count);
     memmove(&e->call[at], &e->call[at + 1], (e->call_count - at - 1) * sizeof *e->call);
     e->call_count--;
     return true;
@@ -413,24 +410,24 @@ static bool wrong_slot(Corrupter *c) {
     PlanEntry *e = pick_entry(c);
     if (!e || e->call_count == 0)
         return false;
-    e->call[below(c, e->call_count)].slot ^= 1u << below(c, 4);
+    e->call[corrupter_below(c, e->call_count)].slot ^= 1u << corrupter_below(c, 4);
     return true;
 }
 
 static bool change_product(Corrupter *c) {
     if (c->p->product_count == 0)
         return false;
-    PlanProduct *r = &c->p->product[below(c, c->p->product_count)];
+    PlanProduct *r = &c->p->product[corrupter_below(c, c->p->product_count)];
     int64_t *const field[] = {&r->m,           &r->n,           &r->k,           &r->tile_m,
                               &r->tile_n,      &r->batch[0],    &r->batch[1],    &r->a_stride[0],
                               &r->a_stride[2], &r->b_stride[2], &r->b_stride[3], &r->c_stride[2]};
-    *field[below(c, sizeof field / sizeof *field)] += 1 + below(c, 3);
+    *field[corrupter_below(c, sizeof field / sizeof *field)] += 1 + corrupter_below(c, 3);
     return true;
 }
 
 static bool change_text(Corrupter *c) {
     PlanSegment *s;
-    const PlanInstr *i = pick(c, has_kernel, &s);
+    const PlanInstr *i = corrupter_pick(c, has_kernel, &s);
     PlanKernel *k = i ? &c->p->kernel[i->kernel] : NULL;
     if (!k || !k->text[0])
         return false;
@@ -440,9 +437,9 @@ static bool change_text(Corrupter *c) {
 
 static bool change_signature(Corrupter *c) {
     PlanSegment *s;
-    PlanInstr *i = pick(c, NULL, &s);
+    PlanInstr *i = corrupter_pick(c, NULL, &s);
     if (i)
-        i->signature ^= (uint64_t)1 << below(c, 64);
+        i->signature ^= (uint64_t)1 << corrupter_below(c, 64);
     return i != NULL;
 }
 
@@ -450,51 +447,25 @@ static bool wrong_input(Corrupter *c) {
     PlanEntry *e = pick_entry(c);
     if (!e || e->input_count == 0)
         return false;
-    PlanInput *in = &e->input[below(c, e->input_count)];
-    in->buffer = (in->buffer + 1 + below(c, c->p->buffer_count - 1)) % c->p->buffer_count;
+    PlanInput *in = &e->input[corrupter_below(c, e->input_count)];
+    in->buffer = (in->buffer + 1 + corrupter_below(c, c->p->buffer_count - 1)) % c->p->buffer_count;
     return true;
 }
 
 static bool more_workers(Corrupter *c) {
     PlanSegment *s;
-    if (!pick(c, has_workspace, &s))
+    if (!corrupter_pick(c, has_workspace, &s))
         return false;
-    c->p->workers += 1000000 + below(c, 100);
+    c->p->workers += 1000000 + corrupter_below(c, 100);
     return true;
 }
 
 static bool misalign(Corrupter *c) {
-    PlanBuffer *b = &c->p->buffer[below(c, c->p->buffer_count)];
+    PlanBuffer *b = &c->p->buffer[corrupter_below(c, c->p->buffer_count)];
     if (b->alignment < 2)
         return false;
-    b->offset += 1 + below(c, b->alignment - 1);
+    b->offset += 1 + corrupter_below(c, b->alignment - 1);
     return true;
-}
-
-static bool change_launch(Corrupter *c) {
-    if (c->p->launch_count == 0 || c->p->kernel_count < 2)
-        return false;
-    PlanLaunch *l = &c->p->launch[below(c, c->p->launch_count)];
-    switch (below(c, 6)) {
-    case 0:
-        l->kernel = (l->kernel + 1 + below(c, c->p->kernel_count - 1)) % c->p->kernel_count;
-        return true;
-    case 1:
-        l->arch = "sm_75";
-        return true;
-    case 2:
-        l->name = "other";
-        return true;
-    case 3:
-        l->grid[below(c, 3)] = below(c, 2) ? 0 : (int64_t)1 << 40;
-        return true;
-    case 4:
-        l->block += 1 + below(c, 31);
-        return true;
-    default:
-        c->p->launch_count--;
-        return true;
-    }
 }
 
 bool plan_corrupt(Plan *p, PlanCorruption kind, uint64_t seed) {
@@ -507,7 +478,8 @@ bool plan_corrupt(Plan *p, PlanCorruption kind, uint64_t seed) {
         wrong_result,          wrong_commit,      drop_commit,      smaller_workspace,
         share_workspace,       change_load,       drop_call,        wrong_slot,
         change_product,        change_text,       change_signature, wrong_input,
-        more_workers,          misalign,          change_launch};
+        more_workers,          misalign,          corrupt_launch,   corrupt_map,
+        corrupt_joint,         corrupt_sum};
     Corrupter c = {.p = p, .random = seed * 0x2545F4914F6CDD1Du + (uint64_t)kind};
     // A few tries, where the first place has nothing to change. A failed try changes nothing.
     if (p->buffer_count == 0 || p->space_count == 0)
@@ -520,7 +492,7 @@ bool plan_corrupt(Plan *p, PlanCorruption kind, uint64_t seed) {
 
 const char *plan_corruption_name(PlanCorruption kind) {
     static const char *const name[] = {
-#define C(ID, NAME, STRICT) NAME,
+#define C(ID, NAME, STRICT, RULE) NAME,
         PLAN_CORRUPTIONS(C)
 #undef C
     };
@@ -529,9 +501,24 @@ const char *plan_corruption_name(PlanCorruption kind) {
 
 bool plan_corruption_is_strict(PlanCorruption kind) {
     static const bool strict[] = {
-#define C(ID, NAME, STRICT) STRICT,
+#define C(ID, NAME, STRICT, RULE) STRICT,
         PLAN_CORRUPTIONS(C)
 #undef C
     };
     return strict[kind];
+}
+
+int plan_corruption_rule(PlanCorruption kind) {
+    static const int rule[] = {
+#define C(ID, NAME, STRICT, RULE) RULE,
+        PLAN_CORRUPTIONS(C)
+#undef C
+    };
+    return rule[kind];
+}
+
+bool plan_corruption_is_refused(PlanCorruption kind, const char *text) {
+    int rule = 0;
+    return sscanf(text, "unsafe plan: rule %d: ", &rule) == 1 &&
+           (plan_corruption_rule(kind) == 0 || rule == plan_corruption_rule(kind));
 }

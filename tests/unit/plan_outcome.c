@@ -1,6 +1,7 @@
 // Executing a plan on bytes: what plan_verify promises, tried out. A kernel is a hash of its text,
 // its immediates and every byte it reads; each byte it writes is one of the hash's. Streams take
-// turns by seed, as far as events let them; memory that nothing wrote is filled by seed.
+// turns by seed, as far as events let them; memory that nothing wrote is filled by seed. So are
+// joints computed in one, where the kernel stands, or apart.
 #include "plan_corrupt.h"
 #include "runtime/plan_sign.h"
 
@@ -75,6 +76,31 @@ static void execute(Machine *m, const PlanInstr *i, uint32_t slot) {
             expand(plan_hash_u64(h, k), at[k], i->operand[k].bytes);
 }
 
+// Both where the kernel stands. The product's result is nowhere then, unless the epilogue leaves
+// it.
+static void execute_in_one(Machine *m, const PlanSegment *s, const PlanJoint *g, uint32_t slot) {
+    const PlanInstr *kernel = &s->instr[g->kernel];
+    const PlanOperand *c = &s->instr[g->product].operand[2];
+    bool stays = g->aux == g->from;
+    execute(m, &s->instr[g->product], slot);
+    execute(m, kernel, slot);
+    for (uint32_t k = 0; k < kernel->operand_count; k++)
+        stays = stays ||
+                (kernel->operand[k].access != PLAN_READ && kernel->operand[k].buffer == c->buffer);
+    if (!stays)
+        noise(m, address(m, c->buffer) + c->offset, c->bytes);
+}
+
+static void execute_either_way(Machine *m, const PlanSegment *s, uint32_t index, uint32_t slot,
+                               bool in_one) {
+    const uint32_t segment = (uint32_t)(s - m->p->segment);
+    const PlanJoint *g = in_one ? plan_joint_at(m->p, segment, index) : NULL;
+    if (!g)
+        execute(m, &s->instr[index], slot);
+    else if (g->kernel == index)
+        execute_in_one(m, s, g, slot);
+}
+
 static bool may_run(const PlanInstr *i, const uint8_t *signalled) {
     for (uint32_t w = 0; w < i->wait_count; w++)
         if (!signalled[i->wait[w]])
@@ -87,6 +113,7 @@ static bool run_call(Machine *m, const PlanSegment *s, uint32_t slot) {
     uint32_t at[PLAN_STREAMS_MAX] = {0};
     uint8_t *signalled = calloc((size_t)s->event_count + 1, 1);
     uint32_t done = 0, idle = 0;
+    const bool in_one = draw(m) >> 11 & 1;
     while (signalled && done < s->instr_count && idle < 64 * PLAN_STREAMS_MAX) {
         const uint32_t stream = (uint32_t)(draw(m) >> 11) % m->p->stream_count;
         uint32_t *i = &at[stream];
@@ -95,7 +122,7 @@ static bool run_call(Machine *m, const PlanSegment *s, uint32_t slot) {
         idle++;
         if (*i == s->instr_count || !may_run(&s->instr[*i], signalled))
             continue;
-        execute(m, &s->instr[*i], slot);
+        execute_either_way(m, s, *i, slot, in_one);
         if (s->instr[*i].signal != UINT32_MAX)
             signalled[s->instr[*i].signal] = 1;
         (*i)++;

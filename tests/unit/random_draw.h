@@ -1,4 +1,6 @@
 // Random problems of tests: the same ones on every machine, and fewer under sanitizers.
+// TEST_SCALE (tests/CMakeLists.txt) is 1 in the one build that repeats in full what goes the same
+// way in all of them: code that LLVM or the shim compiles takes the time, and is the same code.
 #ifndef PLIM_TESTS_UNIT_RANDOM_DRAW_H
 #define PLIM_TESTS_UNIT_RANDOM_DRAW_H
 
@@ -15,6 +17,7 @@
 #ifndef SLOW
 #define SLOW 0
 #endif
+#define ONCE (TEST_SCALE == 1)
 
 // 0 .. below - 1; the multiplier is Knuth's MMIX's.
 static inline uint32_t draw(uint64_t *state, uint32_t below) {
