@@ -46,6 +46,7 @@ typedef struct {
     double *took;      // by number in the program, round of all there may be: alone
     double *rest;      // by round: beyond instructions
     double *own;       // by round: of the first stream's instructions
+    int beside;        // steps beside copies
     double (*family)[MODES][RATE_COUNT]; // by round: of its instructions; 0: not in this round
 } Steps;
 
@@ -59,8 +60,6 @@ typedef struct {
     MeasureFar *far;                  // NULL: far memory is not measured
     double family[RATE_COUNT][MODES]; // seconds of a step's instructions, of all entries
     FarCopies copies[MODES][2];       // those beside steps: out, in
-    double step_seconds;              // of all steps, those that don't count too
-    int steps;                        // so many
 } Measure;
 
 void measure_machine(const PlimSession *s, char out[MEASURE_MACHINE_MAX]) {
@@ -155,8 +154,6 @@ static PlimStatus run_step(Measure *m, Timeline *t, int64_t step, int mode, doub
     // The compiler predicts a product and the kernel behind it each by itself.
     status = run_entry_apart(m->s->run, t->program.entry, error);
     *seconds = clock_seconds() - began;
-    m->step_seconds += *seconds;
-    m->steps++;
     if (mode == ALONE)
         return status;
     FarCopies beside[2];
@@ -212,6 +209,7 @@ static PlimStatus run_round(Measure *m, Steps *x, PlimError *error) {
         if (status != PLIM_OK)
             return status;
         note_step(x, m->o, m->s->plan, mode, seconds);
+        x->beside += mode != ALONE;
     }
     x->rounds++;
     return m->far && round_follows(x->rounds, m->o->steps + 1) ? measure_far_round(m->far, error)
@@ -290,6 +288,17 @@ static void take_samples(Measure *m, const Steps *x, double *room) {
     take_families(m, x, room);
 }
 
+static void tell(const Measure *m, const char *entry, const Steps *x) {
+    if (m->o->quiet)
+        return;
+    fprintf(stderr, "%s: %.1f ms, the median of %d step%s", entry,
+            1e3 * (measure_median(x->own, x->rounds) + measure_median(x->rest, x->rounds)),
+            x->rounds, x->rounds == 1 ? "" : "s");
+    if (x->beside)
+        fprintf(stderr, "; %d more beside copies to far memory and back", x->beside);
+    fputc('\n', stderr);
+}
+
 static PlimStatus measure_entry(Measure *m, const PlanEntry *entry, PlimError *error) {
     Timeline *t = timeline_new(m->s->plan, entry, 1);
     const size_t count = t ? (size_t)t->program.count : 0, steps = (size_t)m->o->steps;
@@ -311,8 +320,10 @@ static PlimStatus measure_entry(Measure *m, const PlanEntry *entry, PlimError *e
         status = run_steps(m, &x, room, error);
         run_forget(m->s->run, &t->observer);
     }
-    if (status == PLIM_OK)
+    if (status == PLIM_OK) {
         take_samples(m, &x, room);
+        tell(m, entry->name, &x);
+    }
     free(x.took);
     free(x.rest);
     free(x.own);
@@ -380,12 +391,7 @@ PlimStatus measure_rates(PlimSession *s, const MeasureOptions *o, FILE *out, Pli
         const PlanEntry *entry = &s->plan->entry[i];
         if (strcmp(entry->name, "init") == 0)
             continue;
-        const double before = m.step_seconds;
-        const int first = m.steps;
         status = measure_entry(&m, entry, error);
-        if (status == PLIM_OK && !o->quiet)
-            fprintf(stderr, "%s: %d steps, %.1f ms each\n", entry->name, m.steps - first,
-                    1e3 * (m.step_seconds - before) / (m.steps - first));
     }
     if (status == PLIM_OK)
         status = write_rates(&m, pm, out, error);

@@ -82,6 +82,14 @@ static bool take_flag(PlimOptions *o, int flag, const char *value) {
 // Sets error; false, so that a check can end with it.
 #define wrong(error, ...) (error_set(error, PLIM_BAD_INPUT, __VA_ARGS__) == PLIM_OK)
 
+// What the help's N has to be.
+static const char *meaning_of(OptionKind kind) {
+    return kind == OPTION_COUNT                          ? " (a whole number)"
+           : kind == OPTION_NUMBER                       ? " (a number)"
+           : kind == OPTION_LIST || kind == OPTION_FILES ? " fewer times"
+                                                         : "";
+}
+
 // "train, eval and info".
 static void list_commands(const PlimCommand *table, char *out, size_t size) {
     size_t used = 0;
@@ -128,7 +136,7 @@ static bool check_all(const PlimCommand *command, const PlimOptions *o, const bo
         return wrong(error, "what is '%s' after '%s'? see --help", o->argument, command->name);
     // 4096 is beyond any machine, and keeps the later cast to int safe.
     if (o->threads > 4096)
-        return wrong(error, "--threads: '%lld' is no good N, at most 4096", (long long)o->threads);
+        return wrong(error, "--threads takes at most 4096, not %lld", (long long)o->threads);
     // Before anything starts: a run must not end without the file it was to write.
     if (o->save_every > 0 && !o->save)
         return wrong(error, "--save-every needs --save DIR");
@@ -181,7 +189,8 @@ static bool read_words(int argc, char **argv, PlimOptions *out, bool *given, Pli
             files = target_table[flag - flag_table].kind == OPTION_FILES ? (int)(flag - flag_table)
                                                                          : -1;
             if (!take_flag(out, (int)(flag - flag_table), value))
-                return wrong(error, "%s: '%s' is no good %s", flag->name, value, flag->value);
+                return wrong(error, "%s takes %s%s, not '%s'", flag->name, flag->value,
+                             meaning_of(target_table[flag - flag_table].kind), value);
             break;
         }
     }

@@ -487,10 +487,13 @@ static bool choose_micro_batch(Compilation *c, const char *text, size_t bytes) {
                size ? "%lld of %lld at once is predicted to be fastest"
                     : "not even %lld of %lld at once fits",
                (long long)c->micro_batch, (long long)c->batch);
-    if (size && !c->request->quiet) {
+    if (!c->request->quiet) {
         enter_phase(c, NULL);
-        fprintf(stderr, "plimc: micro-batches of %lld of the batch of %lld\n", (long long)size,
-                (long long)c->batch);
+        fprintf(stderr,
+                size ? "plimc: micro-batches of %lld of the batch of %lld\n"
+                     : "plimc: not even micro-batches of %lld of the batch of %lld fit; what they "
+                       "lack:\n",
+                (long long)c->micro_batch, (long long)c->batch);
     }
     return true;
 }

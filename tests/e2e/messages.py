@@ -47,9 +47,9 @@ class Usage(e2e.TestCase):
         self.usage(program, "tran", says="unknown command 'tran'")
         self.usage(program, "train", "--step", "3", says="did you mean --steps")
         self.usage(program, "train", "--steps", "-3", says="-3")
-        self.usage(program, "train", "--steps", "many", says="many")
+        self.usage(program, "train", "--steps", "many", says="--steps takes N .a whole number., not 'many'")
         self.usage(program, "train", "eval", says="eval")
-        self.usage(program, "train", "--threads", "5000", says="4096")
+        self.usage(program, "train", "--threads", "5000", says="--threads takes at most 4096, not 5000")
         self.usage(program, "train", "--save-every", "5", says="needs --save")
         # A flag of another command is refused, wherever it stands; a command's help has its own.
         self.usage(program, "train", "--json", says="--json means nothing with train")

@@ -42,6 +42,7 @@ class Rates(unittest.TestCase):
 
     def test_tells_where_it_wrote_and_for_whom(self):
         self.assertIn(f"wrote {self.rates}: plimc --rates reads it", self.tuned.stderr)
+        self.assertRegex(self.tuned.stderr, r"(?m)^train: [0-9.]+ ms, the median of 2 steps; 6 more beside copies to far memory and back$")
         text = self.rates.read_text()
         self.assertRegex(text, r'machine "1 thread of .+"\ntarget cpu:x86-64-v3\nthreads 1\n')
         self.assertRegex(text, r"(?m)^bytes out \d+")

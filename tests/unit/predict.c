@@ -147,6 +147,22 @@ Test(predict, slowdown_by_copies_both_ways_is_the_measured_one) {
     expect(2, 0, 100);
 }
 
+// Beside computing and copies in at once a copy out takes what was measured, beside one of them its
+// own factor.
+Test(predict, slowdown_of_a_copy_by_both_is_the_measured_one) {
+    step.rates.beside[RATE_OUT][RATE_FILL] = 2;
+    step.rates.beside[RATE_OUT][RATE_IN] = 2;
+    step.rates.both[RATE_OUT] = 3;
+    add(FILL, 150, -1);
+    add(OUT, 100, -1);
+    add(IN, 200, -1);
+    play();
+    // 150 us do 50 of the copy's 200, beside the other copy alone the rest takes twice its time.
+    expect(0, 0, 150);
+    expect(2, 0, 400);
+    expect(1, 0, 425);
+}
+
 // The sum of what instructions are made of is what they take, slowed or not.
 Test(predict, limits_add_up_to_what_was_taken) {
     step.rates.beside[RATE_FILL][RATE_OUT] = 2;
