@@ -71,7 +71,9 @@ static bool is_namesake(const PlanRemark *r, const PlanBuffer *b) {
     if (strcmp(r->pass, "retain") != 0 && strcmp(r->pass, "recompute") != 0 &&
         strcmp(r->pass, "lower") != 0)
         return false;
-    if (made && *b->where && strcmp(made + strlen("made at "), text_place(b->where)) != 0)
+    const char *place = text_place(b->where), *at = made ? made + strlen("made at ") : place;
+    const size_t length = strlen(place);
+    if (length > 0 && (strncmp(at, place, length) != 0 || (at[length] && at[length] != ' ')))
         return true;
     while (bytes && bytes > r->text && isdigit((unsigned char)bytes[-1]))
         bytes--;

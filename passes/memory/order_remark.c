@@ -108,7 +108,8 @@ void order_explain(PassCtx *cx, const Graph *g, const Tasks *tasks, const OrderP
         return;
     Arena *a = arena_create();
     const Peak peak = find_peak(og, order, a);
-    remark_add(cx, "order", g->name, "the peak of %lld bytes is at %s; live there: %s",
+    remark_add(cx, "order", g->name,
+               "the peak of %lld bytes besides states is at %s; live there: %s",
                (long long)peak.load, task_name(tasks, p, order[peak.position], a),
                name_largest(og, peak.live, a));
     int *program = arena_array(a, int, og->task_count + 1);

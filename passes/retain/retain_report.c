@@ -60,9 +60,15 @@ RetainCounts retain_count(const RetainProblem *p, const RetainSchedule *s, Arena
     return n;
 }
 
+static bool is_fetched(const RetainValue *v) {
+    return ((const Value *)v->owner)->def->op == OP_FETCH;
+}
+
 // "computing it again takes 3.100 ms"; what it is made of may have to be made again, too.
 static const char *price_again(const RetainProblem *p, int value, Arena *a) {
     const RetainTask *t = &p->task[p->value[value].maker];
+    if (is_fetched(&p->value[value]))
+        return arena_format(a, "fetching it once more takes %.3f ms", 1e-9 * (double)t->time);
     if (t->flags & RETAIN_ONCE)
         return "it is never computed again";
     return arena_format(a, "computing it from what it is made of takes %.3f ms",
@@ -72,6 +78,8 @@ static const char *price_again(const RetainProblem *p, int value, Arena *a) {
 static const char *price_moved(const PassCtx *cx, const RetainValue *v, Arena *a) {
     if (!cx->options->far)
         return "moving it was not allowed (--far)";
+    if (is_fetched(v))
+        return "it lives in far memory anyway";
     if (!v->out)
         return "it is too small to move";
     return arena_format(a, "moving it out and back takes %.3f ms of copies",
@@ -95,21 +103,29 @@ static const char *fate_of_parts(const RetainProblem *p, const RetainStep *store
     return text;
 }
 
-// Values without names of their own are often called alike: the place tells them apart.
+// Values without names of their own are often called alike: the place tells them apart, and in a
+// loop what they are made of.
 static const char *made_at(const RetainValue *v, Arena *a) {
-    const char *place = loc_text(a, ((const Value *)v->owner)->def->loc);
-    return *place ? arena_format(a, "; made at %s", place) : "";
+    const Value *owner = v->owner;
+    const char *place = loc_text(a, owner->def->loc);
+    if (!*place)
+        return "";
+    return owner->name || owner->def->input_count == 0
+               ? arena_format(a, "; made at %s", place)
+               : arena_format(a, "; made at %s from %s", place,
+                              remark_value(a, owner->def->input[0]));
 }
 
 static void report_value(PassCtx *cx, const RetainFates *f, const char *entry, int value) {
     const RetainValue *v = &f->p->value[value];
     const int again = f->runs[v->maker] - 1;
     const RetainStep *store = f->stored[value];
-    const char *fate = is_cut(store) ? fate_of_parts(f->p, store, cx->scratch)
-                       : store       ? "moved to far memory and fetched"
-                       : again == 1  ? "computed again"
-                       : again > 1   ? arena_format(cx->scratch, "computed again %d times", again)
-                                     : "kept";
+    const char *fate = is_cut(store)                ? fate_of_parts(f->p, store, cx->scratch)
+                       : store                      ? "moved to far memory and fetched"
+                       : is_fetched(v) && again > 0 ? "fetched again"
+                       : again == 1                 ? "computed again"
+                       : again > 1 ? arena_format(cx->scratch, "computed again %d times", again)
+                                   : "kept";
     remark_add(cx, "retain", remark_value(cx->scratch, v->owner),
                "in %s %lld bytes that the backward pass reads are %s; %s; %s%s", entry,
                (long long)v->bytes, fate, price_again(f->p, value, cx->scratch),
@@ -131,9 +147,10 @@ void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant) {
         remark_add(cx, "retain", name,
                    "rung %d: of the values that the backward pass reads %d are kept, %d "
                    "computed again, %d moved, %d cut into parts; that takes %.3f ms more than the "
-                   "%.3f ms of keeping all",
+                   "%.3f ms of keeping all%s",
                    entry->at + 1, n.kept, n.again, n.moved, n.cut,
-                   1e-9 * (double)(point->cost.time - whole), 1e-9 * (double)whole);
+                   1e-9 * (double)(point->cost.time - whole), 1e-9 * (double)whole,
+                   variant ? " with states where they are" : "");
         for (int i = 0; i < p->value_count; i++)
             if (has_choice(&f, i) && p->value[i].bytes >= SAY_MIN)
                 report_value(cx, &f, name, i);

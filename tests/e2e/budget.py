@@ -131,6 +131,8 @@ class Budget(e2e.TestCase):
                              "-o", "plan")
             self.assertRegex(done.stderr, r"[1-9]\d* cut into parts")
             self.assertRegex(done.stderr, r"are cut into \d parts, of which \d (is|are) ")
+            # Six values have one name and place: what they are made of tells them apart.
+            self.assertRegex(done.stderr, r"retain: tanh: .*; made at deep.plim:\d+:\d+ from h\.\d\.add")
             self.assertEqual(self.deep("--budget", str(budget), *far) == plain, True, budget)
 
     def deep(self, *flags):

@@ -222,6 +222,8 @@ class Questions(Dump):
         self.assertRegex(state, r"% of the peak of train on the disk.* far it lives on the disk; init writes it 1 time; "
                                 r"train fetches it 3 times and writes it 1 time "
                                 r"far .* choices of states in far memory: none: does not fit; .*: taken, [0-9.]+ ms")
+        near = re.sub(r"\s+", " ", self.dump(far, "--why", "h.3.mlp.c_fc.fetch"))
+        self.assertRegex(near, r"fetched from disk by train:\d+: h.3.mlp.c_fc.weight \(b\d+\)")
 
     def test_names_nobody_has(self):
         plan = self.plan("gpt2")
