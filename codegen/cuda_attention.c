@@ -56,12 +56,13 @@ static const char *print_shape(Arena *a, const Kernel *k) {
         "    static constexpr int queries = %lld, keys = %lld, window = %lld;\n"
         "    static constexpr int dim_qk = %lld, dim_v = %lld, width_qk = %lld, width_v = %lld;\n"
         "    static constexpr bool causal = %d, offset = %d, interval = %d, documents = %d;\n"
+        "    static constexpr bool slopes = %d;\n"
         "    static constexpr int sign = %d;\n"
         "    static constexpr float scale = %.9ef, cap = %.9ef;\n",
         k->name, (long long)t->batch, (long long)t->heads, (long long)t->groups,
         (long long)t->queries, (long long)t->keys, (long long)window, (long long)t->dim_qk,
         (long long)t->dim_v, (long long)round_up(t->dim_qk, 16), (long long)round_up(t->dim_v, 16),
-        t->causal, t->offset, t->interval, t->documents, (t->scale > 0) - (t->scale < 0),
+        t->causal, t->offset, t->interval, t->documents, t->slopes, (t->scale > 0) - (t->scale < 0),
         (double)(float)fabs(t->scale), (double)(float)t->cap);
     return arena_format(a, "%s};\n", print_strides(a, text, k));
 }
@@ -71,6 +72,11 @@ static const char *extra_name(const Kernel *k) {
     return k->attention.offset                      ? "offset"
            : attention_table_row(&k->attention) > 0 ? "table"
                                                     : "nullptr";
+}
+
+// The argument of templates that holds all of that.
+static const char *print_beside(Arena *a, const Kernel *k) {
+    return arena_format(a, "{%s, %s}", extra_name(k), k->attention.slopes ? "slopes" : "nullptr");
 }
 
 // "const __grid_constant__ PlimTensorMap map_q, ...": the launch's own.
@@ -87,12 +93,15 @@ static const char *print_parameters(Arena *a, const Kernel *k, bool workspace) {
     const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float", *text = "";
     for (int i = 0; i < kernel_operand_count(k); i++) {
         const bool extra = i == kernel_attention_extra(k);
+        const bool slopes = i == kernel_attention_slopes(k);
         text = arena_format(a, "%s%s%s%s *%s", text, i > 0 ? ", " : "",
                             kernel_access(k, i) == ACCESS_READ ? "const " : "",
-                            extra      ? "int"
-                            : i == LSE ? "float"
-                                       : element,
-                            extra ? extra_name(k) : operand_name[i]);
+                            extra                ? "int"
+                            : i == LSE || slopes ? "float"
+                                                 : element,
+                            extra    ? extra_name(k)
+                            : slopes ? "slopes"
+                                     : operand_name[i]);
     }
     return workspace ? arena_format(a, "%s, unsigned char *workspace", text) : text;
 }
@@ -118,7 +127,7 @@ static const char *part_name(AttentionPart part) {
 
 // The call that is the function's body.
 static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *l) {
-    const char *extra = extra_name(k);
+    const char *extra = print_beside(a, k);
     const char *delta = "(float *)workspace"; // or the splits' results
     if (l->part == ATTENTION_DELTA)
         return arena_format(a, "delta<%s_shape>(out, dout, %s)", k->name, delta);

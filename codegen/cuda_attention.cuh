@@ -12,8 +12,8 @@
 //
 // S, printed for each kernel, tells the shape: queries, keys, heads, groups, dim_qk, dim_v and
 // those rounded up to 16 (width_qk, width_v); window (0: none), causal, offset, interval,
-// documents; scale (its amount) and sign (-1, 0, 1); cap (0: none); wide_X: rows of X can be read
-// 16 bytes at a time; strides as X_batch, X_head, X_position.
+// documents, slopes; scale (its amount) and sign (-1, 0, 1); cap (0: none); wide_X: rows of X can
+// be read 16 bytes at a time; strides as X_batch, X_head, X_position.
 namespace attention {
 
 typedef unsigned short Bf16;
@@ -32,7 +32,13 @@ PLIM_DEVICE int larger(int a, int b) {
     return a > b ? a : b;
 }
 
-// Query i stands beside key i + shift. extra: the offset, or the table, or nothing.
+// The operands behind those that every kernel has.
+struct Beside {
+    const int *extra;    // the offset, or the table, or nothing
+    const float *slopes; // of each head, or nothing
+};
+
+// Query i stands beside key i + shift.
 template <class S> PLIM_DEVICE int shift_of(const int *extra) {
     constexpr int most = S::keys - S::queries;
     if constexpr (S::offset)
@@ -213,16 +219,21 @@ template <class S, int F, bool QUERIES_STAY = true> struct Listed {
     }
 };
 
-// What a score is multiplied by before its exponential to base 2. Scores are products of q and k
-// with the sign of their scale, and with a cap hyperbolic tangents: the larger factor is left to
-// the end. 1 where the scale is 0: the scores are then.
+// What a product of q and k is multiplied by, after the cap's tanh, where there is one. 1 where the
+// scale is 0: all products then are.
+template <class S> static __device__ constexpr float amount_of() {
+    return S::sign == 0 ? 1.0f : S::cap > 0 ? S::cap : S::scale;
+}
+
+// What a score is multiplied by before its exponential to base 2: where no bias is added, scores
+// are left without their amount until then.
 template <class S> static __device__ constexpr float factor_of() {
-    return (S::sign == 0 ? 1.0f : S::cap > 0 ? S::cap : S::scale) * (S::sign == 0 ? 1.0f : LOG2_E);
+    return S::slopes ? LOG2_E : amount_of<S>() * LOG2_E;
 }
 
 // tanh x = 1 - 2 / (1 + e^2x): two approximations of hardware, off by 2^-22 at most, as the score
 // is beside 1. (tanh.approx would be off by 2^-11, which a cap of 50 makes 0.02 of a score.)
-template <class S> PLIM_DEVICE float score_of(float product) {
+template <class S> PLIM_DEVICE float bounded(float product) {
     constexpr float sign = S::sign;
     if constexpr (S::sign == 0) {
         return 0;
@@ -234,12 +245,47 @@ template <class S> PLIM_DEVICE float score_of(float product) {
     }
 }
 
+// slope: the head's; distance: from the query's place to the key.
+template <class S> PLIM_DEVICE float score_of(float product, float slope, float distance) {
+    if constexpr (S::slopes)
+        return plim_fma(slope, distance, bounded<S>(product) * amount_of<S>());
+    else
+        return bounded<S>(product);
+}
+
 // How much a capped score grows with its product, over the scale: 1 - tanh^2. Taken back from its
 // probability, rather than kept in registers; lse to base 2.
-template <class S> PLIM_DEVICE float slope_of(float probability, float lse) {
-    constexpr float inverse = 1 / factor_of<S>();
-    const float score = (plim_log2(probability) + lse) * inverse;
+template <class S>
+PLIM_DEVICE float growth_of(float probability, float lse, float slope, float distance) {
+    float score = (plim_log2(probability) + lse) * (1 / factor_of<S>());
+    if constexpr (S::slopes)
+        score = plim_fma(-slope, distance, score) * (1 / amount_of<S>());
     return probability == 0 ? 0 : plim_fma(-score, score, 1.0f);
+}
+
+// A head's bias by distance, for the parts of a tile's accumulators that a thread has.
+template <class S, bool QUERIES_STAY = true> struct Tilt {
+    float slope;
+    float first; // distance of the thread's first element
+
+    // Of a warp's rows from `row` on and a tile's columns from `column` on.
+    PLIM_METHOD void begin(int row, int column, int shift) {
+        const int lane = (int)threadIdx.x % 32;
+        const int apart = column + lane % 4 * 2 - row - lane / 4;
+        first = (float)(QUERIES_STAY ? apart - shift : -apart - shift);
+    }
+
+    // Element e of the eight columns from 8 n on, of the 16 rows from 16 f on.
+    PLIM_METHOD float distance(int f, int n, int e) const {
+        const int apart = n * 8 + e % 2 - f * 16 - e / 2 * 8;
+        return first + (float)(QUERIES_STAY ? apart : -apart);
+    }
+};
+
+template <class S> PLIM_DEVICE float slope_of(const float *slopes, int head) {
+    if constexpr (S::slopes)
+        return slopes[head];
+    return 0;
 }
 
 template <int WIDTH> struct Tile {
@@ -400,16 +446,18 @@ PLIM_DEVICE void store_rows(unsigned tile, const float (&sum)[F][WIDTH / 8][4],
 
 // Makes scores of products of 16 F queries with N keys; minus infinity where a key is not seen.
 template <class S, int F, int N>
-PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Listed<S, F> &listed, int query,
-                             int key, int shift) {
+PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Listed<S, F> &listed, float slope,
+                             int query, int key, int shift) {
     const int lane = (int)threadIdx.x % 32;
+    Tilt<S> tilt = {slope};
+    tilt.begin(query, key, shift);
 #pragma unroll
     for (int f = 0; f < F; f++)
 #pragma unroll
         for (int n = 0; n < N / 8; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
-                score[f][n][e] = score_of<S>(score[f][n][e]);
+                score[f][n][e] = score_of<S>(score[f][n][e], slope, tilt.distance(f, n, e));
     if (all_see<S>(query, 16 * F, key, N, shift) && listed.template all<N>(key))
         return;
 #pragma unroll
@@ -512,7 +560,7 @@ PLIM_DEVICE void finish(const Softmax<F> &rows, float (&inverse)[F][2], float *l
 
 template <class S, int WARPS, int FRAGMENTS, int TILE>
 PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out, float *lse,
-                         const int *extra) {
+                         const Beside &beside) {
     constexpr int QK = S::width_qk, V = S::width_v, THREADS = WARPS * 32;
     constexpr int WARP_ROWS = 16 * FRAGMENTS, ROWS = WARPS * WARP_ROWS;
     constexpr int TILES = (S::queries + ROWS - 1) / ROWS;
@@ -522,10 +570,11 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
     // Blocks of one head follow each other, to share its keys in cache; those with most keys begin.
     const int row = (int)blockIdx.x / TILES, first = (TILES - 1 - (int)blockIdx.x % TILES) * ROWS;
     const int b = row / S::heads, h = row % S::heads, g = h / (S::heads / S::groups);
-    const int shift = shift_of<S>(extra);
+    const int shift = shift_of<S>(beside.extra);
+    const float slope = slope_of<S>(beside.slopes, h);
     int from = keys_from<S>(first, shift);
     int to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
-    const int *table = table_of<S>(extra, b);
+    const int *table = table_of<S>(beside.extra, b);
     narrow_walk<S, THREADS, true>(table, first, ROWS, shift, from, to);
     q += b * S::q_batch + h * S::q_head;
     k += b * S::k_batch + g * S::k_head;
@@ -557,7 +606,7 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
         float score[FRAGMENTS][TILE / 8][4];
         clear(score);
         multiply_rows<FRAGMENTS, TILE, QK>(score, q_tile + warp * WARP_ROWS * QK * 2, stage);
-        mask_scores<S, FRAGMENTS, TILE>(score, listed, query, key, shift);
+        mask_scores<S, FRAGMENTS, TILE>(score, listed, slope, query, key, shift);
         soften<S, FRAGMENTS, TILE>(score, rows, shrink);
         rescale(sum, shrink);
         multiply_across<FRAGMENTS, TILE, V>(sum, score, stage + K_BYTES);

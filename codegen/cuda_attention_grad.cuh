@@ -18,7 +18,7 @@ struct GradOperands {
     const Bf16 *q, *k, *v, *dout;
     const float *lse, *delta; // [b, h, s]
     Bf16 *dq, *dk, *dv;
-    const int *table;
+    Beside beside;
 };
 
 // The log-sum-exp to base 2 and delta of the query of each accumulator's row, where queries stay.
@@ -37,7 +37,8 @@ PLIM_DEVICE float lse_of(const QueryValues &own, unsigned lse_at, int n, int e) 
 // where keys stay.
 template <class S, bool QUERIES_STAY, int N>
 PLIM_DEVICE void differentiate_scores(float (&p)[N / 8][4], const float (&dp)[N / 8][4],
-                                      const QueryValues &own, unsigned values) {
+                                      const QueryValues &own, unsigned values,
+                                      const Tilt<S, QUERIES_STAY> &tilt) {
 #pragma unroll
     for (int n = 0; n < N / 8; n++)
 #pragma unroll
@@ -47,7 +48,8 @@ PLIM_DEVICE void differentiate_scores(float (&p)[N / 8][4], const float (&dp)[N 
                 QUERIES_STAY ? own.delta[e / 2] : plim_shared_load(values + (N + column) * 4);
             float ds = p[n][e] * (dp[n][e] - delta);
             if constexpr (S::cap > 0)
-                ds *= slope_of<S>(p[n][e], lse_of<QUERIES_STAY>(own, values, n, e));
+                ds *= growth_of<S>(p[n][e], lse_of<QUERIES_STAY>(own, values, n, e), tilt.slope,
+                                   tilt.distance(0, n, e));
             p[n][e] = ds;
         }
 }
@@ -56,7 +58,7 @@ PLIM_DEVICE void differentiate_scores(float (&p)[N / 8][4], const float (&dp)[N 
 template <class S, bool QUERIES_STAY, int N>
 PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column, int shift,
                                const QueryValues &own, const Listed<S, 1, QUERIES_STAY> &listed,
-                               unsigned lse_at) {
+                               const Tilt<S, QUERIES_STAY> &tilt, unsigned lse_at) {
     constexpr float c = factor_of<S>();
     const int lane = (int)threadIdx.x % 32;
 #pragma unroll
@@ -64,7 +66,8 @@ PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column,
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             const float lse = lse_of<QUERIES_STAY>(own, lse_at, n, e);
-            score[0][n][e] = plim_exp2(plim_fma(score_of<S>(score[0][n][e]), c, -lse));
+            const float one = score_of<S>(score[0][n][e], tilt.slope, tilt.distance(0, n, e));
+            score[0][n][e] = plim_exp2(plim_fma(one, c, -lse));
         }
     // Behind the exponentials, so that these come before whatever is waited for next: ptxas puts
     // waits for warpgroups' products as early as it can, but not across a branch.
@@ -116,7 +119,7 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
         shift = shift_of<S>(nullptr);
         from = QUERIES_STAY ? keys_from<S>(first, shift) : queries_from<S>(first, shift);
         to = QUERIES_STAY ? keys_to<S>(last, shift) : queries_to<S>(last, shift);
-        table = table_of<S>(o.table, b);
+        table = table_of<S>(o.beside.extra, b);
         narrow_walk<S, THREADS, QUERIES_STAY>(table, first, ROWS, shift, from, to);
         steps = to > from ? (to - from + TILE - 1) / TILE * (QUERIES_STAY ? 1 : SHARING) : 0;
         loaded = 0;
@@ -167,6 +170,17 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
         }
     }
 
+    // Of a warp's rows and a step's columns.
+    __device__ __forceinline__ Tilt<S, QUERIES_STAY> tilt_of(int step, int row, int column) const {
+        Tilt<S, QUERIES_STAY> tilt = {};
+        if constexpr (S::slopes) {
+            const int each = QUERIES_STAY ? 1 : larger(steps / SHARING, 1); // of a head
+            tilt.slope = o.beside.slopes[QUERIES_STAY ? head : g * SHARING + step / each];
+            tilt.begin(row, column, shift);
+        }
+        return tilt;
+    }
+
     __device__ __forceinline__ QueryValues load_values(int row) const {
         QueryValues own = {};
         if constexpr (QUERIES_STAY) {
@@ -208,11 +222,12 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
 
     // p becomes ds but for the scale; tile: the stage at hand.
     __device__ __forceinline__ void differentiate(float (&p)[1][TILE / 8][4], unsigned warp_v,
-                                                  unsigned tile, const QueryValues &own) const {
+                                                  unsigned tile, const QueryValues &own,
+                                                  const Tilt<S, QUERIES_STAY> &tilt) const {
         float dp[1][TILE / 8][4];
         clear(dp);
         multiply_rows<1, TILE, V>(dp, warp_v, tile + QK_BYTES);
-        differentiate_scores<S, QUERIES_STAY, TILE>(p[0], dp[0], own, tile + VALUES);
+        differentiate_scores<S, QUERIES_STAY, TILE>(p[0], dp[0], own, tile + VALUES, tilt);
     }
 
     __device__ __forceinline__ void run() {
@@ -236,11 +251,13 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
             float p[1][TILE / 8][4];
             clear(p);
             multiply_rows<1, TILE, QK>(p, warp_qk, tile);
-            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, listed, tile + VALUES);
+            const auto tilt = tilt_of(i, row, column);
+            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, listed, tilt,
+                                                 tile + VALUES);
             if constexpr (WITH_V)
                 multiply_across<1, TILE, V>(sum_v, p, tile + QK_BYTES);
             if constexpr (WITH_QK) {
-                differentiate(p, warp_v, tile, own);
+                differentiate(p, warp_v, tile, own, tilt);
                 multiply_across<1, TILE, QK>(sum_qk, p, tile);
             }
             column = column + TILE < to ? column + TILE : from;

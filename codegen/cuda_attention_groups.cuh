@@ -81,19 +81,21 @@ template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups
 
     unsigned shared;
     int b, h, g, row, first, shift, from, to, tiles;
+    float slope;
     const int *table; // of the batch row
 
-    __device__ __forceinline__ Groups(const int *extra) {
+    __device__ __forceinline__ Groups(const Beside &beside) {
         constexpr int BLOCKS = (S::queries + ROWS - 1) / ROWS;
         row = (int)blockIdx.x / BLOCKS;
         first = (BLOCKS - 1 - (int)blockIdx.x % BLOCKS) * ROWS;
         b = row / S::heads;
         h = row % S::heads;
         g = h / (S::heads / S::groups);
-        shift = shift_of<S>(extra);
+        slope = slope_of<S>(beside.slopes, h);
+        shift = shift_of<S>(beside.extra);
         from = keys_from<S>(first, shift);
         to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
-        table = table_of<S>(extra, b);
+        table = table_of<S>(beside.extra, b);
         narrow_walk<S, COPIERS + CONSUMERS * 128, true>(table, first, ROWS, shift, from, to);
         tiles = to > from ? (to - from + TILE - 1) / TILE : 0;
         shared = plim_shared_address();
@@ -291,7 +293,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups
             }
             plim_products_hold(score[0]);
             release(barrier(KEYS_EMPTY, i));
-            mask_scores<S, 1, TILE>(score, listed, query, from + i * TILE, shift);
+            mask_scores<S, 1, TILE>(score, listed, slope, query, from + i * TILE, shift);
             soften<S, 1, TILE>(score, rows, shrink);
             // Two waits, so that they stand behind a branch: along one stretch of code ptxas would
             // have the only one before the softmax.
@@ -324,7 +326,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups
 // Threads copy.
 template <class S, int CONSUMERS, int TILE, int STAGES>
 PLIM_DEVICE void groups_forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out, float *lse,
-                                const int *extra) {
+                                const Beside &beside) {
     constexpr bool TABLE = S::documents || S::interval;
     using R = Registers<CONSUMERS,
                         CONSUMERS == 3 ? 32
@@ -333,7 +335,7 @@ PLIM_DEVICE void groups_forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf1
                         CONSUMERS == 3 ? 160
                         : TABLE        ? 224
                                        : 232>;
-    const Groups<S, CONSUMERS, TILE, STAGES, false> block(extra);
+    const Groups<S, CONSUMERS, TILE, STAGES, false> block(beside);
     block.begin_barriers();
     if (threadIdx.x < 128) {
         R::copying();
@@ -347,14 +349,15 @@ PLIM_DEVICE void groups_forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf1
 // By tensor maps, of boxes of 64 queries and of TILE keys and values.
 template <class S, int CONSUMERS, int TILE, int STAGES>
 PLIM_DEVICE void groups_forward(const PlimTensorMap &q, const PlimTensorMap &k,
-                                const PlimTensorMap &v, Bf16 *out, float *lse, const int *extra) {
+                                const PlimTensorMap &v, Bf16 *out, float *lse,
+                                const Beside &beside) {
     using R = Registers<CONSUMERS, CONSUMERS == 3 ? 32 : 24, CONSUMERS == 3 ? 160 : 240>;
     if (threadIdx.x == 0) {
         plim_map_prefetch(q);
         plim_map_prefetch(k);
         plim_map_prefetch(v);
     }
-    const Groups<S, CONSUMERS, TILE, STAGES, true> block(extra);
+    const Groups<S, CONSUMERS, TILE, STAGES, true> block(beside);
     block.begin_barriers();
     if (threadIdx.x < 128) {
         R::copying();

@@ -271,7 +271,9 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
             begin_rows<S::dim_v>(dp, own_v, tile_v(i));
             plim_products_wait<1>();
             plim_products_hold(p[0]);
-            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, listed, values(i));
+            const auto tilt = this->tilt_of(i, row, column);
+            probabilities<S, QUERIES_STAY, TILE>(p, row, column, shift, own, listed, tilt,
+                                                 values(i));
             if constexpr (WITH_V) {
                 pack(left_p, p[0]);
                 begin_across(sum_v[0], left_p, tile_v(i));
@@ -280,7 +282,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
                 plim_products_wait<0>();
             }
             plim_products_hold(dp);
-            differentiate_scores<S, QUERIES_STAY, TILE>(p[0], dp, own, values(i));
+            differentiate_scores<S, QUERIES_STAY, TILE>(p[0], dp, own, values(i), tilt);
             pack(left_ds, p[0]);
             begin_across(sum_qk[0], left_ds, tile_qk(i));
             plim_products_wait<0>();

@@ -113,25 +113,27 @@ PLIM_DEVICE void plain_store(E *to, const float (&sum)[PLAIN_SUMS], float factor
 
 // The score, or minus infinity.
 template <class S>
-PLIM_DEVICE float plain_score(float product, const int *table, int query, int key, int shift) {
+PLIM_DEVICE float plain_score(float product, const int *table, float slope, int query, int key,
+                              int shift) {
     if (!sees<S>(query, key, shift) || !lists<S>(table, query, key, shift))
         return minus_infinity();
-    return score_of<S>(product);
+    return score_of<S>(product, slope, (float)(key - query - shift));
 }
 
 template <class S, class E>
 PLIM_DEVICE void plain_forward(const E *q, const E *k, const E *v, E *out, float *lse,
-                               const int *extra) {
+                               const Beside &beside) {
     constexpr int TILES = (S::queries + PLAIN_ROWS - 1) / PLAIN_ROWS;
     constexpr int PARTS = (S::dim_v + PLAIN_COLUMNS - 1) / PLAIN_COLUMNS;
     constexpr float c = factor_of<S>();
     const int column = (int)blockIdx.x % PARTS * PLAIN_COLUMNS, block = (int)blockIdx.x / PARTS;
     const int head = block / TILES, first = (TILES - 1 - block % TILES) * PLAIN_ROWS;
     const int b = head / S::heads, h = head % S::heads, g = h / (S::heads / S::groups);
-    const int shift = shift_of<S>(extra), query = first + (int)threadIdx.x / 4;
+    const int shift = shift_of<S>(beside.extra), query = first + (int)threadIdx.x / 4;
     int from = keys_from<S>(first, shift);
     int to = keys_to<S>(smaller(first + PLAIN_ROWS, S::queries) - 1, shift);
-    const int *table = table_of<S>(extra, b);
+    const int *table = table_of<S>(beside.extra, b);
+    const float slope = slope_of<S>(beside.slopes, h);
     narrow_walk<S, PLAIN_THREADS, true>(table, first, PLAIN_ROWS, shift, from, to);
     const Rows<E> own = {q + b * S::q_batch + h * S::q_head, S::q_position, first, 0, S::queries};
     Rows<E> keys = {k + b * S::k_batch + g * S::k_head, S::k_position, 0, from, to};
@@ -143,8 +145,8 @@ PLIM_DEVICE void plain_forward(const E *q, const E *k, const E *v, E *out, float
         plain_products(score, own, keys, S::dim_qk);
         const float before = most;
         for (int i = 0; i < PLAIN_EACH; i++) {
-            score[i] =
-                plain_score<S>(score[i], table, query, key + (int)threadIdx.x % 4 + 4 * i, shift);
+            score[i] = plain_score<S>(score[i], table, slope, query,
+                                      key + (int)threadIdx.x % 4 + 4 * i, shift);
             most = plim_fmax(most, score[i]);
         }
         most = plim_fmax(most, plim_shfl_xor(most, 1));
@@ -199,7 +201,7 @@ template <class S, class E> PLIM_DEVICE void delta(const E *out, const E *dout, 
 template <class E> struct PlainOperands {
     const E *q, *k, *v, *dout;
     const float *lse, *delta;
-    const int *table;
+    Beside beside;
 };
 
 // PART_DQ: a block owns queries; PART_DK and PART_DV: keys. to: that gradient.
@@ -218,13 +220,14 @@ PLIM_DEVICE void plain_gradient(const PlainOperands<E> &o, E *to, long long to_b
     const int last = smaller(first + PLAIN_ROWS, OWNED) - 1, shift = shift_of<S>(nullptr);
     int from = QUERIES_STAY ? keys_from<S>(first, shift) : queries_from<S>(first, shift);
     int until = QUERIES_STAY ? keys_to<S>(last, shift) : queries_to<S>(last, shift);
-    const int *table = table_of<S>(o.table, b);
+    const int *table = table_of<S>(o.beside.extra, b);
     narrow_walk<S, PLAIN_THREADS, QUERIES_STAY>(table, first, PLAIN_ROWS, shift, from, until);
     const int row = (int)threadIdx.x / 4, part = (int)threadIdx.x % 4;
     float sum[PLAIN_SUMS] = {0};
     for (int shared = 0; shared < (QUERIES_STAY ? 1 : SHARING); shared++) {
         const int h = QUERIES_STAY ? owner % HEADS : g * SHARING + shared;
         const long long values = (long long)(b * S::heads + h) * S::queries;
+        const float slope = slope_of<S>(o.beside.slopes, h);
         Rows<E> q = {o.q + b * S::q_batch + h * S::q_head, S::q_position, 0, 0, S::queries};
         Rows<E> dout = {o.dout + b * S::dout_batch + h * S::dout_head, S::dout_position, 0, 0,
                         S::queries};
@@ -244,12 +247,13 @@ PLIM_DEVICE void plain_gradient(const PlainOperands<E> &o, E *to, long long to_b
                 const bool seen =
                     i < S::queries && sees<S>(i, j, shift) && lists<S>(table, i, j, shift);
                 const float lse = seen ? o.lse[values + i] : 0;
-                const float score = score_of<S>(p[c]);
+                const float whole = bounded<S>(p[c]);
+                const float score = score_of<S>(p[c], slope, (float)(j - i - shift));
                 p[c] = seen ? plim_exp2(plim_fma(score, factor_of<S>(), -lse * LOG2_E)) : 0;
                 if constexpr (PART != PART_DV)
                     p[c] *= seen ? dp[c] - o.delta[values + i] : 0;
                 if constexpr (PART != PART_DV && S::cap > 0)
-                    p[c] *= plim_fma(-score, score, 1.0f);
+                    p[c] *= plim_fma(-whole, whole, 1.0f);
             }
             plain_weigh(sum, p, PART == PART_DQ ? k : PART == PART_DK ? q : dout, column, DIM);
         }

@@ -11,14 +11,14 @@ template <class S> constexpr int SINGLE_FLOATS = S::dim_v + 2;
 
 template <class S, int SPLITS, int TILE>
 PLIM_DEVICE void single_split(const Bf16 *q, const Bf16 *k, const Bf16 *v, float *partial,
-                              const int *offset) {
+                              const Beside &beside) {
     constexpr int QK = S::width_qk, V = S::width_v, SHARING = S::heads / S::groups;
     constexpr int PARTS = (SHARING + 15) / 16; // of a group's heads
     constexpr unsigned K_BYTES = TILE * QK * 2, STAGE = K_BYTES + TILE * V * 2;
     const unsigned q_tile = plim_shared_address(), stages = q_tile + 16 * QK * 2;
     const int split = (int)blockIdx.x % SPLITS, owner = (int)blockIdx.x / SPLITS;
     const int part = owner % PARTS, g = owner / PARTS % S::groups, b = owner / PARTS / S::groups;
-    const int shift = shift_of<S>(offset), lane = (int)threadIdx.x % 32;
+    const int shift = shift_of<S>(beside.extra), lane = (int)threadIdx.x % 32;
     const int all_from = keys_from<S>(0, shift), all_to = keys_to<S>(0, shift);
     const int each = ((all_to - all_from + SPLITS - 1) / SPLITS + TILE - 1) / TILE * TILE;
     const int from = all_from + split * each, to = smaller(from + each, all_to);
@@ -34,7 +34,11 @@ PLIM_DEVICE void single_split(const Bf16 *q, const Bf16 *k, const Bf16 *v, float
     load_tile<16, QK, S::dim_qk, S::wide_q, 32>(
         q_tile, q + b * S::q_batch + g * SHARING * S::q_head, S::q_head, part * 16, 0, SHARING);
     load(from, stages);
-    float sum[1][V / 8][4], shrink[1][2];
+    float sum[1][V / 8][4], shrink[1][2], slope[2] = {0, 0};
+    for (int half = 0; half < 2 && S::slopes; half++) {
+        const int row = smaller(part * 16 + half * 8 + lane / 4, SHARING - 1);
+        slope[half] = beside.slopes[g * SHARING + row];
+    }
     clear(sum);
     Softmax<1> rows;
     begin(rows);
@@ -51,10 +55,11 @@ PLIM_DEVICE void single_split(const Bf16 *q, const Bf16 *k, const Bf16 *v, float
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++)
 #pragma unroll
-            for (int e = 0; e < 4; e++)
-                score[0][n][e] = key + n * 8 + lane % 4 * 2 + e % 2 >= to
-                                     ? minus_infinity()
-                                     : score_of<S>(score[0][n][e]);
+            for (int e = 0; e < 4; e++) {
+                const int at = key + n * 8 + lane % 4 * 2 + e % 2;
+                const float one = score_of<S>(score[0][n][e], slope[e / 2], (float)(at - shift));
+                score[0][n][e] = at >= to ? minus_infinity() : one;
+            }
         soften<S, 1, TILE>(score, rows, shrink);
         rescale(sum, shrink);
         multiply_across<1, TILE, V>(sum, score, stage + K_BYTES);

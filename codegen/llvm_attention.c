@@ -61,6 +61,15 @@ AttentionCode attention_code(LlvmBuild *b, const Kernel *k) {
     if (t->documents)
         out.documents = llvm_at(b, b->i32, llvm_operand(b, kernel_attention_extra(k)),
                                 llvm_i64(b, t->interval ? 2 * t->queries : 0));
+    if (t->slopes)
+        out.slopes = llvm_operand(b, kernel_attention_slopes(k));
+    return out;
+}
+
+AttentionCode attention_for_head(LlvmBuild *b, const AttentionCode *c, LLVMValueRef head) {
+    AttentionCode out = *c;
+    if (c->slopes)
+        out.slope = llvm_load(b, b->f32, llvm_at(b, b->f32, c->slopes, head), sizeof(float));
     return out;
 }
 
@@ -179,20 +188,33 @@ LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef q
     return mask;
 }
 
-LLVMValueRef attention_scores(LlvmBuild *b, const AttentionCode *c, LLVMValueRef product,
-                              LLVMValueRef *slope) {
-    const double scale = c->t->scale, cap = c->t->cap;
+static LLVMValueRef scaled(LlvmBuild *b, const AttentionKernel *k, LLVMValueRef product,
+                           LLVMValueRef *growth) {
     LLVMTypeRef lanes = LLVMTypeOf(product);
-    LLVMValueRef all = llvm_float_like(lanes, scale);
-    if (cap == 0) {
-        if (slope)
-            *slope = all;
-        return llvm_fmul(b, product, all);
+    LLVMValueRef scale = llvm_float_like(lanes, k->scale);
+    if (k->cap == 0) {
+        if (growth)
+            *growth = scale;
+        return llvm_fmul(b, product, scale);
     }
-    LLVMValueRef t = llvm_math_tanh(b, llvm_fmul(b, product, llvm_float_like(lanes, scale / cap)));
-    if (slope) // scale (1 - t t)
-        *slope = llvm_fma(b, llvm_fmul(b, t, t), llvm_float_like(lanes, -scale), all);
-    return llvm_fmul(b, t, llvm_float_like(lanes, cap));
+    LLVMValueRef ratio = llvm_fmul(b, product, llvm_float_like(lanes, k->scale / k->cap));
+    LLVMValueRef t = llvm_math_tanh(b, ratio);
+    if (growth) // scale (1 - t t)
+        *growth = llvm_fma(b, llvm_fmul(b, t, t), llvm_float_like(lanes, -k->scale), scale);
+    return llvm_fmul(b, t, llvm_float_like(lanes, k->cap));
+}
+
+LLVMValueRef attention_scores(LlvmBuild *b, const AttentionCode *c, LLVMValueRef product,
+                              LLVMValueRef query, LLVMValueRef key, LLVMValueRef *growth) {
+    LLVMValueRef score = scaled(b, c->t, product, growth);
+    if (!c->slope)
+        return score;
+    // How far each key is from the query's place: whole numbers, exact below 2^24.
+    LLVMTypeRef lanes = LLVMTypeOf(product);
+    LLVMValueRef first = llvm_sub(b, key, llvm_add(b, query, c->shift));
+    first = llvm_splat(b, LLVMBuildSIToFP(b->builder, first, b->f32, ""), TILE_LANES);
+    LLVMValueRef lane = LLVMBuildUIToFP(b->builder, llvm_iota(b, TILE_LANES), lanes, "");
+    return llvm_fma(b, llvm_splat(b, c->slope, TILE_LANES), llvm_fadd(b, first, lane), score);
 }
 
 void attention_pack(LlvmBuild *b, const AttentionCode *c, AttentionPack how, LLVMValueRef source,
@@ -269,7 +291,7 @@ static void soften_row(LlvmBuild *b, const AttentionCode *c, const ForwardTile *
     for (int j = 0; j < VECTORS; j++) {
         LLVMValueRef at = llvm_add(b, key, llvm_i64(b, j * TILE_LANES));
         LLVMValueRef s = llvm_load(b, lanes, attention_row(b, f->score, row, BLOCK, j), 4);
-        s = attention_scores(b, c, s, NULL);
+        s = attention_scores(b, c, s, query, at, NULL);
         v[j] =
             llvm_select(b, attention_mask(b, c, query, at), s, llvm_float_like(lanes, -HUGE_VAL));
         most = most ? llvm_fmax(b, most, v[j]) : v[j];
@@ -367,7 +389,8 @@ static void emit_forward_tile(LlvmBuild *b, const AttentionCode *all, LLVMValueR
     const int64_t blocks = (t->queries + BLOCK - 1) / BLOCK;
     LLVMValueRef pair = llvm_udiv(b, tile, blocks);
     LLVMValueRef batch = llvm_udiv(b, pair, t->heads), head = llvm_urem(b, pair, t->heads);
-    const AttentionCode own = attention_in_batch(b, all, batch), *c = &own;
+    const AttentionCode row = attention_in_batch(b, all, batch);
+    const AttentionCode own = attention_for_head(b, &row, head), *c = &own;
     // Several heads share the keys and values of one group.
     LLVMValueRef group = llvm_udiv(b, head, t->heads / t->groups);
     ForwardTile f = {.score = attention_part(b, c, c->layout.score),
@@ -392,8 +415,8 @@ static void emit_forward_tile(LlvmBuild *b, const AttentionCode *all, LLVMValueR
     llvm_loop_end(b, &key);
 
     // lse [batch, heads, queries] is dense.
-    LLVMValueRef row = llvm_add(b, llvm_mul(b, pair, llvm_i64(b, t->queries)), f.first);
-    finish_tile(b, c, &f, llvm_at(b, b->f32, llvm_operand(b, OPERAND_LSE), row));
+    LLVMValueRef place = llvm_add(b, llvm_mul(b, pair, llvm_i64(b, t->queries)), f.first);
+    finish_tile(b, c, &f, llvm_at(b, b->f32, llvm_operand(b, OPERAND_LSE), place));
     attention_store(b, c, f.out, c->layout.v_cap, t->dim_v,
                     attention_at(b, c, OPERAND_OUT, t->out, batch, head, f.first), t->out[2],
                     f.rows);

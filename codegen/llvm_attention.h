@@ -14,12 +14,17 @@ typedef struct {
     // Of the table, in the batch row at hand; NULL: there is no such part.
     LLVMValueRef begin, end; // of query 0: the keys it sees
     LLVMValueRef documents;  // of key 0
+    LLVMValueRef slopes;     // of head 0
+    LLVMValueRef slope;      // f32, of the head at hand
 } AttentionCode;
 
 // What a kernel's code shares, at its beginning: the first batch row's table.
 AttentionCode attention_code(LlvmBuild *b, const Kernel *k);
 // The same in another batch row.
 AttentionCode attention_in_batch(LlvmBuild *b, const AttentionCode *c, LLVMValueRef batch);
+
+// The same for one head.
+AttentionCode attention_for_head(LlvmBuild *b, const AttentionCode *c, LLVMValueRef head);
 
 // A part of the workspace, by its offset in floats; with a row of step floats added.
 LLVMValueRef attention_part(LlvmBuild *b, const AttentionCode *c, int64_t offset);
@@ -34,10 +39,10 @@ void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first,
 // Lanes of the 16 keys from key on that query sees.
 LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
                             LLVMValueRef key);
-// Scores of 16 products of a query and keys. *slope, where not NULL: how much each grows with its
-// product.
+// Scores of a query and the 16 keys from key on, of their products. *growth, where not NULL: how
+// much each grows with its product.
 LLVMValueRef attention_scores(LlvmBuild *b, const AttentionCode *c, LLVMValueRef product,
-                              LLVMValueRef *slope);
+                              LLVMValueRef query, LLVMValueRef key, LLVMValueRef *growth);
 
 // The least and the largest document of `count` keys from `first` on, 1 .. ATTENTION_BLOCK of them;
 // nothing where the kernel has no documents.

@@ -7,7 +7,7 @@
 //     p  = exp(scale q k^T - lse)          dv += p^T dout
 //     dp = dout v^T,  ds = p (dp - delta) scale,  delta = sum over the head dim of dout out
 //     dk += ds^T q                         dq += ds k
-// With a cap scores are cap tanh(scale q k / cap), and ds is times 1 - tanh^2.
+// (or another score, and its growth with q k instead of the last scale).
 #include "codegen/llvm_attention.h"
 
 #include "codegen/llvm_math.h"
@@ -74,7 +74,7 @@ static void emit_delta(LlvmBuild *b, const AttentionCode *c, const GradTile *g) 
 }
 
 // Scores become p and the gradient of p becomes ds, for one query and 64 keys.
-// p = exp(score - lse) and ds = p (dp - delta) slope, each where its operand was.
+// p = exp(score - lse) and ds = p (dp - delta) growth, each where its operand was.
 static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
                            LLVMValueRef row, LLVMValueRef key) {
     LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES);
@@ -87,15 +87,17 @@ static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile 
     for (int j = 0; j < VECTORS; j++) {
         LLVMValueRef at = attention_row(b, score, row, BLOCK, j),
                      d_at = attention_row(b, dscore, row, BLOCK, j);
-        LLVMValueRef mask = attention_mask(b, c, llvm_add(b, g->first, row),
-                                           llvm_add(b, key, llvm_i64(b, j * TILE_LANES)));
-        LLVMValueRef slope, s = attention_scores(b, c, llvm_load(b, lanes, at, 4), &slope);
+        LLVMValueRef query = llvm_add(b, g->first, row);
+        LLVMValueRef first = llvm_add(b, key, llvm_i64(b, j * TILE_LANES));
+        LLVMValueRef mask = attention_mask(b, c, query, first);
+        LLVMValueRef growth, product = llvm_load(b, lanes, at, 4);
+        LLVMValueRef s = attention_scores(b, c, product, query, first, &growth);
         LLVMValueRef p = llvm_math_exp(b, llvm_fsub(b, s, llvm_splat(b, lse, TILE_LANES)));
         // Lanes that are not seen hold anything, infinities too: they are replaced, not multiplied.
         p = llvm_select(b, mask, p, llvm_zero(lanes));
         LLVMValueRef dp = llvm_load(b, lanes, d_at, 4);
         LLVMValueRef ds = llvm_fmul(
-            b, llvm_fmul(b, p, llvm_fsub(b, dp, llvm_splat(b, delta, TILE_LANES))), slope);
+            b, llvm_fmul(b, p, llvm_fsub(b, dp, llvm_splat(b, delta, TILE_LANES))), growth);
         llvm_store(b, p, at, 4);
         llvm_store(b, llvm_select(b, mask, ds, llvm_zero(lanes)), d_at, 4);
     }
@@ -178,16 +180,17 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
 }
 
 // One block of queries of one head.
-static void emit_query_block(LlvmBuild *b, const AttentionCode *c, GradTile *g) {
+static void emit_query_block(LlvmBuild *b, const AttentionCode *row, GradTile *g) {
+    const AttentionCode own = attention_for_head(b, row, g->head), *c = &own;
     const AttentionKernel *t = c->t;
     const AttentionLayout *l = &c->layout;
     LLVMValueRef q = attention_at(b, c, OPERAND_Q, t->q, g->batch, g->head, g->first);
     g->out = attention_at(b, c, OPERAND_OUT, t->out, g->batch, g->head, g->first);
     g->dout = attention_at(b, c, OPERAND_DOUT, t->dout, g->batch, g->head, g->first);
     // lse [batch, heads, queries] is dense.
-    LLVMValueRef row = llvm_add(b, llvm_mul(b, g->batch, llvm_i64(b, t->heads)), g->head);
-    row = llvm_add(b, llvm_mul(b, row, llvm_i64(b, t->queries)), g->first);
-    g->lse = llvm_at(b, b->f32, llvm_operand(b, OPERAND_LSE), row);
+    LLVMValueRef place = llvm_add(b, llvm_mul(b, g->batch, llvm_i64(b, t->heads)), g->head);
+    place = llvm_add(b, llvm_mul(b, place, llvm_i64(b, t->queries)), g->first);
+    g->lse = llvm_at(b, b->f32, llvm_operand(b, OPERAND_LSE), place);
     // q and dout in both ways: for the scores by the head dim, for the sums by position.
     attention_pack(b, c, PACK_LEFT, q, t->q[2], t->dim_qk, l->q, g->rows);
     attention_pack(b, c, PACK_LEFT, g->dout, t->dout[2], t->dim_v, l->dout, g->rows);

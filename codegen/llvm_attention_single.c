@@ -105,13 +105,15 @@ static void multiply_keys(LlvmBuild *b, const AttentionCode *c, const Single *s)
 // Products become scores; their maximum. Lanes past the last key become -inf, so that their
 // exponentials are 0.
 static void find_maximum(LlvmBuild *b, const AttentionCode *c, Single *s) {
+    LLVMValueRef query = llvm_i64(b, 0);
     LLVMValueRef least = llvm_float_like(lanes_type(b), -HUGE_VAL);
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, s->from, s->to, TILE_LANES);
     LLVMValueRef most = llvm_loop_carry(b, &loop, least);
     LLVMValueRef at = llvm_at(b, b->f32, s->score, loop.index);
     LLVMValueRef seen = llvm_mask_below(b, TILE_LANES, llvm_sub(b, s->to, loop.index));
-    LLVMValueRef v = attention_scores(b, c, llvm_load(b, lanes_type(b), at, 4), NULL);
+    LLVMValueRef product = llvm_load(b, lanes_type(b), at, 4);
+    LLVMValueRef v = attention_scores(b, c, product, query, loop.index, NULL);
     v = llvm_select(b, seen, v, least);
     llvm_store(b, v, at, 4);
     llvm_loop_next(&loop, 0, llvm_fmax(b, most, v));
@@ -169,9 +171,10 @@ static void sum_values(LlvmBuild *b, const AttentionCode *c, const Single *s, in
 }
 
 // Tile numbers: batch slowest, then head.
-void attention_single_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile) {
-    const AttentionKernel *t = c->t;
+void attention_single_tile(LlvmBuild *b, const AttentionCode *all, LLVMValueRef tile) {
+    const AttentionKernel *t = all->t;
     LLVMValueRef batch = llvm_udiv(b, tile, t->heads), head = llvm_urem(b, tile, t->heads);
+    const AttentionCode own = attention_for_head(b, all, head), *c = &own;
     LLVMValueRef group = llvm_udiv(b, head, t->heads / t->groups), zero = llvm_i64(b, 0);
     Single s = {.k = attention_at(b, c, OPERAND_K, t->k, batch, group, zero),
                 .v = attention_at(b, c, OPERAND_V, t->v, batch, group, zero),

@@ -6,8 +6,9 @@
 //
 //     [a, b, h, s, e]  =>  reshape to [a b, h, s, e]; attention; reshape back
 //
-// Masks that frontend/visibility.h can read become a table. A bias or another mask is a
-// composition, and a remark says what its scores take:
+// Masks that frontend/visibility.h can read become a table, biases that frontend/slopes.h can read
+// an operand of slopes. Another bias or mask is a composition, and a remark says what its scores
+// take:
 //
 //     scores = q k^T scale, or cap tanh(q k^T scale / cap); scores += bias; weights =
 //     softmax(scores where seen); out = weights v
@@ -16,6 +17,7 @@
 // both ways. `score` and `lse` with a bias or mask are refused.
 #include "frontend/builtins.h"
 
+#include "frontend/slopes.h"
 #include "frontend/visibility.h"
 #include "ir/kernel.h"
 
@@ -34,6 +36,7 @@ typedef struct {
         *offset;  // position of the first query, i32[]; NULL: the last query is beside the last key
     Value *table; // of the mask, i32[b, n]; NULL: there is none, or it is composed
     bool interval; // the table has begins and ends
+    Value *slopes; // of the bias, f32[h]; NULL: there is none, or it is composed
 } Attend;
 
 // The places of the parameters in the table's row.
@@ -125,7 +128,10 @@ static Value *fused(const Attend *w, Value **lse) {
     folded.dim[folded.rank++] = 1;
     for (int i = 0; i < w->lead; i++)
         folded.dim[0] *= w->q->value->type.dim[i]; // of a type that has been checked
-    Value *in[4] = {w->q->value, w->k->value, w->v->value, w->table ? w->table : w->offset};
+    Value *in[5] = {w->q->value, w->k->value, w->v->value, w->table ? w->table : w->offset};
+    int inputs = in[3] ? 4 : 3;
+    if (w->slopes)
+        in[inputs++] = w->slopes;
     for (int i = 0; i < 3 && w->lead > 1; i++)
         if (!(in[i] = with_lead(w, in[i], w->lead, &folded, 1)))
             return NULL;
@@ -136,8 +142,7 @@ static Value *fused(const Attend *w, Value **lse) {
         attr[count++] = attr_int("interval", 1);
     if (w->cap > 0)
         attr[count++] = attr_float("cap", w->cap);
-    const Node *n =
-        build_node(elab_at(w->e, w->call->loc), OP_ATTENTION, in, in[3] ? 4 : 3, attr, count);
+    const Node *n = build_node(elab_at(w->e, w->call->loc), OP_ATTENTION, in, inputs, attr, count);
     if (!n)
         return NULL;
     *lse = &n->result[1];
@@ -226,11 +231,17 @@ static bool find_seen(const Attend *w, const Type *scores, Value **out) {
     return (*out = causal) != NULL;
 }
 
-// The table of what a mask lets queries see, if the operator can take one; NULL for any other mask.
-static Value *find_table(const Attend *w, Value *mask, bool *interval) {
+// What masks and biases are broadcast to, batch axes folded.
+static AttentionFrame frame_of(const Attend *w) {
     AttentionFrame frame = {1, size_of(w, w->q, 0), size_of(w, w->q, 1), size_of(w, w->k, 1)};
     for (int i = 0; i < w->lead; i++)
         frame.batch *= w->q->value->type.dim[i]; // of a type that has been checked
+    return frame;
+}
+
+// The table of what a mask lets queries see, if the operator can take one; NULL for any other mask.
+static Value *find_table(const Attend *w, Value *mask, bool *interval) {
+    const AttentionFrame frame = frame_of(w);
     Builder *b = elab_at(w->e, w->call->loc);
     Visibility seen;
     if (w->offset || mask->type.dtype != DT_BOOL || mask->type.rank > (w->lead == 1 ? 4 : 3) ||
@@ -304,9 +315,17 @@ Datum run_attend(Elab *e, const BuiltinCall *call) {
     const Array *mask = builtin_is_given(call, MASK) ? builtin_array(e, call, MASK) : NULL;
     if (builtin_is_given(call, MASK) && !mask)
         return datum_error();
-    if (mask && !builtin_is_given(call, BIAS))
+    const Array *bias = builtin_is_given(call, BIAS) ? builtin_float_array(e, call, BIAS) : NULL;
+    if (builtin_is_given(call, BIAS) && !bias)
+        return datum_error();
+    // What slopes leave out of a bias shows in the log-sum-exp alone.
+    if (bias && !lse && bias->value->type.rank <= (w.lead == 1 ? 4 : 3)) {
+        const AttentionFrame frame = frame_of(&w);
+        w.slopes = slopes_find(elab_at(e, call->loc), &frame, bias->value);
+    }
+    if (mask && (!bias || w.slopes))
         w.table = find_table(&w, mask->value, &w.interval);
-    const bool parts = builtin_is_given(call, BIAS) || (mask && !w.table);
+    const bool parts = (bias && !w.slopes) || (mask && !w.table);
     if (parts && lse)
         return elab_fail(e, call->arg_loc[LSE], CODE_UNSUPPORTED, NULL,
                          "attend with a bias or mask does not give its log-sum-exp yet");

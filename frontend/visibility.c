@@ -22,122 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Axes of the frame.
-enum { BATCH, HEAD, QUERY, KEY, FRAME_RANK };
-
 // FAR_AWAY: behind every position, and a quarter of the largest number.
-enum { VISITS_MAX = 10000, FAR_AWAY = 1 << 29 };
-
-typedef struct {
-    Builder *b;
-    const AttentionFrame *frame;
-    int visits; // of nodes so far: what is shared is read wherever it is used
-} Reading;
-
-// A value that the mask is made of, and the frame's axis that each of its axes lies along. It says
-// nothing of axes of one element.
-typedef struct {
-    Value *value;
-    int axis[RANK_MAX];
-} Side;
-
-static Side input_of(Side s, int i) {
-    s.value = s.value->def->input[i];
-    return s;
-}
-
-// Which frame axes those of a reshape's operand lie along, where only axes of one element come or
-// go.
-static bool unreshape(Side s, Side *out) {
-    const Type *from = &s.value->type, *to = &s.value->def->input[0]->type;
-    *out = input_of(s, 0);
-    int next = 0;
-    for (int i = 0; i < to->rank; i++) {
-        if (to->dim[i] == 1)
-            continue;
-        while (next < from->rank && from->dim[next] == 1)
-            next++;
-        if (next == from->rank || from->dim[next] != to->dim[i])
-            return false;
-        out->axis[i] = s.axis[next++];
-    }
-    return true;
-}
-
-// What broadcasts and axes of one element were put around.
-static Side look_through(Side s) {
-    Side inner;
-    while (s.value->def->op == OP_BROADCAST || s.value->def->op == OP_RESHAPE) {
-        if (s.value->def->op == OP_RESHAPE) {
-            if (!unreshape(s, &inner))
-                break;
-        } else {
-            int count;
-            const int64_t *axes = node_ints(s.value->def, "axes", &count);
-            inner = input_of(s, 0);
-            for (int i = 0; i < count; i++)
-                inner.axis[i] = s.axis[axes[i]];
-        }
-        s = inner;
-    }
-    return s;
-}
-
-// [batch, n] of that element type, n being the length of the frame's axis `along`.
-static Type rows_type(const Reading *r, int along, DType dtype) {
-    const int64_t dim[2] = {r->frame->batch, along == KEY ? r->frame->keys : r->frame->queries};
-    return type_make(dtype, 2, dim);
-}
-
-// A value that lies along the batch and `along` only, as [batch, n]; NULL where it doesn't.
-static Value *fit(const Reading *r, Side s, int along) {
-    const Type *t = &s.value->type, to = rows_type(r, along, t->dtype);
-    if (t->rank == 2 && (t->dim[0] == 1 || s.axis[0] == BATCH) &&
-        (t->dim[1] == 1 || s.axis[1] == along))
-        return type_equal(t, &to) ? s.value : build_broadcast(r->b, s.value, &to, (int[]){0, 1});
-    int64_t dim[2];
-    int axes[2], rank = 0;
-    for (int i = 0; i < t->rank; i++) {
-        if (t->dim[i] == 1)
-            continue;
-        const int axis = s.axis[i] == BATCH ? 0 : s.axis[i] == along ? 1 : -1;
-        if (axis < 0 || rank > axis || t->dim[i] != to.dim[axis])
-            return NULL;
-        dim[rank] = t->dim[i];
-        axes[rank++] = axis;
-    }
-    return build_broadcast(r->b, build_reshape(r->b, s.value, rank, dim), &to, axes);
-}
-
-// The value as [batch, n], n along QUERY or KEY, built again of smaller parts where it lies along
-// other axes but does not vary along them. NULL where it varies, or its nodes don't tell.
-static Value *rebuild(Reading *r, Side s, int along) {
-    if (++r->visits > VISITS_MAX)
-        return NULL;
-    s = look_through(s);
-    Node *n = s.value->def;
-    const Type to = rows_type(r, along, s.value->type.dtype);
-    Value *whole = fit(r, s, along);
-    if (whole)
-        return whole;
-    if (n->op == OP_CONSTANT)
-        return build_constant(r->b, to, node_float(n, "value", 0));
-    if (n->op == OP_IOTA) {
-        const int64_t own = node_int(n, "axis", 0);
-        const int axis = s.axis[own];
-        if (s.value->type.dim[own] == 1)
-            return build_constant(r->b, to, 0);
-        const Attr attr[] = {attr_ints("shape", to.dim, 2), attr_int("axis", axis != BATCH)};
-        return axis == BATCH || axis == along ? build_op(r->b, OP_IOTA, NULL, 0, attr, 2) : NULL;
-    }
-    if (op_info(n->op)->family != FAMILY_POINTWISE)
-        return NULL;
-    Value *in[3];
-    for (int i = 0; i < n->input_count; i++)
-        if (!(in[i] = rebuild(r, input_of(s, i), along)))
-            return NULL;
-    return build_op(r->b, n->op, in, n->input_count, n->attr, n->attr_count);
-}
+enum { FAR_AWAY = 1 << 29 };
 
 // key times the key's position + rest i32[batch, queries], NULL: 0.
 typedef struct {
@@ -170,9 +56,9 @@ static Value *minus(const Reading *r, Value *x, Value *y) {
 static bool read_linear(Reading *r, Side s, Linear *out) {
     if (++r->visits > VISITS_MAX)
         return false;
-    s = look_through(s);
+    s = side_look_through(s);
     const Node *n = s.value->def;
-    *out = (Linear){0, rebuild(r, s, QUERY)};
+    *out = (Linear){0, side_rebuild(r, s, QUERY)};
     if (out->rest)
         return true;
     if (n->op == OP_IOTA) {
@@ -180,8 +66,8 @@ static bool read_linear(Reading *r, Side s, Linear *out) {
         return s.axis[node_int(n, "axis", 0)] == KEY;
     }
     Linear y;
-    if ((n->op != OP_ADD && n->op != OP_SUB) || !read_linear(r, input_of(s, 0), out) ||
-        !read_linear(r, input_of(s, 1), &y))
+    if ((n->op != OP_ADD && n->op != OP_SUB) || !read_linear(r, side_input(s, 0), out) ||
+        !read_linear(r, side_input(s, 1), &y))
         return false;
     out->key += n->op == OP_ADD ? y.key : -y.key;
     if (abs(out->key) > 1)
@@ -193,7 +79,7 @@ static bool read_linear(Reading *r, Side s, Linear *out) {
 // x, or with `next` x + 1, but never past the last number there is.
 static Value *place(const Reading *r, Value *x, bool next) {
     if (!x)
-        return build_constant(r->b, rows_type(r, QUERY, DT_I32), next);
+        return build_constant(r->b, side_rows(r, QUERY, DT_I32), next);
     if (!next)
         return x;
     Value *keys = build_constant(r->b, x->type, (double)r->frame->keys);
@@ -204,8 +90,8 @@ static Value *place(const Reading *r, Value *x, bool next) {
 // x < y, or x <= y, of positions.
 static bool read_order(Reading *r, Side s, Visibility *out) {
     Linear x, y;
-    if (s.value->def->input[0]->type.dtype != DT_I32 || !read_linear(r, input_of(s, 0), &x) ||
-        !read_linear(r, input_of(s, 1), &y))
+    if (s.value->def->input[0]->type.dtype != DT_I32 || !read_linear(r, side_input(s, 0), &x) ||
+        !read_linear(r, side_input(s, 1), &y))
         return false;
     const bool strict = s.value->def->op == OP_LT;
     if (x.key - y.key == 1) { // key < y - x
@@ -252,8 +138,8 @@ static bool read_documents(Reading *r, Side s, Visibility *out) {
     if (r->frame->queries != r->frame->keys || s.value->def->input[0]->type.dtype != DT_I32)
         return false;
     for (int i = 0; i < 2; i++) {
-        const Value *query = rebuild(r, input_of(s, i), QUERY);
-        out->documents = rebuild(r, input_of(s, 1 - i), KEY);
+        const Value *query = side_rebuild(r, side_input(s, i), QUERY);
+        out->documents = side_rebuild(r, side_input(s, 1 - i), KEY);
         if (query && out->documents && same_value(r, query, out->documents))
             return true;
     }
@@ -294,13 +180,13 @@ static bool cut(const Reading *r, const Visibility *x, const Visibility *y, Visi
 static bool read_mask(Reading *r, Side s, Visibility *out) {
     if (++r->visits > VISITS_MAX)
         return false;
-    s = look_through(s);
+    s = side_look_through(s);
     const Op op = s.value->def->op;
     *out = (Visibility){0};
     // Of a query alone: all keys or none.
-    Value *rows = rebuild(r, s, QUERY);
+    Value *rows = side_rebuild(r, s, QUERY);
     if (rows) {
-        const Type t = rows_type(r, QUERY, DT_I32);
+        const Type t = side_rows(r, QUERY, DT_I32);
         Value *const all = build_constant(r->b, t, (double)r->frame->keys);
         Value *const in[3] = {rows, all, build_constant(r->b, t, 0)};
         out->end = build_op(r->b, OP_SELECT, in, 3, NULL, 0);
@@ -311,28 +197,23 @@ static bool read_mask(Reading *r, Side s, Visibility *out) {
     if (op == OP_EQ)
         return read_documents(r, s, out);
     Visibility x, y;
-    if ((op != OP_AND && op != OP_OR) || !read_mask(r, input_of(s, 0), &x) ||
-        !read_mask(r, input_of(s, 1), &y))
+    if ((op != OP_AND && op != OP_OR) || !read_mask(r, side_input(s, 0), &x) ||
+        !read_mask(r, side_input(s, 1), &y))
         return false;
     return op == OP_AND ? cut(r, &x, &y, out) : join(r, &x, &y, out);
 }
 
 bool visibility_find(Builder *b, const AttentionFrame *frame, Value *mask, Visibility *out) {
     Reading r = {.b = b, .frame = frame};
-    const int64_t dim[FRAME_RANK] = {frame->batch, frame->heads, frame->queries, frame->keys};
-    Side s = {.value = mask};
-    for (int i = 0; i < mask->type.rank; i++) {
-        s.axis[i] = FRAME_RANK - mask->type.rank + i;
-        if (mask->type.dim[i] != 1 && mask->type.dim[i] != dim[s.axis[i]])
-            return false;
-    }
-    return frame->keys < INT32_MAX && frame->queries < INT32_MAX && read_mask(&r, s, out);
+    Side s;
+    return frame->keys < INT32_MAX && frame->queries < INT32_MAX && side_begin(frame, mask, &s) &&
+           read_mask(&r, s, out);
 }
 
 Value *visibility_table(Builder *b, const AttentionFrame *frame, const Visibility *v,
                         bool *interval) {
     const Reading r = {.b = b, .frame = frame};
-    const Type rows = rows_type(&r, QUERY, DT_I32);
+    const Type rows = side_rows(&r, QUERY, DT_I32);
     Value *part[3];
     int count = 0;
     *interval = v->begin || v->end;

@@ -2,12 +2,7 @@
 #ifndef PLIM_FRONTEND_VISIBILITY_H
 #define PLIM_FRONTEND_VISIBILITY_H
 
-#include "ir/build.h"
-
-// The sizes that a mask of attention is broadcast to.
-typedef struct {
-    int64_t batch, heads, queries, keys;
-} AttentionFrame;
+#include "frontend/side.h"
 
 // A query sees the keys begin .. end - 1 that have the id of its own place.
 typedef struct {

@@ -256,6 +256,15 @@ size_t kernel_workspace(const Kernel *k) {
     UNREACHABLE();
 }
 
+// Operands that every kernel of attention has.
+static int attention_own_operands(const Kernel *k) {
+    return k->kind == KERNEL_ATTENTION ? 5 : 9;
+}
+
+static bool has_extra(const AttentionKernel *t) {
+    return t->offset || attention_table_row(t) > 0;
+}
+
 int kernel_operand_count(const Kernel *k) {
     switch (k->kind) {
     case KERNEL_SCALAR:
@@ -266,14 +275,17 @@ int kernel_operand_count(const Kernel *k) {
         return 3;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
-        return kernel_attention_extra(k) +
-               (k->attention.offset || attention_table_row(&k->attention) > 0);
+        return attention_own_operands(k) + has_extra(&k->attention) + k->attention.slopes;
     }
     UNREACHABLE();
 }
 
 int kernel_attention_extra(const Kernel *k) {
-    return k->kind == KERNEL_ATTENTION ? 5 : 9;
+    return has_extra(&k->attention) ? attention_own_operands(k) : -1;
+}
+
+int kernel_attention_slopes(const Kernel *k) {
+    return k->attention.slopes ? attention_own_operands(k) + has_extra(&k->attention) : -1;
 }
 
 int64_t attention_table_row(const AttentionKernel *t) {
@@ -293,11 +305,11 @@ Access kernel_access(const Kernel *k, int operand) {
     case KERNEL_CONVOLUTION:
         return operand < 2 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION:
-        // q, k, v | out, lse | offset or table
-        return operand < 3 || operand == 5 ? ACCESS_READ : ACCESS_WRITE;
+        // q, k, v | out, lse | offset or table, slopes
+        return operand < 3 || operand >= 5 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION_GRAD:
-        // q, k, v, out, lse, dout | dq, dk, dv | table
-        return operand < 6 || operand == 9 ? ACCESS_READ : ACCESS_WRITE;
+        // q, k, v, out, lse, dout | dq, dk, dv | table, slopes
+        return operand < 6 || operand >= 9 ? ACCESS_READ : ACCESS_WRITE;
     }
     UNREACHABLE();
 }
@@ -316,7 +328,9 @@ DType kernel_dtype(const Kernel *k, int operand) {
         if (operand == kernel_attention_extra(k))
             return DT_I32;
         // All other operands of attention have one type.
-        return operand == 4 ? DT_F32 : k->attention.dtype; // 4: log-sum-exp
+        return operand == 4 || operand == kernel_attention_slopes(k)
+                   ? DT_F32
+                   : k->attention.dtype; // 4: log-sum-exp
     }
     UNREACHABLE();
 }
@@ -385,6 +399,8 @@ int64_t kernel_span(const Kernel *k, int operand) {
     case KERNEL_ATTENTION_GRAD:
         if (operand == kernel_attention_extra(k))
             return attention_extra_count(k);
+        if (operand == kernel_attention_slopes(k))
+            return k->attention.heads;
         return attention_span(&k->attention, operand);
     }
     UNREACHABLE();
@@ -440,7 +456,7 @@ static bool scalar_equal(const Kernel *a, const Kernel *b) {
 
 // The numbers that make a template, in one array: easier to compare and hash than a struct with
 // padding.
-enum { TEMPLATE_NUMBERS = 39 };
+enum { TEMPLATE_NUMBERS = 40 };
 static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
     const ProductKernel *p = &k->product;
     const AttentionKernel *t = &k->attention;
@@ -468,10 +484,11 @@ static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
         return;
     }
     // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits, 35 the offset,
-    // 36 the documents, 37 the interval, 38 the bits of the cap.
+    // 36 the documents, 37 the interval, 38 the bits of the cap, 39 the slopes.
     out[35] = t->offset;
     out[36] = t->documents;
     out[37] = t->interval;
+    out[39] = t->slopes;
     memcpy(&out[34], &t->scale, sizeof t->scale);
     memcpy(&out[38], &t->cap, sizeof t->cap);
     const int64_t n[10] = {t->dtype, t->batch,  t->heads, t->groups, t->queries,

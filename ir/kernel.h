@@ -137,7 +137,7 @@ typedef struct {
 
 // ATTENTION operands: q, k, v, out, lse. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv. Behind these the offset, an i32,
 // or the table, dense i32 [batch, n]: with interval where each query's keys begin, then where they end; then with documents
-// the ids of all keys.
+// the ids of all keys. Behind that, or in its place, the slopes.
 // Strides in elements for batch, head, position; the head dim is contiguous. lse is [b,h,s], dense f32.
 typedef struct {
     DType dtype;                   // of q, k, v, out and their gradients
@@ -150,6 +150,8 @@ typedef struct {
                                    // equal ids, in any order. queries <= keys; not beside an offset
     bool offset;                   // up to i + offset instead: operand 5, clamped into 0..keys-queries;
                                    // causal forward kernels only. Keys past the last query's are not read
+    bool slopes;                   // scores are added slope[head] (j - (i + keys - queries)), with an offset
+                                   // (j - (i + offset)); the last operand, f32 [heads], dense
     int64_t window;                // and none before i + keys - queries - window + 1; 0: all
     double scale;
     double cap;                    // scores are cap tanh(scale q k / cap); 0: scale q k
@@ -213,8 +215,9 @@ int kernel_operand_count(const Kernel *k);
 Access kernel_access(const Kernel *k, int operand);
 DType kernel_dtype(const Kernel *k, int operand);
 // The operand of an attention kernel that has the table or the offset, where it has one; numbers of
-// a batch row of the table, 0 where there is none.
+// a batch row of the table, 0 where there is none; the operand that has the slopes. -1: there is none.
 int kernel_attention_extra(const Kernel *k);
+int kernel_attention_slopes(const Kernel *k);
 int64_t attention_table_row(const AttentionKernel *t);
 int64_t kernel_span(const Kernel *k, int operand);
 // Pairs of a query and a key that see each other, of one head; query i stands beside key i + keys -

@@ -183,6 +183,8 @@ int64_t kernel_bytes(const Kernel *k) {
             n = convolution_elements(&k->convolution, o);
         } else if (o == kernel_attention_extra(k)) {
             n = attention_extra_count(k);
+        } else if (o == kernel_attention_slopes(k)) {
+            n = k->attention.heads;
         } else {
             const AttentionOperand t = kernel_attention_operand(&k->attention, o);
             n = size_times(size_times(k->attention.batch, t.heads),

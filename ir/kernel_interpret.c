@@ -421,23 +421,34 @@ static double product_of(const AttentionKernel *t, void *const *operand, int64_t
     return sum;
 }
 
-static double score_of(const AttentionKernel *t, double product) {
-    const double x = product * t->scale;
-    return t->cap > 0 ? t->cap * tanh(x / t->cap) : x;
+// distance: from the key that the query stands beside. slopes: the operand, where there is one.
+static double score_of(const AttentionKernel *t, const void *slopes, double product, int64_t head,
+                       int64_t distance) {
+    const double x = product * t->scale, capped = t->cap > 0 ? t->cap * tanh(x / t->cap) : x;
+    return t->slopes ? capped + element_load(DT_F32, slopes, head) * (double)distance : capped;
 }
 
 // How much a score grows with its product.
-static double score_slope(const AttentionKernel *t, void *const *operand, int64_t q_at,
-                          int64_t k_at) {
+static double score_growth(const AttentionKernel *t, void *const *operand, int64_t q_at,
+                           int64_t k_at) {
     if (t->cap == 0)
         return t->scale;
     const double tanh_of = tanh(product_of(t, operand, q_at, k_at) * t->scale / t->cap);
     return t->scale * (1 - tanh_of * tanh_of);
 }
 
-// One query's view: its probabilities over the keys, 0 where it doesn't see one. extra: the operand
-// with the offset or the table.
-static void probabilities(const AttentionKernel *t, void *const *operand, const void *extra,
+// The operands behind those that every kernel has: the offset or the table, and the slopes.
+typedef struct {
+    const void *extra, *slopes;
+} Beside;
+
+static Beside beside_operands(const AttentionKernel *t, void *const *behind) {
+    const bool extra = t->interval || t->documents || t->offset;
+    return (Beside){extra ? behind[0] : NULL, t->slopes ? behind[extra] : NULL};
+}
+
+// One query's view: its probabilities over the keys, 0 where it doesn't see one.
+static void probabilities(const AttentionKernel *t, void *const *operand, const Beside *of,
                           const int64_t at[3], double *score, double *lse) {
     const int64_t b = at[0], h = at[1], i = at[2];
     // score [keys] holds scores first, then probabilities.
@@ -446,7 +457,7 @@ static void probabilities(const AttentionKernel *t, void *const *operand, const 
     // It sees the keys begin <= j < end; with more queries than keys the first ones see none.
     int64_t shift = t->keys - t->queries;
     if (t->offset) {
-        const int64_t offset = (int64_t)element_load(DT_I32, extra, 0);
+        const int64_t offset = (int64_t)element_load(DT_I32, of->extra, 0);
         shift = offset < 0 ? 0 : offset < shift ? offset : shift;
     }
     const int64_t beside = i + shift; // The key the query stands beside
@@ -458,9 +469,9 @@ static void probabilities(const AttentionKernel *t, void *const *operand, const 
     for (int64_t j = begin; j < end; j++) {
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];
         score[j] = -(double)INFINITY;
-        if (!is_listed(t, extra, b, i, j))
+        if (!is_listed(t, of->extra, b, i, j))
             continue;
-        score[j] = score_of(t, product_of(t, operand, q_at, k_at));
+        score[j] = score_of(t, of->slopes, product_of(t, operand, q_at, k_at), h, j - beside);
         most = score[j] > most ? score[j] : most;
     }
     for (int64_t j = begin; j < end; j++)
@@ -475,14 +486,14 @@ static void probabilities(const AttentionKernel *t, void *const *operand, const 
 // out[i] = sum over j of p[i, j] v[j], and lse, for every (batch, head, query).
 static void interpret_attention(const AttentionKernel *t, void *const *operand) {
     Arena *a = arena_create();
-    const void *extra = t->interval || t->documents || t->offset ? operand[5] : NULL;
+    const Beside of = beside_operands(t, operand + 5);
     // p [keys], of the query at hand.
     double *p = arena_array(a, double, t->keys);
     for (int64_t row = 0; row < t->batch * t->heads * t->queries; row++) {
         const int64_t i = row % t->queries, h = row / t->queries % t->heads;
         const int64_t b = row / t->queries / t->heads, g = h / (t->heads / t->groups);
         double lse;
-        probabilities(t, operand, extra, (int64_t[]){b, h, i}, p, &lse);
+        probabilities(t, operand, &of, (int64_t[]){b, h, i}, p, &lse);
         element_store(DT_F32, operand[4], row, lse);
         for (int64_t f = 0; f < t->dim_v; f++) {
             double sum = 0;
@@ -505,7 +516,7 @@ typedef struct {
 } GradSums;
 
 // Adds what query i of head h contributes: dv[j] += p[j] dout, dp[j] = dout . v[j], ds[j] = p[j]
-// (dp[j] - sum of p dp) times the slope of the score, dq += ds[j] k[j], dk[j] += ds[j] q. Computes
+// (dp[j] - sum of p dp) times the growth of the score, dq += ds[j] k[j], dk[j] += ds[j] q. Computes
 // p anew: the operands out and lse, rounded as they are, go unread.
 static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b, int64_t h,
                        int64_t i, const GradSums *s) {
@@ -514,8 +525,8 @@ static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
     // delta: sum over j of p[j] dp[j].
     double lse, delta = 0;
-    const void *table = t->interval || t->documents ? operand[9] : NULL;
-    probabilities(t, operand, table, (int64_t[]){b, h, i}, s->p, &lse);
+    const Beside of = beside_operands(t, operand + 9);
+    probabilities(t, operand, &of, (int64_t[]){b, h, i}, s->p, &lse);
     for (int64_t j = 0; j < t->keys; j++) {
         const int64_t v_at = b * t->v[0] + g * t->v[1] + j * t->v[2];
         s->dp[j] = 0;
@@ -528,7 +539,7 @@ static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b
     }
     for (int64_t j = 0; j < t->keys; j++) {
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];
-        const double ds = s->p[j] * (s->dp[j] - delta) * score_slope(t, operand, q_at, k_at);
+        const double ds = s->p[j] * (s->dp[j] - delta) * score_growth(t, operand, q_at, k_at);
         for (int64_t e = 0; e < t->dim_qk; e++) {
             s->dq[i * t->dim_qk + e] += ds * element_load(t->dtype, operand[1], k_at + e);
             s->dk[j * t->dim_qk + e] += ds * element_load(t->dtype, operand[0], q_at + e);

@@ -425,7 +425,7 @@ static bool read_product(Reader *r, ProductKernel *p) {
 // Fields in the order of put_attention. Groups that don't divide the heads are for the verifier.
 static bool read_attention(Reader *r, Kernel *k) {
     AttentionKernel *t = &k->attention;
-    int64_t causal, interval = 0, documents = 0, offset = 0;
+    int64_t causal, interval = 0, documents = 0, offset = 0, slopes = 0;
     if (!expect(r, "{") || !expect(r, "dtype") || !read_dtype(r, &t->dtype))
         return false;
 // The lists of fields are shared with the printer, so both have the same order.
@@ -442,6 +442,8 @@ static bool read_attention(Reader *r, Kernel *k) {
         return false;
     if (word_is(peek(r), "offset") && !read_field(r, "offset", 1, &offset))
         return false;
+    if (word_is(peek(r), "slopes") && !read_field(r, "slopes", 1, &slopes))
+        return false;
     if (!expect(r, "scale") || !read_float(r, &t->scale))
         return false;
     if (word_is(peek(r), "cap") && (!expect(r, "cap") || !read_float(r, &t->cap)))
@@ -450,6 +452,7 @@ static bool read_attention(Reader *r, Kernel *k) {
     t->interval = interval == 1;
     t->documents = documents == 1;
     t->offset = offset == 1;
+    t->slopes = slopes == 1;
 #define S(field)                                                                                   \
     if (!read_strides(r, #field, 3, t->field))                                                     \
         return false;

@@ -139,6 +139,8 @@ static void put_attention(Sink *s, const Kernel *k) {
         put(s, "  documents 1\n");
     if (t->offset)
         put(s, "  offset 1\n");
+    if (t->slopes)
+        put(s, "  slopes 1\n");
     put(s, "  scale %.17g\n", t->scale);
     if (t->cap > 0)
         put(s, "  cap %.17g\n", t->cap);

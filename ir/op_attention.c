@@ -13,6 +13,8 @@
 // each query sees keys, of those above: keys from[i] <= j < to[i], any numbers. What is left are
 // the keys' documents (t of them, s <= t): a query sees only keys with the id of its own, that of
 // key i + t - s. Ids may be any numbers in any order. An operand of rank 0 is an offset.
+// Slopes (f32[h]), the very last operand, add slope (j - (i + t - s)) to scores, or slope (j -
+// (offset + i)): a bias by distance (ALiBi, Press et al. 2022). They have no gradient.
 #include "ir/op_rules.h"
 
 #include "ir/build.h"
@@ -82,9 +84,15 @@ static int operand_count(const Node *n) {
     return n->op == OP_ATTENTION ? 3 : 6;
 }
 
+// The operand behind those, if its rank tells that it is no slopes.
+static int extra_operand(const Node *n) {
+    const int next = operand_count(n);
+    return n->input_count > next && n->input[next]->type.rank != 1 ? next : -1;
+}
+
 int attention_table(const Node *n) {
-    const int last = operand_count(n);
-    return n->input_count > last && n->input[last]->type.rank == 2 ? last : -1;
+    const int extra = extra_operand(n);
+    return extra >= 0 && n->input[extra]->type.rank == 2 ? extra : -1;
 }
 
 // Numbers of a batch row that say which keys each query sees.
@@ -98,8 +106,26 @@ bool attention_has_documents(const Node *n) {
 }
 
 int attention_offset(const Node *n) {
-    const int last = operand_count(n);
-    return n->input_count > last && n->input[last]->type.rank != 2 ? last : -1;
+    const int extra = extra_operand(n);
+    return extra >= 0 && n->input[extra]->type.rank != 2 ? extra : -1;
+}
+
+int attention_slopes(const Node *n) {
+    if (op_info(n->op)->family != FAMILY_ATTENTION)
+        return -1;
+    const int next = operand_count(n) + (extra_operand(n) >= 0);
+    return n->input_count > next ? next : -1;
+}
+
+// One number a head, behind all others.
+static bool want_slopes(const Node *n, Diag *d, Arena *scratch) {
+    const int at = attention_slopes(n);
+    if (at < 0)
+        return true;
+    if (at != n->input_count - 1)
+        return diag_error(d, n->loc, 303, "%s: an operand behind the slopes", op_info(n->op)->name);
+    const Type heads = type_make(DT_F32, 1, &n->input[0]->type.dim[1]);
+    return infer_want(n, at, "slopes", heads, WANT_EXACT, d, scratch);
 }
 
 // Which keys each query sees, and which document each key is of.
@@ -145,7 +171,8 @@ static Type out_type(const Node *n) {
 }
 
 bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch) || !want_table(n, d, scratch) || !want_offset(n, d, scratch))
+    if (!want_qkv(n, d, scratch) || !want_table(n, d, scratch) || !want_offset(n, d, scratch) ||
+        !want_slopes(n, d, scratch))
         return false;
     result[0] = out_type(n);
     // The log-sum-exp [b, h, s] is f32 even for bf16 operands: the backward pass takes
@@ -155,7 +182,7 @@ bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
 }
 
 bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch) || !want_table(n, d, scratch))
+    if (!want_qkv(n, d, scratch) || !want_table(n, d, scratch) || !want_slopes(n, d, scratch))
         return false;
     const int at = attention_offset(n);
     if (at >= 0)
@@ -187,16 +214,19 @@ bool map_attention(const Node *n, IndexMap *out) {
         }
         if (o == attention_table(n))
             out->axis_dim[o][1] = -1;
+        if (o == attention_slopes(n))
+            out->axis_dim[o][0] = 1;
     }
     return true;
 }
 
-// (q, k, v, out, lse, dout, table?) -> (dq, dk, dv). q, k, lse and the mask are those of n.
+// (q, k, v, out, lse, dout, ...) -> (dq, dk, dv). q, k, lse and the rest are those of n.
 static Node *attention_grad(Builder *b, const Node *n, Value *v, Value *out, Value *dout) {
-    const int table = attention_table(n);
-    Value *const in[] = {
-        n->input[0], n->input[1], v, out, &n->result[1], dout, table < 0 ? NULL : n->input[table]};
-    return build_node(b, OP_ATTENTION_GRAD, in, table < 0 ? 6 : 7, n->attr, n->attr_count);
+    Value *in[8] = {n->input[0], n->input[1], v, out, &n->result[1], dout};
+    int count = 6;
+    for (int i = 3; i < n->input_count; i++)
+        in[count++] = n->input[i];
+    return build_node(b, OP_ATTENTION_GRAD, in, count, n->attr, n->attr_count);
 }
 
 // A gradient added to another, or to none yet.
@@ -231,7 +261,7 @@ void grad_attention(Builder *b, const Node *n, Value *const *dresult, Value **di
 // One query row: its numbers of rows in q-like, k-like and v-like tensors.
 typedef struct {
     int64_t q, k, query; // row of q, lse and out; first row of its key head; position
-    int64_t batch;
+    int64_t batch, head;
 } QueryRow;
 
 static QueryRow query_row(const AttentionShape *s, int64_t row) {
@@ -240,7 +270,8 @@ static QueryRow query_row(const AttentionShape *s, int64_t row) {
     return (QueryRow){.q = row,
                       .k = (batch * s->groups + group) * s->keys,
                       .query = row % s->queries,
-                      .batch = batch};
+                      .batch = batch,
+                      .head = head};
 }
 
 // Keys first <= j < last are seen, but for those of other documents.
@@ -285,20 +316,24 @@ static void see_table(const Node *n, const AttentionShape *s, const Tensor *in, 
 
 // What products of queries and keys become.
 typedef struct {
-    double scale, cap; // cap 0: none
+    double scale, cap;   // cap 0: none
+    const double *slope; // of head 0; NULL: none
 } Score;
 
-static Score score_rule(const Node *n) {
-    return (Score){node_float(n, "scale", 1), node_float(n, "cap", 0)};
+static Score score_rule(const Node *n, const Tensor *in) {
+    const int slopes = attention_slopes(n);
+    return (Score){node_float(n, "scale", 1), node_float(n, "cap", 0),
+                   slopes < 0 ? NULL : in[slopes].at};
 }
 
-static double score_of(const Score *s, double product) {
-    const double x = s->scale * product;
-    return s->cap > 0 ? s->cap * tanh(x / s->cap) : x;
+// distance: from the query's place to the key.
+static double score_of(const Score *s, double product, int64_t head, int64_t distance) {
+    const double x = s->scale * product, bias = s->slope ? s->slope[head] * (double)distance : 0;
+    return (s->cap > 0 ? s->cap * tanh(x / s->cap) : x) + bias;
 }
 
 // How much a score grows with its product.
-static double score_slope(const Score *s, double product) {
+static double score_growth(const Score *s, double product) {
     const double t = s->cap > 0 ? tanh(s->scale * product / s->cap) : 0;
     return s->scale * (1 - t * t);
 }
@@ -323,7 +358,7 @@ static int64_t query_shift(const Node *n, const AttentionShape *s, const Tensor 
 void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     const AttentionShape s = attention_shape(n);
     const int64_t shift = query_shift(n, &s, in);
-    const Score rule = score_rule(n);
+    const Score rule = score_rule(n, in);
     double *score = arena_array(cx->arena, double, s.keys);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
@@ -336,7 +371,7 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
             if (!sees(&seen, j))
                 continue;
             const double *q = in[0].at + at.q * s.dim_qk, *k = in[1].at + (at.k + j) * s.dim_qk;
-            score[j] = score_of(&rule, dot(q, k, s.dim_qk));
+            score[j] = score_of(&rule, dot(q, k, s.dim_qk), at.head, j - at.query - shift);
             max = score[j] > max ? score[j] : max;
         }
         for (int64_t j = seen.first; j < seen.last; j++)
@@ -351,11 +386,11 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
 }
 
 // With p = e^(score - lse) and D = dout out: dv_j += p dout; ds = p (dout v_j - D) times the
-// score's slope; dq += ds k_j; dk_j += ds q.
+// score's growth; dq += ds k_j; dk_j += ds q.
 void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const AttentionShape s = attention_shape(n);
-    const Score rule = score_rule(n);
+    const Score rule = score_rule(n, in);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
         Seen seen = keys_seen(n, &s, s.keys - s.queries, at.query);
@@ -369,8 +404,10 @@ void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const
             const int64_t k_at = (at.k + j) * s.dim_qk, v_at = (at.k + j) * s.dim_v;
             const double *k = in[1].at + k_at, *v = in[2].at + v_at;
             const double product = dot(q, k, s.dim_qk);
-            const double p = exp(score_of(&rule, product) - in[4].at[row]);
-            const double ds = p * (dot(dout, v, s.dim_v) - whole) * score_slope(&rule, product);
+            const double p =
+                exp(score_of(&rule, product, at.head, j - at.query - s.keys + s.queries) -
+                    in[4].at[row]);
+            const double ds = p * (dot(dout, v, s.dim_v) - whole) * score_growth(&rule, product);
             for (int64_t f = 0; f < s.dim_v; f++)
                 out[2].at[v_at + f] += p * dout[f];
             for (int64_t e = 0; e < s.dim_qk; e++) {

@@ -117,6 +117,12 @@ static void mark_active(Sweep *s, Value *const *x, int count) {
     }
 }
 
+// Whether n's rule gives all gradients that are asked for: attention's has none of slopes.
+static bool is_covered(const Sweep *s, const Node *n) {
+    const int slopes = attention_slopes(n);
+    return node_has_gradient(n) && !(slopes >= 0 && s->active[n->input[slopes]->id]);
+}
+
 // The gradients of n's operands, from those of its results. False after a diagnostic.
 static bool differentiate(Sweep *s, const Node *n) {
     bool wanted = false, given = false;
@@ -127,11 +133,15 @@ static bool differentiate(Sweep *s, const Node *n) {
     if (!given || !wanted || (op_info(n->op)->flags & OPF_FLAT))
         return true;
     const OpInfo *info = op_info(n->op);
-    if (!node_has_gradient(n)) {
-        diag_error(s->r->diag, n->loc, 550,
-                   "operator %s%s has no gradient, and what is differentiated depends on what it is "
-                   "differentiated by through it",
-                   info->name, info->gradient ? " of this form (with an offset)" : "");
+    if (!is_covered(s, n)) {
+        diag_error(
+            s->r->diag, n->loc, 550,
+            "operator %s%s has no gradient, and what is differentiated depends on what it is "
+            "differentiated by through it",
+            info->name,
+            !info->gradient        ? ""
+            : node_has_gradient(n) ? " of these slopes"
+                                   : " of this form (with an offset)");
         diag_help(s->r->diag, "keep it out of there, or stop the gradient before it");
         return false;
     }

@@ -78,26 +78,22 @@ void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall 
                          .window = node_int(n, "window", 0),
                          .scale = node_float(n, "scale", 1),
                          .cap = node_float(n, "cap", 0)};
-    // The last input, which the kernel has behind its results.
     t.interval = node_int(n, "interval", 0) != 0;
     t.documents = attention_has_documents(n);
     t.offset = attention_offset(n) >= 0;
-    const int extra = t.interval || t.documents || t.offset ? n->input_count - 1 : -1;
-    // By operand number; forward has the first five, out and lse being its results.
+    t.slopes = attention_slopes(n) >= 0;
+    // By operand number; forward has the first five, out and lse being its results. What tells of
+    // keys and biases, the last inputs, the kernel has behind its results.
     int64_t *const stride[9] = {t.q, t.k, t.v, t.out, NULL, t.dout, t.dq, t.dk, t.dv};
-    const int count = n->input_count + n->result_count;
+    const int own = grad ? 6 : 3, count = n->input_count + n->result_count;
     for (int o = 0; o < count; o++) {
         const bool input = o < n->input_count;
         const Place p = input ? step_input(sp, s, n, o) : step_result(sp, s, n, o - n->input_count);
         const Type *type = input ? &n->input[o]->type : &n->result[o - n->input_count].type;
         CHECK(p.storage != STORAGE_NONE);
-        if (o == extra) {
-            out->operand[count - 1] = p;
-            continue;
-        }
-        const int operand = extra >= 0 && !input ? o - 1 : o;
+        const int operand = o < own ? o : input ? o + n->result_count : o - n->input_count + own;
         out->operand[operand] = p;
-        if (stride[operand])
+        if (operand < own + n->result_count && stride[operand])
             take_strides(stride[operand], &p, type);
     }
     out->kernel = kernel_attention(a, grad ? KERNEL_ATTENTION_GRAD : KERNEL_ATTENTION, &t);

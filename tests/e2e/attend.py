@@ -21,6 +21,13 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     there, here = sum(composed * q), sum(fused * q)
     return worst([error(fused, composed), error(grad(here, q), grad(there, q)), error(grad(here, k), grad(there, k)), error(grad(here, v), grad(there, v))])
   }
+  # The same bias as slopes, and with nothing of data added; and the gradients of both.
+  fn tilted(q, k, v, bias, mask, cap = 0) {
+    fused = attend(q, k, v, mask = mask, cap = cap, bias = bias)
+    composed = attend(q, k, v, mask = mask, cap = cap, bias = bias + 0.0 * q[0, 0, 0, 0])
+    there, here = sum(composed * q), sum(fused * q)
+    return worst([error(fused, composed), error(grad(here, q), grad(there, q)), error(grad(here, k), grad(there, k)), error(grad(here, v), grad(there, v))])
+  }
   fn log_sums(q, k, v) {
     out, lse = attend(q, k, v, causal = true, cap = 0.4, lse = true)
     return lse
@@ -42,6 +49,12 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     sums = mean(log_sums(q, k, v) * shift[.., .., .., 0])
     raised = mean((log_sums(q + 0.01 * shift[.., .., .., 0 .. w], k, v) - log_sums(q - 0.01 * shift[.., .., .., 0 .. w], k, v)) * shift[.., .., .., 0]) / 0.02
     logs = abs(raised - sum(grad(sums, q) * shift[.., .., .., 0 .. w])) / abs(raised)
+    # Biases by distance against the composition, which a bias of all scores asks for, in three ways of writing.
+    tilt_of = arrange(0.5 * exp(-0.7 * f32(iota([h]))), "h -> h 1 1")
+    far = f32(iota([s, t], axis = 1) - iota([s, t]))
+    sloped = worst([tilted(q, k, v, tilt_of * far, none), tilted(q, k, v, tilt_of * (iota([t]) - iota([s, t]) / 1) * -2, last, 0.4), tilted(q, k, v, 0 - far * tilt_of / 3, last)])
+    cached = error(attend(q, k, v, causal = true, offset = pos, bias = tilt_of * far), attend(q, k, v, causal = true, offset = pos, bias = tilt_of * far + 0.0 * shift))
+    single = error(attend(q[.., .., 0 .. 1], k, v, causal = true, offset = pos, cap = 0.7, bias = tilt_of * far[0 .. 1]), attend(q[.., .., 0 .. 1], k, v, causal = true, offset = pos, cap = 0.7, bias = tilt_of * far[0 .. 1] + 0.0 * shift[.., .., 0 .. 1]))
     blind = max(max(abs(attend(q, k, v, mask = iota([s, t]) < 0))), max(abs(attend(q, k, v, mask = iota([s, t]) < 0, bias = zeros([t])))))
 
     # Batch axes in front: as many attentions side by side.
@@ -81,7 +94,7 @@ model m(b = 2, h = 4, g = 2, s = 6, t = 9, w = 8) {
     value = mean(attend(q, half, other, mask = own) * way)
     changed = mean((attend(q + 0.01 * way, half, other, mask = own) - attend(q - 0.01 * way, half, other, mask = own)) * way)
     tilt = abs(changed / 0.02 - sum(grad(value, q) * way)) / abs(changed / 0.02)
-    return worst([masks, capped, 0.01 * logs, 0.01 * tilt, plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened, both, slopes])
+    return worst([masks, sloped, cached, single, capped, 0.01 * logs, 0.01 * tilt, plain, causal, shown, window, moved, blind, folded, wide, ways, 0.01 * slope / abs(rise), split, opened, both, slopes])
   }
 }
 """

@@ -109,7 +109,8 @@ static void check_gradient(Report *report, Sample *s) {
         const Type *t = &s->n->input[i]->type;
         if (c.dinput[i] && !type_equal(&c.dinput[i]->type, t))
             fail(report, "a gradient's type is not its operand's");
-        if (dtype_is_float(t->dtype))
+        // Slopes are not differentiated by.
+        if (dtype_is_float(t->dtype) && i != attention_slopes(s->n))
             check_operand(report, &c, i, c.dinput[i] ? &gradient[at] : NULL);
         at += c.dinput[i] != NULL;
     }

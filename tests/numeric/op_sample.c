@@ -436,6 +436,8 @@ static void make_attention(Sample *s, Op op, Parts *p) {
         add_in(p, sample_argument(s, type_make(DT_I32, 2, table), 0, interval ? (double)keys : 1));
     if (interval)
         add_attr(p, attr_int("interval", 1));
+    if (sample_int(s, 3) == 0)
+        add_in(p, argument(s, type_make(DT_F32, 1, &heads)));
     const bool causal = offset || sample_int(s, 3) > 0;
     add_attr(p, attr_int("causal", causal));
     add_attr(p, attr_int("window", causal ? sample_int(s, 4) : 0));

@@ -282,7 +282,7 @@ static void make_attention(Maker *k) {
     const int64_t flat[2] = {s, width}, wq[2] = {width, heads * e}, wk[2] = {width, groups * e};
     const int64_t q_dim[4] = {1, s, heads, e}, k_dim[4] = {1, s, groups, e};
     const int perm[4] = {0, 2, 1, 3};
-    Value *rows = build_reshape(&k->b, x, 2, flat), *in[4];
+    Value *rows = build_reshape(&k->b, x, 2, flat), *in[5];
     for (int i = 0; i < 3; i++) {
         Value *y = build_einsum(&k->b, rows, parameter(k, 2, i ? wk : wq), "ab,bc->ac");
         y = build_reshape(&k->b, tame(k, y), 4, i ? k_dim : q_dim);
@@ -294,7 +294,7 @@ static void make_attention(Maker *k) {
                     attr_float("scale", 0.5)};
     int attrs = 3;
     // A third has documents of three positions, half of them with the keys that each query sees.
-    const int count = pick(k, 0, 2) == 0 ? 4 : 3;
+    int count = pick(k, 0, 2) == 0 ? 4 : 3;
     const bool interval = count == 4 && pick(k, 0, 1);
     if (count == 4) {
         const int64_t ids[2] = {1, s};
@@ -311,6 +311,8 @@ static void make_attention(Maker *k) {
         attr[attrs++] = attr_int("interval", 1);
     if (pick(k, 0, 3) == 0)
         attr[attrs++] = attr_float("cap", 0.75);
+    if (pick(k, 0, 3) == 0)
+        in[count++] = build_constant(&k->b, type_make(DT_F32, 1, &heads), -0.25);
     Node *n = build_node(&k->b, OP_ATTENTION, in, count, attr, attrs);
     const int64_t out[2] = {s, heads * e};
     keep(k, build_reshape(&k->b, build_transpose(&k->b, &n->result[0], perm), 2, out));

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPERANDS = 10, ROUNDS = ONCE ? 24 : 6 };
+enum { OPERANDS = 11, ROUNDS = ONCE ? 24 : 6 };
 
 static uint64_t random_state;
 
@@ -49,7 +49,9 @@ static Memory memory_new(const Kernel *k, int operand) {
     Memory m = {kernel_dtype(k, operand), kernel_span(k, operand), NULL};
     m.at = calloc((size_t)m.count, dtype_bytes(m.dtype));
     for (int64_t i = 0; i < m.count; i++) {
-        const float x = (float)random_between(-1000, 1000) / 1000.0F;
+        // Slopes are small, or distances would drown all keys but one.
+        const float most = operand == kernel_attention_slopes(k) ? 0.04F : 1;
+        const float x = (float)random_between(-1000, 1000) / 1000.0F * most;
         if (m.dtype == DT_F32)
             ((float *)m.at)[i] = x;
         else
@@ -259,6 +261,7 @@ static AttentionKernel random_attention(int round) {
     t.dim_v = dims[random_below(6)];
     t.window = random_below(3) == 0 ? random_between(1, 80) : 0;
     t.scale = 1 / sqrt((double)t.dim_qk);
+    t.slopes = round % 4 > 1;
     t.cap = round % 3 == 1 ? (double[]){0.4, 2, 50}[random_below(3)] : 0;
     dense(t.q, t.heads, t.queries, t.dim_qk);
     dense(t.dq, t.heads, t.queries, t.dim_qk);
@@ -367,7 +370,7 @@ static void run_three_blocks(AttentionKernel t, const int32_t *table, int64_t sp
         dense(stride[i], 1, LENGTH, WIDTH);
     const Kernel *backward = kernel_attention(a, KERNEL_ATTENTION_GRAD, &t);
     for (int i = 0; i < OPERANDS; i++)
-        memory[i] = memory_new(backward, i);
+        memory[i] = i < kernel_operand_count(backward) ? memory_new(backward, i) : (Memory){0};
     memcpy(memory[9].at, table, (size_t)attention_table_row(&t) * sizeof *table);
     memory_spoil(&memory[1], spoiled * WIDTH, BLOCK * WIDTH);
     memory_spoil(&memory[2], spoiled * WIDTH, BLOCK * WIDTH);
@@ -429,7 +432,8 @@ Test(codegen_templates, attention_with_an_offset_agrees_with_the_interpreter) {
         t.queries = random_below(2) ? 1 : t.queries < t.keys ? t.queries : t.keys;
         const Kernel *k = kernel_attention(a, KERNEL_ATTENTION, &t);
         Memory memory[OPERANDS];
-        for (int i = 0; i < 6; i++)
+        const int operands = kernel_operand_count(k);
+        for (int i = 0; i < operands; i++)
             memory[i] = memory_new(k, i);
         const int32_t offset = (int32_t)random_between(-2, t.keys + 2);
         ((int32_t *)memory[5].at)[0] = offset;
@@ -442,7 +446,7 @@ Test(codegen_templates, attention_with_an_offset_agrees_with_the_interpreter) {
             memory_spoil(&memory[2], b * t.v[0] + g * t.v[1] + j * t.v[2], t.dim_v);
         }
         check_kernel(k, memory, t.dtype == DT_BF16 ? 8e-3 : 1e-5);
-        for (int i = 0; i < 6; i++)
+        for (int i = 0; i < operands; i++)
             free(memory[i].at);
         arena_release(a);
     }
@@ -457,11 +461,13 @@ static void check_gradient(const AttentionKernel *t) {
     const int count = kernel_operand_count(backward);
     for (int i = 0; i < count; i++)
         memory[i] = memory_new(backward, i);
-    void *operand[] = {memory[0].at, memory[1].at, memory[2].at, memory[3].at, memory[4].at, NULL};
-    if (attention_table_row(t) > 0) {
+    void *operand[7] = {NULL};
+    for (int i = 0; i < 5; i++)
+        operand[i] = memory[i].at;
+    for (int i = 9; i < count; i++)
+        operand[i - 4] = memory[i].at;
+    if (attention_table_row(t) > 0)
         fill_table(t, &memory[9]);
-        operand[5] = memory[9].at;
-    }
     kernel_interpret(forward, operand, NULL);
     check_kernel(backward, memory, t->dtype == DT_BF16 ? 2e-2 : 3e-5);
     for (int i = 0; i < count; i++)

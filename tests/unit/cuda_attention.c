@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPERANDS_MAX = 10, CASES_MAX = 40, STEP = ONCE ? 1 : 4 };
+enum { OPERANDS_MAX = 11, CASES_MAX = 48, STEP = ONCE ? 1 : 4 };
 enum { Q, K, V, OUT, LSE, EXTRA, TABLE = 9 };
 
 typedef struct {
@@ -30,6 +30,7 @@ typedef struct {
     int64_t gap;   // elements between positions that belong to nobody
     bool negative; // the scale
     double cap;    // 0: none
+    bool slopes;
     bool forward_only; // the gradient is another case's too
 } Case;
 
@@ -73,6 +74,14 @@ static const Case warp_cases[] = {
     {"a cap", DT_BF16, 1, 1, 2, 90, 90, 64, 64, .causal = true, .cap = 0.8},
     {"a high cap, documents", DT_BF16, 1, 1, 1, 60, 60, 128, 128, .causal = true, .cap = 50,
      .documents = 25, .negative = true},
+    {"slopes", DT_BF16, 1, 2, 3, 75, 90, 64, 64, .causal = true, .slopes = true, .negative = true},
+    {"slopes, a cap, documents", DT_BF16, 1, 1, 2, 60, 60, 96, 96, .causal = true, .cap = 0.8,
+     .documents = 25, .slopes = true},
+    {"one query, slopes", DT_BF16, 2, 2, 18, 1, 300, 64, 64, .causal = true, .slopes = true,
+     .offset = 250},
+    {"f32, slopes", DT_F32, 1, 1, 2, 50, 60, 16, 20, .slopes = true, .interval = -1},
+    {"f32, slopes and a cap", DT_F32, 1, 1, 2, 33, 40, 16, 20, .causal = true, .slopes = true,
+     .cap = 0.7},
     {"one query, a cap", DT_BF16, 1, 1, 4, 1, 300, 64, 64, .causal = true, .cap = 0.5,
      .offset = 250},
     {"f32, a cap", DT_F32, 1, 1, 2, 50, 60, 16, 20, .causal = true, .window = 30, .cap = 0.6,
@@ -97,6 +106,9 @@ static const Case group_cases[] = {
     {"any intervals of documents", DT_BF16, 2, 1, 1, 80, 200, 128, 128, .documents = 60,
      .interval = -1},
     {"a cap", DT_BF16, 1, 1, 2, 140, 140, 64, 64, .causal = true, .cap = 0.8},
+    {"slopes", DT_BF16, 1, 1, 2, 140, 210, 64, 64, .causal = true, .slopes = true, .interval = -1},
+    {"slopes and a cap", DT_BF16, 1, 1, 2, 80, 120, 128, 128, .slopes = true, .cap = 2,
+     .negative = true},
     {"a high cap, an interval", DT_BF16, 1, 1, 1, 80, 120, 128, 128, .cap = 50, .interval = -1,
      .negative = true},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
@@ -138,6 +150,7 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
     t.interval = c->interval != 0;
     t.scale = (c->negative ? -1 : 1) / sqrt((double)c->dim_qk);
     t.cap = c->cap;
+    t.slopes = c->slopes;
     set_strides(t.q, c, t.heads, t.queries, t.dim_qk);
     set_strides(t.k, c, t.groups, t.keys, t.dim_qk);
     set_strides(t.v, c, t.groups, t.keys, t.dim_v);
@@ -268,6 +281,13 @@ static void fill_unwritten(const Case *c, const Kernel *k, int operand, uint16_t
                    i] = 0x7f80;
 }
 
+// Of both signs; so small that distances don't drown all keys but one.
+static void fill_slopes(const Kernel *k, const Operands *o) {
+    const int slopes = kernel_attention_slopes(k);
+    for (int64_t h = 0; slopes >= 0 && h < k->attention.heads; h++)
+        ((float *)o->at[slopes])[h] = 0.02f * (float)(h + 1) * (h % 3 == 2 ? -1 : 1);
+}
+
 static void check_case(const CudaProgram *p, const Case *c, const Kernel *forward,
                        const Kernel *backward) {
     Operands operands = copy_operands(forward, NULL);
@@ -278,17 +298,19 @@ static void check_case(const CudaProgram *p, const Case *c, const Kernel *forwar
     for (int o = K; o <= V && c->offset > 0 && c->dtype == DT_BF16; o++)
         fill_unwritten(c, forward, o, operands.at[o]);
     fill_table(c, operands.at[EXTRA]);
+    fill_slopes(forward, &operands);
     check(p, forward, c, &operands);
     if (backward) {
         Operands grad = copy_operands(backward, NULL);
         for (int o = 0; o < kernel_operand_count(backward); o++)
-            if (o != TABLE)
+            if (o < TABLE)
                 fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));
         fill_table(c, grad.at[TABLE]);
+        fill_slopes(backward, &grad);
         // Out and log-sum-exp that belong to q, k, v.
         kernel_interpret(forward,
                          (void *[]){grad.at[Q], grad.at[K], grad.at[V], grad.at[OUT], grad.at[LSE],
-                                    grad.at[TABLE]},
+                                    grad.at[TABLE], grad.at[TABLE + 1]},
                          NULL);
         check(p, backward, c, &grad);
         free_operands(&grad);

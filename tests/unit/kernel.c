@@ -440,6 +440,7 @@ Test(kernel, stores_round_to_bf16) {
 enum { NUMBERS = 512 };
 typedef struct {
     float at[9][NUMBERS]; // by operand of ATTENTION_GRAD
+    float slopes[4];
 } AttentionData;
 
 static void fill(AttentionData *data) {
@@ -449,14 +450,18 @@ static void fill(AttentionData *data) {
             random = random * 1664525u + 1013904223u;
             data->at[o][i] = (float)(random >> 8) / 8388608.0f - 1;
         }
+    for (int h = 0; h < 4; h++)
+        data->slopes[h] = data->at[0][h];
 }
 
 static void run(const AttentionKernel *t, KernelKind kind, AttentionData *data) {
     Arena *a = arena_create();
-    void *operand[9];
+    void *operand[10];
     for (int o = 0; o < 9; o++)
         operand[o] = data->at[o];
     const Kernel *k = kernel_attention(a, kind, t);
+    if (t->slopes)
+        operand[kernel_attention_slopes(k)] = data->slopes;
     Diag *d = diag_create(a);
     cr_assert(kernel_verify(k, d, (Loc){0}));
     kernel_interpret(k, operand, NULL);
@@ -523,4 +528,8 @@ static void check_slopes(AttentionKernel t, double cap) {
 Test(kernel, attention_gradients_are_slopes) {
     check_slopes(attention(4, 6, true, 3), 0);
     check_slopes(attention(4, 6, true, 3), 0.2);
+    AttentionKernel t = attention(4, 6, false, 0);
+    t.slopes = true;
+    check_slopes(t, 0);
+    check_slopes(t, 0.7);
 }

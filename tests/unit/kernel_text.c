@@ -102,7 +102,8 @@ static const char bias_text[] = "kernel k8 product {\n"
     "  k [4, 5, 6]\n  v [7, 8, 9]\n  out [10, 11, 12]\n"
 static const char table_text[] =
     "kernel k8 attention {\n  dtype bf16\n  batch 2\n  heads 12\n  groups 4\n  queries 64\n"
-    "  keys 65\n  dim_qk 64\n  dim_v 32\n  window 0\n  causal 0\n  interval 1\n  documents 1\n"
+    "  keys 65\n  dim_qk 64\n  dim_v 32\n  window 0\n  causal 0\n  interval 1\n  documents 1\n  "
+    "slopes 1\n"
     "  scale 0.5\n  cap 50.5\n  q [1, 2, 3]\n  k [4, 5, 6]\n  v [7, 8, 9]\n  out [10, 11, 12]\n}\n";
 static const char attention_text[] = "kernel k6 attention {\n" ATTENTION_FIELDS "}\n";
 static const char grad_text[] =
