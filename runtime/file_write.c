@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int file_open_at(int folder, const char *path, int flags) {
@@ -48,6 +49,11 @@ bool file_sync(int fd) {
         result = fsync(fd);
     while (result != 0 && errno == EINTR);
     return result == 0;
+}
+
+bool file_is_special(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
 }
 
 bool file_close(int fd) {

@@ -15,6 +15,9 @@ bool file_write_at(int fd, const void *bytes, uint64_t count, uint64_t offset);
 // Returns when what was written to the file, or the entries of the folder, are on the disk. False
 // with errno set: nothing written since the last sync may be trusted then.
 bool file_sync(int fd);
+// A device or a pipe: it is written to, as a file renamed to its name would take its place. So no
+// part of what was written can be taken back there.
+bool file_is_special(const char *path);
 // False with errno set where closing reported that bytes were lost; fd is closed in any case.
 bool file_close(int fd);
 

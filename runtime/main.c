@@ -16,7 +16,9 @@
 #include "runtime/train.h"
 #include "runtime/tune.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { EXIT_DONE = 0, EXIT_INPUT = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 
@@ -51,8 +53,7 @@ static const PlimCommand command_table[] = {
      "-o --weights --allow-missing --dtype --shard-size --seed --threads --far-dir", NEEDS_ARENA,
      export_run},
     {"tune", NULL, "measure its operators here, for plimc --rates; on a GPU choose products",
-     "-o --steps --threads --far-dir --quiet",
-     NEEDS_ARENA, tune_run},
+     "-o --steps --threads --far-dir --quiet", NEEDS_ARENA, tune_run},
     {"info", NULL, "print what the program is: model, target, memory", "--json", NEEDS_PLAN,
      info_run},
     {0},
@@ -89,6 +90,15 @@ static PlimStatus start(const PlimCommand *command, const PlimOptions *o, const 
     return status;
 }
 
+// What was printed must have arrived, or somebody goes on with half of it.
+static PlimStatus flush_output(PlimError *error) {
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return PLIM_OK;
+    return error_set(error, PLIM_IO, "can't write standard output: %s",
+                     errno ? strerror(errno) : "some of it was lost");
+}
+
 static int run_command(const PlimCommand *command, const PlimOptions *o, const char *program,
                        const PlimImage *image) {
     PlimError error = {""};
@@ -101,6 +111,8 @@ static int run_command(const PlimCommand *command, const PlimOptions *o, const c
         status = start(command, o, image, &s, &error);
     if (status == PLIM_OK)
         status = command->run(&s, o, &error);
+    if (status == PLIM_OK)
+        status = flush_output(&error);
     const int signal = stop_signal(s.stop);
     // Safe whatever failed above: what was never opened is empty.
     session_close(&s);
@@ -122,7 +134,10 @@ int plim_main(int argc, char **argv, const PlimImage *image) {
     // Asked for, the help is a success on stdout; for want of a command it is a usage error.
     if (o.help || !command) {
         options_print(command_table, command, argv[0], stdout);
-        return o.help ? EXIT_DONE : EXIT_USAGE;
+        if (flush_output(&error) == PLIM_OK)
+            return o.help ? EXIT_DONE : EXIT_USAGE;
+        fprintf(stderr, "%s: error: %s\n", argv[0], error.text);
+        return EXIT_INPUT;
     }
     return run_command(command, &o, argv[0], image);
 }

@@ -9,6 +9,7 @@
 
 #include "runtime/error.h"
 #include "runtime/file_read.h"
+#include "runtime/file_write.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -247,24 +248,26 @@ PlimStatus npy_write(const char *path, PlanDType dtype, uint32_t rank, const int
     const ElementType from = element_of_plan(dtype);
     // NumPy has no bf16; f32 holds each of them exactly.
     const ElementType to = from == ELEMENT_BF16 ? ELEMENT_F32 : from;
-    char header[HEADER_MAX], temporary[4096];
+    char header[HEADER_MAX], room[4096];
+    const bool special = file_is_special(path);
     uint64_t count = 1;
     for (uint32_t i = 0; i < rank; i++)
         count *= (uint64_t)dim[i];
     // The process id keeps two runs that write to one place apart.
-    if (snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid()) >=
-        (int)sizeof temporary)
+    if (snprintf(room, sizeof room, "%s.%ld.part", path, (long)getpid()) >= (int)sizeof room)
         return error_set(error, PLIM_BAD_INPUT, "the file's name is too long: %s", path);
     // Renamed when whole: a reader never sees half a result.
-    FILE *f = fopen(temporary, "wb");
+    const char *written = special ? path : room;
+    FILE *f = fopen(written, "wbe");
     const size_t length = make_header(to, rank, dim, header);
     bool good =
         f && fwrite(header, 1, length, f) == length && write_elements(f, from, to, at, count);
     if (f)
         good = fclose(f) == 0 && good;
-    if (good && rename(temporary, path) == 0)
+    if (good && (special || rename(written, path) == 0))
         return PLIM_OK;
     error_set(error, PLIM_IO, "can't write %s: %s", path, strerror(errno));
-    unlink(temporary);
+    if (!special)
+        unlink(written);
     return PLIM_IO;
 }

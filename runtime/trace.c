@@ -4,6 +4,7 @@
 #include "runtime/trace.h"
 
 #include "runtime/error.h"
+#include "runtime/file_write.h"
 #include "runtime/plan_report.h"
 #include "runtime/progress.h"
 
@@ -11,6 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // Numbers of tracks; they are shown in this order. Shorter waits than the last, in seconds, are
 // the clock's own.
@@ -140,9 +142,13 @@ PlimStatus trace_close(PlimTrace *trace, PlimError *error) {
         ok = !ferror(trace->file);
         ok = fclose(trace->file) == 0 && ok;
     }
-    if (!ok)
+    if (!ok) {
         error_set(error, PLIM_IO, "the trace %s could not be written whole: %s", trace->path,
                   strerror(errno));
+        // Half a trace opens nowhere.
+        if (!file_is_special(trace->path))
+            unlink(trace->path);
+    }
     free(trace->path);
     free(trace);
     return ok ? PLIM_OK : PLIM_IO;

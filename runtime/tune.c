@@ -6,6 +6,7 @@
 #include "runtime/tune.h"
 
 #include "runtime/error.h"
+#include "runtime/file_write.h"
 #include "runtime/measure.h"
 
 #include <errno.h>
@@ -49,19 +50,21 @@ static PlimStatus write_error(const char *path, PlimError *error) {
 typedef PlimStatus (*Writer)(PlimSession *s, const PlimOptions *o, FILE *out, PlimError *error);
 
 static PlimStatus write_file(const char *path, const char *text, size_t size, PlimError *error) {
-    char temporary[TUNE_PATH_MAX + 32];
-    if (snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid()) >=
-        (int)sizeof temporary)
+    char room[TUNE_PATH_MAX + 32];
+    const bool special = file_is_special(path);
+    if (snprintf(room, sizeof room, "%s.%ld.part", path, (long)getpid()) >= (int)sizeof room)
         return error_set(error, PLIM_BAD_INPUT, "the file's name is too long");
-    FILE *out = fopen(temporary, "we");
+    const char *written = special ? path : room;
+    FILE *out = fopen(written, "we");
     if (!out)
         return write_error(path, error);
     // Both are asked, as closing writes what is left.
     const bool lost = fwrite(text, 1, size, out) != size;
-    if (fclose(out) == 0 && !lost && rename(temporary, path) == 0)
+    if (fclose(out) == 0 && !lost && (special || rename(written, path) == 0))
         return PLIM_OK;
     const PlimStatus status = write_error(path, error);
-    unlink(temporary);
+    if (!special)
+        unlink(written);
     return status;
 }
 

@@ -262,7 +262,7 @@ int main(int argc, char **argv) {
             flags_print(flag_table, FLAG_COUNT, stdout);
         else
             print_passes();
-        return fflush(stdout) == 0 ? 0 : 1;
+        return tool_flush("plim-opt") ? 0 : 1;
     }
     if (r.csv)
         return pack_command(r.csv, r.out, r.capacity);

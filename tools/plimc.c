@@ -593,5 +593,5 @@ int main(int argc, char **argv) {
         status = run(a, &request);
     // Everything a compilation allocates is in the arena, the scratch or the plan's memory.
     arena_release(a);
-    return status;
+    return status == 0 && !tool_flush("plimc") ? EXIT_INPUT : status;
 }

@@ -98,6 +98,15 @@ static bool write_renamed(const char *path, const void *bytes, size_t size) {
     return good;
 }
 
+bool tool_flush(const char *tool) {
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    fprintf(stderr, "%s: error: can't write standard output: %s\n", tool,
+            errno ? strerror(errno) : "some of it was lost");
+    return false;
+}
+
 bool tool_write(const char *tool, const char *path, const void *bytes, size_t size) {
     bool good;
     if (!path || strcmp(path, "-") == 0) {

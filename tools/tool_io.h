@@ -10,6 +10,9 @@
 // stderr, also where the file is larger than limit bytes.
 char *tool_read(const char *tool, const char *path, size_t limit, size_t *bytes);
 
+// Whether all that was printed has arrived; false after a sentence.
+bool tool_flush(const char *tool);
+
 // Writes the bytes ("-" or NULL: standard output) to a temporary beside path, renamed when whole;
 // signals that would end the process wait meanwhile. False after a sentence.
 bool tool_write(const char *tool, const char *path, const void *bytes, size_t size);

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 // P_MIP_DUMP: an error code. TERMS_A_LINE: readers limit the length of lines.
 enum { P_MIP_DUMP = 805, TERMS_A_LINE = 8 };
@@ -93,8 +94,12 @@ bool mip_lp_write(const Mip *p, const char *dir, Diag *d) {
     if (out)
         mip_lp_print(p, out);
     // A full disk may show only when the last bytes leave.
-    const bool good = out && !ferror(out);
-    if ((out && fclose(out) != 0) || !good)
-        return diag_error(d, (Loc){0}, P_MIP_DUMP, "can't write '%s': %s", path, strerror(errno));
-    return true;
+    const bool opened = out != NULL, good = opened && !ferror(out);
+    if (opened && fclose(out) == 0 && good)
+        return true;
+    diag_error(d, (Loc){0}, P_MIP_DUMP, "can't write '%s': %s", path, strerror(errno));
+    // Half a program would read as another one.
+    if (opened)
+        unlink(path);
+    return false;
 }
