@@ -34,6 +34,7 @@ typedef struct {
     int waiting_gradients; // whole ones and such as are made in tiles
     int sums, sum_pieces;  // over micro-batches
     int tiles;             // of weights and gradients
+    int scattered;         // gradients of looked-up tables that are made where they are read
 } FarCounts;
 
 typedef struct FarSum FarSum; // of far_sums.c

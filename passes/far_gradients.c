@@ -15,7 +15,15 @@
 // What does not wait is made where it is read, by its update's slices: there its own operands are
 // still at hand. Sums that a gradient is made of (the weight has several readers) wait likewise.
 //
-// On entry: states, commits and, for tiles, chosen weights are known. On exit of the two finds:
+// A table's gradient is mostly zeros where only lookups read the table: a few rows are added to
+// them. That is made wherever it is read, from the first rung on: slice by slice once for the norm
+// and again for the update. What is kept for that are the rows.
+//
+//   g = scatter_add(0, i, dy)             for each slice: t = scatter_add(0, i - start, dy)
+//   q = reduce_sum(g * g, axes = [1])  =>                 q[i] = reduce_sum(t * t, axes = [1])
+//   w' = sgd(w, scale * g)                for each slice: sgd(w[i], scale * scatter_add(0, ...))
+//
+// On entry: states, commits and, for tiles, chosen weights are known. On exit of the finds:
 // what waits and what is made is marked, and the walk has but to ask. Gradients of several
 // micro-batches are sums that change with each: they are far_sums.c's. Cost: O(nodes + tiles).
 #include "passes/far_gradients.h"
@@ -133,6 +141,33 @@ void far_gradients_find_made(FarEntry *far) {
     }
 }
 
+// Rows added to nothing.
+static bool is_scattered(const Value *v) {
+    double base;
+    while (v->def->op == OP_CAST)
+        v = v->def->input[0];
+    return v->def->op == OP_SCATTER_ADD && match_uniform(v->def->input[0], &base) && base == 0;
+}
+
+// On a GPU a slice's rows may be summed otherwise than the whole's.
+void far_gradients_find_scattered(FarEntry *far, size_t least) {
+    find_square_sums(far);
+    for (int i = 0; i < far->rw.old_count && far->g->repeat == 1; i++) {
+        const Node *n = far->rw.old[i];
+        const Value *v = far_update_gradient(far, n);
+        if (!v || !is_scattered(v) || type_bytes(&v->type) < least ||
+            (far->square_sums[v->id] && far->cx->options->gpu.count > 0))
+            continue;
+        const int64_t row = (int64_t)type_bytes(&v->type) / v->type.dim[0];
+        if (row > (int64_t)far->slice_bytes)
+            continue; // it would be cut within rows
+        const int64_t tile = far->made_tile_rows[v->id];
+        mark_made(far, v, false, tile ? tile : (int64_t)far->slice_bytes / row);
+        far->waits[v->id] = false;
+        far->counts.scattered += far->is_made[v->id];
+    }
+}
+
 bool far_gradient_is_made(const FarEntry *far, const Node *n) {
     return n->result_count == 1 && far->is_made[n->result[0].id];
 }
@@ -145,32 +180,45 @@ bool far_gradient_square_is_made(const FarEntry *far, const Node *n) {
 
 // --- making them ---
 
+static Value *sum_squares(OperandCut *c, Value *rows) {
+    return build_reduce_sum(&c->b, build_binary(&c->b, OP_MUL, rows, rows), (int[]){1}, 1);
+}
+
 // One tile of a gradient that waits, and the sums of its rows' squares where a norm wants them.
 static void make_waiting_rows(void *user, const int64_t *start, const int64_t *stop, Value **out) {
     OperandCut *c = user;
     Value *rows = operand_make_rows(c, c->n, start, stop);
     out[0] = build_unary(&c->b, OP_OFFLOAD, rows);
     if (c->far->square_sums[c->n->result[0].id])
-        out[1] = build_reduce_sum(&c->b, build_binary(&c->b, OP_MUL, rows, rows), (int[]){1}, 1);
+        out[1] = sum_squares(c, rows);
+}
+
+// Of one that doesn't, these sums alone.
+static void make_row_sums(void *user, const int64_t *start, const int64_t *stop, Value **out) {
+    OperandCut *c = user;
+    out[0] = sum_squares(c, operand_make_rows(c, c->n, start, stop));
 }
 
 void far_gradient_make(FarEntry *far, const Node *n) {
     const Value *v = &n->result[0];
     Value *out[2];
     Node *sums = far->square_sums[v->id];
-    if (!far->waits[v->id])
+    const bool waits = far->waits[v->id];
+    if (!waits && !sums)
         return;
     OperandCut c = {.far = far, .n = n, .b = rewrite_builder(far->g, n)};
     const Slices slices = {.b = &c.b,
                            .type = v->type,
                            .rows = far->made_tile_rows[v->id],
-                           .count = sums ? 2 : 1,
-                           .make = make_waiting_rows,
+                           .count = waits && sums ? 2 : 1,
+                           .make = waits ? make_waiting_rows : make_row_sums,
                            .user = &c,
                            .scratch = far->cx->scratch};
     slices_build(&slices, out);
-    far->sent_copy[v->id] = out[0];
     if (sums)
-        rewrite_replace(&far->rw, &sums->result[0], out[1]);
+        rewrite_replace(&far->rw, &sums->result[0], out[waits]);
+    if (!waits)
+        return;
+    far->sent_copy[v->id] = out[0];
     far->counts.waiting_gradients++;
 }

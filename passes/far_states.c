@@ -13,6 +13,7 @@
 //   a reader of a large weight  products and lookups of tiles, last rung    far_weights.c
 //   an update                   slices, some of them the host's             far_updates.c
 //   a gradient that waits       is sent away, or made in tiles              far_gradients.c
+//   one that lookups scatter    is made in slices, where nothing is far, too
 //   a sum over micro-batches    comes in, is added to, and goes out again   far_sums.c
 //
 // and far_entry.h has what they share. A value that is committed to a far state is offloaded where
@@ -133,12 +134,24 @@ static void remark_entry(const FarEntry *far) {
     if (c->sums)
         remark_add(far->cx, "far", name, "%d sums over micro-batches live far away, in %d pieces",
                    c->sums, c->sum_pieces);
+    if (c->scattered)
+        remark_add(far->cx, "far", name,
+                   "%d gradients of looked-up tables are made where they are read, in slices of up "
+                   "to %zu bytes",
+                   c->scattered, far->slice_bytes);
     if (c->host_slices)
         remark_add(far->cx, "far", name, "%d slices of updates are computed by the host",
                    c->host_slices);
 }
 
-// Returns how much there is of what the rung adds.
+// How much there is of what the rung adds beside states.
+static int count_added(const FarEntry *far, FarStates which) {
+    return which == FAR_STATES_SCATTERED ? far->counts.scattered
+           : which == FAR_STATES_TILED   ? far->counts.tiles
+                                         : far->counts.waiting_gradients + far->counts.sums;
+}
+
+// Returns count_added.
 static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
                          const FarStatesOptions *options, PassCtx *cx) {
     FarEntry far = {.cx = cx, .m = m, .g = g, .slice_bytes = options->slice, .moved = moved};
@@ -150,13 +163,14 @@ static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
         far_weights_choose(&far, options->tiled ? options->tiled : TILED_BYTES);
         far_gradients_find_made(&far);
     }
+    if (options->which >= FAR_STATES_SCATTERED)
+        far_gradients_find_scattered(&far, options->least);
     if (options->which >= FAR_STATES_GRADIENTS)
         far_sums_find(&far, options->least);
     walk(&far);
     graph_drop_dead(g);
     remark_entry(&far);
-    return options->which == FAR_STATES_TILED ? far.counts.tiles
-                                              : far.counts.waiting_gradients + far.counts.sums;
+    return count_added(&far, options->which);
 }
 
 // --- which states, and how large slices are ---
@@ -180,19 +194,53 @@ static bool is_beside(const State *s, const State *other) {
            strncmp(s->name, other->name, (size_t)(end - s->name) + 1) == 0;
 }
 
-// Those of a part of the bytes lie evenly among the others, so that copies of some have the
-// computation of others beside them.
-static void choose_states(const Module *m, const FarStatesOptions *o, bool *moved) {
-    int64_t due = 0; // eighths of bytes that should have been taken by now
+// Tables that lookups read, by state: far away they come in whole for the sake of a few rows.
+static const bool *find_tables(const Module *m, Arena *a) {
+    bool *table = arena_array(a, bool, m->state_count + 1);
+    for (int e = 0; e < m->entry_count; e++)
+        for (int i = 0; i < m->entry[e]->node_count; i++) {
+            const Node *n = m->entry[e]->node[i];
+            const Value *v = n->op == OP_GATHER ? n->input[0] : NULL;
+            while (v && (match_view(v->def) || v->def->op == OP_CAST))
+                v = v->def->input[0];
+            const State *s = v && v->def->op == OP_STATE
+                                 ? module_find_state(m, node_text(v->def, "name", ""))
+                                 : NULL;
+            if (s)
+                table[s->id] = true;
+        }
+    return table;
+}
+
+// Bytes of the states that the rung adds, or of those of them that are no tables.
+static int64_t count_bytes(const Module *m, const FarStatesOptions *o, const bool *table) {
+    int64_t bytes = 0;
     for (int i = 0; i < m->state_count; i++) {
         const State *s = m->state[i];
-        moved[i] = is_wanted(s, o);
+        if (is_wanted(s, o) && is_added(s, o) && !(table && table[s->id]))
+            bytes += (int64_t)type_bytes(&s->type);
+    }
+    return bytes;
+}
+
+// Of what the rung adds a part goes, lying evenly among the others, so that copies of some have the
+// computation of others beside them; no tables, where the rest is enough.
+static void choose_states(const Module *m, const FarStatesOptions *o, bool *moved, Arena *a) {
+    const bool *table = find_tables(m, a);
+    const int64_t all = count_bytes(m, o, NULL), rest = count_bytes(m, o, table);
+    const int64_t part = o->eighths ? all / 8 * o->eighths : all;
+    const bool spares = part <= rest;
+    const double share = (double)part / (double)((spares ? rest : all) + 1);
+    double due = 0; // bytes that should have gone by now
+    for (int i = 0; i < m->state_count; i++) {
+        const State *s = m->state[i];
+        const double bytes = (double)type_bytes(&s->type);
+        moved[i] = is_wanted(s, o) && !(o->eighths && is_added(s, o) && spares && table[s->id]);
         if (!moved[i] || !o->eighths || !is_added(s, o))
             continue;
-        const int64_t bytes = (int64_t)type_bytes(&s->type);
-        due += bytes * o->eighths;
-        moved[i] = i > 0 && is_beside(s, m->state[i - 1]) ? moved[i - 1] : due >= 4 * bytes;
-        due -= moved[i] ? 8 * bytes : 0;
+        due += bytes * share;
+        moved[i] = i > 0 && is_beside(s, m->state[i - 1]) ? moved[i - 1] : 2 * due >= bytes;
+        due -= moved[i] ? bytes : 0;
     }
 }
 
@@ -207,22 +255,26 @@ PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx 
     bool *moved = arena_array(cx->scratch, bool, m->state_count + 1);
     size_t total = 0;
     int count = 0, added = 0, more = 0; // added: by this rung
-    choose_states(m, &o, moved);
+    choose_states(m, &o, moved, cx->scratch);
     for (int i = 0; i < m->state_count; i++) {
         const State *s = m->state[i];
         count += moved[i];
         added += moved[i] && is_added(s, &o);
         total += moved[i] ? type_bytes(&s->type) : 0;
     }
-    if (!count || (o.which == FAR_STATES_TILED && !tiles_keep_bits(cx->options)))
+    const bool moves = o.which > FAR_STATES_SCATTERED;
+    if (o.which == FAR_STATES_NONE || (moves && !count) ||
+        (o.which == FAR_STATES_TILED && !tiles_keep_bits(cx->options)))
         return PASS_SAME;
     o.slice = o.slice ? o.slice : slice_bytes(total);
     for (int i = 0; i < m->state_count; i++)
         m->state[i]->far = m->state[i]->far || moved[i];
     for (int i = 0; i < m->entry_count; i++)
         more += rewrite_entry(m, m->entry[i], moved, &o, cx);
-    remark_add(cx, "far", m->name ? m->name : "",
-               "%d states of %zu bytes live in far memory, those of less than %zu bytes stay",
-               count, total, o.least);
-    return added && (o.which < FAR_STATES_GRADIENTS || more) ? PASS_CHANGED : PASS_SAME;
+    if (moves)
+        remark_add(cx, "far", m->name ? m->name : "",
+                   "%d states of %zu bytes live in far memory, those of less than %zu bytes stay",
+                   count, total, o.least);
+    const bool by_states = o.which == FAR_STATES_OPTIMIZER || o.which == FAR_STATES_ALL;
+    return (added || !moves) && (by_states || more) ? PASS_CHANGED : PASS_SAME;
 }

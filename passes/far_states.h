@@ -7,6 +7,7 @@
 // The rungs of the ladder, from most device memory to least.
 typedef enum {
     FAR_STATES_NONE,
+    FAR_STATES_SCATTERED, // none, but gradients of looked-up tables are made slice by slice
     FAR_STATES_OPTIMIZER, // what only updates read
     FAR_STATES_ALL,       // weights, too
     FAR_STATES_GRADIENTS, // and gradients that wait for their update, or sums of them

@@ -36,15 +36,24 @@ static bool is_update(const Node *n) {
     return n->op == OP_SGD || n->op == OP_MOMENTUM || n->op == OP_ADAMW;
 }
 
-bool far_update_is_sliced(const FarEntry *far, const Node *n) {
-    bool reads_far = false;
-    if (!is_update(n))
-        return false;
-    for (int i = 0; i < n->input_count; i++)
-        reads_far = reads_far || far_entry_state(far, n->input[i]);
+static bool is_for_commits(const FarEntry *far, const Node *n) {
     for (int k = 0; k < n->result_count; k++)
         if (far->use_count[n->result[k].id] != 1 || !far->is_committed[n->result[k].id])
             return false;
+    return true;
+}
+
+// Operands: weight, moments, gradient, scalars.
+const Value *far_update_gradient(const FarEntry *far, const Node *n) {
+    const Value *v = is_update(n) && is_for_commits(far, n) ? n->input[n->result_count] : NULL;
+    return v && type_same_shape(&v->type, &n->result[0].type) ? operand_unscaled(far, v) : NULL;
+}
+
+bool far_update_is_sliced(const FarEntry *far, const Node *n) {
+    const Value *gradient = far_update_gradient(far, n);
+    bool reads_far = gradient && far_entry_is_old(far, gradient) && far->is_made[gradient->id];
+    for (int i = 0; gradient && i < n->input_count; i++)
+        reads_far = reads_far || far_entry_state(far, n->input[i]);
     return reads_far;
 }
 

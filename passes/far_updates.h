@@ -4,9 +4,12 @@
 
 #include "passes/far_entry.h"
 
-// Whether n is an update that reads far state and is read by commits alone. n's inputs are as they
-// were: it was not kept.
+// Whether n is an update that reads far state, or a gradient that is never whole, and is read by
+// commits alone. n's inputs are as they were: it was not kept.
 bool far_update_is_sliced(const FarEntry *far, const Node *n);
+// What n, if it is an update that could run in slices, is given as the gradient of its weight, before
+// it is scaled; else NULL.
+const Value *far_update_gradient(const FarEntry *far, const Node *n);
 // Whether updates stand among the backward pass.
 bool far_updates_are_fused(const FarEntry *far);
 // Builds the update in slices; concats of what they give replace n's results. Those for far states

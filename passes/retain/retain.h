@@ -20,11 +20,13 @@
 enum {
     RETAIN_ONCE = 1, // runs once, in its place: backward and update tasks, attention, collectives
     RETAIN_FREE = 2, // its results take no memory and cost nothing to make again: constants
-    RETAIN_ROWS = 4  // may run for some parts of its results alone
+    RETAIN_ROWS = 4, // may run for some parts of its results alone
+    RETAIN_OUT = 8,  // a copy to far memory, or from it: of the operand to the result, beside other
+    RETAIN_IN = 16   // tasks, as what STORE and FETCH move
 };
 
 typedef struct {
-    int64_t time;      // picoseconds of one run
+    int64_t time;      // picoseconds of one run; of a copy, beside tasks
     int64_t transient; // bytes it needs for itself while it runs
     unsigned flags;
     int operand_count, result_count;
@@ -45,6 +47,7 @@ typedef struct {
 typedef struct {
     int task_count, forward_count; // tasks 0 .. forward_count - 1 are the forward's
     const RetainTask *task;
+    int barrier; // copies of tasks from this one on begin no earlier than it; 0: there is none
     int value_count;
     const RetainValue *value;
     // Thousandths of a second that tasks lose by a second of copies beside them; below 1000.

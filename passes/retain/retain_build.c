@@ -262,6 +262,12 @@ static int64_t time_of(const BuildWork *w, const Task *from, const RetainTask *t
     return bounded(w->rates->start + (compute > move ? compute : move));
 }
 
+// Whether it is a copy between the memories, which is always alone.
+static unsigned copy_flag(const Task *from) {
+    const Node *n = from->node[0];
+    return n->op == OP_OFFLOAD ? RETAIN_OUT : n->op == OP_FETCH ? RETAIN_IN : 0;
+}
+
 static bool may_run_again(const BuildWork *w, const Task *from) {
     for (int i = 0; i < from->count; i++)
         if (op_info(from->node[i]->op)->family == FAMILY_ATTENTION ||
@@ -284,7 +290,7 @@ static void add_task(BuildWork *w, int source) {
     }
     w->nodes[w->task_count] = (RetainNodes){from->count, ids};
     *t = (RetainTask){.transient = w->transient[source],
-                      .flags = may_run_again(w, from) ? 0 : RETAIN_ONCE};
+                      .flags = (may_run_again(w, from) ? 0 : RETAIN_ONCE) | copy_flag(from)};
     add_operands(w, from, t);
     int *result = arena_array(w->a, int, results + 1);
     for (int i = 0; i < from->count; i++)
@@ -316,6 +322,11 @@ static void slow_copies(BuildWork *w, RetainProblem *p) {
         w->value[v].out = bounded((uint64_t)((double)w->value[v].out * out / time));
         w->value[v].in = bounded((uint64_t)((double)w->value[v].in * in / time));
     }
+    for (int t = 0; t < w->task_count; t++)
+        if (w->task[t].flags & (RETAIN_OUT | RETAIN_IN))
+            w->task[t].time =
+                bounded((uint64_t)((double)w->task[t].time *
+                                   (w->task[t].flags & RETAIN_OUT ? out : in) / time));
 }
 
 static bool has_backward(const Graph *g) {
@@ -340,10 +351,15 @@ RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *op
     w.value = arena_array(a, RetainValue, g->value_limit + 1);
     w.value_of = arena_array(a, int, g->value_limit + 1);
     memset(w.value_of, -1, sizeof *w.value_of * g->value_limit);
-    int forward = 0;
+    int forward = 0, barrier = 0;
     for (int i = 0; i < w.tasks->count; i++) {
         if (is_idle(&w.tasks->task[i]))
             continue;
+        // Micro-batches are over before anything of the update begins.
+        if (w.tasks->task[i].node[0]->phase != PHASE_UPDATE)
+            barrier = 0;
+        else if (g->repeat > 1 && !barrier)
+            barrier = w.task_count;
         add_task(&w, i);
         forward = w.forward ? w.task_count : forward;
     }
@@ -351,6 +367,7 @@ RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *op
     *out = (RetainGraph){.problem = {.task_count = w.task_count,
                                      .forward_count = forward,
                                      .task = w.task,
+                                     .barrier = barrier,
                                      .value_count = w.value_count,
                                      .value = w.value},
                          .nodes = w.nodes,

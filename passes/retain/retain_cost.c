@@ -13,6 +13,8 @@
 // a CPU the processor's). So copies never make the bytes more; they make the time more, most where
 // they don't fit beside the tasks. That is what the schedule pass does with a plan's copies.
 //
+// Tasks that are copies themselves (of states that live in far memory) go the same two ways.
+//
 // Of a value that is cut the parts that stay are a copy from the store to the last fetch; copying
 // them there and back, and making others again, takes the tasks' time. Its source stays whole.
 //
@@ -60,6 +62,7 @@ typedef struct {
     int64_t *stored_end; // by value: when its store is over
     int *fetch;          // steps that fetch, in order
     int fetch_count, fetch_next;
+    int barrier;       // the step at which the problem's barrier is run; 0: there is none
     int fetch_blocked; // the next one finds no room before this step
 } Walk;
 
@@ -122,6 +125,23 @@ static void count_copies(const Walk *w, int *copies, int *reads) {
     }
 }
 
+static unsigned flags_of(const Walk *w, RetainStep s) {
+    return s.kind == RETAIN_RUN ? w->p->task[s.what].flags : 0;
+}
+
+static void begin_run(Walk *w, int step, int *latest, int *reads) {
+    const RetainStep s = w->s->step[step];
+    const RetainTask *t = &w->p->task[s.what];
+    read_operands(w, step, s.what, latest, reads);
+    for (int k = 0; k < t->result_count; k++)
+        make_copy(w, step, t->result[k], latest);
+    w->moves = w->moves || t->flags & (RETAIN_OUT | RETAIN_IN);
+    if (t->flags & RETAIN_IN)
+        w->fetch[w->fetch_count++] = step;
+    if (w->p->barrier && s.what == w->p->barrier)
+        w->barrier = step;
+}
+
 // Every copy, the steps that make it and read it last.
 static void find_copies(Walk *w, Arena *a) {
     const RetainProblem *p = w->p;
@@ -146,13 +166,10 @@ static void find_copies(Walk *w, Arena *a) {
         w->moves = w->moves || s.kind != RETAIN_RUN;
         if (s.kind == RETAIN_STORE)
             begin_store(w, i, latest, &reads);
-        else if (s.kind == RETAIN_FETCH) {
+        else if (s.kind == RETAIN_FETCH)
             begin_fetch(w, i, latest, &reads);
-        } else {
-            read_operands(w, i, s.what, latest, &reads);
-            for (int k = 0; k < p->task[s.what].result_count; k++)
-                make_copy(w, i, p->task[s.what].result[k], latest);
-        }
+        else
+            begin_run(w, i, latest, &reads);
     }
     w->read_begin[steps] = reads;
     for (int v = 0; v < p->value_count; v++)
@@ -271,19 +288,41 @@ static bool has_room(Walk *w, int from, int to, int64_t bytes) {
     return above < 0;
 }
 
+// What a step fetches from far memory: a value that was sent there; -1: one that is there always.
+static int source_of(const Walk *w, RetainStep s) {
+    if (s.kind == RETAIN_FETCH)
+        return s.what;
+    const RetainTask *t = &w->p->task[s.what];
+    return t->operand_count && w->p->value[t->operand[0]].maker >= 0 ? t->operand[0] : -1;
+}
+
+static int64_t fetch_time(const Walk *w, RetainStep s) {
+    if (s.kind == RETAIN_RUN)
+        return retain_time(w->p, s.what);
+    const RetainParts parts = parts_of(w, s);
+    return retain_share(w->p->value[s.what].in, parts.far, parts.all);
+}
+
+// Whether what the step fetches is there to be fetched before the tasks get to it.
+static bool may_come_early(const Walk *w, int step, int at, int source) {
+    if (source >= 0 && w->stored_at[source] < 0)
+        return false;
+    return step >= w->barrier || at < w->barrier;
+}
+
 // Fetches that can begin now: in order, each in room that stays free until its step.
 static void begin_fetches(Walk *w, int step) {
     for (; w->fetch_next < w->fetch_count; w->fetch_next++) {
-        const int at = w->fetch[w->fetch_next], value = w->s->step[at].what;
+        const int at = w->fetch[w->fetch_next], source = source_of(w, w->s->step[at]);
         Copy *c = &w->copy[w->made_by[at]];
-        if (at > step && (w->fetch_blocked > step || w->stored_at[value] < 0 ||
+        if (at > step && (w->fetch_blocked > step || !may_come_early(w, step, at, source) ||
                           !has_room(w, step, at, c->bytes)))
             return;
         raise_load(w, step, at, c->bytes);
         int64_t begin = w->now > w->in_free ? w->now : w->in_free;
-        begin = begin > w->stored_end[value] ? begin : w->stored_end[value];
-        const RetainParts parts = parts_of(w, w->s->step[at]);
-        w->in_free = c->arrival = begin + retain_share(w->p->value[value].in, parts.far, parts.all);
+        if (source >= 0 && w->stored_end[source] > begin)
+            begin = w->stored_end[source];
+        w->in_free = c->arrival = begin + fetch_time(w, w->s->step[at]);
         w->fetch_blocked = 0;
     }
 }
@@ -306,22 +345,42 @@ static void run_for(Walk *w, int step, int64_t time) {
                       w->p->in_slows);
 }
 
-static void take_store(Walk *w, int i, RetainParts parts) {
-    const int value = w->s->step[i].what, copy = w->read[w->read_begin[i]];
-    w->stored_at[value] = i;
-    if (!parts.far)
-        return;
+// The step's first operand goes out, for so long, and is in far memory as this value.
+static void send(Walk *w, int step, int value, int64_t time) {
+    const int read = w->read_begin[step];
+    const int copy = read < w->read_begin[step + 1] ? w->read[read] : -1;
     int64_t begin = w->now > w->out_free ? w->now : w->out_free;
-    begin = begin > w->copy[copy].arrival ? begin : w->copy[copy].arrival;
-    w->out_free = begin + retain_share(w->p->value[value].out, parts.far, parts.all);
-    w->store[w->store_count++] = (Store){.end = w->out_free, .copy = copy};
-    w->stored_end[value] = w->out_free;
+    if (copy >= 0 && w->copy[copy].arrival > begin)
+        begin = w->copy[copy].arrival;
+    w->out_free = w->stored_end[value] = begin + time;
+    if (copy >= 0)
+        w->store[w->store_count++] = (Store){.end = w->out_free, .copy = copy};
+}
+
+static void take_store(Walk *w, int i, RetainParts parts) {
+    const int value = w->s->step[i].what;
+    w->stored_at[value] = i;
+    if (parts.far)
+        send(w, i, value, retain_share(w->p->value[value].out, parts.far, parts.all));
+}
+
+static void take_run(Walk *w, int i) {
+    const int task = w->s->step[i].what;
+    const RetainTask *t = &w->p->task[task];
+    if (t->flags & RETAIN_IN)
+        return; // it was begun as fetches are
+    if (!(t->flags & RETAIN_OUT)) {
+        run_for(w, i, retain_time(w->p, task));
+        return;
+    }
+    w->stored_at[t->result[0]] = i;
+    send(w, i, t->result[0], retain_time(w->p, task));
 }
 
 static void take_step(Walk *w, int i) {
     const RetainStep s = w->s->step[i];
     if (s.kind == RETAIN_RUN) {
-        run_for(w, i, retain_time(w->p, s.what));
+        take_run(w, i);
         return;
     }
     const RetainParts parts = parts_of(w, s);
@@ -355,8 +414,11 @@ static int64_t walk_time(Walk *w, Arena *a) {
 // Picoseconds of the tasks alone: whatever copies do, no time is less.
 static int64_t run_time(const Walk *w) {
     int64_t sum = 0;
-    for (int i = 0; i < w->s->count; i++)
-        sum += w->s->step[i].kind == RETAIN_RUN ? retain_time(w->p, w->s->step[i].what) : 0;
+    for (int i = 0; i < w->s->count; i++) {
+        const RetainStep s = w->s->step[i];
+        if (s.kind == RETAIN_RUN && !(flags_of(w, s) & (RETAIN_OUT | RETAIN_IN)))
+            sum += retain_time(w->p, s.what);
+    }
     return sum;
 }
 

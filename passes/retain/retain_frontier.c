@@ -185,5 +185,9 @@ RetainFrontier retain_frontier(const RetainProblem *p, const RetainOptions *opti
     const int cut_count = thin_out(front, once, rungs, cut);
     RetainPoint *point = arena_array(a, RetainPoint, whole_count + cut_count);
     const int count = add_cut(whole, whole_count, cut, cut_count, point);
+    // Where tasks are copies themselves, others that run longer might hide more of them.
+    for (int i = 1; i < count; i++)
+        if (point[i].cost.time < once.cost.time)
+            point[i].cost.time = once.cost.time;
     return (RetainFrontier){.count = count, .point = point, .bound = bound, .degraded = degraded};
 }

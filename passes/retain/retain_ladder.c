@@ -71,6 +71,7 @@ static bool is_too_far(const Module *m, const PassOptions *o) {
 // and comes back each step is what a step takes longer. Weights come twice or three times a step,
 // and what waits or comes in tiles is there for models that have no other way.
 static const FarStatesOptions far_variant[] = {
+    {.which = FAR_STATES_SCATTERED},
     {.which = FAR_STATES_OPTIMIZER, .eighths = 1},
     {.which = FAR_STATES_OPTIMIZER, .eighths = 2},
     {.which = FAR_STATES_OPTIMIZER, .eighths = 4},
@@ -94,7 +95,9 @@ static bool is_same_far(const RetainVariant *v, FarStates which, const Module *m
 static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
     l->variant = arena_array(l->a, RetainVariant, FAR_VARIANTS + 1);
     l->variant[l->variant_count++] = (RetainVariant){.m = m};
-    for (int i = 0; cx->options->far && i < FAR_VARIANTS; i++) {
+    for (int i = 0; i < FAR_VARIANTS; i++) {
+        if (!cx->options->far && far_variant[i].which > FAR_STATES_SCATTERED)
+            break;
         Module *copy = module_copy(m, l->a);
         PassCtx inner = *cx;
         inner.remarks = (Remarks){0}; // only what is taken is told of

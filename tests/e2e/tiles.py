@@ -29,9 +29,15 @@ model wide(batch = 2, context = 8, vocab = 8192, width = 512, hidden = 8192) {
 
 
 class Tiles(e2e.TestCase):
-    def compile_model(self, minimize, name, *words):
-        (self.folder / "wide.plim").write_text(MODEL.replace("MINIMIZE", minimize))
+    def compile_model(self, minimize, name, *words, untied=False):
+        text = MODEL.replace("MINIMIZE", minimize)
+        if untied:
+            text = text.replace("return einsum(x, wte,", "return einsum(x, up,")
+        (self.folder / "wide.plim").write_text(text)
         return self.good(e2e.PLIMC, "wide.plim", "--threads", "1", "-o", name, *words).stderr
+
+    def arena(self, name):
+        return json.loads(self.good(e2e.PLIM_DUMP, name, "--json").stdout)["spaces"]["device"]["bytes"]
 
     def train(self, name, *options):
         self.good(self.folder / name, "train", "--data", "data", "--steps", STEPS, "--seed", "1", "--save", f"{name}.out",
@@ -45,8 +51,7 @@ class Tiles(e2e.TestCase):
         self.compile_model(minimize, "near", *words)
         said = self.compile_model(minimize, "far", "--budget", budget, "--far", "disk", "--remarks", *words)
         self.assertRegex(said, r"far: train: large weights and their gradients come in \d+ tiles")
-        spaces = json.loads(self.good(e2e.PLIM_DUMP, "far", "--json").stdout)["spaces"]
-        self.assertLessEqual(spaces["device"]["bytes"], budget)
+        self.assertLessEqual(self.arena("far"), budget)
         near, far = self.train("near"), self.train("far", "--far-dir", self.folder)
         self.assertEqual(near[0], far[0])
         self.assertTrue(near[1] == far[1], "weights differ")
@@ -59,6 +64,19 @@ class Tiles(e2e.TestCase):
 
     def test_sums_over_micro_batches(self):
         self.check("optimizer = sgd(lr); accumulate = 2; clip = global_norm(0.5)", TABLE * 7 // 8)
+
+    def test_gradients_of_lookups_are_made_in_slices(self):
+        """Nothing is far: a table that is looked up alone has no gradient of its size."""
+        (self.folder / "data").write_bytes(bytes(range(97, 123)) * 20)
+        minimize = "optimizer = adamw(lr); clip = global_norm(0.5)"
+        self.compile_model(minimize, "near", untied=True)
+        budget = self.arena("near") - TABLE // 2
+        said = self.compile_model(minimize, "made", "--budget", budget, "--remarks", untied=True)
+        self.assertRegex(said, r"far: train: 1 gradients of looked-up tables are made where they are read")
+        self.assertLessEqual(self.arena("made"), budget)
+        near, made = self.train("near"), self.train("made")
+        self.assertEqual(near[0], made[0])
+        self.assertTrue(near[1] == made[1], "weights differ")
 
 
 if __name__ == "__main__":

@@ -336,6 +336,90 @@ Test(far_states, large_weights_of_other_training) {
     }
 }
 
+// --- looked-up tables ---
+
+// The table is only looked up; [vocab, width] is larger than many slices.
+static const char *const lookup_text =
+    "model m(batch = 4, context = 3, vocab = 60, width = 16) {\n"
+    "  wte = param [vocab, width] ~ normal(0.3)\n"
+    "  head = param [vocab, width] ~ normal(0.3)\n"
+    "  fn logits(tokens: i32[b, s]) {\n"
+    "    return einsum(tanh(wte[tokens]), head, \"b s d, v d -> b s v\")\n"
+    "  }\n";
+enum { LOOKED_UP = 60 * 16 * 4 };
+
+// The largest sum of rows that indices name; how many there are.
+static int count_scattered(const Module *m, size_t *most) {
+    const Graph *g = module_find_entry(m, "train");
+    int count = 0;
+    *most = 0;
+    for (int i = 0; i < g->node_count; i++)
+        if (g->node[i]->op == OP_SCATTER_ADD) {
+            const size_t bytes = type_bytes(&g->node[i]->result[0].type);
+            *most = bytes > *most ? bytes : *most;
+            count++;
+        }
+    return count;
+}
+
+// For the update, and for a norm once more; nothing is far.
+Test(far_states, gradients_of_lookups_are_made_in_slices) {
+    static const struct {
+        const char *minimize;
+        int times; // that it is made
+    } how[] = {
+        {"optimizer = sgd(lr)", 1},
+        {"optimizer = adamw(lr); update = fused", 1},
+        {"optimizer = adamw(lr); clip = global_norm(0.5)", 2},
+        {"optimizer = adamw(lr); precision = bf16; clip = global_norm(0.5)", 2},
+    };
+    for (size_t i = 0; i < sizeof how / sizeof how[0]; i++) {
+        Bench t;
+        bench_open(&t);
+        const Module *m = module_of(&t, lookup_text, how[i].minimize);
+        size_t most;
+        cr_assert_eq(count_scattered(m, &most), 1);
+        cr_assert_geq(most, LOOKED_UP / 2);
+        const Module *made = module_far(&t, m, FAR_STATES_SCATTERED);
+        const int count = count_scattered(made, &most);
+        cr_assert_gt(count, how[i].times * 8, "%s: %d", how[i].minimize, count);
+        cr_assert_leq(most, LOOKED_UP / 3);
+        for (int k = 0; k < made->state_count; k++)
+            cr_assert(!made->state[k]->far, "%s", made->state[k]->name);
+        expect_same(&t, m, made, how[i].minimize);
+        bench_close(&t);
+    }
+}
+
+// What is summed over micro-batches, or has a product's gradient under it, is a tensor like others.
+Test(far_states, other_gradients_of_tables_are_whole) {
+    static const char *const how[] = {"optimizer = sgd(lr); accumulate = 2", "optimizer = sgd(lr)"};
+    const char *const model[] = {lookup_text, tiled_text}; // tied
+    for (int i = 0; i < 2; i++) {
+        Bench t;
+        bench_open(&t);
+        Module *m = module_of(&t, model[i], how[i]);
+        const FarStatesOptions options = {
+            .which = FAR_STATES_SCATTERED, .least = LEAST, .slice = SLICE};
+        cr_assert_eq(far_states_apply(m, &options, &t.cx), PASS_SAME);
+        bench_close(&t);
+    }
+}
+
+// Half of the weights leaves the table where it is: it would come in whole for a few rows.
+Test(far_states, half_of_the_weights_has_no_tables) {
+    Bench t;
+    bench_open(&t);
+    Module *m = module_of(&t, lookup_text, "optimizer = sgd(lr)");
+    const FarStatesOptions options = {
+        .which = FAR_STATES_ALL, .eighths = 4, .least = LEAST, .slice = SLICE};
+    cr_assert_eq(far_states_apply(m, &options, &t.cx), PASS_CHANGED);
+    for (int i = 0; i < m->state_count; i++)
+        cr_assert_eq(m->state[i]->far, strcmp(m->state[i]->name, "head") == 0, "%s",
+                     m->state[i]->name);
+    bench_close(&t);
+}
+
 // A library's products promise nothing about parts.
 Test(far_states, libraries_read_weights_whole) {
     Bench t;

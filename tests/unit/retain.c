@@ -81,6 +81,42 @@ Test(retain, costs_of_parts_by_hand) {
                 0);
 }
 
+// b = g(a), a = f() forward; then w comes in, u = k(w, b) goes out, v = m(a). transient: of g.
+static RetainCost cost_of_copies(int64_t transient, int barrier) {
+    Arena *a = arena_create();
+    RetainSample *s = retain_sample(a);
+    const int there = retain_sample_argument(s, 0);
+    const int va = retain_sample_task(s, 5, 10, 0, RETAIN_READS(there));
+    const int vb = retain_sample_task(s, 7, 20, 0, RETAIN_READS(va));
+    retain_sample_turn(s);
+    const int vw = retain_sample_task(s, 6, 8, RETAIN_ONCE | RETAIN_IN, RETAIN_READS(there));
+    const int vu = retain_sample_task(s, 3, 4, RETAIN_ONCE, RETAIN_READS(vw, vb));
+    const int vo = retain_sample_task(s, 9, 1, RETAIN_ONCE | RETAIN_OUT, RETAIN_READS(vu));
+    const int vv = retain_sample_task(s, 4, 2, RETAIN_ONCE, RETAIN_READS(va));
+    s->task[1].transient = transient;
+    s->value[vo].kept = s->value[vv].kept = true;
+    RetainProblem p = *retain_sample_done(s);
+    p.barrier = barrier;
+    const RetainCost cost = retain_once(&p, a).cost;
+    arena_release(a);
+    return cost;
+}
+
+Test(retain, tasks_that_are_copies_by_hand) {
+    // w comes from the beginning on, over at 6; u is there at 15, out at 24, when v is long over.
+    const RetainCost early = cost_of_copies(0, 0);
+    cr_assert_eq(early.bytes, 42);
+    cr_assert_eq(early.time, 24, "%lld", (long long)early.time);
+    // At g there is no room for it: it comes from 12 to 18, u is there at 21.
+    const RetainCost late = cost_of_copies(100, 0);
+    cr_assert_eq(late.bytes, 130);
+    cr_assert_eq(late.time, 30, "%lld", (long long)late.time);
+    // There is room, but what is behind the barrier begins there.
+    const RetainCost behind = cost_of_copies(0, 2);
+    cr_assert_eq(behind.bytes, 42);
+    cr_assert_eq(behind.time, 30, "%lld", (long long)behind.time);
+}
+
 static void expect_wrong(const RetainSchedule *s, const char *what) {
     Arena *a = arena_create();
     const char *wrong = retain_check(three(a), s, a);
