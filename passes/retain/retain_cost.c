@@ -36,6 +36,8 @@ typedef struct {
 typedef struct {
     int64_t end;
     int copy;
+    int next;  // of those whose source is read last at the same step, -1: none
+    bool held; // its source has no other reader any more
 } Store;
 
 // Steps of a row.
@@ -58,6 +60,8 @@ typedef struct {
     int64_t now, out_free, in_free; // picoseconds
     Store *store;                   // of all of them, those from held on are not over yet
     int store_count, held;
+    int *dying;          // by step: the last store whose source is read last there, -1: none
+    int64_t held_bytes;  // of stores not over yet, beyond their sources' last readers
     int *stored_at;      // by value: step, -1: not yet
     int64_t *stored_end; // by value: when its store is over
     int *fetch;          // steps that fetch, in order
@@ -127,6 +131,12 @@ static void count_copies(const Walk *w, int *copies, int *reads) {
 
 static unsigned flags_of(const Walk *w, RetainStep s) {
     return s.kind == RETAIN_RUN ? w->p->task[s.what].flags : 0;
+}
+
+// What a task takes that is no copy.
+static int64_t run_alone(const Walk *w, RetainStep s) {
+    const bool runs = s.kind == RETAIN_RUN && !(flags_of(w, s) & (RETAIN_OUT | RETAIN_IN));
+    return runs ? retain_time(w->p, s.what) : 0;
 }
 
 static void begin_run(Walk *w, int step, int *latest, int *reads) {
@@ -261,27 +271,31 @@ static void find_far(Walk *w, Arena *a) {
     }
 }
 
-// Bytes that stores not over yet hold at a step beyond their sources' last readers.
-static int64_t held_bytes(const Walk *w, int step) {
-    int64_t sum = 0;
-    for (int i = w->held; i < w->store_count; i++)
-        if (w->copy[w->store[i].copy].last < step)
-            sum += w->copy[w->store[i].copy].bytes;
-    return sum;
+// The tasks get to the step: sources that were read last at the one before are held.
+static void hold_sources(Walk *w, int step) {
+    for (int i = step > 0 ? w->dying[step - 1] : -1; i >= w->held; i = w->store[i].next) {
+        w->store[i].held = true;
+        w->held_bytes += w->copy[w->store[i].copy].bytes;
+    }
+}
+
+static void end_store(Walk *w) {
+    const Store *s = &w->store[w->held++];
+    w->held_bytes -= s->held ? w->copy[s->copy].bytes : 0;
 }
 
 static void wait_for_room(Walk *w, int step) {
     while (w->held < w->store_count && w->store[w->held].end <= w->now)
-        w->held++;
-    while (w->held < w->store_count && load_at(w, step) + held_bytes(w, step) > w->peak) {
+        end_store(w);
+    while (w->held < w->store_count && load_at(w, step) + w->held_bytes > w->peak) {
         w->now = w->store[w->held].end > w->now ? w->store[w->held].end : w->now;
-        w->held++;
+        end_store(w);
     }
 }
 
 static bool has_room(Walk *w, int from, int to, int64_t bytes) {
     int above = find_above(w, from, to, w->peak - bytes);
-    if (above < 0 && from < to && load_at(w, from) + held_bytes(w, from) > w->peak - bytes)
+    if (above < 0 && from < to && load_at(w, from) + w->held_bytes > w->peak - bytes)
         above = from;
     if (above >= 0)
         w->fetch_blocked = above + 1;
@@ -353,8 +367,11 @@ static void send(Walk *w, int step, int value, int64_t time) {
     if (copy >= 0 && w->copy[copy].arrival > begin)
         begin = w->copy[copy].arrival;
     w->out_free = w->stored_end[value] = begin + time;
-    if (copy >= 0)
-        w->store[w->store_count++] = (Store){.end = w->out_free, .copy = copy};
+    if (copy < 0)
+        return;
+    int *dying = &w->dying[w->copy[copy].last];
+    w->store[w->store_count] = (Store){.end = w->out_free, .copy = copy, .next = *dying};
+    *dying = w->store_count++;
 }
 
 static void take_store(Walk *w, int i, RetainParts parts) {
@@ -397,11 +414,14 @@ static void take_step(Walk *w, int i) {
 static int64_t walk_time(Walk *w, Arena *a) {
     w->store = arena_array(a, Store, w->s->count + 1);
     w->stored_at = arena_array(a, int, w->p->value_count + 1);
+    w->dying = arena_array(a, int, w->s->count + 1);
+    memset(w->dying, -1, sizeof *w->dying * (size_t)w->s->count);
     find_rows(w, a);
     memset(w->stored_at, -1, sizeof *w->stored_at * (size_t)w->p->value_count);
     w->stored_end = arena_array(a, int64_t, w->p->value_count + 1);
     for (int i = 0; i < w->s->count; i++) {
         if (w->moves) {
+            hold_sources(w, i);
             wait_for_room(w, i);
             begin_fetches(w, i);
         }
@@ -414,11 +434,8 @@ static int64_t walk_time(Walk *w, Arena *a) {
 // Picoseconds of the tasks alone: whatever copies do, no time is less.
 static int64_t run_time(const Walk *w) {
     int64_t sum = 0;
-    for (int i = 0; i < w->s->count; i++) {
-        const RetainStep s = w->s->step[i];
-        if (s.kind == RETAIN_RUN && !(flags_of(w, s) & (RETAIN_OUT | RETAIN_IN)))
-            sum += retain_time(w->p, s.what);
-    }
+    for (int i = 0; i < w->s->count; i++)
+        sum += run_alone(w, w->s->step[i]);
     return sum;
 }
 
