@@ -166,6 +166,8 @@ static const char *variant_name(const RetainVariant *v, Arena *a) {
     switch (v->far.which) {
     case FAR_STATES_NONE:
         return "none";
+    case FAR_STATES_SCATTERED:
+        return "none, but gradients of looked-up tables are made in slices";
     case FAR_STATES_OPTIMIZER:
         return arena_format(a, "%sthe optimizer's", part);
     case FAR_STATES_ALL:
