@@ -1,7 +1,8 @@
 // Programs of kernels. Templates take as long as all scalar kernels of a model together and so have
 // programs of their own, first in the queue; other kernels are dealt to programs in turn, so that
-// large neighbours fall apart. Threads take programs as they come; each has an arena of its own,
-// and what they give depends on the source alone, so bytes don't depend on their number.
+// large neighbours fall apart. Threads take programs as they come, the longest texts first, so that
+// none waits for another's long last one; each has an arena of its own, and what they give depends
+// on the source alone, so bytes don't depend on their number.
 //
 // Every kernel's text begins with a #line that gives it its name as file: so NVRTC's complaints can
 // be told by kernel, operator and place in the model.
@@ -100,7 +101,8 @@ typedef struct {
     const Nvrtc *nvrtc;
     const CubinCache *cache;
     CudaPrograms *programs;
-    Arena **arena; // by program
+    Arena **arena;       // by program
+    CudaProgram **order; // longest text first
     int next;
     pthread_mutex_t lock;
 } ProgramQueue;
@@ -133,8 +135,16 @@ static void *run_worker(void *user) {
         pthread_mutex_unlock(&q->lock);
         if (mine < 0)
             return NULL;
-        compile_program(q, &q->programs->program[mine], q->arena[mine]);
+        CudaProgram *p = q->order[mine];
+        compile_program(q, p, q->arena[p - q->programs->program]);
     }
+}
+
+// Of equal ones the first.
+static int compare_length(const void *a, const void *b) {
+    const CudaProgram *x = *(CudaProgram *const *)a, *y = *(CudaProgram *const *)b;
+    const size_t of_x = strlen(x->nvrtc.source), of_y = strlen(y->nvrtc.source);
+    return of_x != of_y ? (of_x < of_y) - (of_x > of_y) : (x > y) - (x < y);
 }
 
 // A thread that can't be had is not missed: the caller works too.
@@ -215,11 +225,14 @@ bool cuda_programs_compile(Arena *a, Diag *d, const Plan *p, NvrtcOutput output,
                           .cache = &cache,
                           .programs = programs,
                           .arena = arena_array(a, Arena *, programs->count + 1),
+                          .order = arena_array(a, CudaProgram *, programs->count + 1),
                           .lock = PTHREAD_MUTEX_INITIALIZER};
     for (int i = 0; i < programs->count; i++) {
         queue.arena[i] = arena_create();
+        queue.order[i] = &programs->program[i];
         programs->program[i].nvrtc.output = output;
     }
+    qsort(queue.order, (size_t)programs->count, sizeof *queue.order, compare_length);
     compile_all(&queue, threads);
     pthread_mutex_destroy(&queue.lock);
     bool good = true;

@@ -152,9 +152,10 @@ static void choose_team(const ScalarWalks *w, ScalarLaunch *s) {
     if (s->kept && held <= REGISTERS_KEPT_LARGE + (s->team <= BLOCK ? 16 : 0)) {
         s->batch = (int)vectors_of(s, s->team);
     } else {
+        // A pick goes over the row many times, each a loop of its own that ptxas is long about.
+        s->batch = has_op(w->k, KOP_PICK) ? 1 : batch_of(w, s->lanes);
         s->kept = false;
         s->team = power_above(vectors, TEAM_STREAM);
-        s->batch = batch_of(w, s->lanes);
     }
     s->block = s->team > GPU_WARP ? s->team : BLOCK;
 }
