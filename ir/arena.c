@@ -25,6 +25,8 @@ struct Arena {
     Chunk *head;      // newest, or NULL
     size_t used;      // bytes handed out, rounded up to the alignment
     size_t next_size; // of the next chunk's data
+    Arena *within;    // the newest arena within this one, or NULL
+    Arena *older;     // of those within the same one
 };
 
 // Out of memory, or a size beyond any: one sentence and the end, as check_fail ends.
@@ -41,6 +43,13 @@ Arena *arena_create(void) {
     return a;
 }
 
+Arena *arena_within(Arena *a) {
+    Arena *inner = arena_create();
+    inner->older = a->within;
+    a->within = inner;
+    return inner;
+}
+
 static void free_chunks(Chunk *newest) {
     while (newest) {
         Chunk *older = newest->next;
@@ -49,8 +58,17 @@ static void free_chunks(Chunk *newest) {
     }
 }
 
+static void release_within(Arena *a) {
+    while (a->within) {
+        Arena *inner = a->within;
+        a->within = inner->older;
+        arena_release(inner);
+    }
+}
+
 void arena_reset(Arena *a) {
     Chunk *c = a->head;
+    release_within(a);
 #ifndef PLIM_ARENA_MALLOC
     // An arena that is reset again and again needs no new pages each time.
     if (c && c->capacity <= CHUNK_LAST) {
@@ -71,6 +89,7 @@ void arena_reset(Arena *a) {
 void arena_release(Arena *a) {
     if (!a)
         return;
+    release_within(a);
     free_chunks(a->head);
     free(a);
 }

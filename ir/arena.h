@@ -12,6 +12,9 @@ typedef struct Arena Arena;
 
 // A new, empty arena. Release it with arena_release.
 Arena *arena_create(void);
+// A new, empty arena within a, which goes with what a holds when a is released or reset, and not
+// before. Pieces of work side by side may fill one each (ir/fork_join.h).
+Arena *arena_within(Arena *a);
 // Frees the arena and everything in it. NULL is allowed.
 void arena_release(Arena *a);
 // Frees everything in the arena but keeps the arena itself.
@@ -28,6 +31,7 @@ char *arena_text(Arena *a, const char *text);
 char *arena_text_span(Arena *a, const char *text, size_t bytes);
 // printf into the arena.
 char *arena_format(Arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
-char *arena_vformat(Arena *a, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+char *arena_vformat(Arena *a, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 #endif

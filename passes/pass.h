@@ -59,6 +59,8 @@ typedef struct {
     const char *tool, *flags; // recorded in the plan
 } PassOptions;
 
+typedef struct MemoryKnown MemoryKnown; // passes/memory/memory_known.h
+
 typedef struct {
     Arena *arena;   // what the module and plan point to
     Arena *scratch; // reset after each pass
@@ -69,6 +71,7 @@ typedef struct {
     Plan *plan;          // set by pass_lower; later passes change it
     int64_t rewrites;    // made so far by optional passes: see rewrite_allowed
     int degraded;        // times a solver died, hung or lied: see mip_report
+    const MemoryKnown *known; // orders of trials: pass_order takes them, and adds to them in a trial
     bool fitted;         // set by pass_retain: the program was changed to fit, and no lower layout
                          // is wanted than one that does
     uint64_t order_load; // set by pass_order: bytes of the device, states included, that no order

@@ -4,6 +4,7 @@
 // views, homes and workspaces do; memory_solve gives the order whose buffers pack lowest, never
 // worse than a list schedule; --order names one of those instead. Groups stay together (a task),
 // and where micro-batches repeat, update nodes come after all others.
+#include "passes/memory/memory_known.h"
 #include "passes/memory/order_remark.h"
 #include "passes/memory/programs.h"
 
@@ -71,7 +72,10 @@ static bool order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced
         const uint64_t states = storage_state_bytes(m);
         const OrderOptions options = {.work = ORDER_WORK * effort,
                                       .limit = limit_of_load(cx->options, states)};
-        MemoryAnswer answer = memory_solve(problem.og, &options, a, order);
+        MemoryAnswer answer = memory_solve_unless_known(cx->known, problem.og, &options, a, order);
+        if (cx->options->trial)
+            cx->known =
+                memory_known_add(cx->known, problem.og, &options, &answer, order, cx->arena);
         note_load(cx, states, &answer.order, options.limit);
         if (answer.packed && !programs_order(cx, g->name, problem.og, &answer, order))
             return false;

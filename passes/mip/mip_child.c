@@ -255,9 +255,8 @@ static void attend_children(const Run *run, Child *child, int places) {
 
 // Tasks of a child: by their number, not by that of children, or answers might depend on it.
 static int tasks_each(int count) {
-    enum { FEW = 12, MOST = 8 };
-    const int each = (count + 3) / 4;
-    return count < FEW ? 1 : each < MOST ? each : MOST;
+    enum { FEW = 12, CHILDREN = 4 };
+    return count < FEW ? 1 : (count + CHILDREN - 1) / CHILDREN;
 }
 
 void mip_child_run(MipSolver solver, MipTask *task, int count, int children, Arena *a,

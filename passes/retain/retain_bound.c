@@ -13,7 +13,7 @@
 // into a state counts as nothing, and values that are parts of others are left out. So the bound is
 // below what plans need; it is not always reached.
 //
-// Cost: nodes squared / 64 for who must run before whom, and nodes for each value that counts.
+// Cost: operands times values that are made once, / 64.
 #include "passes/retain/retain_bound.h"
 
 #include "ir/check.h"
@@ -30,11 +30,14 @@ typedef struct {
     const Value **root; // by value id
     bool *committed;    // by value id of a root: perhaps written into its state
     bool *part;         // by value id of a root: perhaps computed into a concat
-    size_t words;       // 64-bit words of a set of nodes
-    uint64_t **before;  // by place in the graph: the set of nodes it needs, places
-    uint64_t **after; // by value id of a root: nodes that some reader of it needs; NULL: no reader
-    int *place;       // by node id
-    int64_t *live;    // by place
+    int *number;        // by value id: its number among those made once; -1: it isn't
+    const Value **once; // by number
+    int once_count;
+    size_t words;      // 64-bit words of a set of them
+    uint64_t **made;   // by place in the graph: those whose makers it needs
+    uint64_t **wanted; // by place: those of which some reader needs it
+    int *place;        // by node id
+    int64_t *live;     // by place
 } BoundWork;
 
 // Never part of a kernel with others, so its operands and results are in memory while it runs.
@@ -50,8 +53,12 @@ static int64_t bytes_of(const BoundWork *w, const Value *v) {
     return (int64_t)storage_padded(type_bytes(&v->type));
 }
 
-static bool is_in(const uint64_t *set, int node) {
-    return set[node / 64] >> (node % 64) & 1;
+static bool is_in(const uint64_t *set, int number) {
+    return set[number / 64] >> (number % 64) & 1;
+}
+
+static void put_in(uint64_t *set, int number) {
+    set[number / 64] |= (uint64_t)1 << (number % 64);
 }
 
 static void add_all(const BoundWork *w, uint64_t *set, const uint64_t *other) {
@@ -77,35 +84,65 @@ static void find_roots(BoundWork *w) {
         w->committed[w->root[g->commit[i].value->id]->id] = true;
 }
 
-// Who must run before whom, and before some reader of a value.
+static bool is_made_once(const BoundWork *w, const Node *n) {
+    if (!runs_alone(n))
+        return false;
+    return n->phase != PHASE_FORWARD || (op_info(n->op)->family == FAMILY_ATTENTION && !w->far);
+}
+
+// Values that are made once, by such operators.
+static void find_once(BoundWork *w) {
+    const Graph *g = w->g;
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        for (int r = 0; r < n->result_count; r++) {
+            const Value *v = &n->result[r];
+            w->number[v->id] = is_made_once(w, n) && bytes_of(w, v) > 0 ? w->once_count : -1;
+            if (w->number[v->id] >= 0)
+                w->once[w->once_count++] = v;
+        }
+    }
+    w->words = (size_t)w->once_count / 64 + 1;
+}
+
+// Who must run behind makers, and before readers.
 static void find_orders(BoundWork *w) {
     const Graph *g = w->g;
     for (int i = 0; i < g->node_count; i++) {
         const Node *n = g->node[i];
-        w->before[i] = arena_array(w->a, uint64_t, w->words);
+        w->made[i] = arena_array(w->a, uint64_t, w->words);
+        w->wanted[i] = arena_array(w->a, uint64_t, w->words);
         for (int k = 0; k < n->input_count; k++) {
-            const int from = w->place[n->input[k]->def->id];
-            add_all(w, w->before[i], w->before[from]);
-            w->before[i][from / 64] |= (uint64_t)1 << (from % 64);
+            const Node *from = n->input[k]->def;
+            add_all(w, w->made[i], w->made[w->place[from->id]]);
+            for (int r = 0; r < from->result_count; r++)
+                if (w->number[from->result[r].id] >= 0)
+                    put_in(w->made[i], w->number[from->result[r].id]);
         }
-        for (int k = 0; k < n->input_count && !match_view(n); k++) {
-            uint64_t **after = &w->after[w->root[n->input[k]->id]->id];
-            if (!*after)
-                *after = arena_array(w->a, uint64_t, w->words);
-            add_all(w, *after, w->before[i]);
+    }
+    for (int i = g->node_count - 1; i >= 0; i--) {
+        const Node *n = g->node[i];
+        for (int k = 0; k < n->input_count; k++) {
+            uint64_t *wanted = w->wanted[w->place[n->input[k]->def->id]];
+            add_all(w, wanted, w->wanted[i]);
+            for (int o = 0; o < n->input_count && !match_view(n); o++) {
+                const int number = w->number[w->root[n->input[o]->id]->id];
+                if (number >= 0)
+                    put_in(wanted, number);
+            }
         }
     }
 }
 
 // A value that is made once lives while whatever stands between its maker and a reader runs.
-static void add_spanning(BoundWork *w, int maker, const Value *v) {
-    const uint64_t *after = w->after[v->id];
-    const int64_t bytes = bytes_of(w, v);
-    if (!after || bytes == 0)
-        return;
-    for (int t = maker + 1; t < w->g->node_count; t++)
-        if (is_in(after, t) && is_in(w->before[t], maker))
-            w->live[t] += bytes;
+static bool is_spanned(const BoundWork *w, int t, int number) {
+    return number >= 0 && is_in(w->made[t], number) && is_in(w->wanted[t], number);
+}
+
+static void add_spanning(BoundWork *w, int t) {
+    for (int i = 0; i < w->once_count; i++)
+        if (is_spanned(w, t, i))
+            w->live[t] += bytes_of(w, w->once[i]);
 }
 
 // What the operator itself reads and writes, but for what spans it, which is counted.
@@ -115,7 +152,7 @@ static void add_own(BoundWork *w, int t) {
         op_info(n->op)->flags & OPF_INPLACE; // the first result over the first operand
     for (int k = adds ? 1 : 0; k < n->input_count; k++) {
         const Value *x = w->root[n->input[k]->id];
-        bool seen = w->after[x->id] && is_in(w->after[x->id], t);
+        bool seen = is_spanned(w, t, w->number[x->id]);
         for (int i = 0; i < k && !seen; i++)
             seen = w->root[n->input[i]->id] == x;
         w->live[t] += seen ? 0 : bytes_of(w, x);
@@ -124,33 +161,27 @@ static void add_own(BoundWork *w, int t) {
         w->live[t] += bytes_of(w, &n->result[r]);
 }
 
-static bool is_made_once(const BoundWork *w, const Node *n) {
-    if (!runs_alone(n))
-        return false;
-    return n->phase != PHASE_FORWARD || (op_info(n->op)->family == FAMILY_ATTENTION && !w->far);
-}
-
 static uint64_t bound_of_graph(const Module *m, const Graph *g, bool far) {
     Arena *a = arena_create();
-    const size_t nodes = (size_t)g->node_count + 1;
-    BoundWork w = {.m = m, .g = g, .far = far, .a = a, .words = nodes / 64 + 1};
+    BoundWork w = {.m = m, .g = g, .far = far, .a = a};
     w.root = arena_array(a, const Value *, g->value_limit + 1);
     w.committed = arena_array(a, bool, g->value_limit + 1);
     w.part = arena_array(a, bool, g->value_limit + 1);
-    w.after = arena_array(a, uint64_t *, g->value_limit + 1);
-    w.before = arena_array(a, uint64_t *, nodes);
+    w.number = arena_array(a, int, g->value_limit + 1);
+    w.once = arena_array(a, const Value *, g->value_limit + 1);
+    w.made = arena_array(a, uint64_t *, g->node_count + 1);
+    w.wanted = arena_array(a, uint64_t *, g->node_count + 1);
     w.place = arena_array(a, int, g->node_limit + 1);
-    w.live = arena_array(a, int64_t, nodes);
+    w.live = arena_array(a, int64_t, g->node_count + 1);
     find_roots(&w);
+    find_once(&w);
     find_orders(&w);
     int64_t carried = 0, most = 0;
     for (int t = 0; t < g->node_count; t++) {
         const Node *n = g->node[t];
         if (n->op == OP_ACCUMULATE && g->repeat > 1 && !node_sums_far(n))
             carried += (int64_t)storage_padded(type_bytes(&n->result[0].type));
-        if (is_made_once(&w, n))
-            for (int r = 0; r < n->result_count; r++)
-                add_spanning(&w, t, &n->result[r]);
+        add_spanning(&w, t);
         if (runs_alone(n))
             add_own(&w, t);
     }
@@ -162,23 +193,23 @@ static uint64_t bound_of_graph(const Module *m, const Graph *g, bool far) {
     return (uint64_t)(most + carried);
 }
 
-uint64_t retain_bound_variant(RetainVariant *v, const PassCtx *cx) {
+uint64_t retain_bound_variant(RetainVariant *v, bool far) {
     if (v->bound)
         return v->bound;
     const uint64_t state = storage_state_bytes(v->m);
     uint64_t most = 0;
     for (int e = 0; e < v->m->entry_count; e++) {
         const uint64_t bytes =
-            v->entry[e].graph ? bound_of_graph(v->m, v->m->entry[e], cx->options->far) : 0;
+            retain_has_choice(v->m->entry[e]) ? bound_of_graph(v->m, v->m->entry[e], far) : 0;
         most = bytes > most ? bytes : most;
     }
     return v->bound = state + most;
 }
 
-uint64_t retain_bound(const RetainLadder *l, const PassCtx *cx) {
+uint64_t retain_bound(const RetainLadder *l, bool far) {
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < l->variant_count; i++) {
-        const uint64_t bytes = retain_bound_variant(&l->variant[i], cx);
+        const uint64_t bytes = retain_bound_variant(&l->variant[i], far);
         least = bytes < least ? bytes : least;
     }
     return least;

@@ -5,9 +5,9 @@
 #include "passes/retain/retain_ladder.h"
 
 // Of a variant. Proved: whatever is kept, computed again or moved, and in whatever order the
-// operators run. Kept in the variant: each is looked at once.
-uint64_t retain_bound_variant(RetainVariant *v, const PassCtx *cx);
+// operators run; far: values may be moved. Kept in the variant: each is looked at once.
+uint64_t retain_bound_variant(RetainVariant *v, bool far);
 // The least over the ladder's variants.
-uint64_t retain_bound(const RetainLadder *l, const PassCtx *cx);
+uint64_t retain_bound(const RetainLadder *l, bool far);
 
 #endif

@@ -38,7 +38,7 @@ typedef struct {
     const Graph *g; // a copy: fused, groups gathered
     const PassOptions *options;
     const Rates *rates;
-    Arena *a;
+    Arena *a, *scratch; // what is returned; the rest
     const Tasks *tasks;
     const StoragePlan *sp;
     StorageTakeovers takeovers;
@@ -48,6 +48,7 @@ typedef struct {
     int *holders;             // by storage: values computed into it
     const Value **holder;     // by storage: one of them
     int *over_begin;          // by storage: the first takeover of the result in it, -1: none
+    const Value **own;        // by value id: the value itself, not its copy
     int *value_of;            // by value id
     RetainTask *task;
     RetainNodes *nodes;
@@ -85,8 +86,8 @@ static Graph *fused_copy(const Module *m, const Graph *g, const PassOptions *opt
 
 // Bytes that kernels need for themselves, from the problem of ordering.
 static const int64_t *find_transients(const BuildWork *w) {
-    int64_t *out = arena_array(w->a, int64_t, w->tasks->count + 1);
-    const OrderProblem p = order_problem(w->m, w->g, w->tasks, w->options, w->a);
+    int64_t *out = arena_array(w->scratch, int64_t, w->tasks->count + 1);
+    const OrderProblem p = order_problem(w->m, w->g, w->tasks, w->options, w->scratch);
     for (int i = 0; i < p.og->task_count; i++)
         if (p.source[i] >= 0)
             out[p.source[i]] = p.og->transient[i];
@@ -96,10 +97,10 @@ static const int64_t *find_transients(const BuildWork *w) {
 // Roots of views, their last readers, and what lies in which storage.
 static void find_reads(BuildWork *w) {
     const Graph *g = w->g;
-    w->root = arena_array(w->a, const Value *, g->value_limit + 1);
-    w->last = arena_array(w->a, int, g->value_limit + 1);
-    w->holders = arena_array(w->a, int, w->sp->storage_count + 1);
-    w->holder = arena_array(w->a, const Value *, w->sp->storage_count + 1);
+    w->root = arena_array(w->scratch, const Value *, g->value_limit + 1);
+    w->last = arena_array(w->scratch, int, g->value_limit + 1);
+    w->holders = arena_array(w->scratch, int, w->sp->storage_count + 1);
+    w->holder = arena_array(w->scratch, const Value *, w->sp->storage_count + 1);
     for (int i = 0; i < g->node_count; i++) {
         const Node *n = g->node[i];
         for (int r = 0; r < n->result_count; r++) {
@@ -114,7 +115,7 @@ static void find_reads(BuildWork *w) {
         for (int k = 0; k < n->input_count && !node_is_view(n); k++)
             w->last[w->root[n->input[k]->id]->id] = (int)w->tasks->of[n->id];
     }
-    w->over_begin = arena_array(w->a, int, w->sp->storage_count + 1);
+    w->over_begin = arena_array(w->scratch, int, w->sp->storage_count + 1);
     memset(w->over_begin, -1, sizeof *w->over_begin * (size_t)w->sp->storage_count);
     for (int i = w->takeovers.count - 1; i >= 0; i--)
         w->over_begin[w->takeovers.item[i].result] = i;
@@ -216,7 +217,7 @@ static void add_result(BuildWork *w, const Value *v, const Task *from, RetainTas
                       .in = moves ? bounded(cost_move(w->rates, RATE_IN, bytes)) : 0,
                       .parts = parts,
                       .copy = parts ? bounded(cost_move(w->rates, RATE_COPY, 2 * bytes)) : 0,
-                      .owner = v};
+                      .owner = w->own[v->id]};
 }
 
 static bool contains(const int *list, int count, int what) {
@@ -329,7 +330,15 @@ static void slow_copies(BuildWork *w, RetainProblem *p) {
                                    (w->task[t].flags & RETAIN_OUT ? out : in) / time));
 }
 
-static bool has_backward(const Graph *g) {
+static const Value **find_values(const Graph *g, Arena *a) {
+    const Value **out = arena_array(a, const Value *, g->value_limit + 1);
+    for (int i = 0; i < g->node_count; i++)
+        for (int r = 0; r < g->node[i]->result_count; r++)
+            out[g->node[i]->result[r].id] = &g->node[i]->result[r];
+    return out;
+}
+
+bool retain_has_choice(const Graph *g) {
     for (int i = 0; i < g->node_count; i++)
         if (g->node[i]->phase == PHASE_BACKWARD)
             return true;
@@ -338,17 +347,19 @@ static bool has_backward(const Graph *g) {
 
 RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *options,
                           const Rates *rates, Arena *a) {
-    if (!has_backward(g))
+    if (!retain_has_choice(g))
         return NULL;
     BuildWork w = {.m = m, .options = options, .rates = rates, .a = a, .forward = true};
-    w.g = fused_copy(m, g, options, a);
-    w.tasks = tasks_create(w.g, a);
-    w.sp = storage_plan_apart(m, w.g, w.tasks, a, &w.takeovers);
+    w.scratch = arena_create();
+    w.g = fused_copy(m, g, options, w.scratch);
+    w.tasks = tasks_create(w.g, w.scratch);
+    w.sp = storage_plan_apart(m, w.g, w.tasks, w.scratch, &w.takeovers);
     w.transient = find_transients(&w);
     find_reads(&w);
     w.task = arena_array(a, RetainTask, w.tasks->count + 1);
     w.nodes = arena_array(a, RetainNodes, w.tasks->count + 1);
     w.value = arena_array(a, RetainValue, g->value_limit + 1);
+    w.own = find_values(g, w.scratch);
     w.value_of = arena_array(a, int, g->value_limit + 1);
     memset(w.value_of, -1, sizeof *w.value_of * g->value_limit);
     int forward = 0, barrier = 0;
@@ -373,5 +384,6 @@ RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *op
                          .nodes = w.nodes,
                          .value_of = w.value_of};
     slow_copies(&w, &out->problem);
+    arena_release(w.scratch);
     return out;
 }

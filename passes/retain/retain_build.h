@@ -18,7 +18,9 @@ typedef struct {
     const int *value_of;      // by value id: the problem's, or -1: leaves, and what no task stores
 } RetainGraph;
 
-// Of a graph that is legalized. NULL where it has nothing to choose: no backward nodes.
+// False: nothing is kept for later, since there are no backward nodes.
+bool retain_has_choice(const Graph *g);
+// Of a graph that is legalized. NULL where there is no choice.
 // Everything lives in a, and points into g.
 RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *options,
                           const Rates *rates, Arena *a);

@@ -3,69 +3,14 @@
 #include "passes/retain/retain_ladder.h"
 
 #include "ir/check.h"
+#include "ir/fork_join.h"
+#include "passes/memory/memory_known.h"
 #include "passes/retain/retain_apply.h"
+#include "passes/retain/retain_bound.h"
 #include "passes/storage.h"
 
 // FLOOR_SLACK: the part by which the solver may have said too much.
 enum { FLOOR_SLACK = 16 };
-
-// The rates asked for, or those assumed of the target.
-static const Rates *rates_of(const PassOptions *options, Arena *a) {
-    if (options->rates)
-        return options->rates;
-    Rates *r = arena_new(a, Rates);
-    const int workers = options->gpu.count > 0 ? 1 : options->workers ? options->workers : WORKERS;
-    rates_assume(options->target ? options->target : "cpu", options->isa ? options->isa : "",
-                 (uint32_t)workers, r);
-    return r;
-}
-
-// Graphs, and of their frontiers the first points.
-static void find_entries(RetainVariant *v, const RetainLadder *l, PassCtx *cx) {
-    v->entry = arena_array(l->a, RetainEntry, v->m->entry_count + 1);
-    for (int i = 0; i < v->m->entry_count; i++) {
-        RetainEntry *e = &v->entry[i];
-        RetainPoint *once = arena_new(l->a, RetainPoint);
-        e->graph = retain_build(v->m, v->m->entry[i], cx->options, l->rates, l->a);
-        if (e->graph)
-            *once = retain_once(&e->graph->problem, l->a);
-        e->frontier = (RetainFrontier){.count = 1, .point = once};
-        e->rung = arena_array(l->a, RetainRung, 1);
-        e->solved = !e->graph;
-    }
-}
-
-// Bytes of far memory that is left beside what the entry has there anyway.
-static int64_t far_room(const RetainEntry *e, const PassOptions *o) {
-    if (!o->far || (o->far_bytes && e->far_load >= o->far_bytes))
-        return 0;
-    return o->far_bytes ? (int64_t)(o->far_bytes - e->far_load) : INT64_MAX;
-}
-
-void retain_ladder_solve(RetainLadder *l, RetainEntry *e, PassCtx *cx) {
-    if (e->solved)
-        return;
-    const RetainProblem *p = &e->graph->problem;
-    const RetainOptions options = {.far = far_room(e, cx->options)};
-    const RetainRung first = e->rung[0];
-    e->frontier = retain_frontier(p, &options, l->a);
-    e->solved = true;
-    cx->degraded += e->frontier.degraded;
-    // A schedule that is not allowed would be our mistake, and found out late.
-    for (int i = 0; i < e->frontier.count; i++)
-        CHECK(!retain_check(p, &e->frontier.point[i].schedule, l->a));
-    e->rung = arena_array(l->a, RetainRung, e->frontier.count);
-    e->rung[0] = first;
-}
-
-// Far states alone that are more than far memory may hold.
-static bool is_too_far(const Module *m, const PassOptions *o) {
-    uint64_t bytes = 0;
-    for (int i = 0; i < m->state_count; i++)
-        if (m->state[i]->far)
-            bytes += storage_padded(type_bytes(&m->state[i]->type));
-    return o->far_bytes && bytes > o->far_bytes;
-}
 
 // With more and more states in far memory. Where little is missing, little should move: what goes
 // and comes back each step is what a step takes longer. Weights come twice or three times a step,
@@ -84,6 +29,96 @@ static const FarStatesOptions far_variant[] = {
 };
 enum { FAR_VARIANTS = sizeof far_variant / sizeof far_variant[0] };
 
+// The rates asked for, or those assumed of the target.
+static const Rates *rates_of(const PassOptions *options, Arena *a) {
+    if (options->rates)
+        return options->rates;
+    Rates *r = arena_new(a, Rates);
+    const int workers = options->gpu.count > 0 ? 1 : options->workers ? options->workers : WORKERS;
+    rates_assume(options->target ? options->target : "cpu", options->isa ? options->isa : "",
+                 (uint32_t)workers, r);
+    return r;
+}
+
+// One variant being opened: side by side with others, in memory of its own.
+typedef struct {
+    RetainVariant *v;
+    Arena *a;
+    const RetainLadder *l;
+    const PassOptions *options;
+    uint64_t limit;
+} Opening;
+
+// Graphs, and of their frontiers the first points.
+static void open_variant(void *openings, int index) {
+    const Opening *o = &((const Opening *)openings)[index];
+    const Module *m = o->v->m;
+    if (o->limit && retain_bound_variant(o->v, o->options->far) > o->limit)
+        return;
+    RetainEntry *entry = arena_array(o->a, RetainEntry, m->entry_count + 1);
+    for (int i = 0; i < m->entry_count; i++) {
+        RetainEntry *e = &entry[i];
+        RetainPoint *once = arena_new(o->a, RetainPoint);
+        e->graph = retain_build(m, m->entry[i], o->options, o->l->rates, o->a);
+        if (e->graph)
+            *once = retain_once(&e->graph->problem, o->a);
+        e->frontier = (RetainFrontier){.count = 1, .point = once};
+        e->rung = arena_array(o->a, RetainRung, 1);
+        e->solved = !e->graph;
+    }
+    o->v->entry = entry;
+}
+
+void retain_ladder_open(RetainLadder *l, uint64_t limit, const PassCtx *cx) {
+    Opening opening[FAR_VARIANTS + 1];
+    int count = 0;
+    for (int i = 0; i < l->variant_count; i++)
+        if (!l->variant[i].entry)
+            opening[count++] = (Opening){&l->variant[i], arena_within(l->a), l, cx->options, limit};
+    fork_join(count, open_variant, opening);
+}
+
+// Bytes of far memory that is left beside what the entry has there anyway.
+static int64_t far_room(const RetainEntry *e, const PassOptions *o) {
+    if (!o->far || (o->far_bytes && e->far_load >= o->far_bytes))
+        return 0;
+    return o->far_bytes ? (int64_t)(o->far_bytes - e->far_load) : INT64_MAX;
+}
+
+void retain_ladder_solve_ahead(RetainEntry *e, const PassOptions *options, Arena *a) {
+    if (e->solved || e->ahead || options->far_bytes)
+        return;
+    RetainFrontier *ahead = arena_new(a, RetainFrontier);
+    const RetainOptions o = {.far = far_room(e, options)};
+    *ahead = retain_frontier(&e->graph->problem, &o, a);
+    e->ahead = ahead;
+}
+
+void retain_ladder_solve(RetainLadder *l, RetainEntry *e, PassCtx *cx) {
+    if (e->solved)
+        return;
+    const RetainProblem *p = &e->graph->problem;
+    const RetainOptions options = {.far = far_room(e, cx->options)};
+    const RetainRung first = e->rung[0];
+    e->frontier = e->ahead ? *e->ahead : retain_frontier(p, &options, l->a);
+    e->solved = true;
+    cx->degraded += e->frontier.degraded;
+    // A schedule that is not allowed would be our mistake, and found out late.
+    for (int i = 0; i < e->frontier.count; i++)
+        CHECK(!retain_check(p, &e->frontier.point[i].schedule, l->a));
+    e->rung = arena_array(l->a, RetainRung, e->frontier.count);
+    e->rung[0] = first;
+}
+
+// Far states alone that are more than far memory may hold.
+static bool is_too_far(const Module *m, const PassOptions *o) {
+    uint64_t bytes = 0;
+    for (int i = 0; i < m->state_count; i++)
+        if (m->state[i]->far)
+            bytes += storage_padded(type_bytes(&m->state[i]->type));
+    return o->far_bytes && bytes > o->far_bytes;
+}
+
 static bool is_same_far(const RetainVariant *v, FarStates which, const Module *m) {
     bool same = v->far.which == which;
     for (int i = 0; i < m->state_count; i++)
@@ -91,21 +126,43 @@ static bool is_same_far(const RetainVariant *v, FarStates which, const Module *m
     return same;
 }
 
+// A copy of the module with states far away, made side by side with others.
+typedef struct {
+    const Module *m;
+    const FarStatesOptions *far;
+    PassCtx cx; // in memory of its own; only what is taken is told of in remarks
+    Module *copy;
+    PassResult result;
+} FarCopy;
+
+static void make_copy(void *copies, int index) {
+    FarCopy *c = &((FarCopy *)copies)[index];
+    c->copy = module_copy(c->m, c->cx.arena);
+    c->result = far_states_apply(c->copy, c->far, &c->cx);
+}
+
 // The module as it came and, where states may move, those that differ.
 static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
+    FarCopy copy[FAR_VARIANTS];
+    int count = 0;
+    while (count < FAR_VARIANTS &&
+           (cx->options->far || far_variant[count].which <= FAR_STATES_SCATTERED))
+        count++;
     l->variant = arena_array(l->a, RetainVariant, FAR_VARIANTS + 1);
     l->variant[l->variant_count++] = (RetainVariant){.m = m};
-    for (int i = 0; i < FAR_VARIANTS; i++) {
-        if (!cx->options->far && far_variant[i].which > FAR_STATES_SCATTERED)
-            break;
-        Module *copy = module_copy(m, l->a);
-        PassCtx inner = *cx;
-        inner.remarks = (Remarks){0}; // only what is taken is told of
-        if (far_states_apply(copy, &far_variant[i], &inner) == PASS_CHANGED &&
-            !is_same_far(&l->variant[l->variant_count - 1], far_variant[i].which, copy) &&
-            !is_too_far(copy, cx->options))
-            l->variant[l->variant_count++] = (RetainVariant){.m = copy, .far = far_variant[i]};
+    for (int i = 0; i < count; i++) {
+        Arena *a = arena_within(l->a);
+        copy[i] = (FarCopy){.m = m, .far = &far_variant[i]};
+        copy[i].cx =
+            (PassCtx){.arena = a, .scratch = a, .diag = diag_create(a), .options = cx->options};
     }
+    fork_join(count, make_copy, copy);
+    for (int i = 0; i < count; i++)
+        if (copy[i].result == PASS_CHANGED &&
+            !is_same_far(&l->variant[l->variant_count - 1], copy[i].far->which, copy[i].copy) &&
+            !is_too_far(copy[i].copy, cx->options))
+            l->variant[l->variant_count++] =
+                (RetainVariant){.m = copy[i].copy, .far = *copy[i].far};
 }
 
 RetainLadder *retain_ladder(const Module *m, PassCtx *cx) {
@@ -114,12 +171,10 @@ RetainLadder *retain_ladder(const Module *m, PassCtx *cx) {
     l->rates = rates_of(cx->options, l->a);
     find_variants(l, m, cx);
     bool any = l->variant_count > 1;
-    for (int i = 0; i < l->variant_count; i++) {
-        find_entries(&l->variant[i], l, cx);
-        for (int e = 0; e < m->entry_count; e++)
-            any = any || l->variant[i].entry[e].graph;
-    }
+    for (int e = 0; e < m->entry_count; e++)
+        any = any || retain_has_choice(m->entry[e]);
     l->variant_count = any ? l->variant_count : 0;
+    retain_ladder_open(l, cx->options->frontier ? 0 : cx->options->budget, cx);
     return l;
 }
 
@@ -137,6 +192,16 @@ uint64_t retain_floor_of_all(const RetainEntry *e, const PassOptions *options) {
     if (!e->graph)
         return UINT64_MAX;
     return floor_of(e, retain_least(&e->graph->problem, far_room(e, options) > 0));
+}
+
+bool retain_is_needed(const RetainVariant *v, const RetainEntry *e, const PassOptions *options) {
+    if (e->solved || !options->budget)
+        return false;
+    const int64_t states = (int64_t)storage_state_bytes(v->m);
+    const int64_t first = e->frontier.point[0].cost.bytes + states;
+    const int64_t least = retain_least(&e->graph->problem, far_room(e, options) > 0) + states;
+    return (uint64_t)(first - first / FLOOR_SLACK) > options->budget &&
+           (uint64_t)(least - least / FLOOR_SLACK) <= options->budget;
 }
 
 // The first point of a frontier runs every task once and moves nothing: the graph as it is.
@@ -158,6 +223,7 @@ PassResult retain_take(const RetainLadder *l, int variant, Module *m, PassCtx *c
     // The same changes give the same ids, which the frontiers go by.
     const RetainVariant *v = &l->variant[variant];
     PassResult result = far_states_apply(m, &v->far, cx);
+    cx->known = memory_known_copy(l->known, NULL, cx->known, cx->arena);
     for (int e = 0; e < m->entry_count; e++)
         if (retain_ladder_apply(&v->entry[e], v->entry[e].at, m->entry[e], cx->scratch))
             result = PASS_CHANGED;

@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
     RetainGraph *graph;      // NULL where there is nothing to choose: one rung that takes no time
     RetainFrontier frontier; // its first point until it is solved
+    const RetainFrontier *ahead; // solved before it was known to be needed; NULL: not
     bool solved;
     RetainRung *rung;  // by point
     int64_t offset;    // of the first rung's load from what the solver says: once looked at
@@ -30,7 +31,7 @@ typedef struct {
     const Module *m;
     FarStatesOptions far; // how it came to be
     uint64_t bound;       // of its bytes: once looked at
-    RetainEntry *entry;   // by entry of m
+    RetainEntry *entry;   // by entry of m; NULL until it is opened
 } RetainVariant;
 
 typedef struct {
@@ -38,12 +39,23 @@ typedef struct {
     const Rates *rates;
     int variant_count; // 0 where there is no choice
     RetainVariant *variant;
+    const MemoryKnown *known; // of trials that went all the way
 } RetainLadder;
 
-// Everything lives in cx->scratch and points into m.
+// Everything lives in cx->scratch and points into m. Under a budget only those variants are open
+// that may do with it.
 RetainLadder *retain_ladder(const Module *m, PassCtx *cx);
+// Opens those that are not open yet and may do with so many bytes, as far as is proved; 0: all.
+void retain_ladder_open(RetainLadder *l, uint64_t limit, const PassCtx *cx);
 // Solves the entry, whose first rung was tried; nothing where it is solved.
 void retain_ladder_solve(RetainLadder *l, RetainEntry *e, PassCtx *cx);
+
+// The same work, of which solving makes use, while the first rung is tried: in a, which the
+// ladder's memory holds. Nothing where that rung's far memory matters.
+void retain_ladder_solve_ahead(RetainEntry *e, const PassOptions *options, Arena *a);
+// Whether the first rung, not tried yet, is most likely to need more than the budget, and one
+// behind it may do.
+bool retain_is_needed(const RetainVariant *v, const RetainEntry *e, const PassOptions *options);
 
 // One rung.
 typedef struct {

@@ -61,7 +61,7 @@ static int find_fastest(const RetainLadder *l) {
     int best = -1;
     for (int i = 0; i < l->variant_count; i++) {
         const RetainVariant *v = &l->variant[i];
-        int64_t time = 0;
+        int64_t time = v->entry ? 0 : INT64_MAX;
         for (int e = 0; e < v->m->entry_count && time < INT64_MAX; e++) {
             const RetainEntry *x = &v->entry[e];
             time =
@@ -83,11 +83,6 @@ static int find_open(const RetainWalk *w, const RetainVariant *v) {
     return -1;
 }
 
-// A plan of the variant may do with so many bytes, as far as is proved.
-static bool may_do(const RetainWalk *w, RetainVariant *v, uint64_t bytes) {
-    return retain_bound_variant(v, w->cx) <= bytes;
-}
-
 // Whether it is worth a trial under these limits.
 static bool is_open(const PassCtx *cx, const RetainEntry *e, int point, RetainLimits limits) {
     const RetainRung *r = &e->rung[point];
@@ -96,16 +91,58 @@ static bool is_open(const PassCtx *cx, const RetainEntry *e, int point, RetainLi
            (!limits.device || (floor <= limits.device && known <= limits.device));
 }
 
+static RetainLimits limits_of(const RetainWalk *w) {
+    return (RetainLimits){TRIAL_FITS, w->cx->options->budget, w->cx->options->far_bytes};
+}
+
+// The first rungs of a variant's entries, and beside them an entry that most likely has to be
+// solved.
+typedef struct {
+    const RetainWalk *w;
+    int count;
+    const RetainSpot *spot;
+    RetainEntry *solve; // NULL: none
+    Arena *a;           // for it
+    bool good;
+} FirstTrials;
+
+static void try_or_solve(void *trials, int index) {
+    FirstTrials *t = trials;
+    if (index == 0)
+        t->good = retain_try_side_by_side(t->w->l, t->spot, t->count, limits_of(t->w), t->w->cx);
+    else
+        retain_ladder_solve_ahead(t->solve, t->w->cx->options, t->a);
+}
+
+// All of them have to do, or their entries need another one, before the variant is taken.
+static bool try_firsts(const RetainWalk *w, int variant) {
+    const RetainVariant *v = &w->l->variant[variant];
+    FirstTrials t = {.w = w};
+    RetainSpot *spot = arena_array(w->cx->scratch, RetainSpot, v->m->entry_count + 1);
+    for (int e = 0; e < v->m->entry_count; e++) {
+        if (v->entry[e].at > 0 || !is_open(w->cx, &v->entry[e], 0, limits_of(w)))
+            continue;
+        spot[t.count++] = (RetainSpot){variant, e, 0};
+        if (!t.solve && retain_is_needed(v, &v->entry[e], w->cx->options))
+            t.solve = &v->entry[e];
+    }
+    t.spot = spot;
+    t.a = t.solve ? arena_within(w->l->a) : NULL;
+    fork_join(t.solve ? 2 : 1, try_or_solve, &t);
+    return t.good;
+}
+
 // Tries the entry's rung, unless it can't do, and beside it those behind it that may come next.
 static bool try_next(const RetainWalk *w, int variant, int entry) {
     const RetainEntry *e = &w->l->variant[variant].entry[entry];
-    const PassOptions *o = w->cx->options;
-    const RetainLimits limits = {TRIAL_FITS, o->budget, o->far_bytes};
-    const int width = e->at == 0 ? 1 : fork_join_width() < NEXT_MAX ? fork_join_width() : NEXT_MAX;
+    const RetainLimits limits = limits_of(w);
+    const int width = fork_join_width() < NEXT_MAX ? fork_join_width() : NEXT_MAX;
     RetainSpot spot[NEXT_MAX];
     int count = 0;
     if (!is_open(w->cx, e, e->at, limits))
         return true;
+    if (e->at == 0)
+        return try_firsts(w, variant);
     for (int k = e->at; k < e->frontier.count && count < width; k++)
         if (is_open(w->cx, e, k, limits))
             spot[count++] = (RetainSpot){variant, entry, k};
@@ -121,10 +158,6 @@ static bool walk(const RetainWalk *w, int *taken) {
         const int entry = find_open(w, v);
         if (entry < 0)
             return true;
-        if (budget && !may_do(w, v, budget)) {
-            v->entry[entry].at = v->entry[entry].frontier.count;
-            continue;
-        }
         RetainEntry *e = &v->entry[entry];
         if (!try_next(w, *taken, entry))
             return false;
@@ -198,8 +231,8 @@ static bool least_of_variant(const RetainWalk *w, int variant, RetainLeast *best
     RetainVariant *v = &w->l->variant[variant];
     RetainLeast most = {0};
     int first = 0;
-    if (!may_do(w, v, best->bytes))
-        return true;
+    if (retain_bound_variant(v, w->cx->options->far) > best->bytes)
+        return true; // proved: no plan of it needs less
     for (int e = 0; e < v->m->entry_count; e++)
         if (v->entry[e].at == v->entry[e].frontier.count)
             first = e;
@@ -219,6 +252,7 @@ static bool least_of_variant(const RetainWalk *w, int variant, RetainLeast *best
 static bool report_least(const RetainWalk *w) {
     RetainLeast least = {.bytes = UINT64_MAX};
     RetainTrial t;
+    retain_ladder_open(w->l, 0, w->cx);
     for (int i = w->l->variant_count - 1; i >= 0; i--)
         if (!least_of_variant(w, i, &least))
             return false;
@@ -226,7 +260,7 @@ static bool report_least(const RetainWalk *w) {
         return true;
     if (!retain_try(w->l, least.spot, (RetainLimits){.kind = TRIAL_LEAST}, w->cx, &t))
         return false;
-    retain_report_budget(w->cx, &t, least.bytes, retain_bound(w->l, w->cx));
+    retain_report_budget(w->cx, &t, least.bytes, retain_bound(w->l, w->cx->options->far));
     retain_trial_release(&t);
     return false;
 }

@@ -3,7 +3,8 @@
 // search). A schedule is taken for the fates its steps show; one in which parts run again and again
 // may not be among those that fates can say, and its changes are then changes of another.
 //
-// Work is counted in steps measured: small problems are searched well, large ones hardly.
+// Work is counted in steps measured, of fates after each batch of changes: small problems are
+// searched well, large ones hardly.
 #include "passes/retain/retain_polish.h"
 
 #include "passes/retain/retain_edit.h"
@@ -11,13 +12,22 @@
 
 #include <string.h>
 
-enum { STEPS_ALL = 3000000 };
+// BATCH: changes of fates that are measured at a time.
+enum { STEPS_ALL = 3000000, BATCH = 16 };
+
+// The value has another fate.
+typedef struct {
+    int value;
+    RetainFate to;
+} Change;
 
 typedef struct {
     const RetainIndex *x;
     RetainFront *front;
     Arena *a, *steps, *fills;
     RetainFate *fate;
+    Change change[BATCH];
+    int change_count;
     RetainEdit *edit;
     const RetainStep **done; // schedules whose changes have been tried
     int done_count, done_room;
@@ -66,6 +76,21 @@ static void measure(Polish *k) {
     retain_front_add(k->front, s);
 }
 
+static RetainSchedule write_change(const void *polish, int index, Arena *a) {
+    const Polish *k = polish;
+    const Change c = k->change[index];
+    const int values = k->x->p->value_count;
+    RetainFate *fate = arena_array(a, RetainFate, values + 1);
+    memcpy(fate, k->fate, sizeof *fate * (size_t)values);
+    fate[c.value] = c.to;
+    return retain_write(k->x, fate, a);
+}
+
+static void measure_changes(Polish *k) {
+    k->work += retain_front_add_each(k->front, k->change_count, write_change, k);
+    k->change_count = 0;
+}
+
 static bool may_change(const RetainProblem *p, int value) {
     const int maker = p->value[value].maker;
     return maker >= 0 && maker < p->forward_count && !p->value[value].kept &&
@@ -77,17 +102,18 @@ static void change_each(Polish *k) {
     for (int v = 0; v < p->value_count && k->work < STEPS_ALL; v++) {
         if (!may_change(p, v))
             continue;
-        const RetainFate was = k->fate[v];
         for (RetainFate to = RETAIN_KEEP; to <= RETAIN_MOVE; to++) {
             const bool may = to == RETAIN_KEEP    ? true
                              : to == RETAIN_AGAIN ? retain_again(p, v)
                                                   : k->moves && retain_movable(p, v);
-            k->fate[v] = to;
-            if (may && to != was)
-                measure(k);
+            if (may && to != k->fate[v])
+                k->change[k->change_count++] = (Change){v, to};
         }
-        k->fate[v] = was;
+        // A value has two other fates at most.
+        if (k->change_count + 2 > BATCH)
+            measure_changes(k);
     }
+    measure_changes(k);
 }
 
 static void change_moved(Polish *k, const RetainSchedule *s) {

@@ -31,7 +31,6 @@ typedef struct {
     int *run, *again;   // steps of the maker: the first, the second
     bool *twice;        // the maker runs more often than that
     bool *before;       // by value: the schedule before stores it or makes it again
-    RetainStep *step;   // a schedule being made
     int64_t work;
 } Split;
 
@@ -71,23 +70,33 @@ static bool may_cut(const Split *k, int v) {
     return k->again[v] >= 0 && !k->twice[v] && p->task[p->value[v].maker].result_count == 1;
 }
 
-// The schedule with v cut so; into k->step.
-static RetainSchedule cut(Split *k, const RetainSchedule *s, int v, int near, int again) {
-    RetainSchedule out = {.count = s->count, .step = k->step};
-    const RetainStep store = {.kind = RETAIN_STORE, .what = v, .near = near, .again = again};
+// Ways to cut a value of a schedule.
+typedef struct {
+    const Split *k;
+    const RetainSchedule *s;
+    int value;
+    RetainStep *store; // by way
+} Cuts;
+
+static RetainSchedule cut(const void *cuts, int index, Arena *a) {
+    const Cuts *c = cuts;
+    const Split *k = c->k;
+    const RetainSchedule *s = c->s;
+    const int v = c->value;
+    RetainStep *step = arena_array(a, RetainStep, s->count + 2);
     if (k->store[v] >= 0) {
-        memcpy(k->step, s->step, sizeof *k->step * (size_t)s->count);
-        k->step[k->store[v]] = store;
-        return out;
+        memcpy(step, s->step, sizeof *step * (size_t)s->count);
+        step[k->store[v]] = c->store[index];
+        return (RetainSchedule){.count = s->count, .step = step};
     }
-    out.count = 0;
+    int count = 0;
     for (int i = 0; i < s->count; i++) {
-        k->step[out.count++] =
+        step[count++] =
             i == k->again[v] ? (RetainStep){.kind = RETAIN_FETCH, .what = v} : s->step[i];
         if (i == k->run[v])
-            k->step[out.count++] = store;
+            step[count++] = c->store[index];
     }
-    return out;
+    return (RetainSchedule){.count = count, .step = step};
 }
 
 // Every way to cut v but those that leave it whole.
@@ -95,14 +104,17 @@ static void try_cuts(Split *k, const RetainSchedule *s, int v) {
     const RetainProblem *p = k->x->p;
     const int parts = p->value[v].parts, most = retain_rows(p, v) ? parts - 1 : 0;
     const bool moves = k->moves && retain_movable(p, v);
+    Cuts c = {.k = k, .s = s, .value = v};
+    int count = 0;
+    c.store = arena_array(k->a, RetainStep, parts * (parts + 1) + 1);
     for (int near = 0; near < parts; near++)
         for (int again = 0; again <= most && near + again <= parts; again++) {
             if (!moves && near + again < parts)
                 continue;
-            const RetainSchedule made = cut(k, s, v, near, again);
-            k->work += made.count;
-            retain_front_add(k->front, made);
+            c.store[count++] =
+                (RetainStep){.kind = RETAIN_STORE, .what = v, .near = near, .again = again};
         }
+    k->work += retain_front_add_each(k->front, count, cut, &c);
 }
 
 // Values of the schedule that may be cut, those to begin with first. before: NULL for none.
@@ -143,7 +155,6 @@ static void sweep(Split *k, int64_t limit) {
     int64_t apart = steps * 2 * CANDIDATES / (limit - k->work) + 1;
     for (int64_t i = 0; i < count && k->work < limit; i += apart) {
         int candidate[CANDIDATES];
-        k->step = arena_array(k->a, RetainStep, point[i].schedule.count + 2);
         const int candidates = list_candidates(k, &point[i].schedule,
                                                i > 0 ? &point[i - 1].schedule : NULL, candidate);
         for (int n = 0; n < candidates && k->work < limit; n++)

@@ -31,11 +31,14 @@
 // offers lose everywhere.
 #include "passes/retain/retain_tree.h"
 
+#include "ir/fork_join.h"
 #include "passes/retain/retain_program.h"
 
 #include <string.h>
 
 // Memory has as many slots as CELLS in all allow.
+// BATCH: schedules that are written at a time.
+enum { BATCH = 32 };
 enum { SLOTS_MIN = 480, SLOTS_MAX = 4000, CELLS = 6 << 20, NONE = INT16_MIN };
 #define NEVER (INT64_MAX / 4)
 
@@ -234,12 +237,16 @@ static void try_splits(Tree *x, int s, int t, Tail mode, Cells *cell) {
     }
 }
 
+static void make_cell(Tree *x, int s, int t, Tail mode) {
+    Cells *cell = cells_of(x, s, t, mode);
+    if (cell->time)
+        return;
+    cell->time = arena_array(x->a, int64_t, x->slots + 1);
+    cell->choice = arena_array(x->a, int16_t, x->slots + 1);
+}
+
 static void solve_cell(Tree *x, int s, int t, Tail mode) {
     Cells *cell = cells_of(x, s, t, mode);
-    if (!cell->time) {
-        cell->time = arena_array(x->a, int64_t, x->slots + 1);
-        cell->choice = arena_array(x->a, int16_t, x->slots + 1);
-    }
     for (int m = 0; m <= x->slots; m++) {
         cell->time[m] = NEVER;
         cell->choice[m] = NONE;
@@ -359,10 +366,18 @@ static void write_cell(Tree *x, int s, int t, Tail mode, int m) {
         write_split(x, s, t, mode, split_of(choice), m);
 }
 
-static RetainSchedule write(Tree *x, int m, Arena *a) {
-    x->w = retain_writer(x->c->x, a);
-    write_cell(x, 0, x->c->count - 1, HELD, m);
-    return retain_written(x->w);
+// Schedules being written, for the memories in slots.
+typedef struct {
+    const Tree *x;
+    const int *slots;
+} Writing;
+
+static RetainSchedule write(const void *writing, int index, Arena *a) {
+    const Writing *k = writing;
+    Tree own = *k->x; // its writer is this one's alone
+    own.w = retain_writer(own.c->x, a);
+    write_cell(&own, 0, own.c->count - 1, HELD, k->slots[index]);
+    return retain_written(own.w);
 }
 
 // --- Schedules that were written before ---
@@ -472,14 +487,30 @@ static void start(Tree *x) {
     x->unit = most / x->slots + 1;
 }
 
+// Cells of a length: their parts are shorter, so none needs another one of them.
+typedef struct {
+    Tree *x;
+    int length; // t - s
+} Diagonal;
+
+static void solve_diagonal(void *diagonal, int index) {
+    const Diagonal *d = diagonal;
+    const int s = index / (int)d->x->modes;
+    solve_cell(d->x, s, s + d->length, (Tail)(index % (int)d->x->modes));
+}
+
 RetainTree *retain_tree(const RetainChain *c, const RetainBlock *block, Arena *a) {
     Tree *x = arena_new(a, Tree);
     *x = (Tree){.c = c, .block = block, .a = a};
     start(x);
-    for (int t = 0; t < c->count - 1; t++)
-        for (int s = t; s >= 0; s--)
-            for (Tail mode = HELD; mode < x->modes; mode++)
-                solve_cell(x, s, t, mode);
+    for (int t = 0; t < c->count; t++)
+        for (int s = 0; s <= t; s++)
+            for (Tail mode = HELD; mode < (t < c->count - 1 ? x->modes : LOST); mode++)
+                make_cell(x, s, t, mode);
+    for (int length = 0; length < c->count - 1; length++) {
+        Diagonal d = {.x = x, .length = length};
+        fork_join((c->count - 1 - length) * (int)x->modes, solve_diagonal, &d);
+    }
     return x;
 }
 
@@ -490,7 +521,8 @@ void retain_tree_add(RetainTree *x, RetainTerms terms, int rungs, RetainFront *f
         solve_cell(x, s, last, HELD);
     // The least memory of each time, evenly; the least of all in any case.
     const Cells *cell = cells_of(x, 0, last, HELD);
-    Arena *steps = arena_create();
+    int slots[BATCH], count = 0;
+    const Writing writing = {.x = x, .slots = slots};
     const int apart = x->slots / rungs > 0 ? x->slots / rungs : 1;
     int written = -1;
     for (int m = 0; m <= x->slots; m++) {
@@ -500,8 +532,11 @@ void retain_tree_add(RetainTree *x, RetainTerms terms, int rungs, RetainFront *f
         written = m;
         if (was_written(x, m))
             continue;
-        arena_reset(steps);
-        retain_front_add(front, write(x, m, steps));
+        slots[count++] = m;
+        if (count == BATCH) {
+            retain_front_add_each(front, count, write, &writing);
+            count = 0;
+        }
     }
-    arena_release(steps);
+    retain_front_add_each(front, count, write, &writing);
 }

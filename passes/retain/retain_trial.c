@@ -14,6 +14,7 @@
 
 #include "ir/check.h"
 #include "ir/fork_join.h"
+#include "passes/memory/memory_known.h"
 #include "passes/pipeline.h"
 #include "runtime/plan_uses.h"
 
@@ -65,7 +66,8 @@ typedef struct {
     RetainSpot spot;
     PassOptions options;
     PassCtx cx;
-    RetainTrial t; // its plan: NULL where the order was enough to tell
+    const MemoryKnown *known; // before it began
+    RetainTrial t;            // its plan: NULL where the order was enough to tell
     bool good;
 } Attempt;
 
@@ -77,7 +79,7 @@ static uint64_t limit_of_order(RetainSpot s, RetainLimits limits, const PassOpti
 // Everything an attempt needs that isn't its own is only read.
 static void begin(Attempt *a, const RetainLadder *l, RetainSpot s, RetainLimits limits,
                   const PassOptions *options) {
-    *a = (Attempt){.l = l, .spot = s, .options = *options};
+    *a = (Attempt){.l = l, .spot = s, .options = *options, .known = l->known};
     a->t = (RetainTrial){.arena = arena_create(), .memory = plan_memory_new()};
     // Whether it fits is for the walk to say; nothing is written anywhere.
     a->options.trial = limits.kind;
@@ -89,7 +91,8 @@ static void begin(Attempt *a, const RetainLadder *l, RetainSpot s, RetainLimits 
                       .arena = a->t.arena,
                       .scratch = arena_create(),
                       .diag = diag_create(a->t.arena),
-                      .plan_memory = a->t.memory};
+                      .plan_memory = a->t.memory,
+                      .known = l->known};
 }
 
 // The passes behind pass retain up to order, then the others where it may fit.
@@ -167,6 +170,8 @@ static bool end(RetainLadder *l, Attempt *a, PassCtx *cx, RetainTrial *out) {
         measure(a, &l->variant[a->spot.variant].entry[a->spot.entry]);
     else
         pass_on_errors(a->cx.diag, cx->diag);
+    if (a->t.plan)
+        l->known = memory_known_copy(a->cx.known, a->known, l->known, l->a);
     if (a->good && out) {
         a->t.state = state_bytes(a->t.plan);
         *out = a->t;

@@ -55,6 +55,22 @@ Test(arena, reset_starts_from_nothing) {
     arena_release(NULL);
 }
 
+// Sanitizers see the use of what has gone, and what has not gone.
+Test(arena, an_arena_within_goes_with_its_owner) {
+    Arena *a = arena_create();
+    for (int round = 0; round < 2; round++) {
+        Arena *first = arena_within(a), *second = arena_within(a), *inner = arena_within(first);
+        char *text = arena_text(first, "first");
+        memset(arena_alloc(second, 1, 100000), 1, 100000);
+        memset(arena_alloc(inner, 1, 100000), 2, 100000);
+        cr_assert_str_eq(text, "first");
+        cr_assert_eq(arena_used(a), 0);
+        arena_reset(a);
+    }
+    arena_text(arena_within(a), "last");
+    arena_release(a);
+}
+
 Test(arena, grow_copies_and_zeroes_the_rest) {
     Arena *a = arena_create();
     int *old = arena_array(a, int, 3);

@@ -2,6 +2,7 @@
 // it says of a start is what order_load says; too large is said, not tried.
 #include <criterion/criterion.h>
 
+#include "passes/memory/memory_known.h"
 #include "passes/memory/order_mip.h"
 #include "passes/memory/programs.h"
 #include "tests/unit/random_draw.h"
@@ -182,4 +183,43 @@ Test(order_mip, effort_closes_a_gap) {
     }
     cr_assert(better > COUNT / 10, "%d", better);
     arena_release(a);
+}
+
+static bool same_answer(const OrderGraph *og, MemoryAnswer x, const int *order, MemoryAnswer y,
+                        const int *other) {
+    return x.load == y.load && x.height == y.height && x.order.load == y.order.load &&
+           x.order.bound == y.order.bound && x.packed == y.packed &&
+           !memcmp(order, other, (size_t)og->task_count * sizeof *order);
+}
+
+// With and without what is known, whatever the limit is; and what is known is found: the work that
+// its answer tells is that of then.
+Test(memory_known, changes_no_answer) {
+    enum { COUNT = SLOW ? 30 : 200, TASKS = 16 };
+    Arena *a = arena_create(), *scratch = arena_create();
+    const MemoryKnown *known = NULL;
+    for (int i = 0; i < COUNT; i++) {
+        const OrderGraph *og = random_graph(a, (uint64_t)i, TASKS);
+        int *order = arena_array(a, int, TASKS), *again = arena_array(a, int, TASKS);
+        OrderOptions o = {.work = ORDER_WORK};
+        MemoryAnswer first = memory_solve_unless_known(known, og, &o, scratch, order);
+        MemoryAnswer marked = first;
+        marked.order.work = -1;
+        known = memory_known_add(known, og, &o, &marked, order, a);
+        for (int below = -1; below <= 1; below++) {
+            o.limit = first.order.load - below;
+            if (o.limit <= 0)
+                continue;
+            const MemoryAnswer now = memory_solve_unless_known(known, og, &o, scratch, again);
+            cr_assert_eq(now.order.work == -1, below <= 0, "%d: known %d", i, below);
+            first = memory_solve(og, &o, scratch, order);
+            cr_assert(same_answer(og, first, order, now, again), "%d: under %d", i, below);
+            // An answer above its limit is not kept.
+            if (below > 0)
+                cr_assert_eq(memory_known_add(known, og, &o, &now, again, a), known);
+            first.order.load = o.limit + below;
+        }
+    }
+    arena_release(a);
+    arena_release(scratch);
 }

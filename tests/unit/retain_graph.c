@@ -330,7 +330,7 @@ Test(retain_graph, the_bound_of_a_graph_is_below_the_least) {
         found = e->rung[k].bytes[SPACE_DEVICE] < found ? e->rung[k].bytes[SPACE_DEVICE] : found;
         retain_ladder_solve(l, e, &t.cx);
     }
-    const uint64_t bound = retain_bound(l, &t.cx);
+    const uint64_t bound = retain_bound(l, false);
     const RetainFrontier *f = &e->frontier;
     const int64_t least = least_of_all(&e->graph->problem, f->point[f->count - 1].cost.bytes);
     cr_assert(bound > 0 && bound <= (uint64_t)least, "%llu and %lld", (unsigned long long)bound,
