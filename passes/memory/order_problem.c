@@ -178,16 +178,16 @@ static int64_t workspace_of(const ProblemWork *w, const StoragePlan *sp, const S
     return (int64_t)storage_padded(bytes);
 }
 
-// Storages that one task alone touches are that task's transient; the others are objects.
-static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTakeovers *takeovers) {
-    enum { NOBODY = -1, MANY = -2 };
-    int *toucher = arena_array(w->a, int, sp->storage_count + 1); // a task of the problem
-    int *object = arena_array(w->a, int, sp->storage_count + 1);
+// No task of the problem; several of them.
+enum { NOBODY = -1, MANY = -2 };
+
+// By storage: the task of the problem that alone touches it.
+static const int *find_touchers(const ProblemWork *w, const StoragePlan *sp) {
+    int *toucher = arena_array(w->a, int, sp->storage_count + 1);
     for (int i = 0; i < sp->storage_count; i++) {
         const Storage *s = &sp->storage[i];
         // What is there from the start or to the end is an object, whoever touches it.
         toucher[i] = s->input >= 0 || s->carried || is_result(sp, (uint32_t)i) ? MANY : NOBODY;
-        object[i] = -1;
     }
     int end = w->end;
     for (int i = 0; i < sp->step_count; i++) {
@@ -198,33 +198,51 @@ static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTake
             *by = task >= 0 && (*by == NOBODY || *by == task) ? task : MANY;
         }
     }
+    return toucher;
+}
+
+// What is far takes nothing of the device's memory; what the prologue alone touches is gone before
+// the first task.
+static bool takes_none(const StoragePlan *sp, int storage, const int *toucher) {
+    const Storage *s = &sp->storage[storage];
+    return s->state || s->far || toucher[storage] == NOBODY ||
+           s->last < sp->segment_end[STEP_PROLOGUE];
+}
+
+// By task of the problem: bytes of storages that it alone touches, and its workspace.
+static const int64_t *find_transients(const ProblemWork *w, const StoragePlan *sp,
+                                      const int *toucher) {
     int64_t *transient = arena_array(w->a, int64_t, w->count + 1);
+    for (int i = 0; i < sp->storage_count; i++)
+        if (!takes_none(sp, i, toucher) && toucher[i] != MANY)
+            transient[toucher[i]] += (int64_t)storage_padded(sp->storage[i].bytes);
+    for (int i = 0; i < sp->step_count && w->options; i++)
+        if (sp->step[i].task >= 0 && sp->step[i].task < w->tasks->count)
+            transient[w->number[sp->step[i].task]] += workspace_of(w, sp, &sp->step[i]);
+    return transient;
+}
+
+// Storages that one task alone touches are that task's transient; the others are objects.
+static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTakeovers *takeovers) {
+    const int *toucher = find_touchers(w, sp);
+    int *object = arena_array(w->a, int, sp->storage_count + 1);
     for (int i = 0; i < sp->storage_count; i++) {
         const Storage *s = &sp->storage[i];
-        const int64_t bytes = (int64_t)storage_padded(s->bytes);
-        // What is far takes nothing of the device's memory; what the prologue alone touches is gone
-        // before the first task.
-        if (s->state || s->far || toucher[i] == NOBODY ||
-            s->last < sp->segment_end[STEP_PROLOGUE])
+        object[i] = -1;
+        if (takes_none(sp, i, toucher) || toucher[i] != MANY)
             continue;
-        if (toucher[i] != MANY) {
-            transient[toucher[i]] += bytes;
-            continue;
-        }
         const bool first = s->input >= 0 || s->first < sp->segment_end[STEP_PROLOGUE];
-        object[i] = order_build_object(w->build, bytes,
+        object[i] = order_build_object(w->build, (int64_t)storage_padded(s->bytes),
                                        (first ? OBJECT_FROM_START : 0) |
                                            (is_result(sp, (uint32_t)i) ? OBJECT_KEPT : 0),
                                        s->owner);
         if (w->barrier >= 0 && (s->input >= 0 || s->carried))
             order_build_use(w->build, object[i], w->barrier);
     }
-    for (int i = 0; i < sp->step_count && w->options; i++)
-        if (sp->step[i].task >= 0 && sp->step[i].task < w->tasks->count)
-            transient[w->number[sp->step[i].task]] += workspace_of(w, sp, &sp->step[i]);
+    const int64_t *transient = find_transients(w, sp, toucher);
     for (int t = 0; t < w->count; t++)
         order_build_transient(w->build, t, transient[t]);
-    end = w->end;
+    int end = w->end;
     for (int i = 0; i < sp->step_count; i++) {
         const Step *s = &sp->step[i];
         const int task = task_of_step(w, s, &end);
@@ -238,6 +256,17 @@ static void add_objects(ProblemWork *w, const StoragePlan *sp, const StorageTake
             order_build_takeover(w->build, w->number[t.task],
                                  (OrderTakeover){object[t.result], object[t.operand]});
     }
+}
+
+const int64_t *order_transients(const StoragePlan *sp, const Graph *g, const Tasks *tasks,
+                                const PassOptions *options, Arena *a) {
+    ProblemWork w = {.g = g, .tasks = tasks, .options = options, .a = a};
+    number_tasks(&w, sp);
+    const int64_t *by_number = find_transients(&w, sp, find_touchers(&w, sp));
+    int64_t *out = arena_array(a, int64_t, tasks->count + 1);
+    for (int t = 0; t < tasks->count; t++)
+        out[t] = by_number[w.number[t]];
+    return out;
 }
 
 OrderProblem order_problem(const Module *m, const Graph *g, const Tasks *tasks,

@@ -4,6 +4,7 @@
 
 #include "passes/memory/order_graph.h"
 #include "passes/pass.h"
+#include "passes/storage.h"
 #include "passes/tasks.h"
 
 typedef struct {
@@ -15,5 +16,9 @@ typedef struct {
 // of products and attention; where they are NULL, these are not counted. Everything lives in a.
 OrderProblem order_problem(const Module *m, const Graph *g, const Tasks *tasks,
                            const PassOptions *options, Arena *a);
+// By task of the graph: bytes that it needs for itself while it runs, as the problem has them. sp:
+// of storage_plan_apart.
+const int64_t *order_transients(const StoragePlan *sp, const Graph *g, const Tasks *tasks,
+                                const PassOptions *options, Arena *a);
 
 #endif

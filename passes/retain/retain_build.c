@@ -84,16 +84,6 @@ static Graph *fused_copy(const Module *m, const Graph *g, const PassOptions *opt
     return copy;
 }
 
-// Bytes that kernels need for themselves, from the problem of ordering.
-static const int64_t *find_transients(const BuildWork *w) {
-    int64_t *out = arena_array(w->scratch, int64_t, w->tasks->count + 1);
-    const OrderProblem p = order_problem(w->m, w->g, w->tasks, w->options, w->scratch);
-    for (int i = 0; i < p.og->task_count; i++)
-        if (p.source[i] >= 0)
-            out[p.source[i]] = p.og->transient[i];
-    return out;
-}
-
 // Roots of views, their last readers, and what lies in which storage.
 static void find_reads(BuildWork *w) {
     const Graph *g = w->g;
@@ -354,7 +344,7 @@ RetainGraph *retain_build(const Module *m, const Graph *g, const PassOptions *op
     w.g = fused_copy(m, g, options, w.scratch);
     w.tasks = tasks_create(w.g, w.scratch);
     w.sp = storage_plan_apart(m, w.g, w.tasks, w.scratch, &w.takeovers);
-    w.transient = find_transients(&w);
+    w.transient = order_transients(w.sp, w.g, w.tasks, options, w.scratch);
     find_reads(&w);
     w.task = arena_array(a, RetainTask, w.tasks->count + 1);
     w.nodes = arena_array(a, RetainNodes, w.tasks->count + 1);
