@@ -184,6 +184,8 @@ static const char *variant_name(const RetainVariant *v, Arena *a) {
 // some entry has none.
 static int64_t variant_time(const RetainVariant *v) {
     int64_t time = 0;
+    if (!v->entry)
+        return INT64_MAX; // proved: it needs more than the budget
     for (int e = 0; e < v->m->entry_count; e++) {
         const RetainEntry *x = &v->entry[e];
         if (x->at == x->frontier.count)
