@@ -9,6 +9,7 @@
 
 #include "ir/build.h"
 #include "ir/check.h"
+#include "tests/attention_table.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -49,31 +50,16 @@ static const Case case_table[] = {
 enum { CASES = sizeof case_table / sizeof *case_table, RESULTS = 2 };
 enum { Q, K, V, OUT, LSE, DOUT };
 
-static int64_t columns_of_table(const Case *c) {
-    return (c->interval != 0 ? 2 * c->queries : 0) + (c->documents != 0 ? c->keys : 0);
+static AttentionTable table_of(const Case *c) {
+    return (AttentionTable){c->batch, c->queries, c->keys, c->documents, c->interval};
 }
 
-// Empty ones too, and such as begin before the first key or end behind the last.
-static void set_intervals(const Case *c, double *begin) {
-    double *end = begin + c->queries;
-    for (int64_t i = 0; i < c->queries; i++) {
-        const int64_t beside = i + c->keys - c->queries;
-        begin[i] = (double)(c->interval > 0 ? 0 : i * 37 % (c->keys + 9) - 7);
-        end[i] = c->interval < 0 ? begin[i] + (double)(i * 11 % (c->keys / 2) - 3)
-                                 : (double)(beside < c->interval ? c->interval : beside + 1);
-    }
-}
-
-static void set_table(const Case *c, double *at) {
-    for (int64_t b = 0; b < c->batch; b++) {
-        if (c->interval != 0) {
-            set_intervals(c, at);
-            at += 2 * c->queries;
-        }
-        for (int64_t j = 0, i = b * c->keys; c->documents != 0 && j < c->keys; j++, i++)
-            *at++ = (double)(c->documents > 0 ? (j + 7) / c->documents - 1
-                                              : i * i / 40 % -c->documents);
-    }
+static void set_table(Arena *a, const AttentionTable *t, double *at) {
+    const int64_t count = t->batch * attention_table_columns(t);
+    int32_t *made = arena_array(a, int32_t, count);
+    attention_table_fill(t, made);
+    for (int64_t i = 0; i < count; i++)
+        at[i] = made[i];
 }
 
 static Type heads_of(const Case *c, int operand) {
@@ -99,10 +85,11 @@ static Sample make_sample(Arena *a, const Case *c, uint64_t seed, const Tensor *
         s.argument[OUT + i] = forward[i];
     if (c->offset > 0)
         in[count++] = sample_argument(&s, type_scalar(DT_I32), c->offset - 1, c->offset - 1);
-    const int64_t table[2] = {c->batch, columns_of_table(c)};
-    if (table[1] > 0) {
-        in[count++] = sample_argument(&s, type_make(DT_I32, 2, table), 0, 0);
-        set_table(c, s.argument[count - 1].at);
+    const AttentionTable table = table_of(c);
+    const int64_t dim[2] = {c->batch, attention_table_columns(&table)};
+    if (dim[1] > 0) {
+        in[count++] = sample_argument(&s, type_make(DT_I32, 2, dim), 0, 0);
+        set_table(a, &table, s.argument[count - 1].at);
     }
     Attr attr[4] = {attr_int("causal", c->causal), attr_int("window", c->window),
                     attr_float("scale", 1 / sqrt((double)c->dim_qk)), attr_int("interval", 1)};

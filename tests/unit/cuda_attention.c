@@ -7,6 +7,7 @@
 #include "cuda_run.h"
 #include "ir/kernel.h"
 #include "random_draw.h"
+#include "tests/attention_table.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -244,31 +245,6 @@ static void check(const CudaProgram *p, const Kernel *k, const Case *c, const Op
     free_operands(&again);
 }
 
-// Empty ones too, and such as begin before the first key or end behind the last.
-static void choose_intervals(const Case *c, int32_t *begin) {
-    int32_t *end = begin + c->queries;
-    for (int64_t i = 0; i < c->queries; i++) {
-        const int64_t beside = i + c->keys - c->queries;
-        begin[i] = (int32_t)(c->interval > 0 ? 0 : i * 37 % (c->keys + 9) - 7);
-        end[i] = (int32_t)(c->interval < 0        ? begin[i] + i * 11 % (c->keys / 2) - 3
-                           : beside < c->interval ? c->interval
-                                                  : beside + 1);
-    }
-}
-
-// c->documents < 0: ids that jump back and forth.
-static void fill_table(const Case *c, int32_t *table) {
-    for (int64_t b = 0; b < c->batch; b++) {
-        if (c->interval != 0) {
-            choose_intervals(c, table);
-            table += 2 * c->queries;
-        }
-        for (int64_t j = 0, i = b * c->keys; c->documents != 0 && j < c->keys; j++, i++)
-            *table++ = (int32_t)(c->documents > 0 ? (j + 7) / c->documents - 1
-                                                  : i * i / 40 % -c->documents);
-    }
-}
-
 // The rows of a cache that nobody has written are infinite: times a probability of 0 no number.
 static void fill_unwritten(const Case *c, const Kernel *k, int operand, uint16_t *at) {
     const AttentionKernel *t = &k->attention;
@@ -290,6 +266,7 @@ static void fill_slopes(const Kernel *k, const Operands *o) {
 
 static void check_case(const CudaProgram *p, const Case *c, const Kernel *forward,
                        const Kernel *backward) {
+    const AttentionTable table = {c->batch, c->queries, c->keys, c->documents, c->interval};
     Operands operands = copy_operands(forward, NULL);
     for (int o = Q; o <= LSE; o++)
         fill(kernel_dtype(forward, o), operands.at[o], kernel_span(forward, o));
@@ -297,7 +274,7 @@ static void check_case(const CudaProgram *p, const Case *c, const Kernel *forwar
         ((int32_t *)operands.at[EXTRA])[0] = c->offset - 1;
     for (int o = K; o <= V && c->offset > 0 && c->dtype == DT_BF16; o++)
         fill_unwritten(c, forward, o, operands.at[o]);
-    fill_table(c, operands.at[EXTRA]);
+    attention_table_fill(&table, operands.at[EXTRA]);
     fill_slopes(forward, &operands);
     check(p, forward, c, &operands);
     if (backward) {
@@ -305,7 +282,7 @@ static void check_case(const CudaProgram *p, const Case *c, const Kernel *forwar
         for (int o = 0; o < kernel_operand_count(backward); o++)
             if (o < TABLE)
                 fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));
-        fill_table(c, grad.at[TABLE]);
+        attention_table_fill(&table, grad.at[TABLE]);
         fill_slopes(backward, &grad);
         // Out and log-sum-exp that belong to q, k, v.
         kernel_interpret(forward,
