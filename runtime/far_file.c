@@ -136,16 +136,20 @@ static PlimStatus cannot(const FarFile *f, uint64_t bytes, int why, PlimError *e
                      plan_size_text(bytes, size), f->folder, strerror(why));
 }
 
-// The folder's disk, or a limit on this user's share of it.
-static PlimStatus no_space(const FarFile *f, uint64_t bytes, PlimError *error) {
+// Bytes that the folder's disk has left; UINT64_MAX where it does not say.
+static uint64_t free_bytes(const FarFile *f) {
+    struct statvfs v;
+    if (fstatvfs(f->fd, &v) != 0 || v.f_blocks == 0)
+        return UINT64_MAX;
+    return (uint64_t)v.f_bavail * v.f_frsize;
+}
+
+static PlimStatus no_space(const FarFile *f, uint64_t bytes, uint64_t left, PlimError *error) {
     char needed[32], there[32];
-    struct statvfs v = {0};
-    (void)fstatvfs(f->fd, &v);
     return error_set(error, PLIM_IO,
                      "far memory takes %s on disk, and %s has %s free: choose another folder by "
                      "--far-dir or TMPDIR, or compile for less",
-                     plan_size_text(bytes, needed), f->folder,
-                     plan_size_text((uint64_t)v.f_bavail * v.f_frsize, there));
+                     plan_size_text(bytes, needed), f->folder, plan_size_text(left, there));
 }
 
 // O_TMPFILE: it never has a name. Without it, the name lasts for the two calls; it is drawn, as
@@ -171,12 +175,15 @@ static PlimStatus take_blocks(const FarFile *f, uint64_t bytes, PlimError *error
     // Beyond it the system would end the program by a signal.
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && bytes > limit.rlim_cur)
         return cannot(f, bytes, EFBIG, error);
+    // Asked first: some file systems hand out all they have before they say that it isn't enough,
+    // and whoever else writes in between finds the disk full.
+    const uint64_t left = free_bytes(f);
+    if (bytes > left)
+        return no_space(f, bytes, left, error);
     int why;
     do
         why = posix_fallocate(f->fd, 0, (off_t)bytes);
     while (why == EINTR);
-    if (why == ENOSPC || why == EDQUOT)
-        return no_space(f, bytes, error);
     return why == 0 ? PLIM_OK : cannot(f, bytes, why, error);
 }
 

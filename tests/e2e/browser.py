@@ -4,8 +4,11 @@ Needs nothing but the standard library. What the page logs is kept: an error the
 """
 import base64
 import json
+import os
 import re
+import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -18,8 +21,10 @@ LIMIT_S = 120
 
 class Browser:
     def __init__(self, folder):
-        """The folder takes the browser's profile."""
-        self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
+        """The folder, which takes the browser's profile and whatever else it writes, is gone when it is closed."""
+        self.folder = folder
+        self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True,
+                                       env=dict(os.environ, TMPDIR=str(folder)))
         self.session = None
         port = None
         for line in self.driver.stdout:
@@ -53,6 +58,10 @@ class Browser:
         self.driver.terminate()
         self.driver.wait(LIMIT_S)
         self.driver.stdout.close()
+        # What the browser has started may write a little longer than it runs.
+        deadline = time.monotonic() + LIMIT_S
+        while os.path.exists(self.folder) and time.monotonic() < deadline:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def devtools(self, command, **parameters):
         return self.post("/goog/cdp/execute", cmd=command, params=parameters)

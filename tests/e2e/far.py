@@ -169,6 +169,17 @@ class Far(e2e.TestCase):
         limited = "ulimit -f 1; exec \"$@\""
         self.refused_in_one_sentence("bash", "-c", limited, "-", *words, "--quiet", says="File too large")
 
+    def test_asks_for_room_and_takes_none_where_it_is_too_little(self):
+        """A file system may hand out all that it has before it says that it isn't enough: others would find it full."""
+        words = [self.program, "train", "--data", "data", "--steps", "1", "--far-dir", self.disk]
+        trace = self.folder / "trace"
+        shim = dict(os.environ, LD_PRELOAD=str(SHIM), SHIM_FOLDER=str(self.disk), SHIM_TRACE=str(trace))
+        self.refused_in_one_sentence(*words, env=shim | {"SHIM_ROOM": "8192"}, says=r"on disk, and \S+ has 8\.00 KiB free: choose")
+        calls = [line.split("\t")[1] for line in trace.read_text().splitlines()]
+        self.assertIn("room", calls)
+        self.assertNotIn("allocate", calls)
+        self.good(*words, "--quiet", env=shim)
+
     def test_disk_that_refuses_direct_access(self):
         words = [self.program, "train", "--data", "data", "--steps", STEPS, "--log", "log", "--far-dir", self.disk]
         trace = self.folder / "trace"

@@ -130,9 +130,7 @@ def large_plan(buffers, steps):
 class Page(e2e.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.profile = tempfile.TemporaryDirectory(prefix="plim-browser-", ignore_cleanup_errors=True)
-        cls.addClassCleanup(cls.profile.cleanup)
-        cls.browser = Browser(cls.profile.name)
+        cls.browser = Browser(tempfile.mkdtemp(prefix="plim-browser-"))
         cls.addClassCleanup(cls.browser.close)
         cls.models = tempfile.TemporaryDirectory(prefix="plim-models-")
         cls.addClassCleanup(cls.models.cleanup)

@@ -4,7 +4,8 @@
 // SHIM_FOLDER: absolute path; calls on anything else pass through. SHIM_FAIL=N and
 // SHIM_KIND=ENOSPC|EIO|EINTR|EINVAL|short: what the N-th call, from 1, does. SHIM_TRACE: a file
 // that gets one line a call: its number, name, path, and what it did; the bytes of writes in hex;
-// what the program says about checkpoints between them. One lock makes the trace the order of
+// what the program says about checkpoints between them. SHIM_ROOM=BYTES: what the folder's disk says
+// it has left. One lock makes the trace the order of
 // events.
 #include <dirent.h>
 #include <dlfcn.h>
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -186,6 +188,16 @@ int posix_fallocate(int fd, off_t offset, off_t bytes) {
     end_call(&c, "allocate", why ? -1 : 0, NULL);
     errno = before;
     return why;
+}
+
+int fstatvfs(int fd, struct statvfs *out) {
+    const Call c = begin_call(fd, NULL, false);
+    const int result = c.fails ? -1 : REAL(fstatvfs)(fd, out);
+    const char *room = c.ours && result == 0 ? getenv("SHIM_ROOM") : NULL;
+    if (room)
+        out->f_bavail = (fsblkcnt_t)strtoull(room, NULL, 10) / out->f_frsize;
+    end_call(&c, "room", result, NULL);
+    return result;
 }
 
 int fsync(int fd) {

@@ -98,8 +98,8 @@ static void check_refusals(void) {
              strstr(error.text, "nowhere/at/all") != NULL &&
              strstr(error.text, "No such file") != NULL,
          "a missing folder");
-    must(far_memory_new(".", (uint64_t)1 << 43, &far, &error) == PLIM_IO &&
-             strstr(error.text, "8.00 TiB") != NULL,
+    must(far_memory_new(".", (uint64_t)1 << 53, &far, &error) == PLIM_IO &&
+             strstr(error.text, "8.00 PiB on disk, and . has") != NULL,
          "a disk that is too small");
 }
 
