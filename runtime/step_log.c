@@ -78,7 +78,7 @@ void step_log_write(StepLog *log, const StepReport *r) {
     write_number(f, "step_ms", 6, r->step_ms);
     if (r->predicted_ms > 0)
         write_number(f, "predicted_ms", 6, r->predicted_ms);
-    write_number(f, "data_ms", 4, r->data_ms);
+    write_number(f, "data_ms", 6, r->data_ms);
     write_number(f, "epoch", 9, r->epoch);
     if (r->has_rate)
         write_number(f, "lr", 9, r->rate);

@@ -40,7 +40,7 @@ class Kernels(e2e.TestCase):
     def compile_all(self, files, *flags):
         # No cache: /dev/null holds no folder.
         done = e2e.run(e2e.BUILD / "tests" / "cuda" / "compile_kernels", "--target", TARGET, "--threads",
-                       os.cpu_count() or 1, *flags, *files, timeout=600,
+                       os.cpu_count() or 1, *flags, *files, timeout=2400,
                        env={**os.environ, "XDG_CACHE_HOME": "/dev/null"})
         print(done.stdout)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)

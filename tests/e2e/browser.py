@@ -21,10 +21,9 @@ LIMIT_S = 120
 
 class Browser:
     def __init__(self, folder):
-        """The folder, which takes the browser's profile and whatever else it writes, is gone when it is closed."""
+        """The folder takes the browser's profile, and is gone when it is closed."""
         self.folder = folder
-        self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True,
-                                       env=dict(os.environ, TMPDIR=str(folder)))
+        self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
         self.session = None
         port = None
         for line in self.driver.stdout:
@@ -53,9 +52,8 @@ class Browser:
         return self.ask("POST", self.session + path, body)
 
     def close(self):
-        if self.session:
-            self.ask("DELETE", self.session)
-        self.driver.terminate()
+        # By itself, so that nothing of what it keeps in TMPDIR is left.
+        urllib.request.urlopen(self.url + "/shutdown", timeout=LIMIT_S).close()
         self.driver.wait(LIMIT_S)
         self.driver.stdout.close()
         # What the browser has started may write a little longer than it runs.

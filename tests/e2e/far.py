@@ -238,6 +238,9 @@ class Far(e2e.TestCase):
                 self.assertLess(time.monotonic(), deadline)
                 self.assertIsNone(running.poll())
                 time.sleep(0.01)
+            # Stopped, it opens and closes nothing while its files are listed.
+            running.send_signal(signal.SIGSTOP)
+            self.assertTrue(os.WIFSTOPPED(os.waitpid(running.pid, os.WUNTRACED)[1]))
             files = [os.readlink(f"/proc/{running.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{running.pid}/fd")]
             self.assertTrue(any(name.startswith(str(self.disk)) for name in files), files)
             running.send_signal(signal.SIGKILL)
