@@ -18,6 +18,8 @@ bool cuda_target(Arena *a, Diag *d, const char *target, GpuArchs *out);
 // no other.
 bool cuda_is_target(const char *target);
 
+// Whether a GPU has code of ours for it: not for products of libraries, nor for the host's kernels.
+bool cuda_has_code(const Kernel *k);
 // CUDA C of the kernel's functions for that architecture, without the prelude. NULL after a
 // diagnostic.
 const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch);

@@ -41,8 +41,10 @@ static const Cubin *list_cubins(Arena *a, const CudaPrograms *programs) {
     Cubin *cubin = arena_array(a, Cubin, programs->count + 1);
     for (int i = 0; i < programs->count; i++) {
         const NvrtcProgram *from = &programs->program[i].nvrtc;
-        cubin[i] =
-            (Cubin){.arch = gpu_arch_name(a, from->arch), .bytes = from->bytes, .size = from->size};
+        cubin[i] = (Cubin){.arch = gpu_arch_name(a, from->arch),
+                           .bytes = from->bytes,
+                           .size = from->size,
+                           .same = programs->program[i].same};
     }
     return cubin;
 }

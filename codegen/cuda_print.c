@@ -76,7 +76,8 @@ static bool is_small(const Kernel *k, const ScalarLaunch *s) {
 }
 
 void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches) {
-    const Kernel *k = cs->k;
+    cs->members = scalar_members(cs->a, cs->k);
+    const Kernel *k = cs->k = cs->members.one;
     cs->w = scalar_walks(cs->a, k);
     cs->s = scalar_launch(&cs->w);
     cs->index = is_small(k, &cs->s) ? "int" : "long long";
@@ -94,6 +95,10 @@ void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches) {
 
 static bool no_memory(Diag *d, const Kernel *k) {
     return diag_error(d, (Loc){0}, P_MEMORY, "no memory for kernel %s", k->name);
+}
+
+bool cuda_has_code(const Kernel *k) {
+    return !k->host && (k->kind != KERNEL_PRODUCT || k->product.library == PRODUCT_OWN);
 }
 
 const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {

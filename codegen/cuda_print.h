@@ -29,7 +29,8 @@ void cuda_head(CudaText *t, const Kernel *k, const KernelLaunches *launches, int
 typedef struct {
     CudaText *t;
     Arena *a;
-    const Kernel *k;
+    const Kernel *k;       // one member's, where it has some
+    KernelMembers members; // whose it is
     ScalarWalks w;
     ScalarLaunch s;
     const char *index;       // type of positions and offsets: "int" or "long long"

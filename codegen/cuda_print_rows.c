@@ -23,8 +23,8 @@ static void open_if(CudaScalar *cs, bool always, const char *condition) {
 static void point_anywhere(CudaScalar *cs) {
     const ScalarLaunch *s = &cs->s;
     const int64_t across = (s->columns + s->lanes - 1) / s->lanes, total = across * s->rows;
-    cuda_put(cs->t, "const %s w = ((%s)blockIdx.x * %du + n) * %du + threadIdx.x;", cs->count,
-             cs->count, s->batch, s->block);
+    cuda_put(cs->t, "const %s w = ((%s)%s * %du + n) * %du + threadIdx.x;", cs->count, cs->count,
+             cs->members.count > 1 ? "block" : "blockIdx.x", s->batch, s->block);
     open_if(cs, total % ((int64_t)s->batch * s->block) == 0,
             arena_format(cs->a, "w < %lldu", (long long)total));
     if (s->rows > 1)
@@ -35,9 +35,31 @@ static void point_anywhere(CudaScalar *cs) {
     cuda_print_position(cs);
 }
 
+// Blocks are dealt to members: whose operands they take, the same for a whole block. The first's
+// are there already.
+static void print_member(CudaScalar *cs, int64_t blocks) {
+    const KernelMembers *members = &cs->members;
+    const long long each = (long long)(blocks / members->count);
+    cuda_put(cs->t, "const unsigned member = blockIdx.x / %lldu, block = blockIdx.x %% %lldu;",
+             each, each);
+    cuda_open(cs->t, "switch (member) {");
+    for (int m = 1; m < members->count; m++) {
+        cuda_put(cs->t, "case %d:", m);
+        for (int o = 0; o < cs->k->operand_count; o++) {
+            const int stands = members->stands[m * cs->k->operand_count + o];
+            if (stands >= 0 && stands != o)
+                cuda_put(cs->t, "    p%d = p%d;", o, stands);
+        }
+        cuda_put(cs->t, "    break;");
+    }
+    cuda_close(cs->t);
+}
+
 static void print_points(CudaScalar *cs, const KernelLaunches *launches) {
     cs->local = (cs->w.column_bit << 1) - 1;
     cuda_head(cs->t, cs->k, launches, 0);
+    if (cs->members.count > 1)
+        print_member(cs, launches->launch[0].grid[0]);
     cuda_print_origin(cs);
     cuda_print_scalars(cs, ~0u, 0);
     const CudaWalk walk = {.kind = WALK_APART, .batch = cs->s.batch, .point = point_anywhere};

@@ -328,6 +328,8 @@ void cuda_print_position(CudaScalar *cs) {
         left = arena_format(cs->a, "left%d", d);
     }
     for (int o = 0; o < k->operand_count; o++) {
+        if (!cs->members.used[o])
+            continue;
         const char *text = "";
         for (int d = 0; d + 1 < k->rank; d++)
             if (k->dim[d] > 1 && k->operand[o].stride[d] != 0)
@@ -340,7 +342,7 @@ void cuda_print_position(CudaScalar *cs) {
 void cuda_print_origin(CudaScalar *cs) {
     const Kernel *k = cs->k;
     for (int o = 0; o < k->operand_count; o++) {
-        bool walked = false;
+        bool walked = !cs->members.used[o];
         for (int d = 0; d + 1 < k->rank; d++)
             walked = walked || (k->dim[d] > 1 && k->operand[o].stride[d] != 0);
         if (!walked)

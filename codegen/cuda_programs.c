@@ -9,6 +9,7 @@
 #include "codegen/cuda_programs.h"
 
 #include "codegen/cubin_cache.h"
+#include "codegen/cuda_same.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -18,13 +19,12 @@
 enum { P_KERNEL = 855 };
 enum { KERNELS_A_PROGRAM = 12, THREADS_MAX = 64 };
 
-// Products of libraries have no code of their own, kernels of the host none for a GPU.
-static bool has_code(const Kernel *k) {
-    return !k->host && (k->kind != KERNEL_PRODUCT || k->product.library == PRODUCT_OWN);
-}
-
 static bool is_template(const Kernel *k) {
     return k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD;
+}
+
+static bool is_compiled(Kernel *const *kernel, const int *same, int i) {
+    return cuda_has_code(kernel[i]) && same[i] == i;
 }
 
 // Kernels of one program under way.
@@ -33,12 +33,14 @@ typedef struct {
     int count;
 } Deal;
 
-// Which kernels stand together, the same for every architecture. Returns how many programs.
-static int deal_kernels(Arena *a, Kernel *const *kernel, int count, ProgramsCut cut, Deal *deal) {
+// Which kernels stand together, the same for every architecture: of those that are the same the
+// first. Returns how many programs.
+static int deal_kernels(Arena *a, Kernel *const *kernel, int count, const int *same,
+                        ProgramsCut cut, Deal *deal) {
     int templates = 0, others = 0;
     for (int i = 0; i < count; i++) {
-        templates += has_code(kernel[i]) && is_template(kernel[i]);
-        others += has_code(kernel[i]) && !is_template(kernel[i]);
+        templates += is_compiled(kernel, same, i) && is_template(kernel[i]);
+        others += is_compiled(kernel, same, i) && !is_template(kernel[i]);
     }
     int programs = templates + (others + KERNELS_A_PROGRAM - 1) / KERNELS_A_PROGRAM;
     if (cut == PROGRAMS_WHOLE)
@@ -47,7 +49,7 @@ static int deal_kernels(Arena *a, Kernel *const *kernel, int count, ProgramsCut 
         deal[i] = (Deal){.kernel = arena_array(a, int, count + 1)};
     int next_template = 0, next_other = 0;
     for (int i = 0; i < count; i++) {
-        if (!has_code(kernel[i]))
+        if (!is_compiled(kernel, same, i))
             continue;
         const int at = cut == PROGRAMS_WHOLE    ? 0
                        : is_template(kernel[i]) ? next_template++
@@ -87,12 +89,24 @@ static bool print_program(Arena *a, Diag *d, Kernel *const *kernel, const Deal *
 bool cuda_programs_print(Arena *a, Diag *d, Kernel *const *kernel, int count, const GpuArchs *archs,
                          ProgramsCut cut, CudaPrograms *out) {
     Deal *deal = arena_array(a, Deal, count + 1);
-    const int each = deal_kernels(a, kernel, count, cut, deal);
+    int *same = arena_array(a, int, count + 1);
+    for (int i = 0; i < count; i++)
+        same[i] = i;
+    if (cut == PROGRAMS_SPLIT && !cuda_same_find(a, d, kernel, count, archs, same))
+        return false;
+    const int each = deal_kernels(a, kernel, count, same, cut, deal);
     *out = (CudaPrograms){.program = arena_array(a, CudaProgram, each * archs->count + 1)};
     for (int i = 0; i < archs->count; i++)
-        for (int p = 0; p < each; p++)
-            if (!print_program(a, d, kernel, &deal[p], archs->arch[i], &out->program[out->count++]))
+        for (int p = 0; p < each; p++) {
+            CudaProgram *program = &out->program[out->count++];
+            if (!print_program(a, d, kernel, &deal[p], archs->arch[i], program))
                 return false;
+            program->same = "";
+            for (int k = 0; k < deal[p].count; k++)
+                program->same = arena_format(
+                    a, "%s%s", program->same,
+                    cuda_same_names(a, kernel, count, archs->arch[i], same, deal[p].kernel[k]));
+        }
     return true;
 }
 

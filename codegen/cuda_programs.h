@@ -10,7 +10,8 @@ typedef struct {
     NvrtcProgram nvrtc; // its source, architecture and what became of it
     const int *kernel;  // numbers of those in it, rising
     int kernel_count;
-    bool cached; // not compiled but found
+    const char *same; // functions of other kernels that are some of these: codegen/cuda_same.h
+    bool cached;      // not compiled but found
 } CudaProgram;
 
 typedef struct {
@@ -18,7 +19,11 @@ typedef struct {
     int count;
 } CudaPrograms;
 
-typedef enum { PROGRAMS_SPLIT, PROGRAMS_WHOLE } ProgramsCut; // WHOLE: one an architecture
+typedef enum {
+    PROGRAMS_SPLIT,
+    PROGRAMS_WHOLE
+} ProgramsCut; // WHOLE: one an architecture,
+               // of all kernels
 
 // The texts. Which kernels stand together depends on the kernels alone. kernel[i] is called k<i>
 // (plan_kernels); products of libraries are left out. False after a diagnostic.

@@ -1,6 +1,7 @@
 // The data of a program as constants of an LLVM module. All of it is read-only and hidden: seen by
 // the runtime it is linked with and by nobody outside. The layouts are those of runtime/run.h,
-// which this room doesn't read: PlimCubin is two pointers and a 64-bit size.
+// which this room doesn't read: PlimCubin is two pointers, a 64-bit
+// size and a pointer.
 #include "codegen/image.h"
 
 #include <string.h>
@@ -50,15 +51,16 @@ static void add_kernels(LlvmBuild *b, const ImageData *data) {
 
 // Ends with a row of zeros.
 static void add_cubins(LlvmBuild *b, const ImageData *data) {
-    LLVMTypeRef field[] = {b->ptr, b->ptr, b->i64};
-    LLVMTypeRef type = LLVMStructTypeInContext(b->context, field, 3, 0);
+    LLVMTypeRef field[] = {b->ptr, b->ptr, b->i64, b->ptr};
+    LLVMTypeRef type = LLVMStructTypeInContext(b->context, field, 4, 0);
     LLVMValueRef *row = arena_array(b->arena, LLVMValueRef, data->cubin_count + 1);
     for (int i = 0; i < data->cubin_count; i++) {
         const Cubin *c = &data->cubin[i];
         LLVMValueRef value[] = {add_bytes(b, "arch", c->arch, strlen(c->arch) + 1),
                                 add_bytes(b, "cubin", c->bytes, c->size),
-                                llvm_i64(b, (int64_t)c->size)};
-        row[i] = LLVMConstStructInContext(b->context, value, 3, 0);
+                                llvm_i64(b, (int64_t)c->size),
+                                add_bytes(b, "same", c->same, strlen(c->same) + 1)};
+        row[i] = LLVMConstStructInContext(b->context, value, 4, 0);
     }
     row[data->cubin_count] = LLVMConstNull(type);
     add_constant(b, "plim_cubins", LLVMConstArray2(type, row, (uint64_t)data->cubin_count + 1), 8);

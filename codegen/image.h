@@ -10,6 +10,7 @@ typedef struct {
     const char *arch; // "sm_90a"
     const char *bytes;
     size_t size;
+    const char *same; // PlimCubin.same
 } Cubin;
 
 typedef struct {

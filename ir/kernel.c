@@ -441,9 +441,10 @@ bool kinstr_equal(const KInstr *a, const KInstr *b) {
 
 // Cheap numbers first; the name takes no part.
 static bool scalar_equal(const Kernel *a, const Kernel *b) {
-    if (a->axis != b->axis || a->host != b->host || a->rank != b->rank ||
-        memcmp(a->dim, b->dim, sizeof a->dim) != 0 || a->operand_count != b->operand_count ||
-        a->imm_count != b->imm_count || a->instr_count != b->instr_count)
+    if (a->axis != b->axis || a->host != b->host || a->members != b->members ||
+        a->rank != b->rank || memcmp(a->dim, b->dim, sizeof a->dim) != 0 ||
+        a->operand_count != b->operand_count || a->imm_count != b->imm_count ||
+        a->instr_count != b->instr_count)
         return false;
     for (int o = 0; o < a->operand_count; o++)
         if (!operand_equal(&a->operand[o], &b->operand[o]))
@@ -531,7 +532,7 @@ uint64_t kernel_hash(const Kernel *k) {
         return h;
     }
     // Dims and strides up to the rank; the rest is 0 in every kernel.
-    h = mix(mix(mix(mix(h, k->axis), k->host), k->rank), k->imm_count);
+    h = mix(mix(mix(mix(mix(h, k->axis), k->host), k->members), k->rank), k->imm_count);
     for (int d = 0; d < k->rank; d++)
         h = mix(h, k->dim[d]);
     for (int o = 0; o < k->operand_count; o++) {

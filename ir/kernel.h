@@ -164,6 +164,8 @@ typedef struct {
     // SCALAR
     KernelAxis axis;
     bool host; // in a GPU's program: for its host's CPU, with operands in the host's memory; does not reduce
+    int members; // above 1: so many equal programs on operands of their own, none of which reads what another
+                 // writes, also where these are the same bytes: ir/kernel_members.h
     int rank;
     int64_t dim[KERNEL_DIMS_MAX];
     int operand_count;

@@ -361,13 +361,19 @@ static bool read_program(Reader *r, Kernel *k) {
     return true;
 }
 
-// "[dims] host? { imms N", then the program.
+// "[dims] (members N)? host? { imms N", then the program.
 static bool read_scalar(Reader *r, Kernel *k) {
     // "imms N" stands only where there is one at least.
-    int64_t imms = 0;
+    int64_t imms = 0, members = 0;
     k->rank = read_list(r, 0, KERNEL_DIMS_MAX, k->dim);
     if (k->rank == 0)
         return false;
+    if (word_is(peek(r), "members")) {
+        next(r);
+        if (!read_number(r, 2, KERNEL_OPERANDS_MAX, &members))
+            return false;
+    }
+    k->members = (int)members;
     k->host = word_is(peek(r), "host");
     if (k->host)
         next(r);

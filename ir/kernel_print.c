@@ -82,6 +82,8 @@ static void put_instr(Sink *s, const Kernel *k, int i) {
 static void put_scalar(Sink *s, const Kernel *k) {
     put(s, " %s ", kernel_kind_words[k->axis == KERNEL_ROWS ? WORD_ROWS : WORD_COLUMNS]);
     put_list(s, k->rank, k->dim);
+    if (k->members > 1)
+        put(s, " members %d", k->members);
     put(s, k->host ? " host {\n" : " {\n");
     if (k->imm_count > 0)
         put(s, "  imms %d\n", k->imm_count);

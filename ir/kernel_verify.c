@@ -8,6 +8,8 @@
 #include "ir/kernel.h"
 
 #include "ir/convolution.h"
+#include "ir/kernel_members.h"
+
 #include <math.h>
 
 enum {
@@ -18,6 +20,7 @@ enum {
     P_REDUCE = 714,   // Reductions in illegal places
     P_STORE = 715,    // Stores to one place twice
     P_TEMPLATE = 716, // Fields of products and attention
+    P_MEMBERS = 717   // Members that differ
 };
 
 typedef struct {
@@ -247,6 +250,17 @@ static bool spans_good(Verifier *v) {
     return true;
 }
 
+static bool members_good(Verifier *v) {
+    if (v->k->members == 0)
+        return true;
+    Arena *a = arena_create();
+    KernelMembers members;
+    const bool good = v->k->members > 1 && kernel_members_find(a, v->k, &members);
+    arena_release(a);
+    return good || diag_error(v->d, v->loc, P_MEMBERS, "kernel %s is not %d equal programs",
+                              v->k->name, v->k->members);
+}
+
 // Two passes: what the second computes (variation, dependence) walks operands that the first
 // checks.
 static bool scalar_good(Verifier *v) {
@@ -263,7 +277,7 @@ static bool scalar_good(Verifier *v) {
     for (int i = 0; i < k->instr_count; i++)
         if (!reductions_good(v, i) || !store_good(v, i))
             return false;
-    return spans_good(v);
+    return spans_good(v) && members_good(v);
 }
 
 // All in low..high.

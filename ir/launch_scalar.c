@@ -299,6 +299,19 @@ ScalarLaunch scalar_launch(const ScalarWalks *w) {
     return s;
 }
 
+KernelMembers scalar_members(Arena *a, const Kernel *k) {
+    KernelMembers members;
+    CHECK(kernel_members_find(a, k, &members));
+    const ScalarWalks w = scalar_walks(a, members.one);
+    if (members.count == 1 || scalar_launch(&w).shape == SCALAR_POINTS)
+        return members;
+    Kernel *whole = arena_new(a, Kernel);
+    *whole = *k;
+    whole->members = 0;
+    CHECK(kernel_members_find(a, whole, &members));
+    return members;
+}
+
 static int64_t places_of(const Kernel *k) {
     KRef i = 0;
     while (k->instr[i].op != KOP_ADD_AT)
@@ -314,14 +327,16 @@ static size_t scatter_workspace(const Kernel *k, const ScalarLaunch *s) {
 
 void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
     Arena *a = arena_create();
-    const ScalarWalks w = scalar_walks(a, k);
+    const KernelMembers members = scalar_members(a, k);
+    const ScalarWalks w = scalar_walks(a, members.one);
     const ScalarLaunch s = scalar_launch(&w);
     const size_t partial = (size_t)w.reductions * (size_t)s.parts * sizeof(float);
     switch (s.shape) {
     case SCALAR_POINTS:
-        kernel_launch_add(
-            out, ceil_divide(s.rows * ceil_divide(s.columns, s.lanes), (int64_t)s.block * s.batch),
-            s.block);
+        kernel_launch_add(out,
+                          members.count * ceil_divide(s.rows * ceil_divide(s.columns, s.lanes),
+                                                      (int64_t)s.block * s.batch),
+                          s.block);
         break;
     case SCALAR_TILES: {
         const int64_t extent = k->dim[s.turned];

@@ -3,6 +3,7 @@
 #ifndef PLIM_IR_LAUNCH_SCALAR_H
 #define PLIM_IR_LAUNCH_SCALAR_H
 
+#include "ir/kernel_members.h"
 #include "ir/scalar_walks.h"
 
 typedef enum {
@@ -37,6 +38,8 @@ enum {
     SCATTER_PIECE = 64   // sorted rows of a block of the others
 };
 
+// The members that have blocks of their own, each as many as the launch of one; all in POINTS.
+KernelMembers scalar_members(Arena *a, const Kernel *k);
 ScalarLaunch scalar_launch(const ScalarWalks *w);
 // Neighbouring elements that operation i, a load or store along the column, can access at once: 1,
 // 2, 4, 8.

@@ -5,6 +5,7 @@
 #include "passes/lower.h"
 
 #include "ir/check.h"
+#include "ir/kernel_members.h"
 #include "ir/op_lower.h"
 #include "passes/lower_space.h"
 
@@ -262,6 +263,19 @@ static void lower_node(ScalarBuild *b, const Node *n) {
     }
 }
 
+// Updates that share a kernel are its members where they do the same: no member's result lies over
+// another's operand (storage_may_overwrite).
+static void state_members(Arena *a, const Step *s, Kernel *k) {
+    bool updates = s->node_count > 1;
+    for (int i = 0; i < s->node_count; i++)
+        updates = updates && op_info(s->node[i]->op)->family == FAMILY_UPDATE &&
+                  s->node[i]->op != OP_ACCUMULATE;
+    KernelMembers members;
+    k->members = updates ? s->node_count : 0;
+    if (updates && !kernel_members_find(a, k, &members))
+        k->members = 0;
+}
+
 void lower_scalar(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out) {
     ScalarBuild b = {.sp = sp, .step = s, .a = a, .call = out, .space = space_of_step(sp, s)};
     // One kernel of all nodes, in order: operands of later ones are made by earlier ones.
@@ -275,6 +289,7 @@ void lower_scalar(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *ou
     for (int i = 0; i < s->node_count; i++)
         lower_node(&b, s->node[i]);
     out->kernel = kernel_finish(b.kb);
+    state_members(a, s, out->kernel);
     CHECK(out->kernel->imm_count == out->imm_count);
 }
 

@@ -46,6 +46,10 @@ bool storage_may_overwrite(const StorageWork *w, int task, const Value *x, const
             if (w->root[n->input[k]->id] != w->root[x->id])
                 continue;
             read = true;
+            // Updates that share a kernel may run at once.
+            if (n != v->def && op_info(n->op)->family == FAMILY_UPDATE &&
+                op_info(v->def->op)->family == FAMILY_UPDATE)
+                return false;
             // Another view of it would be read at other indices.
             const Place *p = &w->sp->place[n->input[k]->id], *q = &w->sp->place[x->id];
             const bool same =

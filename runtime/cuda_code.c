@@ -88,10 +88,31 @@ static PlimStatus load_modules(CudaCode *c, const PlimCubin *cubin, const char *
     return PLIM_OK;
 }
 
-static CuResult find_function(const CudaCode *c, const PlanLaunch *launch, CuFunction *out) {
+// What the code calls the function: a launch's own name, or that of another whose code is the same.
+static void find_name(const PlimCubin *cubin, const PlanLaunch *launch, char *name, size_t size) {
+    const size_t length = strlen(launch->name);
+    const char *found = launch->name;
+    size_t bytes = length;
+    for (const PlimCubin *x = cubin; x->arch; x++)
+        for (const char *at = x->same; at && strcmp(x->arch, launch->arch) == 0;) {
+            if (strncmp(at, launch->name, length) == 0 && at[length] == ' ') {
+                found = at + length + 1;
+                bytes = strcspn(found, "\n");
+            }
+            at = strchr(at, '\n');
+            at = at ? at + 1 : NULL;
+        }
+    snprintf(name, size, "%.*s", (int)bytes, found);
+}
+
+static CuResult find_function(const CudaCode *c, const PlimCubin *cubin, const PlanLaunch *launch,
+                              CuFunction *out) {
+    enum { NAME_BYTES = 128 };
+    char name[NAME_BYTES];
+    find_name(cubin, launch, name, sizeof name);
     CuResult result = CU_NOT_FOUND;
     for (uint32_t i = 0; i < c->module_count && result == CU_NOT_FOUND; i++)
-        result = c->cu->module_function(out, c->module[i], launch->name);
+        result = c->cu->module_function(out, c->module[i], name);
     // More than 48 KiB a block must be asked for.
     if (result == CU_SUCCESS && launch->shared > 0)
         result = c->cu->function_set(*out, CU_FUNCTION_SHARED_MAX, (int)launch->shared);
@@ -99,7 +120,8 @@ static CuResult find_function(const CudaCode *c, const PlanLaunch *launch, CuFun
 }
 
 // The verifier has seen that launches of one architecture stand together, by kernel, in order.
-static PlimStatus find_functions(CudaCode *c, const Plan *p, const char *arch, PlimError *error) {
+static PlimStatus find_functions(CudaCode *c, const Plan *p, const PlimCubin *cubin,
+                                 const char *arch, PlimError *error) {
     c->start = calloc((size_t)p->launch_count + 1, sizeof *c->start);
     c->first = calloc((size_t)p->kernel_count + 2, sizeof *c->first);
     if (!c->start || !c->first)
@@ -111,7 +133,7 @@ static PlimStatus find_functions(CudaCode *c, const Plan *p, const char *arch, P
             continue;
         while (kernel < launch->kernel)
             c->first[++kernel] = count;
-        const CuResult result = find_function(c, launch, &c->start[count].function);
+        const CuResult result = find_function(c, cubin, launch, &c->start[count].function);
         if (result != CU_SUCCESS) {
             char text[256];
             cuda_error_text(c->cu, result, text, sizeof text);
@@ -157,7 +179,7 @@ PlimStatus cuda_code_new(const Plan *p, const PlimCubin *cubin, const CudaDriver
     *out = c;
     c->cu = cu;
     const PlimStatus status = arch ? load_modules(c, cubin, arch, error) : PLIM_OK;
-    return status == PLIM_OK ? find_functions(c, p, arch, error) : status;
+    return status == PLIM_OK ? find_functions(c, p, cubin, arch, error) : status;
 }
 
 void cuda_code_release(CudaCode *code) {

@@ -14,6 +14,9 @@ typedef struct {
     const char *arch;
     const uint8_t *bytes;
     uint64_t size;
+    // Functions by other names: "k9 k7\n" for each that the plan calls k9 and this code k7, whose
+    // machine code is the same. NULL or "": none.
+    const char *same;
 } PlimCubin;
 
 typedef struct PlimRun PlimRun;

@@ -100,6 +100,19 @@ class Cubins(e2e.TestCase):
         for name in (b"sm_80\0", b"sm_90a\0"):
             self.assertIn(name, both)
 
+    def test_same_code_once(self):
+        # Whole blocks: the text doesn't say how many. The third's end doesn't fill one.
+        entries = "\n".join(f"  entry e{columns}(x: f32[255, {columns}]) {{ return tanh(x) }}"
+                            for columns in (1024, 2048, 1020))
+        (self.folder / "same.plim").write_text(f"model same() {{\n{entries}\n}}\n")
+        self.good(e2e.PLIMC, self.folder / "same.plim", "--target", "cuda:sm_90a", "--emit", "obj", "-o", "out", "--quiet",
+                  env=self.environment())
+        data = (self.folder / "out").read_bytes()
+        self.assertIn(b"\0k1 k0\n\0", data)
+        self.assertNotIn(b".text.k1\0", data)
+        for name in (b".text.k0\0", b".text.k2\0"):
+            self.assertIn(name, data)
+
     def test_a_library_too_old(self):
         lib = self.folder / "lib"
         lib.mkdir()

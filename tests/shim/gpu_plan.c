@@ -88,7 +88,7 @@ static Plan *make_plan(PlanMemory *pm, Place place) {
 }
 
 static const uint8_t image[16];
-static const PlimCubin cubins[] = {{"sm_80", image, 16}, {"sm_90a", image, 16}, {0}};
+static const PlimCubin cubins[] = {{"sm_80", image, 16, NULL}, {"sm_90a", image, 16, NULL}, {0}};
 
 static PlimStatus start(const Plan *p, PlimRun **out, PlimError *error) {
     const RunOptions options = {.threads = 1, .cubin = cubins, .tune = getenv("PLIM_TEST_TUNE")};

@@ -14,8 +14,9 @@ static void check(const PlimCubin *cubin, int major, int minor, const char *expe
 }
 
 Test(cuda_arch, newest_of_the_generation) {
-    static const PlimCubin cubin[] = {{"sm_80", code, 1},  {"sm_86", code, 1},   {"sm_90", code, 1},
-                                      {"sm_90a", code, 1}, {"sm_100a", code, 1}, {0}};
+    static const PlimCubin cubin[] = {{"sm_80", code, 1, NULL},   {"sm_86", code, 1, NULL},
+                                      {"sm_90", code, 1, NULL},   {"sm_90a", code, 1, NULL},
+                                      {"sm_100a", code, 1, NULL}, {0}};
     check(cubin, 8, 0, "sm_80");
     check(cubin, 8, 6, "sm_86");
     check(cubin, 8, 9, "sm_86");
@@ -29,13 +30,13 @@ Test(cuda_arch, newest_of_the_generation) {
 // Orin is 8.7 and Thor 11.0: their code is for no other GPU, and other GPUs' is not for them.
 Test(cuda_arch, systems_on_a_chip_stand_alone) {
     static const PlimCubin cubin[] = {
-        {"sm_80", code, 1}, {"sm_87", code, 1}, {"sm_110", code, 1}, {0}};
+        {"sm_80", code, 1, NULL}, {"sm_87", code, 1, NULL}, {"sm_110", code, 1, NULL}, {0}};
     check(cubin, 8, 7, "sm_87");
     check(cubin, 8, 9, "sm_80");
     check(cubin, 8, 8, NULL);
     check(cubin, 11, 0, "sm_110");
     check(cubin, 11, 1, NULL);
-    static const PlimCubin ampere[] = {{"sm_80", code, 1}, {"sm_86", code, 1}, {0}};
+    static const PlimCubin ampere[] = {{"sm_80", code, 1, NULL}, {"sm_86", code, 1, NULL}, {0}};
     check(ampere, 8, 7, NULL);
 }
 

@@ -6,6 +6,7 @@
 #include "codegen/codegen.h"
 #include "cuda_run.h"
 #include "ir/convolution.h"
+#include "ir/launch.h"
 #include "ir/launch_scalar.h"
 #include "random_draw.h"
 #include "scalar_samples.h"
@@ -356,6 +357,43 @@ static void add_picks(Samples *s) {
     }
 }
 
+// Equal programs on operands of their own: member by member the bits of the whole program. A rate
+// that all share, results over operands, a vector's end, one member aligned less than the others,
+// and transposed operands, which have no blocks by member.
+static void add_members(Samples *s) {
+    static const int64_t columns[] = {768, 1000, 2307, 17};
+    for (int c = 0; c < 8; c++) {
+        const int64_t dim[] = {c < 4 ? 1 : c < 7 ? 3 : 40, columns[c % 4]}, once[] = {0, 0};
+        const int64_t dense[] = {dim[1], 1}, turned[] = {1, dim[0]};
+        const int members = 2 + c % 4 * 2;
+        KernelBuilder *kb = kernel_builder(s->a, KERNEL_ROWS, 2, dim);
+        const KRef rate = kb_load(kb, kernel_add_operand(kb, DT_F32, ACCESS_READ, once));
+        for (int m = 0; m < members; m++) {
+            const int state = kernel_add_operand(kb, DT_F32, ACCESS_UPDATE, dense);
+            const KRef x = kb_load(kb, state);
+            const int operand = kernel_add_operand(kb, c % 2 ? DT_BF16 : DT_F32, ACCESS_READ,
+                                                   c == 7 ? turned : dense);
+            const KRef step = kb_op2(kb, KOP_MUL, rate, kb_load(kb, operand));
+            const KRef y = kb_op3(kb, KOP_FMA, x, kb_float(kb, 0.875), step);
+            kb_store(kb, state, y);
+            store_dense(kb, DT_BF16, kb_op2(kb, KOP_DIV, x, kb_op1(kb, KOP_EXP, y)));
+        }
+        Kernel *k = kernel_finish(kb);
+        k->members = members;
+        if (c == 2)
+            k->operand[4].align = 4;
+        cr_assert(kernel_verify(k, diag_create(s->a), (Loc){0}));
+        add(s, k, 3e-6); // what lies between two bf16 may become either
+        // A block, or several, for each.
+        const KernelMembers found = scalar_members(s->a, k);
+        KernelLaunches all = {0}, one = {0};
+        kernel_launches_scalar(k, &all);
+        kernel_launches_scalar(found.one, &one);
+        cr_assert_eq(found.count, c == 7 ? 1 : members);
+        cr_assert_eq(all.launch[0].grid[0], found.count * one.launch[0].grid[0]);
+    }
+}
+
 Test(cuda_scalar, printed_kernels_agree) {
     Samples s = {.a = arena_create()};
     uint64_t state = 20240229;
@@ -370,6 +408,7 @@ Test(cuda_scalar, printed_kernels_agree) {
     add_products(&s);
     add_convolutions(&s, &state);
     add_picks(&s);
+    add_members(&s);
     for (int i = 0; i < RANDOM_PROGRAMS; i++)
         add(&s, sample_random(s.a, column_counts, COLUMN_COUNTS, &state), 2e-4);
     check(&s);

@@ -72,6 +72,20 @@ static const char columns_text[] = "kernel k4 columns [4, 32, 8] {\n"
                                    "  add_at 2 %0 %1 limit 100 step 8\n"
                                    "  store 3 %2\n"
                                    "}\n";
+static const char members_text[] = "kernel k9 rows [768] members 2 {\n"
+                                   "  operand 0: f32 read [0]\n"
+                                   "  operand 1: f32 read [1]\n"
+                                   "  operand 2: f32 write [1]\n"
+                                   "  operand 3: f32 read [1] align 8\n"
+                                   "  operand 4: f32 write [1]\n"
+                                   "  %0 = load 0\n"
+                                   "  %1 = load 1\n"
+                                   "  %2 = mul %0 %1\n"
+                                   "  %3 = load 3\n"
+                                   "  %4 = mul %0 %3\n"
+                                   "  store 2 %2\n"
+                                   "  store 4 %4\n"
+                                   "}\n";
 static const char product_text[] = "kernel k5 product {\n"
                                    "  library onednn\n"
                                    "  a f32 [0, 0, 768, 1]\n"
@@ -109,8 +123,8 @@ static const char attention_text[] = "kernel k6 attention {\n" ATTENTION_FIELDS 
 static const char grad_text[] =
     "kernel k7 attention_grad {\n" ATTENTION_FIELDS "  dout [1, 2, 3]\n  dq [4, 5, 6]\n"
     "  dk [7, 8, 9]\n  dv [10, 11, 12]\n}\n";
-static const char *const good_text[] = {rows_text,      columns_text, product_text, bias_text,
-                                        attention_text, grad_text,    table_text};
+static const char *const good_text[] = {rows_text, columns_text,   members_text, product_text,
+                                        bias_text, attention_text, grad_text,    table_text};
 enum { GOOD = sizeof good_text / sizeof *good_text };
 
 Test(kernel_text, prints_what_it_read) {
@@ -163,6 +177,9 @@ typedef struct {
 #define ROWS "kernel k rows [4, 8] {\noperand 0: f32 read [8, 1]\noperand 1: f32 write [8, 1]\n"
 #define COLUMNS                                                                                    \
     "kernel k columns [4, 8] {\noperand 0: f32 read [8, 1]\noperand 1: f32 write [0, 1]\n"
+#define MEMBERS                                                                                    \
+    "kernel k rows [8] members 2 {\noperand 0: f32 read [1]\noperand 1: f32 write [1]\n"           \
+    "operand 2: f32 write [1]\noperand 3: f32 update [1]\n"
 static const BadText bad_text[] = {
     {"kernal k rows", 701, 1},
     {"kernel 3k rows [4] { }", 701, 1},
@@ -248,6 +265,13 @@ static const BadText bad_text[] = {
     {"kernel k product {\n library cublaslt\n a f32 [0,0,4,1] b f32 [0,0,4,1]\n"
      "c f32 write [0,0,1,4] bias batch [1,1] m 4 n 4 k 4 tile [4,4] workspace 0 }",
      716, 1},
+    {MEMBERS "%0 = load 0\nstore 1 %0\n%2 = neg %0\nstore 2 %2\n}", 717, 1},
+    {MEMBERS "%0 = load 0\nstore 1 %0\nstore 2 %0\nstore 3 %0\n}", 717, 1},
+    {MEMBERS "%0 = load 0\n%1 = load 3\nstore 2 %0\nstore 3 %1\n}", 717, 1},
+    {MEMBERS "%0 = load 3\n%1 = neg %0\nstore 1 %1\nstore 3 %1\n}", 717, 1},
+    {MEMBERS "%0 = load 0\n%1 = sum %0\nstore 1 %1\nstore 2 %1\n}", 717, 1},
+    {MEMBERS "}", 717, 1},
+    {"kernel k rows [4] members 1 { }", 704, 1},
     {"kernel k product {\n library mkl\n", 701, 2},
     {"kernel k attention {\n dtype f32 batch 1 heads 3 groups 2 queries 1 keys 1 dim_qk 1 dim_v 1\n"
      "window 0 causal 0 scale 1 q [1,1,1] k [1,1,1] v [1,1,1] out [1,1,1] }",
