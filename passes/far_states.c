@@ -6,9 +6,10 @@
 //   w', m', v' = adamw(w, m, v, g, ...)        for each slice of rows: fetch of w, m and v, adamw
 //   commit w', m', v'                          with these rows of g, offload; commit the concats
 //
-// This file chooses the states, walks each entry once, and commits. What a node becomes on the way
-// is made by those who know its kind:
+// This file walks each entry once and commits. Which states go, and what a node becomes on the way,
+// is the business of those who know:
 //
+//   which states, or which part of them                                     far_choice.c
 //   a reader                    fetches by region                           far_fetches.c
 //   a reader of a large weight  products and lookups of tiles, last rung    far_weights.c
 //   an update                   slices, some of them the host's             far_updates.c
@@ -23,6 +24,7 @@
 // are read by fetch only, commits to them come from offload. Cost: O(nodes + slices).
 #include "passes/far_states.h"
 
+#include "passes/far_choice.h"
 #include "passes/far_entry.h"
 #include "passes/far_fetches.h"
 #include "passes/far_first.h"
@@ -173,76 +175,7 @@ static int rewrite_entry(const Module *m, Graph *g, const bool *moved,
     return count_added(&far, options->which);
 }
 
-// --- which states, and how large slices are ---
-
-static bool is_wanted(const State *s, const FarStatesOptions *o) {
-    const bool kind = s->kind == STATE_OPTIMIZER
-                          ? o->which >= FAR_STATES_OPTIMIZER
-                          : s->kind == STATE_PARAM && o->which >= FAR_STATES_ALL;
-    return kind && !s->far && s->type.rank > 0 && type_bytes(&s->type) >= o->least;
-}
-
-// The rung adds states of this kind to what the one before has.
-static bool is_added(const State *s, const FarStatesOptions *o) {
-    return (s->kind == STATE_OPTIMIZER) == (o->which == FAR_STATES_OPTIMIZER);
-}
-
-// Both are optimizer states of one parameter, PARAM.m and PARAM.v: they go together.
-static bool is_beside(const State *s, const State *other) {
-    const char *end = strrchr(s->name, '.');
-    return s->kind == STATE_OPTIMIZER && other->kind == STATE_OPTIMIZER && end &&
-           strncmp(s->name, other->name, (size_t)(end - s->name) + 1) == 0;
-}
-
-// Tables that lookups read, by state: far away they come in whole for the sake of a few rows.
-static const bool *find_tables(const Module *m, Arena *a) {
-    bool *table = arena_array(a, bool, m->state_count + 1);
-    for (int e = 0; e < m->entry_count; e++)
-        for (int i = 0; i < m->entry[e]->node_count; i++) {
-            const Node *n = m->entry[e]->node[i];
-            const Value *v = n->op == OP_GATHER ? n->input[0] : NULL;
-            while (v && (match_view(v->def) || v->def->op == OP_CAST))
-                v = v->def->input[0];
-            const State *s = v && v->def->op == OP_STATE
-                                 ? module_find_state(m, node_text(v->def, "name", ""))
-                                 : NULL;
-            if (s)
-                table[s->id] = true;
-        }
-    return table;
-}
-
-// Bytes of the states that the rung adds, or of those of them that are no tables.
-static int64_t count_bytes(const Module *m, const FarStatesOptions *o, const bool *table) {
-    int64_t bytes = 0;
-    for (int i = 0; i < m->state_count; i++) {
-        const State *s = m->state[i];
-        if (is_wanted(s, o) && is_added(s, o) && !(table && table[s->id]))
-            bytes += (int64_t)type_bytes(&s->type);
-    }
-    return bytes;
-}
-
-// Of what the rung adds a part goes, lying evenly among the others, so that copies of some have the
-// computation of others beside them; no tables, where the rest is enough.
-static void choose_states(const Module *m, const FarStatesOptions *o, bool *moved, Arena *a) {
-    const bool *table = find_tables(m, a);
-    const int64_t all = count_bytes(m, o, NULL), rest = count_bytes(m, o, table);
-    const int64_t part = o->eighths ? all / 8 * o->eighths : all;
-    const bool spares = part <= rest;
-    const double share = (double)part / (double)((spares ? rest : all) + 1);
-    double due = 0; // bytes that should have gone by now
-    for (int i = 0; i < m->state_count; i++) {
-        const State *s = m->state[i];
-        const double bytes = (double)type_bytes(&s->type);
-        moved[i] = is_wanted(s, o) && !(o->eighths && is_added(s, o) && spares && table[s->id]);
-        if (!moved[i] || !o->eighths || !is_added(s, o))
-            continue;
-        due += bytes * share;
-        moved[i] = i > 0 && is_beside(s, m->state[i - 1]) ? moved[i - 1] : 2 * due >= bytes;
-        due -= moved[i] ? bytes : 0;
-    }
-}
+// --- how large slices are ---
 
 static size_t slice_bytes(size_t total) {
     const size_t least = total / SLICES_MAX;
@@ -255,11 +188,11 @@ PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx 
     bool *moved = arena_array(cx->scratch, bool, m->state_count + 1);
     size_t total = 0;
     int count = 0, added = 0, more = 0; // added: by this rung
-    choose_states(m, &o, moved, cx->scratch);
+    far_choose(m, &o, moved, cx->scratch);
     for (int i = 0; i < m->state_count; i++) {
         const State *s = m->state[i];
         count += moved[i];
-        added += moved[i] && is_added(s, &o);
+        added += moved[i] && far_is_added(s, &o);
         total += moved[i] ? type_bytes(&s->type) : 0;
     }
     const bool moves = o.which > FAR_STATES_SCATTERED;

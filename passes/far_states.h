@@ -16,8 +16,8 @@ typedef enum {
 
 typedef struct {
     FarStates which;
-    int eighths;  // of the bytes of the kind of states that the rung adds, about; 0: all of them
-    size_t least; // bytes of a state below which it stays near; 0: 64 KiB
+    int sixteenths; // of the bytes of the kind of states that the rung adds, about; 0: all
+    size_t least;   // bytes of a state below which it stays near; 0: 64 KiB
     size_t slice; // bytes of one state that an update has in device memory; 0: by the module's size
     size_t tiled; // bytes of a weight from which on it is read in tiles; 0: TILED_BYTES
 } FarStatesOptions;

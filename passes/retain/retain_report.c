@@ -159,10 +159,12 @@ void retain_report_values(PassCtx *cx, const RetainLadder *l, int variant) {
 
 // What the variant has in far memory beyond the one before it.
 static const char *variant_name(const RetainVariant *v, Arena *a) {
-    static const char *const eighths[8] = {
-        "",         "an eighth of ", "a quarter of ",      "3/8 of ",
-        "half of ", "5/8 of ",       "three quarters of ", "7/8 of "};
-    const char *part = eighths[v->far.eighths % 8];
+    static const char *const sixteenths[16] = {
+        "",         "a sixteenth of ", "an eighth of ",      "3/16 of ",  "a quarter of ",
+        "5/16 of ", "3/8 of ",         "7/16 of ",           "half of ",  "9/16 of ",
+        "5/8 of ",  "11/16 of ",       "three quarters of ", "13/16 of ", "7/8 of ",
+        "15/16 of "};
+    const char *part = sixteenths[v->far.sixteenths % 16];
     switch (v->far.which) {
     case FAR_STATES_NONE:
         return "none";
