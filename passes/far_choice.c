@@ -101,7 +101,7 @@ static double bytes_of_set(Group *const *large, int count, int set) {
 // of equal sets the first. Their bytes.
 static double choose_large(Group *const *large, int count, double part, double small) {
     int best = 0;
-    double nearest = INFINITY;
+    double nearest = HUGE_VAL;
     for (int set = 0; set < 1 << count; set++) {
         const double missing = part - bytes_of_set(large, count, set);
         const double off = fabs(missing - clamp(missing, small));
@@ -136,7 +136,7 @@ static void choose_part(const Module *m, double part, bool *moved, Arena *a) {
     int larges = 0;
     // Of equal ones rather those at the end: there the backward pass begins, beside copies.
     for (int g = count - 1; g >= 0; g--) {
-        group[g].large = group[g].bytes * LARGE_PART > all;
+        group[g].large = group[g].bytes * (double)LARGE_PART > all;
         if (group[g].large) {
             small -= group[g].bytes;
             large[larges++] = &group[g];
