@@ -41,7 +41,7 @@ static ReadResult read_failed(FILE *f, Diag *d, Loc loc, int code, const char *p
 
 // Reads the file whole. READ_ABSENT where there is none (nothing is said then).
 static ReadResult read_file(Arena *a, Diag *d, Loc loc, const char *path, Source *out) {
-    FILE *f = fopen(path, "rb");
+    FILE *f = fopen(path, "rbe");
     if (!f)
         return READ_ABSENT;
     if (fseek(f, 0, SEEK_END) != 0)

@@ -420,7 +420,7 @@ static PlimStatus prepare(Generation *g, PlimError *error) {
         status = encode_prompt(g, error);
     if (status != PLIM_OK)
         return status;
-    if (g->o->log && !(g->log = fopen(g->o->log, "w")))
+    if (g->o->log && !(g->log = fopen(g->o->log, "we")))
         return error_set(error, PLIM_IO, "can't open %s: %s", g->o->log, strerror(errno));
     if (has_weights(g->s->plan) && !g->o->weights)
         return error_set(error, PLIM_BAD_INPUT, "generate needs --weights PATH");

@@ -313,7 +313,7 @@ static void write_beside(const Rates *r, FILE *out) {
                       out);
             any = true;
             fprintf(out, "beside %s %s %.4f\n", rates_family_name(f), rates_family_name(other),
-                    r->beside[f][other]);
+                    fmin(r->beside[f][other], factor_max));
         }
 }
 
@@ -326,7 +326,7 @@ static void write_both(const Rates *r, FILE *out) {
         if (!any)
             fputs("# And while copies go out and in at once.\n", out);
         any = true;
-        fprintf(out, "both %s %.4f\n", rates_family_name(f), r->both[f]);
+        fprintf(out, "both %s %.4f\n", rates_family_name(f), fmin(r->both[f], factor_max));
     }
 }
 

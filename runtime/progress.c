@@ -27,7 +27,7 @@ double clock_seconds(void) {
 
 // Not getrusage: what the launching process had before exec counts there, too.
 uint64_t resident_peak_bytes(void) {
-    FILE *f = fopen("/proc/self/status", "r");
+    FILE *f = fopen("/proc/self/status", "re");
     char line[128];
     unsigned long long kib = 0;
     while (f && kib == 0 && fgets(line, sizeof line, f))
@@ -39,7 +39,7 @@ uint64_t resident_peak_bytes(void) {
 }
 
 uint64_t resident_bytes(void) {
-    FILE *f = fopen("/proc/self/statm", "r");
+    FILE *f = fopen("/proc/self/statm", "re");
     unsigned long long total, resident = 0;
     if (f) {
         // Pages: the whole address space, then what is resident.

@@ -90,7 +90,7 @@ bool mip_lp_write(const Mip *p, const char *dir, Diag *d) {
         return diag_error(d, (Loc){0}, P_MIP_DUMP, "can't make the folder '%s': %s", dir,
                           strerror(errno));
     const char *path = arena_format(p->arena, "%s/%s.lp", dir, p->name);
-    FILE *out = fopen(path, "w");
+    FILE *out = fopen(path, "we");
     if (out)
         mip_lp_print(p, out);
     // A full disk may show only when the last bytes leave.

@@ -74,6 +74,20 @@ Test(plan_rates, what_is_written_reads_back) {
     cr_assert_eq(rates_beside_both(&again, RATE_FILL), 1);
 }
 
+// A disk that stood still for a moment makes any factor; what is written is what a reader takes.
+Test(plan_rates, whatever_was_measured_reads_back) {
+    Rates r, again;
+    PlimError error;
+    cr_assert_eq(read_text(whole, &r, &error), PLIM_OK, "%s", error.text);
+    r.beside[RATE_IN][RATE_OUT] = 12345;
+    r.both[RATE_IN] = 54321;
+    char *text = write_text(&r);
+    cr_assert_eq(read_text(text, &again, &error), PLIM_OK, "%s\n%s", error.text, text);
+    cr_assert_eq(rates_beside(&again, RATE_IN, RATE_OUT), 1000);
+    cr_assert_eq(rates_beside_both(&again, RATE_IN), 1000);
+    free(text);
+}
+
 Test(plan_rates, work_is_stretched_while_something_runs_beside_it) {
     cr_assert_eq(rates_stretch(1000, 1, 500), 1000);
     cr_assert_eq(rates_stretch(1000, 2, 0), 1000);
