@@ -122,23 +122,73 @@ static void print_join_down(CudaScalar *cs) {
     }
 }
 
-static const char *partial_text(const CudaScalar *cs, KRef i, const char *part) {
-    return arena_format(cs->a, "partial[(%lldLL + %s) * %lld + c + e]",
-                        (long long)(cs->w.slot[i] * cs->s.parts), part, (long long)cs->s.columns);
+static const char *partial_text(const CudaScalar *cs, KRef i, const char *part, const char *lane) {
+    return arena_format(cs->a, "partial[(%lldLL + %s) * %lld + c + %s]",
+                        (long long)(cs->w.slot[i] * cs->s.parts), part, (long long)cs->s.columns,
+                        lane);
+}
+
+// Neighbouring partial sums that one access takes: rows of them are as long as the kernel's.
+static int partial_access(const CudaScalar *cs) {
+    return cs->tail ? 1 : cs->s.lanes < 4 ? cs->s.lanes : 4;
+}
+
+// As many as there are lanes, from or to an array.
+static void put_accesses(CudaScalar *cs, const char *what, KRef i, const char *part,
+                         const char *array) {
+    const int access = partial_access(cs);
+    for (int e = 0; e < cs->s.lanes; e += access)
+        cuda_put(cs->t, "plim_%s_f32_%d(&%s, %s + %d);", what, access,
+                 partial_text(cs, i, part, arena_format(cs->a, "%d", e)), array, e);
+}
+
+static void print_leave_vectors(CudaScalar *cs) {
+    cuda_open(cs->t, "if (down == 0 && inside) {");
+    for (KRef i = 0; i < cs->k->instr_count; i++)
+        if (kop_is_reduction(cs->k->instr[i].op))
+            put_accesses(cs, "store", i, "part", arena_format(cs->a, "r%d", i));
+    cuda_close(cs->t);
 }
 
 static void print_leave_parts(CudaScalar *cs) {
+    if (partial_access(cs) > 1) {
+        print_leave_vectors(cs);
+        return;
+    }
     cuda_open(cs->t, "for (int e = 0; down == 0 && e < %d; e++) {", cs->s.lanes);
     cuda_open(cs->t, "if (c + e < %s) {", cs->end);
     for (KRef i = 0; i < cs->k->instr_count; i++)
         if (kop_is_reduction(cs->k->instr[i].op))
-            cuda_put(cs->t, "%s = r%d[e];", partial_text(cs, i, "part"), i);
+            cuda_put(cs->t, "%s = r%d[e];", partial_text(cs, i, "part", "e"), i);
     cuda_close(cs->t);
+    cuda_close(cs->t);
+}
+
+// The loads of some parts are under way together.
+static void print_take_vectors(CudaScalar *cs) {
+    enum { BYTES_UNDER_WAY = 128 };
+    const ScalarLaunch *s = &cs->s;
+    const int bytes = cs->w.reductions * s->lanes * (int)sizeof(float);
+    cuda_put(cs->t, "#pragma unroll %d", bytes < BYTES_UNDER_WAY ? BYTES_UNDER_WAY / bytes : 1);
+    cuda_open(cs->t, "for (int p = down; inside && p < %lld; p += %d) {", (long long)s->parts,
+              s->block / s->team);
+    for (KRef i = 0; i < cs->k->instr_count; i++) {
+        if (!kop_is_reduction(cs->k->instr[i].op))
+            continue;
+        cuda_put(cs->t, "float x%d[%d];", i, s->lanes);
+        put_accesses(cs, "load", i, "p", arena_format(cs->a, "x%d", i));
+        cuda_put(cs->t, "#pragma unroll\nfor (int e = 0; e < %d; e++)\n    %s", s->lanes,
+                 join_text(cs, i, arena_format(cs->a, "x%d[e]", i)));
+    }
     cuda_close(cs->t);
 }
 
 static void print_take_parts(CudaScalar *cs) {
     const ScalarLaunch *s = &cs->s;
+    if (partial_access(cs) > 1) {
+        print_take_vectors(cs);
+        return;
+    }
     cuda_open(cs->t, "for (int p = down; p < %lld; p += %d) {", (long long)s->parts,
               s->block / s->team);
     cuda_put(cs->t, "#pragma unroll");
@@ -146,7 +196,7 @@ static void print_take_parts(CudaScalar *cs) {
     cuda_open(cs->t, "if (c + e < %s) {", cs->end);
     for (KRef i = 0; i < cs->k->instr_count; i++)
         if (kop_is_reduction(cs->k->instr[i].op))
-            cuda_put(cs->t, "%s", join_text(cs, i, partial_text(cs, i, "p")));
+            cuda_put(cs->t, "%s", join_text(cs, i, partial_text(cs, i, "p", "e")));
     cuda_close(cs->t);
     cuda_close(cs->t);
     cuda_close(cs->t);

@@ -82,6 +82,26 @@ static void point_passing(CudaScalar *cs) {
     open_if(cs, false, arena_format(cs->a, "c < %s", cs->end));
 }
 
+// A column by itself, which the loop around it names.
+static void point_column(CudaScalar *cs) {
+    cuda_open(cs->t, "{");
+}
+
+// The columns behind a row's last whole vector, one by one, by the thread whose turn it is: it has
+// met all of its others.
+static void print_tail(CudaScalar *cs, CudaWalk w) {
+    const ScalarLaunch s = cs->s;
+    const int64_t whole = s.columns - s.columns % s.lanes;
+    cuda_open(cs->t, "for (%s c = %lld; thread == %lld && c < %lld; c++) {", cs->index,
+              (long long)whole, (long long)(whole / s.lanes % s.team), (long long)s.columns);
+    cs->s.lanes = 1;
+    w.batch = 1;
+    w.point = point_column;
+    cuda_print_walk(cs, &w);
+    cs->s = s;
+    cuda_close(cs->t);
+}
+
 void cuda_print_row_walk(CudaScalar *cs, CudaWalk w) {
     const ScalarLaunch *s = &cs->s;
     w.batch = s->batch;
@@ -93,10 +113,20 @@ void cuda_print_row_walk(CudaScalar *cs, CudaWalk w) {
     }
     w.kind = WALK_APART;
     w.point = point_passing;
+    const bool tail = cs->tail && s->shape == SCALAR_TEAM;
+    const char *end = cs->end;
+    if (tail) {
+        cs->tail = false;
+        cs->end = arena_format(cs->a, "%lld", (long long)(s->columns - s->columns % s->lanes));
+    }
     cuda_open(cs->t, "for (%s first = %s + thread * %d; first < %s; first += %d) {", cs->index,
               cs->begin, s->lanes, cs->end, s->team * s->lanes * s->batch);
     cuda_print_walk(cs, &w);
     cuda_close(cs->t);
+    if (tail)
+        print_tail(cs, w);
+    cs->tail = cs->tail || tail;
+    cs->end = end;
 }
 
 static bool is_of_stage(const CudaScalar *cs, KRef i, int stage) {

@@ -1,8 +1,8 @@
-// Programs of kernels. Templates take as long as all scalar kernels of a model together and so have
-// programs of their own, first in the queue; other kernels are dealt to programs in turn, so that
-// large neighbours fall apart. Threads take programs as they come, the longest texts first, so that
-// none waits for another's long last one; each has an arena of its own, and what they give depends
-// on the source alone, so bytes don't depend on their number.
+// Programs of kernels. Templates take as long as half of a model's scalar kernels together and so
+// have programs of their own, two each, first in the queue; other kernels are dealt to programs in
+// turn, so that large neighbours fall apart. Threads take programs as they come, the longest texts
+// first, so that none waits for another's long last one; each has an arena of its own, and what
+// they give depends on the source alone, so bytes don't depend on their number.
 //
 // Every kernel's text begins with a #line that gives it its name as file: so NVRTC's complaints can
 // be told by kernel, operator and place in the model.
@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { P_KERNEL = 855 };
-enum { KERNELS_A_PROGRAM = 12, THREADS_MAX = 64 };
+enum { KERNELS_A_PROGRAM = 12, TEMPLATES_A_PROGRAM = 2, THREADS_MAX = 64 };
 
 static bool is_template(const Kernel *k) {
     return k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD;
@@ -42,7 +42,8 @@ static int deal_kernels(Arena *a, Kernel *const *kernel, int count, const int *s
         templates += is_compiled(kernel, same, i) && is_template(kernel[i]);
         others += is_compiled(kernel, same, i) && !is_template(kernel[i]);
     }
-    int programs = templates + (others + KERNELS_A_PROGRAM - 1) / KERNELS_A_PROGRAM;
+    const int of_templates = (templates + TEMPLATES_A_PROGRAM - 1) / TEMPLATES_A_PROGRAM;
+    int programs = of_templates + (others + KERNELS_A_PROGRAM - 1) / KERNELS_A_PROGRAM;
     if (cut == PROGRAMS_WHOLE)
         programs = templates + others > 0;
     for (int i = 0; i < programs; i++)
@@ -51,9 +52,10 @@ static int deal_kernels(Arena *a, Kernel *const *kernel, int count, const int *s
     for (int i = 0; i < count; i++) {
         if (!is_compiled(kernel, same, i))
             continue;
-        const int at = cut == PROGRAMS_WHOLE    ? 0
-                       : is_template(kernel[i]) ? next_template++
-                                                : templates + next_other++ % (programs - templates);
+        const int at = cut == PROGRAMS_WHOLE ? 0
+                       : is_template(kernel[i])
+                           ? next_template++ % of_templates
+                           : of_templates + next_other++ % (programs - of_templates);
         deal[at].kernel[deal[at].count++] = i;
     }
     return programs;

@@ -77,18 +77,37 @@ bool scalar_is_turned(const ScalarWalks *w, KRef i, int dim) {
            k->operand[in->operand].stride[dim] == 1;
 }
 
+static bool is_load(KOp op) {
+    return op == KOP_LOAD || op == KOP_LOAD_AT;
+}
+
+static bool has_op(const Kernel *k, KOp op) {
+    for (KRef i = 0; i < k->instr_count; i++)
+        if (k->instr[i].op == op)
+            return true;
+    return false;
+}
+
+// Random numbers and nothing else, as first values of weights: a hundred instructions for each
+// element that is stored, so the width of stores doesn't matter, and a vector would only be more
+// code.
+static bool draws(const ScalarWalks *w) {
+    bool loads = false;
+    for (KRef i = 0; i < w->k->instr_count; i++)
+        loads = loads || (is_load(w->k->instr[i].op) && scalar_along(w, i));
+    return !loads && has_op(w->k, KOP_RANDOM);
+}
+
 static int lanes_of(const ScalarWalks *w) {
     const int64_t columns = w->k->dim[w->k->rank - 1];
     int lanes = 1;
+    if (draws(w))
+        return 1;
     for (KRef i = 0; i < w->k->instr_count; i++)
         lanes = scalar_access(w, i) > lanes ? scalar_access(w, i) : lanes;
     while (lanes > 1 && lanes / 2 >= columns)
         lanes /= 2;
     return lanes;
-}
-
-static bool is_load(KOp op) {
-    return op == KOP_LOAD || op == KOP_LOAD_AT;
 }
 
 // Vectors whose loads a thread has under way, by the bytes of one.
@@ -120,13 +139,6 @@ static int64_t kept_values(const ScalarWalks *w) {
     }
     arena_release(a);
     return kept;
-}
-
-static bool has_op(const Kernel *k, KOp op) {
-    for (KRef i = 0; i < k->instr_count; i++)
-        if (k->instr[i].op == op)
-            return true;
-    return false;
 }
 
 // Vectors of a thread where `team` of them take a row.

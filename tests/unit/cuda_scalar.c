@@ -357,6 +357,39 @@ static void add_picks(Samples *s) {
     }
 }
 
+// Rows that begin at whole vectors and end within one, too long for registers: what is left at the
+// end is for whichever thread comes next. And picks from such rows.
+static void add_ends(Samples *s) {
+    static const int64_t width[] = {8203, 8193, 12287, 5003};
+    for (int c = 0; c < 8; c++) {
+        const int64_t dim[] = {3, width[c % 4]}, by_row[] = {1, 0};
+        const int64_t apart[] = {(dim[1] + 7) / 8 * 8, 1};
+        const DType t = c < 4 ? DT_F32 : DT_BF16;
+        KernelBuilder *kb = kernel_builder(s->a, KERNEL_ROWS, 2, dim);
+        KRef x[4];
+        for (int i = 0; i < 4; i++)
+            x[i] = kb_load(kb, kernel_add_operand(kb, t, ACCESS_READ, apart));
+        const KRef y =
+            kb_op2(kb, KOP_ADD, kb_op2(kb, KOP_MUL, x[0], x[1]), kb_op2(kb, KOP_MUL, x[2], x[3]));
+        const KRef d = kb_op2(kb, KOP_SUB, y, kb_op1(kb, KOP_MAXIMUM, y));
+        const KRef e = kb_op1(kb, KOP_EXP, d), sum = kb_op1(kb, KOP_SUM, e);
+        if (c % 4 == 3) {
+            const KRef mass = kb_op2(kb, KOP_MUL, kb_float(kb, 0.5), sum);
+            kb_store(kb, kernel_add_operand(kb, DT_I32, ACCESS_WRITE, by_row),
+                     kb_pick(kb, d, e, x[0], mass));
+        } else {
+            kb_store(kb, kernel_add_operand(kb, t, ACCESS_WRITE, apart),
+                     kb_op2(kb, KOP_DIV, e, sum));
+            kb_store(kb, kernel_add_operand(kb, DT_F32, ACCESS_WRITE, by_row), sum);
+        }
+        Kernel *k = kernel_finish(kb);
+        const ScalarWalks w = scalar_walks(s->a, k);
+        const ScalarLaunch l = scalar_launch(&w);
+        cr_assert(l.shape == SCALAR_TEAM && !l.kept && l.columns % l.lanes != 0);
+        add(s, k, tolerance_for(dim[1]));
+    }
+}
+
 // Equal programs on operands of their own: member by member the bits of the whole program. A rate
 // that all share, results over operands, a vector's end, one member aligned less than the others,
 // and transposed operands, which have no blocks by member.
@@ -408,6 +441,7 @@ Test(cuda_scalar, printed_kernels_agree) {
     add_products(&s);
     add_convolutions(&s, &state);
     add_picks(&s);
+    add_ends(&s);
     add_members(&s);
     for (int i = 0; i < RANDOM_PROGRAMS; i++)
         add(&s, sample_random(s.a, column_counts, COLUMN_COUNTS, &state), 2e-4);
