@@ -88,8 +88,8 @@ typedef struct {
     RetainSchedule schedule;
 } RetainPoint;
 
-// The same, of falling bytes and rising time some points being known: where one of them is as good
-// whatever the copies take, the time is that of the tasks alone, and far is 0.
+// The same, of falling bytes and rising time some points being known: where one of them is as good,
+// the time is one that it is no less than, but not less than that point's, and far says nothing.
 RetainCost retain_cost_beyond(const RetainProblem *p, const RetainSchedule *s,
                               const RetainPoint *point, int count, Arena *scratch);
 

@@ -18,12 +18,17 @@
 // Of a value that is cut the parts that stay are a copy from the store to the last fetch; copying
 // them there and back, and making others again, takes the tasks' time. Its source stays whole.
 //
+// Where others are known, all this is done only until one of them is seen to be as good: first its
+// bytes and what it takes at least (passes/retain/retain_load.c), then, step by step, what is still
+// to come.
+//
 // Loads are kept with the largest of every few steps, so that a row of steps is looked at, and
 // added to, by rows at a time. Cost: O(steps + reads), and for each fetch a 64th of the steps that
 // it is brought forward by.
 #include "passes/retain/retain_index.h"
 
 #include "ir/check.h"
+#include "passes/retain/retain_load.h"
 
 #include <string.h>
 
@@ -58,6 +63,7 @@ typedef struct {
     bool moves;
     // The walk through time.
     int64_t now, out_free, in_free; // picoseconds
+    RetainLoad left;                // times of what is still to come
     Store *store;                   // of all of them, those from held on are not over yet
     int store_count, held;
     int *dying;          // by step: the last store whose source is read last there, -1: none
@@ -127,16 +133,6 @@ static void count_copies(const Walk *w, int *copies, int *reads) {
         *copies += s.kind == RETAIN_RUN ? w->p->task[task].result_count : 1;
         *reads += w->p->task[task].operand_count + 1;
     }
-}
-
-static unsigned flags_of(const Walk *w, RetainStep s) {
-    return s.kind == RETAIN_RUN ? w->p->task[s.what].flags : 0;
-}
-
-// What a task takes that is no copy.
-static int64_t run_alone(const Walk *w, RetainStep s) {
-    const bool runs = s.kind == RETAIN_RUN && !(flags_of(w, s) & (RETAIN_OUT | RETAIN_IN));
-    return runs ? retain_time(w->p, s.what) : 0;
 }
 
 static void begin_run(Walk *w, int step, int *latest, int *reads) {
@@ -336,7 +332,9 @@ static void begin_fetches(Walk *w, int step) {
         int64_t begin = w->now > w->in_free ? w->now : w->in_free;
         if (source >= 0 && w->stored_end[source] > begin)
             begin = w->stored_end[source];
-        w->in_free = c->arrival = begin + fetch_time(w, w->s->step[at]);
+        const int64_t time = fetch_time(w, w->s->step[at]);
+        w->in_free = c->arrival = begin + time;
+        w->left.in -= time;
         w->fetch_blocked = 0;
     }
 }
@@ -352,6 +350,7 @@ static int64_t stretch(int64_t time, int64_t busy, int64_t slows) {
 
 // What the tasks' stream does at the step, once what it reads is there.
 static void run_for(Walk *w, int step, int64_t time) {
+    w->left.tasks -= time;
     for (int k = w->read_begin[step]; k < w->read_begin[step + 1]; k++)
         if (w->copy[w->read[k]].arrival > w->now)
             w->now = w->copy[w->read[k]].arrival;
@@ -367,6 +366,7 @@ static void send(Walk *w, int step, int value, int64_t time) {
     if (copy >= 0 && w->copy[copy].arrival > begin)
         begin = w->copy[copy].arrival;
     w->out_free = w->stored_end[value] = begin + time;
+    w->left.out -= time;
     if (copy < 0)
         return;
     int *dying = &w->dying[w->copy[copy].last];
@@ -411,7 +411,16 @@ static void take_step(Walk *w, int i) {
         run_for(w, i, time);
 }
 
-static int64_t walk_time(Walk *w, Arena *a) {
+// What the whole takes at least, as far as it was walked.
+static int64_t least_time(const Walk *w) {
+    const int64_t run = w->now + w->left.tasks, out = w->out_free + w->left.out,
+                  in = w->in_free + w->left.in;
+    const int64_t copied = out > in ? out : in;
+    return copied > run ? copied : run;
+}
+
+// Ends where the time is known to be so much or more.
+static int64_t walk_time(Walk *w, int64_t enough, Arena *a) {
     w->store = arena_array(a, Store, w->s->count + 1);
     w->stored_at = arena_array(a, int, w->p->value_count + 1);
     w->dying = arena_array(a, int, w->s->count + 1);
@@ -419,7 +428,8 @@ static int64_t walk_time(Walk *w, Arena *a) {
     find_rows(w, a);
     memset(w->stored_at, -1, sizeof *w->stored_at * (size_t)w->p->value_count);
     w->stored_end = arena_array(a, int64_t, w->p->value_count + 1);
-    for (int i = 0; i < w->s->count; i++) {
+    int i = 0;
+    for (; i < w->s->count && least_time(w) < enough; i++) {
         if (w->moves) {
             hold_sources(w, i);
             wait_for_room(w, i);
@@ -427,33 +437,31 @@ static int64_t walk_time(Walk *w, Arena *a) {
         }
         take_step(w, i);
     }
-    const int64_t copied = w->out_free > w->in_free ? w->out_free : w->in_free;
-    return copied > w->now ? copied : w->now;
+    CHECK(i < w->s->count || (!w->left.tasks && !w->left.out && !w->left.in));
+    return least_time(w);
 }
 
-// Picoseconds of the tasks alone: whatever copies do, no time is less.
-static int64_t run_time(const Walk *w) {
-    int64_t sum = 0;
-    for (int i = 0; i < w->s->count; i++)
-        sum += run_alone(w, w->s->step[i]);
-    return sum;
+// Of the points that need no more bytes the first is the fastest.
+static int64_t time_to_beat(const RetainPoint *point, int count, int64_t bytes) {
+    int first = 0;
+    while (first < count && point[first].cost.bytes > bytes)
+        first++;
+    return first < count ? point[first].cost.time : INT64_MAX;
 }
 
 RetainCost retain_cost_beyond(const RetainProblem *p, const RetainSchedule *s,
                               const RetainPoint *point, int count, Arena *scratch) {
-    Walk w = {.p = p, .s = s};
+    Walk w = {.p = p, .s = s, .left = retain_load(p, s, scratch)};
+    RetainCost cost = {.bytes = w.left.bytes, .time = least_time(&w)};
+    const int64_t enough = time_to_beat(point, count, cost.bytes);
+    if (cost.time >= enough)
+        return cost;
     find_copies(&w, scratch);
     find_load(&w, scratch);
-    RetainCost cost = {.bytes = w.peak, .time = run_time(&w)};
-    // Of the points that need no more bytes the first is the fastest.
-    int first = 0;
-    while (first < count && point[first].cost.bytes > cost.bytes)
-        first++;
-    if (first < count && point[first].cost.time <= cost.time)
-        return cost;
+    CHECK(w.peak == cost.bytes);
     find_far(&w, scratch);
     cost.far = w.far;
-    cost.time = walk_time(&w, scratch);
+    cost.time = walk_time(&w, enough, scratch);
     CHECK(w.peak == cost.bytes);
     return cost;
 }

@@ -34,11 +34,11 @@ static Module *module_of_rung(const RetainLadder *l, RetainSpot s, Arena *a) {
     return m;
 }
 
-// The passes behind this one.
+// The passes behind this one, up to that which knows the bytes.
 static int list_passes(const char *name[PASSES_MAX]) {
     int count = 0;
     bool behind = false;
-    for (int i = 0; i < pass_count(); i++) {
+    for (int i = 0; i < pass_count() && (!count || strcmp(name[count - 1], "layout") != 0); i++) {
         if (behind) {
             CHECK(count < PASSES_MAX);
             name[count++] = pass_at(i)->name;
