@@ -45,8 +45,9 @@ typedef struct {
     TrialKind trial;       // whether the plan fits is for the caller to say
     uint64_t order_limit;  // where no order is found that needs fewer bytes of the device, any will
                            // do; 0: no limit
-    bool frontier;         // --frontier: pass retain tells of all that there is to choose from
-    int workers;           // most worker threads, 0: WORKERS; a GPU has one
+    bool order_plain; // where lists keep order_limit, orders of many tasks are not searched for
+    bool frontier;    // --frontier: pass retain tells of all that there is to choose from
+    int workers;      // most worker threads, 0: WORKERS; a GPU has one
     bool onednn, openblas; // which product library to plan for on a CPU; both false: our own
                            // kernels. A GPU has cuBLASLt
     bool bf16_products;    // the product library takes bf16 on this target
@@ -68,14 +69,17 @@ typedef struct {
     const PassOptions *options;
     Remarks remarks;
     PlanMemory *plan_memory;
-    Plan *plan;          // set by pass_lower; later passes change it
-    int64_t rewrites;    // made so far by optional passes: see rewrite_allowed
-    int degraded;        // times a solver died, hung or lied: see mip_report
-    const MemoryKnown *known; // orders of trials: pass_order takes them, and adds to them in a trial
-    bool fitted;         // set by pass_retain: the program was changed to fit, and no lower layout
-                         // is wanted than one that does
-    uint64_t order_load; // set by pass_order: bytes of the device, states included, that no order
-                         // found needs fewer of
+    Plan *plan;       // set by pass_lower; later passes change it
+    int64_t rewrites; // made so far by optional passes: see rewrite_allowed
+    int degraded;     // times a solver died, hung or lied: see mip_report
+    const MemoryKnown
+        *known;           // orders of trials: pass_order takes them, and adds to them in a trial
+    bool fitted;          // set by pass_retain: the program was changed to fit, and no lower layout
+                          // is wanted than one that does
+    uint64_t order_load;  // set by pass_order: bytes of the device, states included, that no order
+                          // found needs fewer of
+    uint64_t order_least; // set by pass_order: no order needs fewer, as is known before any search
+    bool order_plain;     // set by pass_order: an order was found without search
 } PassCtx;
 
 // Text is copied into cx->arena.

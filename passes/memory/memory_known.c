@@ -68,7 +68,7 @@ MemoryAnswer memory_solve_unless_known(const MemoryKnown *known, const OrderGrap
     const OrderKey sign = known ? sign_of(og) : (OrderKey){0};
     for (const MemoryKnown *k = known; k; k = k->next) {
         if (k->sign.low != sign.low || k->sign.high != sign.high || k->work != options->work ||
-            !holds_under(&k->answer, options))
+            !holds_under(&k->answer, options) || (k->answer.order.plain && !options->plain))
             continue;
         memcpy(order, k->order, (size_t)k->count * sizeof *order);
         CHECK(k->count == og->task_count && order_is_allowed(og, order, scratch) &&

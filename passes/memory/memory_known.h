@@ -5,7 +5,8 @@
 #include "passes/memory/memory_solve.h"
 #include "passes/pass.h"
 
-// As memory_solve, but for a problem among `known` (a list, NULL: none) what it answered then.
+// As memory_solve, but for a problem among `known` (a list, NULL: none) what it answered then; an
+// order found without search only where the options allow such.
 MemoryAnswer memory_solve_unless_known(const MemoryKnown *known, const OrderGraph *og,
                                        const OrderOptions *options, Arena *scratch, int *order);
 // The list with one more, which lives in a; without it where the answer was found under a limit

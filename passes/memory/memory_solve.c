@@ -121,7 +121,7 @@ MemoryAnswer memory_solve(const OrderGraph *og, const OrderOptions *options, Are
     order_expand(og, of, w.best, tasks, scratch, order);
     // Where no task uses memory, what is carried along is all there is.
     if (tasks == 0)
-        w.out.load = w.out.height = w.out.order.load = w.out.order.bound =
+        w.out.load = w.out.height = w.out.order.load = w.out.order.bound = w.out.order.early =
             order_load(og, order, scratch, NULL);
     return w.out;
 }

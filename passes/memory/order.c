@@ -48,7 +48,17 @@ static int64_t limit_of_load(const PassOptions *options, uint64_t states) {
 static void note_load(PassCtx *cx, uint64_t states, const OrderAnswer *answer, int64_t limit) {
     const bool ended = limit && answer->bound > limit;
     const uint64_t load = states + (uint64_t)(ended ? answer->bound : answer->load);
+    const uint64_t least = states + (uint64_t)answer->early;
     cx->order_load = load > cx->order_load ? load : cx->order_load;
+    cx->order_least = least > cx->order_least ? least : cx->order_least;
+    cx->order_plain = cx->order_plain || answer->plain;
+}
+
+// Searching so many tasks takes longer than all the rest of a trial and hardly ever finds anything.
+// What was chosen under a budget has the order that it was tried with.
+static bool takes_plain(const PassCtx *cx, const OrderGraph *og) {
+    enum { TASKS_MANY = 8192 };
+    return cx->fitted || (cx->options->order_plain && og->task_count >= TASKS_MANY);
 }
 
 // False after a diagnostic.
@@ -65,13 +75,15 @@ static bool order_graph(const Module *m, Graph *g, PassCtx *cx, OrderList forced
     int *order = arena_array(a, int, problem.og->task_count + 1);
     if (forced < ORDER_LIST_COUNT) {
         order_list_make(problem.og, forced, a, order);
+        cx->order_least = storage_state_bytes(m) + (uint64_t)order_load(problem.og, order, a, NULL);
         remark_add(cx, "order", g->name, "%s as asked: %lld bytes live at most",
                    order_list_name(forced), (long long)order_load(problem.og, order, a, NULL));
     } else {
         const int effort = cx->options->effort ? cx->options->effort : 1;
         const uint64_t states = storage_state_bytes(m);
         const OrderOptions options = {.work = ORDER_WORK * effort,
-                                      .limit = limit_of_load(cx->options, states)};
+                                      .limit = limit_of_load(cx->options, states),
+                                      .plain = takes_plain(cx, problem.og)};
         MemoryAnswer answer = memory_solve_unless_known(cx->known, problem.og, &options, a, order);
         if (cx->options->trial)
             cx->known =

@@ -134,17 +134,27 @@ static void search_leaf(SolveWork *w, Leaf *l, int64_t floor) {
     w->out.searched++;
 }
 
-static void solve_leaves(SolveWork *w) {
-    Leaf **sorted = arena_array(w->a, Leaf *, w->leaf_count + 1);
-    int64_t bound = 0; // of the whole
+// Bytes that no order needs fewer of, as far as the segments tell.
+static int64_t bound_of_leaves(const SolveWork *w) {
+    int64_t bound = 0;
     for (int i = 0; i < w->leaf_count; i++) {
-        Leaf *l = sorted[i] = &w->leaf[i];
-        const int64_t own = l->segment->base + l->bound;
+        const int64_t own = w->leaf[i].segment->base + w->leaf[i].bound;
         bound = own > bound ? own : bound;
     }
+    return bound;
+}
+
+static void solve_leaves(SolveWork *w) {
+    Leaf **sorted = arena_array(w->a, Leaf *, w->leaf_count + 1);
+    int64_t bound = bound_of_leaves(w);
+    for (int i = 0; i < w->leaf_count; i++)
+        sorted[i] = &w->leaf[i];
     qsort(sorted, (size_t)w->leaf_count, sizeof *sorted, compare_leaves);
-    for (int i = 0; i < w->leaf_count && leaf_height(sorted[i]) > bound && bound <= w->limit; i++) {
+    w->out.early = bound;
+    for (int i = 0; i < w->leaf_count && leaf_height(sorted[i]) > bound; i++) {
         Leaf *l = sorted[i];
+        if (i > 0 && bound > w->limit)
+            break;
         const Leaf *twin = find_twin(sorted, i, l);
         if (twin && twin->load <= l->load) {
             l->load = twin->load;
@@ -156,6 +166,7 @@ static void solve_leaves(SolveWork *w) {
         if (leaf_height(l) > bound && l->bound < l->load)
             bound_peak(w, l);
         bound = l->segment->base + l->bound > bound ? l->segment->base + l->bound : bound;
+        w->out.early = i == 0 ? bound : w->out.early;
         if (leaf_height(l) > bound && bound <= w->limit && w->work > 0) {
             search_leaf(w, l, bound - l->segment->base);
             // Another peak may prove more.
@@ -248,6 +259,16 @@ static void improve(SolveWork *w, const OrderGraph *og, int *joined, int *best) 
     }
 }
 
+// Whether a list, or the best of them in every segment, will do. order: room for one.
+static bool is_plain_enough(SolveWork *w, const OrderGraph *og, const int *of, int64_t best,
+                            int *order) {
+    w->out.early = w->out.bound = bound_of_leaves(w);
+    join_leaves(w, of, order);
+    const int64_t joined = order_load(og, order, w->a, NULL);
+    best = joined < best ? joined : best;
+    return best <= w->limit && best > w->out.bound;
+}
+
 OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena *scratch,
                         int *order) {
     int *of, *of_delayed;
@@ -262,7 +283,10 @@ OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena
     int *joined = arena_array(scratch, int, small->task_count + 1);
     const int64_t best_load = try_lists(small, scratch, best, &w.out);
     make_leaves(&w);
-    solve_leaves(&w);
+    const bool asked = options && options->plain && options->limit;
+    w.out.plain = asked && is_plain_enough(&w, small, of_delayed, best_load, joined);
+    if (!w.out.plain)
+        solve_leaves(&w);
     w.out.segments = w.leaf_count;
     join_leaves(&w, of_delayed, joined);
     w.out.load = order_load(small, joined, scratch, NULL);
@@ -272,11 +296,12 @@ OrderAnswer order_solve(const OrderGraph *og, const OrderOptions *options, Arena
         memcpy(best, joined, (size_t)small->task_count * sizeof *best);
     }
     w.out.load = w.out.load < best_load ? w.out.load : best_load;
-    improve(&w, small, joined, best);
+    if (!w.out.plain)
+        improve(&w, small, joined, best);
     order_expand(og, of, best, small->task_count, scratch, order);
     // Where no task uses memory, what is carried along is all there is.
     if (small->task_count == 0)
-        w.out.load = w.out.bound = order_load(og, order, scratch, NULL);
+        w.out.load = w.out.bound = w.out.early = order_load(og, order, scratch, NULL);
     w.out.exact = w.out.load == w.out.bound;
     return w.out;
 }

@@ -19,12 +19,15 @@ void order_list_make(const OrderGraph *og, OrderList which, Arena *scratch, int 
 typedef struct {
     int64_t work;  // elementary steps of search at most; 0: ORDER_WORK
     int64_t limit; // of the load; once the bound is above it, the search ends. 0: none
+    bool plain;    // where lists alone keep the limit, nothing is searched
 } OrderOptions;
 #define ORDER_WORK 20000000LL
 
 typedef struct {
     int64_t load;    // of the order
     int64_t bound;   // proved: no order has less
+    int64_t early;   // a bound known before any search, whatever the options
+    bool plain;      // nothing was searched, though there may be less
     bool exact;      // load == bound
     const char *how; // the list schedule it is, or "searched"
     int64_t list_load[ORDER_LIST_COUNT];

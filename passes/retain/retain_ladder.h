@@ -22,7 +22,7 @@ typedef struct {
     const RetainFrontier *ahead; // solved before it was known to be needed; NULL: not
     bool solved;
     RetainRung *rung;  // by point
-    int64_t offset;    // of the first rung's load from what the solver says: once looked at
+    int64_t offset;    // of the first rung's least load from what the solver says: once looked at
     uint64_t far_load; // of the first rung's far memory: once looked at
     int at;            // the fastest rung that may do; frontier.count: none does
 } RetainEntry;

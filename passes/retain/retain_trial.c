@@ -71,33 +71,45 @@ typedef struct {
     bool good;
 } Attempt;
 
-// Bytes of the device that orders may need, 0: it is not for them to say.
+// Bytes of the device that orders may need, 0: it is not for them to say. What the first rung has
+// in far memory matters where that is limited.
 static uint64_t limit_of_order(RetainSpot s, RetainLimits limits, const PassOptions *options) {
-    return s.point == 0 || options->effort > 1 ? 0 : limits.device;
+    const bool whole = s.point == 0 && options->far_bytes;
+    return whole || options->effort > 1 ? 0 : limits.device;
+}
+
+static void start(Attempt *a) {
+    a->t = (RetainTrial){.arena = arena_create(), .memory = plan_memory_new()};
+    a->cx = (PassCtx){.options = &a->options,
+                      .arena = a->t.arena,
+                      .scratch = arena_create(),
+                      .diag = diag_create(a->t.arena),
+                      .plan_memory = a->t.memory,
+                      .known = a->known};
+}
+
+static void drop(Attempt *a) {
+    arena_release(a->cx.scratch);
+    retain_trial_release(&a->t);
 }
 
 // Everything an attempt needs that isn't its own is only read.
 static void begin(Attempt *a, const RetainLadder *l, RetainSpot s, RetainLimits limits,
                   const PassOptions *options) {
     *a = (Attempt){.l = l, .spot = s, .options = *options, .known = l->known};
-    a->t = (RetainTrial){.arena = arena_create(), .memory = plan_memory_new()};
     // Whether it fits is for the walk to say; nothing is written anywhere.
     a->options.trial = limits.kind;
     a->options.budget = limits.device;
     a->options.far_bytes = limits.far;
     a->options.order_limit = limit_of_order(s, limits, options);
+    // The first rung is the plan that there is without a budget.
+    a->options.order_plain = limits.kind == TRIAL_FITS && s.point > 0;
     a->options.dump_mip = NULL;
-    a->cx = (PassCtx){.options = &a->options,
-                      .arena = a->t.arena,
-                      .scratch = arena_create(),
-                      .diag = diag_create(a->t.arena),
-                      .plan_memory = a->t.memory,
-                      .known = l->known};
+    start(a);
 }
 
 // The passes behind pass retain up to order, then the others where it may fit.
-static void attempt(void *attempts, int index) {
-    Attempt *a = &((Attempt *)attempts)[index];
+static void run_passes(Attempt *a) {
     if (!a->t.memory) {
         diag_error(a->cx.diag, (Loc){0}, 856, "out of memory");
         return;
@@ -112,6 +124,28 @@ static void attempt(void *attempts, int index) {
     const uint64_t limit = a->options.order_limit;
     if (a->good && (!limit || a->cx.order_load <= limit))
         a->good = pipeline_run(m, &a->cx, name + first, count - first, NULL, NULL);
+}
+
+static bool keeps_limits(const PassOptions *options, const Plan *p) {
+    for (uint32_t i = 0; i < p->space_count; i++) {
+        const uint64_t limit =
+            p->space[i].kind == SPACE_DEVICE ? options->budget : options->far_bytes;
+        if (limit && p->space[i].bytes > limit)
+            return false;
+    }
+    return true;
+}
+
+// An order that was searched for may do where a plain one doesn't.
+static void attempt(void *attempts, int index) {
+    Attempt *a = &((Attempt *)attempts)[index];
+    run_passes(a);
+    if (!a->good || !a->cx.order_plain || keeps_limits(&a->options, a->cx.plan))
+        return;
+    a->options.order_plain = false;
+    drop(a);
+    start(a);
+    run_passes(a);
 }
 
 static bool is_whole_trial(const PassOptions *options, const Plan *p) {
@@ -137,8 +171,10 @@ static void measure(const Attempt *a, RetainEntry *e) {
         load[s->kind] = s->load;
     }
     if (point == 0) {
-        // Loads, as they are the same whatever the limits.
-        e->offset = (int64_t)load[SPACE_DEVICE] - e->frontier.point[0].cost.bytes;
+        // The same whatever the limits.
+        e->offset = (int64_t)a->cx.order_least - e->frontier.point[0].cost.bytes;
+        if (!p)
+            r->bytes[SPACE_DEVICE] = a->cx.order_load;
         e->far_load = load[SPACE_HOST] + load[SPACE_DISK];
         return;
     }
