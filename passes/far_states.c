@@ -182,6 +182,18 @@ static size_t slice_bytes(size_t total) {
     return least > SLICE_BYTES ? least : SLICE_BYTES;
 }
 
+size_t far_states_bytes(const Module *m, const FarStatesOptions *options, Arena *scratch) {
+    FarStatesOptions o = *options;
+    o.least = o.least ? o.least : STATE_BYTES;
+    bool *moved = arena_array(scratch, bool, m->state_count + 1);
+    size_t bytes = 0;
+    far_choose(m, &o, moved, scratch);
+    for (int i = 0; i < m->state_count; i++)
+        if (moved[i] && m->state[i]->kind == STATE_OPTIMIZER)
+            bytes += type_bytes(&m->state[i]->type);
+    return bytes;
+}
+
 PassResult far_states_apply(Module *m, const FarStatesOptions *options, PassCtx *cx) {
     FarStatesOptions o = *options;
     o.least = o.least ? o.least : STATE_BYTES;

@@ -22,6 +22,9 @@ typedef struct {
     size_t tiled; // bytes of a weight from which on it is read in tiles; 0: TILED_BYTES
 } FarStatesOptions;
 
+// Bytes of the optimizer's states that would be far: each goes out once a step.
+size_t far_states_bytes(const Module *m, const FarStatesOptions *options, Arena *scratch);
+
 // Marks states of m as far and rewrites every entry: readers get fetches, what is committed is
 // offloaded, updates run slice by slice. m's states and graphs are its own (states are changed).
 // PASS_SAME where that comes to the rung before: nothing large enough is added.

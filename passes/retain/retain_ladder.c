@@ -7,10 +7,14 @@
 #include "passes/memory/memory_known.h"
 #include "passes/retain/retain_apply.h"
 #include "passes/retain/retain_bound.h"
+#include "passes/retain/retain_index.h"
 #include "passes/storage.h"
 
+#include <string.h>
+
 // FLOOR_SLACK: the part by which the solver may have said too much.
-enum { FLOOR_SLACK = 16 };
+// VARIANTS_MORE: made at a time.
+enum { FLOOR_SLACK = 16, VARIANTS_MORE = 2 };
 
 // With more and more states in far memory. Where little is missing, little should move: what goes
 // and comes back each step is what a step takes longer. Weights come twice or three times a step,
@@ -72,15 +76,6 @@ static void open_variant(void *openings, int index) {
         e->solved = !e->graph;
     }
     o->v->entry = entry;
-}
-
-void retain_ladder_open(RetainLadder *l, uint64_t limit, const PassCtx *cx) {
-    Opening opening[FAR_VARIANTS + 1];
-    int count = 0;
-    for (int i = 0; i < l->variant_count; i++)
-        if (!l->variant[i].entry)
-            opening[count++] = (Opening){&l->variant[i], arena_within(l->a), l, cx->options, limit};
-    fork_join(count, open_variant, opening);
 }
 
 // Bytes of far memory that is left beside what the entry has there anyway.
@@ -146,18 +141,14 @@ static void make_copy(void *copies, int index) {
     c->result = far_states_apply(c->copy, c->far, &c->cx);
 }
 
-// The module as it came and, where states may move, those that differ.
-static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
+// The next kinds of variants, so many at most: those that differ from the one before.
+static void make_variants(RetainLadder *l, int count, const PassCtx *cx) {
+    const Module *m = l->variant[0].m;
     FarCopy copy[FAR_VARIANTS];
-    int count = 0;
-    while (count < FAR_VARIANTS &&
-           (cx->options->far || far_variant[count].which <= FAR_STATES_SCATTERED))
-        count++;
-    l->variant = arena_array(l->a, RetainVariant, FAR_VARIANTS + 1);
-    l->variant[l->variant_count++] = (RetainVariant){.m = m};
+    count = count < l->kinds - l->made ? count : l->kinds - l->made;
     for (int i = 0; i < count; i++) {
         Arena *a = arena_within(l->a);
-        copy[i] = (FarCopy){.m = m, .far = &far_variant[i]};
+        copy[i] = (FarCopy){.m = m, .far = &far_variant[l->made + i]};
         copy[i].cx =
             (PassCtx){.arena = a, .scratch = a, .diag = diag_create(a), .options = cx->options};
     }
@@ -168,18 +159,96 @@ static void find_variants(RetainLadder *l, const Module *m, PassCtx *cx) {
             !is_too_far(copy[i].copy, cx->options))
             l->variant[l->variant_count++] =
                 (RetainVariant){.m = copy[i].copy, .far = *copy[i].far};
+    l->made += count;
+}
+
+void retain_ladder_open(RetainLadder *l, uint64_t limit, const PassCtx *cx) {
+    Opening opening[FAR_VARIANTS + 1];
+    int count = 0;
+    if (!limit)
+        make_variants(l, l->kinds, cx);
+    for (int i = 0; i < l->variant_count; i++)
+        if (!l->variant[i].entry)
+            opening[count++] = (Opening){&l->variant[i], arena_within(l->a), l, cx->options, limit};
+    fork_join(count, open_variant, opening);
+}
+
+// What tasks of the micro-batches, or of all, take in any variant: in all of them they are those of
+// the same operators, and a 64th is left for what may be fused otherwise. *apart: copies of the
+// update come behind.
+static int64_t run_time(const RetainVariant *v, bool *apart) {
+    int64_t sum = 0;
+    *apart = true;
+    for (int e = 0; e < v->m->entry_count; e++) {
+        const RetainProblem *p = v->entry[e].graph ? &v->entry[e].graph->problem : NULL;
+        const int end = p ? p->barrier ? p->barrier : p->task_count : 0;
+        *apart = *apart && (!p || p->barrier);
+        for (int t = 0; t < end; t++)
+            if (!(p->task[t].flags & (RETAIN_OUT | RETAIN_IN)))
+                sum += retain_time(p, t);
+    }
+    return sum - sum / 64;
+}
+
+// A file is written by nobody but copies; a host computes some states where they are.
+static int64_t copy_time(const RetainLadder *l, int kind, const PassCtx *cx) {
+    if (l->copied[kind] >= 0 || cx->options->gpu.count > 0)
+        return l->copied[kind] > 0 ? l->copied[kind] : 0;
+    Arena *a = arena_create();
+    const size_t bytes = far_states_bytes(l->variant[0].m, &far_variant[kind], a);
+    const uint64_t time = rates_bytes_time(l->rates, RATE_OUT, (double)bytes);
+    arena_release(a);
+    return l->copied[kind] = time < INT64_MAX / 4 ? (int64_t)time : INT64_MAX / 4;
+}
+
+int64_t retain_ladder_rest(const RetainLadder *l, const PassCtx *cx) {
+    int open = 0;
+    while (open < l->variant_count && !l->variant[open].entry)
+        open++;
+    bool apart = false;
+    const int64_t run = open < l->variant_count ? run_time(&l->variant[open], &apart) : 0;
+    int64_t least = INT64_MAX;
+    for (int k = l->made; k < l->kinds; k++) {
+        const int64_t copied = copy_time(l, k, cx);
+        const int64_t time = apart ? run + copied : run > copied ? run : copied;
+        least = time < least ? time : least;
+    }
+    return least;
+}
+
+bool retain_ladder_grow(RetainLadder *l, int64_t time, const PassCtx *cx) {
+    if (l->made == l->kinds || (time < INT64_MAX && retain_ladder_rest(l, cx) > time))
+        return false;
+    make_variants(l, VARIANTS_MORE, cx);
+    retain_ladder_open(l, cx->options->budget, cx);
+    return true;
+}
+
+// How many kinds there are: without far memory those that have nothing there.
+static int count_kinds(const PassOptions *o) {
+    int count = 0;
+    while (count < FAR_VARIANTS && (o->far || far_variant[count].which <= FAR_STATES_SCATTERED))
+        count++;
+    return count;
 }
 
 RetainLadder *retain_ladder(const Module *m, PassCtx *cx) {
     RetainLadder *l = arena_new(cx->scratch, RetainLadder);
     l->a = cx->scratch;
     l->rates = rates_of(cx->options, l->a);
-    find_variants(l, m, cx);
-    bool any = l->variant_count > 1;
+    l->kinds = count_kinds(cx->options);
+    l->copied = arena_array(l->a, int64_t, FAR_VARIANTS);
+    memset(l->copied, -1, sizeof *l->copied * FAR_VARIANTS);
+    l->variant = arena_array(l->a, RetainVariant, FAR_VARIANTS + 1);
+    l->variant[l->variant_count++] = (RetainVariant){.m = m};
+    bool any = false;
     for (int e = 0; e < m->entry_count; e++)
         any = any || retain_has_choice(m->entry[e]);
-    l->variant_count = any ? l->variant_count : 0;
-    retain_ladder_open(l, cx->options->frontier ? 0 : cx->options->budget, cx);
+    const uint64_t budget = cx->options->frontier ? 0 : cx->options->budget;
+    if (!any || !budget)
+        make_variants(l, l->kinds, cx);
+    l->variant_count = any || l->variant_count > 1 ? l->variant_count : 0;
+    retain_ladder_open(l, budget, cx);
     return l;
 }
 

@@ -39,13 +39,21 @@ typedef struct {
     const Rates *rates;
     int variant_count; // 0 where there is no choice
     RetainVariant *variant;
+    int made, kinds; // of the kinds of variants, in their order: those made so far; all
+    int64_t *copied; // by kind: picoseconds of copies out once a step, at least; -1: unknown
     const MemoryKnown *known; // of trials that went all the way
 } RetainLadder;
 
-// Everything lives in cx->scratch and points into m. Under a budget only those variants are open
-// that may do with it.
+// Everything lives in cx->scratch and points into m. Under a budget only the module as it came is
+// there at first, open if it may do: retain_ladder_grow adds others.
 RetainLadder *retain_ladder(const Module *m, PassCtx *cx);
-// Opens those that are not open yet and may do with so many bytes, as far as is proved; 0: all.
+// Picoseconds that no variant that is not made yet takes less than; INT64_MAX: all are made.
+int64_t retain_ladder_rest(const RetainLadder *l, const PassCtx *cx);
+// Makes a few more and opens those that may do with the budget, if one may take no longer than so
+// many picoseconds. False: none may.
+bool retain_ladder_grow(RetainLadder *l, int64_t time, const PassCtx *cx);
+// Opens those that are not open yet and may do with so many bytes, as far as is proved; 0: all that
+// there can be.
 void retain_ladder_open(RetainLadder *l, uint64_t limit, const PassCtx *cx);
 // Solves the entry, whose first rung was tried; nothing where it is solved.
 void retain_ladder_solve(RetainLadder *l, RetainEntry *e, PassCtx *cx);

@@ -14,6 +14,10 @@
 // bound that no plan goes below, and what is live at the peak. Entries without a backward pass have
 // one rung. Without --budget, --far or --frontier nothing is done.
 //
+// Variants with more and more in far memory are made as long as one may be faster than the fastest
+// known: what is certain is what the operators of their micro-batches take, and, behind those, the
+// copies of the optimizer's states.
+//
 // An entry is solved only once its first rung is found not to do. A rung whose load is above the
 // budget is not packed, and one that a little packing makes fit is packed no further: neither
 // changes what is taken. Where none fits, those that may need least are tried again in full.
@@ -54,9 +58,9 @@ static bool fits(const PassCtx *cx, const RetainRung *r) {
     return r->tried && (!budget || r->bytes[SPACE_DEVICE] <= budget) && is_far_enough(cx, r);
 }
 
-// The variant that takes least time with every entry at the fastest rung that may do; -1: none is
-// left that may do.
-static int find_fastest(const RetainLadder *l) {
+// Of the variants made so far the one that takes least time with every entry at the fastest rung
+// that may do; -1: none is left that may do.
+static int find_fastest_made(const RetainLadder *l, int64_t *fastest) {
     int64_t least = INT64_MAX;
     int best = -1;
     for (int i = 0; i < l->variant_count; i++) {
@@ -72,6 +76,17 @@ static int find_fastest(const RetainLadder *l) {
             best = i;
         }
     }
+    *fastest = least;
+    return best;
+}
+
+// The same of all that there can be.
+static int find_fastest(const RetainWalk *w) {
+    int64_t time;
+    int best;
+    do
+        best = find_fastest_made(w->l, &time);
+    while (retain_ladder_grow(w->l, time, w->cx));
     return best;
 }
 
@@ -153,7 +168,7 @@ static bool try_next(const RetainWalk *w, int variant, int entry) {
 // after diagnostics.
 static bool walk(const RetainWalk *w, int *taken) {
     const uint64_t budget = w->cx->options->budget;
-    while ((*taken = find_fastest(w->l)) >= 0) {
+    while ((*taken = find_fastest(w)) >= 0) {
         RetainVariant *v = &w->l->variant[*taken];
         const int entry = find_open(w, v);
         if (entry < 0)

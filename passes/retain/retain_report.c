@@ -210,6 +210,10 @@ void retain_report_states(PassCtx *cx, const RetainLadder *l, int variant) {
                    : arena_format(cx->scratch, "%s%s%.3f ms", text,
                                   i == variant ? "taken, " : "no less than ", 1e-9 * (double)time);
     }
+    const int64_t rest = retain_ladder_rest(l, cx);
+    if (rest < INT64_MAX)
+        text = arena_format(cx->scratch, "%s; with more: no less than %.3f ms", text,
+                            1e-9 * (double)rest);
     const Module *m = l->variant[variant].m;
     remark_add(cx, "far", m->name ? m->name : "", "choices of states in far memory: %s", text);
 }
