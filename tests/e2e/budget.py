@@ -24,7 +24,7 @@ MODELS = {"gpt2": (TEXT, "text"), "llama": (TEXT + ("-D", "ffn=176"), "text"), "
 
 
 DEEP = """use nn
-model deep(inputs = 16, width = 256, classes = 4, batch = 1024, layers = 6) {
+model deep(inputs = 16, width = 256, classes = 4, batch = 2048, layers = 6) {
   fn logits(x) {
     y = first: nn.linear(x, width)
     for i in 0 .. layers { y = tanh(h.{i}: nn.linear(y, width)) }
@@ -116,7 +116,7 @@ class Budget(e2e.TestCase):
     def test_values_in_parts(self):
         """Few large values, which are cut: at each budget that fits only with cut values the bits are those of keeping all."""
         (self.folder / "deep.plim").write_text(DEEP)
-        e2e.write_classes(self.folder / "points", 1024)
+        e2e.write_classes(self.folder / "points", 2048)
         points = e2e.read_safetensors(self.folder / "points")
         e2e.write_safetensors(self.folder / "data", {"x": points["x"], "label": points["y"]})
         far = ("--far", "disk")
