@@ -58,7 +58,7 @@ const Pass *pass_first_misplaced(void) {
 // Of trials only their bytes are looked at, and the one that is taken is made, and verified, once
 // more.
 static bool check_after(const Module *m, PassCtx *cx, const Pass *pass) {
-    if (cx->options->trial)
+    if (cx->options && cx->options->trial)
         return true;
     if (m && !module_verify(m, cx->diag)) {
         diag_note(cx->diag, (Loc){0}, "pass %s left this behind: that is a bug in the compiler",
