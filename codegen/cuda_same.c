@@ -1,22 +1,8 @@
 // Each kernel is printed once more under one name for all, and texts are compared: whatever decides
-// the code is then compared, whoever prints it. Printing takes a thousandth of compiling. Texts
-// that hash alike are compared in full; costs kernels squared, in hashes.
+// the code is then compared, whoever prints it. Printing takes a thousandth of compiling.
 #include "codegen/cuda_same.h"
 
-#include <string.h>
-
-typedef struct {
-    const char *text;
-    uint64_t hash;
-} Code;
-
-// FNV-1a, 64 bits.
-static uint64_t hash_text(const char *text) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
+#include "ir/name_map.h"
 
 // The functions for all architectures, and what they are started with beside a grid. NULL after a
 // diagnostic.
@@ -40,19 +26,14 @@ static const char *print_code(Arena *a, Diag *d, const Kernel *k, const GpuArchs
 
 bool cuda_same_find(Arena *a, Diag *d, Kernel *const *kernel, int count, const GpuArchs *archs,
                     int *same) {
-    Code *code = arena_array(a, Code, count + 1);
+    NameMap *first = name_map_create(a); // by text: where same[] has the first kernel that has it
     for (int i = 0; i < count; i++) {
         same[i] = i;
-        if (!cuda_has_code(kernel[i]))
-            continue;
-        code[i].text = print_code(a, d, kernel[i], archs);
-        if (!code[i].text)
+        const char *text = cuda_has_code(kernel[i]) ? print_code(a, d, kernel[i], archs) : "";
+        if (!text)
             return false;
-        code[i].hash = hash_text(code[i].text);
-        for (int j = 0; j < i && same[i] == i; j++)
-            if (code[j].text && code[j].hash == code[i].hash &&
-                strcmp(code[j].text, code[i].text) == 0)
-                same[i] = j;
+        const int *known = *text ? name_map_add(first, text, &same[i]) : NULL;
+        same[i] = known ? *known : i;
     }
     return true;
 }

@@ -1,7 +1,6 @@
 // The data of a program as constants of an LLVM module. All of it is read-only and hidden: seen by
 // the runtime it is linked with and by nobody outside. The layouts are those of runtime/run.h,
-// which this room doesn't read: PlimCubin is two pointers, a 64-bit
-// size and a pointer.
+// which this room doesn't read: PlimCubin is two pointers, a 64-bit size and a pointer.
 #include "codegen/image.h"
 
 #include <string.h>

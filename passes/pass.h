@@ -72,8 +72,8 @@ typedef struct {
     Plan *plan;       // set by pass_lower; later passes change it
     int64_t rewrites; // made so far by optional passes: see rewrite_allowed
     int degraded;     // times a solver died, hung or lied: see mip_report
-    const MemoryKnown
-        *known;           // orders of trials: pass_order takes them, and adds to them in a trial
+    // Orders of trials: pass_order takes them, and adds to them in a trial.
+    const MemoryKnown *known;
     bool fitted;          // set by pass_retain: the program was changed to fit, and no lower layout
                           // is wanted than one that does
     uint64_t order_load;  // set by pass_order: bytes of the device, states included, that no order

@@ -33,9 +33,9 @@
 
 #include <string.h>
 
-// NEXT_MAX: rungs that are tried at a time, at most. TOLD: the same where all are told of, and the
-// first of them may make the others needless.
-enum { NEXT_MAX = 4, TOLD = 2 };
+// NEXT_MAX: rungs that are tried at a time, at most. NEXT_TOLD: the same where all are told of, and
+// the first of them may make the others needless.
+enum { NEXT_MAX = 4, NEXT_TOLD = 2 };
 
 typedef struct {
     PassCtx *cx;
@@ -334,9 +334,9 @@ static bool tell_entry(const RetainWalk *w, int entry) {
     uint64_t least = 0; // so far, 0: none
     for (int i = 0, next; spot && i < count; i = next) {
         const RetainLimits limits = {.kind = TRIAL_LEAST, .device = least ? least - 1 : 0};
-        RetainSpot open[TOLD];
+        RetainSpot open[NEXT_TOLD];
         int open_count = 0;
-        for (next = i; next < count && open_count < TOLD; next++)
+        for (next = i; next < count && open_count < NEXT_TOLD; next++)
             if (is_open(w->cx, &w->l->variant[spot[next].variant].entry[entry], spot[next].point,
                         limits))
                 open[open_count++] = spot[next];

@@ -126,10 +126,14 @@ static void run_passes(Attempt *a) {
         a->good = pipeline_run(m, &a->cx, name + first, count - first, NULL, NULL);
 }
 
+// Bytes that the space may have; 0: any.
+static uint64_t limit_of(const PassOptions *options, const PlanSpace *s) {
+    return s->kind == SPACE_DEVICE ? options->budget : options->far_bytes;
+}
+
 static bool keeps_limits(const PassOptions *options, const Plan *p) {
     for (uint32_t i = 0; i < p->space_count; i++) {
-        const uint64_t limit =
-            p->space[i].kind == SPACE_DEVICE ? options->budget : options->far_bytes;
+        const uint64_t limit = limit_of(options, &p->space[i]);
         if (limit && p->space[i].bytes > limit)
             return false;
     }
@@ -150,8 +154,7 @@ static void attempt(void *attempts, int index) {
 
 static bool is_whole_trial(const PassOptions *options, const Plan *p) {
     for (uint32_t i = 0; p && i < p->space_count; i++) {
-        const uint64_t limit =
-            p->space[i].kind == SPACE_DEVICE ? options->budget : options->far_bytes;
+        const uint64_t limit = limit_of(options, &p->space[i]);
         if (limit && p->space[i].load > limit)
             return false;
     }
