@@ -4,7 +4,7 @@
 // registers, where bf16 widens. Two shapes, by which stride of b is 1:
 //  - by columns (b [k, n]): eight rows of b at a time go by, and the tile's sums, which stay in the
 //    nearest cache, take them all up. Every element is one chain of fused multiply-adds along k, in
-//    order: the bits of the packed product.
+//    order.
 //  - by depth (b [n, k]): dot products, element d of a column in lane d % 16 of one accumulator; at
 //    the end lanes are added in halves. Several columns at a time keep as many chains in flight.
 // Neither depends on vector width, tiles or workers. a is widened into the workspace first.
