@@ -182,6 +182,16 @@ static uint32_t epilogue_of(const Product *x) {
            (x->aux ? LT_EPILOGUE_AUX : 0);
 }
 
+// Where an epilogue's own operands have to begin. The library asks their addresses how they are
+// aligned, but versions of it take 16 bytes at a time in any case, and the kernel ends with a
+// misaligned address (PyTorch's pull request 194497; others found the same before).
+enum { EPILOGUE_ALIGNMENT = 16 };
+
+static bool is_epilogue_aligned(const Product *x) {
+    return (!x->bias || x->align[PART_BIAS] >= EPILOGUE_ALIGNMENT) &&
+           (!x->aux || x->align[PART_AUX] >= EPILOGUE_ALIGNMENT);
+}
+
 // No address is known yet: algorithms are chosen for such that are aligned no better than any will
 // be. They are never read through.
 static int describe_epilogue(const CublasLibrary *lt, const Product *x) {
@@ -319,6 +329,8 @@ static PlimStatus prepare(CublasTable *t, uint32_t row, PlimError *error) {
     if (x->bias && !x->swapped)
         return cannot(p, "it adds no row to such a result", error);
     find_alignment(t->plan, x);
+    if (!is_epilogue_aligned(x))
+        return cannot(p, "it adds no row that begins at no multiple of 16 bytes", error);
     const int status = describe(t, s, stride, x);
     LtChoice choice;
     char why[64];
@@ -350,8 +362,8 @@ static uint32_t prepare_joint(CublasTable *t, const PlanJoint *g) {
                    .workspace = alone->workspace};
     find_alignment(p, x);
     // Rows of ours are the library's columns only where it computes C'.
-    if (find_layouts(x->plan, x, s, stride) && x->swapped && describe(t, s, stride, x) != 0 &&
-        x->operation) {
+    if (is_epilogue_aligned(x) && find_layouts(x->plan, x, s, stride) && x->swapped &&
+        describe(t, s, stride, x) != 0 && x->operation) {
         (void)t->library.operation_free(x->operation);
         x->operation = NULL;
     }

@@ -111,11 +111,16 @@ API int cublasLtMatmulDescSetAttribute(Operation *o, int attribute, const void *
     return NOT_SUPPORTED;
 }
 
-// The real library asks addresses how they are aligned, and has rules for aux.
+// The real library asks addresses how they are aligned, and then may take 16 bytes at a time all the
+// same; it has rules for aux.
+static bool has_address(const void *at) {
+    return at && (uintptr_t)at % 16 == 0;
+}
+
 static bool has_addresses(const Operation *o, const Layout *d) {
-    return (!(o->epilogue & BIAS) || o->bias) &&
-           (!(o->epilogue & AUX) ||
-            (o->aux && o->aux_ld % 8 == 0 && o->aux_ld >= (int64_t)d->rows && d->batch == 1));
+    return (!(o->epilogue & BIAS) || has_address(o->bias)) &&
+           (!(o->epilogue & AUX) || (has_address(o->aux) && o->aux_ld % 8 == 0 &&
+                                     o->aux_ld >= (int64_t)d->rows && d->batch == 1));
 }
 
 API int cublasLtMatrixLayoutCreate(Layout **out, int type, uint64_t rows, uint64_t columns,
