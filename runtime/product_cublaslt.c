@@ -256,9 +256,21 @@ static bool is_of_row(const Plan *p, const Product *x, uint32_t segment, uint32_
                p->segment[x->joint->segment].instr[x->joint->kernel].kernel;
 }
 
-// The lowest bit that any address of the part may have, at most 256.
+// Bytes from one matrix of a batch to the next ones, or'ed.
+static uint64_t batch_bits(const PlanProduct *p, int part) {
+    const int64_t *const stride[3] = {p->a_stride, p->b_stride, p->c_stride};
+    const PlanDType dtype[3] = {p->a, p->b, p->c};
+    uint64_t bits = 0;
+    for (int i = 0; i < 2 && part <= PART_C; i++)
+        bits |= p->batch[i] > 1 ? (uint64_t)stride[part][i] * plan_dtype_bytes(dtype[part]) : 0;
+    return bits;
+}
+
+// The lowest bit that any address of the part may have, of any matrix of a batch, at most 256.
 static void find_alignment(const Plan *p, Product *out) {
-    uint64_t bits[PARTS] = {256, 256, 256, 256, 256};
+    uint64_t bits[PARTS];
+    for (int o = 0; o < PARTS; o++)
+        bits[o] = 256 | batch_bits(out->plan, o);
     for (uint32_t s = 0; s < p->segment_count; s++)
         for (uint32_t i = 0; i < p->segment[s].instr_count; i++)
             for (int o = 0; o < PARTS && is_of_row(p, out, s, i); o++) {

@@ -13,8 +13,8 @@
 // state, micro-batches or one another.
 static bool has_cases(Op op, bool products) {
     const OpFamily family = op_info(op)->family;
-    return (op_info(op)->lowering == LOWER_PRODUCT) == products && family != FAMILY_TRAINING && family != FAMILY_MOVE && op != OP_INPUT && op != OP_STATE &&
-           op != OP_ACCUMULATE;
+    return (op_info(op)->lowering == LOWER_PRODUCT) == products && family != FAMILY_TRAINING &&
+           family != FAMILY_MOVE && op != OP_INPUT && op != OP_STATE && op != OP_ACCUMULATE;
 }
 
 static void add_case(Op op, uint64_t seed, CaseFile *out) {

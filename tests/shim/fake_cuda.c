@@ -63,7 +63,7 @@ static struct {
     long count;
 } called[NAMES_MAX];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int broken; // the status that every call gives from now on
+static int broken;                      // the status that every call gives from now on
 static _Thread_local bool in_host_call; // of cuLaunchHostFunc
 static size_t taken;
 static int modules, contexts;
@@ -376,8 +376,8 @@ API int cuStreamWaitEvent(FakeStream *stream, FakeEvent *event, unsigned flags) 
     return fake_wait(stream, event);
 }
 
-// Relaxed: in the other modes a kernel's first launch, and memory that other threads ask for, may be
-// mistakes.
+// Relaxed: in the other modes a kernel's first launch, and memory that other threads ask for, may
+// be mistakes.
 API int cuStreamBeginCapture_v2(FakeStream *stream, int mode) {
     ENTER_CONTEXT("cuStreamBeginCapture_v2");
     return mode == 2 ? fake_capture_begin(stream) : INVALID;
@@ -570,8 +570,8 @@ API int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, uns
                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
                        FakeStream *stream, void **parameters, void **extra) {
     ENTER_CONTEXT("cuLaunchKernel");
-    if (grid_x == 0 || grid_x > INT32_MAX || grid_y == 0 || grid_z == 0 || grid_y > 65535 || grid_z > 65535 ||
-        block_x == 0 || block_x > 1024 || block_y != 1 || block_z != 1 || extra ||
+    if (grid_x == 0 || grid_x > INT32_MAX || grid_y == 0 || grid_z == 0 || grid_y > 65535 ||
+        grid_z > 65535 || block_x == 0 || block_x > 1024 || block_y != 1 || block_z != 1 || extra ||
         (int)shared > function->shared)
         return INVALID;
     Launch l = {
