@@ -125,7 +125,7 @@ typedef struct {
 
 // Everything that decides a cubin's bytes, as text.
 static const char *program_key(Arena *a, const Nvrtc *nvrtc, const NvrtcProgram *p) {
-    return arena_format(a, "%s\n%s\n%s\n%s", nvrtc_identity(nvrtc), nvrtc_options(a),
+    return arena_format(a, "%s\n%s\n%s\n%s", nvrtc_identity(nvrtc), nvrtc_options(nvrtc, a),
                         gpu_arch_name(a, p->arch), p->source);
 }
 

@@ -1,6 +1,6 @@
 // Binding NVRTC by dlopen, so that plimc builds and runs without it and says what is missing only
 // where a CUDA target is asked for. No header of the toolkit is used: the few functions are
-// declared here as NVRTC's manual has them, stable from version 11.1 on.
+// declared here as NVRTC's manual has them, stable from version 11.1 on; options are not.
 //
 // Floating point: nothing is contracted, divisions and square roots are rounded, subnormal numbers
 // stay: what a kernel means is in its text (docs/kernel-text.md).
@@ -20,6 +20,7 @@ typedef int Result;                 // nvrtcResult; 0: success
 
 struct Nvrtc {
     const char *identity;
+    int number; // 1000 x major + 10 x minor, as the driver counts
     Result (*version)(int *major, int *minor);
     Result (*create)(Handle *out, const char *source, const char *name, int headers,
                      const char *const *header, const char *const *include);
@@ -35,11 +36,17 @@ struct Nvrtc {
 };
 
 // minimal: none of the names that would otherwise be declared for every program. ptxas tells
-// registers and spills in the log.
+// registers and spills in the log. The last one is for versions that keep what they compile, and
+// an error to those before.
 static const char *const option_table[] = {
     "--std=c++17",     "--minimal",        "--fmad=false",       "--ftz=false",
     "--prec-div=true", "--prec-sqrt=true", "--ptxas-options=-v", "--no-cache"};
 enum { OPTION_COUNT = sizeof option_table / sizeof option_table[0] };
+enum { VERSION_LEAST = 12040, CACHE_SINCE = 12090 }; // --minimal, and --no-cache
+
+static int option_count(const Nvrtc *n) {
+    return n->number < CACHE_SINCE ? OPTION_COUNT - 1 : OPTION_COUNT;
+}
 
 static const char *const file_table[] = {"libnvrtc.so.13", "libnvrtc.so.12"};
 enum { FILE_COUNT = sizeof file_table / sizeof file_table[0] };
@@ -112,26 +119,29 @@ static bool bind_functions(void *library, Nvrtc *n) {
 
 // Two libraries of one version may differ: the file's size tells most of them apart.
 static const char *identity(Arena *a, const Nvrtc *n) {
-    int major = 0, minor = 0;
-    n->version(&major, &minor);
     void *address;
     memcpy(&address, &n->version, sizeof address);
     Dl_info where;
     struct stat info = {0};
     if (dladdr(address, &where) != 0 && where.dli_fname)
         (void)stat(where.dli_fname, &info);
-    return arena_format(a, "nvrtc %d.%d, %lld bytes", major, minor, (long long)info.st_size);
+    return arena_format(a, "nvrtc %d.%d, %lld bytes", n->number / 1000, n->number % 1000 / 10,
+                        (long long)info.st_size);
 }
 
 const Nvrtc *nvrtc_open(Arena *a, Diag *d) {
     void *library = open_library(a);
     Nvrtc *n = arena_new(a, Nvrtc);
     if (library && bind_functions(library, n)) {
+        int major = 0, minor = 0;
+        n->version(&major, &minor);
+        n->number = 1000 * major + 10 * minor;
         n->identity = identity(a, n);
-        return n;
+        if (n->number >= VERSION_LEAST)
+            return n;
     }
     diag_error(d, (Loc){0}, P_NVRTC,
-               library ? "the NVRTC library found is older than CUDA 12"
+               library ? "the NVRTC library found is older than CUDA 12.4"
                        : "a CUDA target needs NVIDIA's compiler library libnvrtc.so.13 or .12, "
                          "which was not found");
     diag_help(d, "install the CUDA toolkit, or the Python package nvidia-cuda-nvrtc into a virtual "
@@ -143,9 +153,9 @@ const char *nvrtc_identity(const Nvrtc *n) {
     return n->identity;
 }
 
-const char *nvrtc_options(Arena *a) {
+const char *nvrtc_options(const Nvrtc *n, Arena *a) {
     const char *text = option_table[0];
-    for (int i = 1; i < OPTION_COUNT; i++)
+    for (int i = 1; i < option_count(n); i++)
         text = arena_format(a, "%s %s", text, option_table[i]);
     return text;
 }
@@ -174,9 +184,9 @@ void nvrtc_compile(const Nvrtc *n, Arena *a, NvrtcProgram *program) {
     }
     const char *option[OPTION_COUNT + 1];
     memcpy(option, option_table, sizeof option_table);
-    option[OPTION_COUNT] =
-        arena_format(a, "--gpu-architecture=%s", gpu_arch_name(a, program->arch));
-    r = n->compile(h, OPTION_COUNT + 1, option);
+    const int count = option_count(n);
+    option[count] = arena_format(a, "--gpu-architecture=%s", gpu_arch_name(a, program->arch));
+    r = n->compile(h, count + 1, option);
     size_t log_bytes;
     const char *log = take(a, h, n->log_size, n->log, &log_bytes);
     if (log)

@@ -27,7 +27,8 @@ typedef struct {
     const char *log;   // the compiler's words, "" for none; registers and spills of each function
 } NvrtcProgram;
 void nvrtc_compile(const Nvrtc *n, Arena *a, NvrtcProgram *program);
-// The options of every compilation but for the architecture's, as one text: a part of caches' keys.
-const char *nvrtc_options(Arena *a);
+// The options of every compilation by it, without the architecture, as one text: a part of caches'
+// keys.
+const char *nvrtc_options(const Nvrtc *n, Arena *a);
 
 #endif

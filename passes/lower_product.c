@@ -379,7 +379,9 @@ static size_t onednn_workspace(const ProductKernel *p) {
 }
 
 // cuBLASLt's matrices have one stride of 1 and lie one batch stride apart; either way up will do.
-enum { CUBLASLT_WORKSPACE = 32 << 20, CUBLASLT_SMALL = 1 << 21 };
+// It is told how its operands are aligned, but takes rows of a bias 16 bytes at a time all the
+// same.
+enum { CUBLASLT_WORKSPACE = 32 << 20, CUBLASLT_SMALL = 1 << 21, CUBLASLT_ROW_ALIGNMENT = 16 };
 
 static void choose_cublaslt(ProductKernel *p) {
     const bool plain = stride_is_plain(p->m, p->k, p->a_stride + 2) &&
@@ -411,9 +413,11 @@ bool product_takes_row(const Node *n, const ProductForm *form, const Place *summ
             return false;
         columns *= along ? extent : 1;
     }
-    // Letters that were left for the batch dims make several rows.
+    // Letters that were left for the batch dims make several rows. Storages begin at more than
+    // that.
     return p.library == PRODUCT_CUBLASLT && columns == p.n && p.c_stride[3] == 1 &&
-           p.batch[0] == 1 && p.batch[1] == 1;
+           p.batch[0] == 1 && p.batch[1] == 1 &&
+           summand->offset * (int64_t)dtype_bytes(p.c) % CUBLASLT_ROW_ALIGNMENT == 0;
 }
 
 // A library only where it can read the strides: never a silent copy.

@@ -182,6 +182,16 @@ static uint32_t epilogue_of(const Product *x) {
            (x->aux ? LT_EPILOGUE_AUX : 0);
 }
 
+// Where an epilogue's own operands have to begin. The library asks their addresses how they are
+// aligned, but versions of it take 16 bytes at a time in any case, and the kernel ends with a
+// misaligned address (PyTorch's pull request 194497; others found the same before).
+enum { EPILOGUE_ALIGNMENT = 16 };
+
+static bool is_epilogue_aligned(const Product *x) {
+    return (!x->bias || x->align[PART_BIAS] >= EPILOGUE_ALIGNMENT) &&
+           (!x->aux || x->align[PART_AUX] >= EPILOGUE_ALIGNMENT);
+}
+
 // No address is known yet: algorithms are chosen for such that are aligned no better than any will
 // be. They are never read through.
 static int describe_epilogue(const CublasLibrary *lt, const Product *x) {
@@ -246,9 +256,21 @@ static bool is_of_row(const Plan *p, const Product *x, uint32_t segment, uint32_
                p->segment[x->joint->segment].instr[x->joint->kernel].kernel;
 }
 
-// The lowest bit that any address of the part may have, at most 256.
+// Bytes from one matrix of a batch to the next ones, or'ed.
+static uint64_t batch_bits(const PlanProduct *p, int part) {
+    const int64_t *const stride[3] = {p->a_stride, p->b_stride, p->c_stride};
+    const PlanDType dtype[3] = {p->a, p->b, p->c};
+    uint64_t bits = 0;
+    for (int i = 0; i < 2 && part <= PART_C; i++)
+        bits |= p->batch[i] > 1 ? (uint64_t)stride[part][i] * plan_dtype_bytes(dtype[part]) : 0;
+    return bits;
+}
+
+// The lowest bit that any address of the part may have, of any matrix of a batch, at most 256.
 static void find_alignment(const Plan *p, Product *out) {
-    uint64_t bits[PARTS] = {256, 256, 256, 256, 256};
+    uint64_t bits[PARTS];
+    for (int o = 0; o < PARTS; o++)
+        bits[o] = 256 | batch_bits(out->plan, o);
     for (uint32_t s = 0; s < p->segment_count; s++)
         for (uint32_t i = 0; i < p->segment[s].instr_count; i++)
             for (int o = 0; o < PARTS && is_of_row(p, out, s, i); o++) {
@@ -319,6 +341,8 @@ static PlimStatus prepare(CublasTable *t, uint32_t row, PlimError *error) {
     if (x->bias && !x->swapped)
         return cannot(p, "it adds no row to such a result", error);
     find_alignment(t->plan, x);
+    if (!is_epilogue_aligned(x))
+        return cannot(p, "it adds no row that begins at no multiple of 16 bytes", error);
     const int status = describe(t, s, stride, x);
     LtChoice choice;
     char why[64];
@@ -350,8 +374,8 @@ static uint32_t prepare_joint(CublasTable *t, const PlanJoint *g) {
                    .workspace = alone->workspace};
     find_alignment(p, x);
     // Rows of ours are the library's columns only where it computes C'.
-    if (find_layouts(x->plan, x, s, stride) && x->swapped && describe(t, s, stride, x) != 0 &&
-        x->operation) {
+    if (is_epilogue_aligned(x) && find_layouts(x->plan, x, s, stride) && x->swapped &&
+        describe(t, s, stride, x) != 0 && x->operation) {
         (void)t->library.operation_free(x->operation);
         x->operation = NULL;
     }

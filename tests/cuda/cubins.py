@@ -113,6 +113,39 @@ class Cubins(e2e.TestCase):
         for name in (b".text.k0\0", b".text.k2\0"):
             self.assertIn(name, data)
 
+    def test_options_that_a_library_knows(self):
+        """--no-cache is CUDA 12.9's, an error before; 12.3 lacks others."""
+        stand_in = """
+#include <string.h>
+static int refused;
+int nvrtcVersion(int *major, int *minor) { *major = 12; *minor = MINOR; return 0; }
+int nvrtcCreateProgram(void **out, const char *s, const char *n, int c, const char *const *h, const char *const *i) { *out = &refused; return 0; }
+int nvrtcCompileProgram(void *h, int count, const char *const *option) {
+    int good = MINOR < 9;
+    for (int i = 0; i < count; i++)
+        if (strcmp(option[i], "--no-cache") == 0) good = !good;
+    return good ? 0 : 5;
+}
+int nvrtcGetProgramLogSize(void *h, size_t *out) { *out = 1; return 0; }
+int nvrtcGetProgramLog(void *h, char *out) { *out = 0; return 0; }
+int nvrtcGetCUBINSize(void *h, size_t *out) { *out = 4; return 0; }
+int nvrtcGetCUBIN(void *h, char *out) { memcpy(out, "fake", 4); return 0; }
+int nvrtcGetPTXSize(void *h, size_t *out) { *out = 1; return 0; }
+int nvrtcGetPTX(void *h, char *out) { *out = 0; return 0; }
+int nvrtcDestroyProgram(void **h) { return 0; }
+const char *nvrtcGetErrorString(int r) { return "an option is unknown"; }
+"""
+        lib = self.folder / "lib"
+        lib.mkdir()
+        (self.folder / "stand_in.c").write_text(stand_in)
+        for minor in (3, 4, 8, 9):
+            self.good("cc", "-shared", "-fPIC", f"-DMINOR={minor}", "-o", lib / "libnvrtc.so.13", self.folder / "stand_in.c")
+            if minor == 3:
+                self.refused(e2e.PLIMC, MODEL, "--config", "tiny", "--target", "cuda:sm_80", "--emit", "cubin", "-o", "out",
+                             env=self.environment(CUDA_HOME=str(self.folder)), says=r"error\[P0862\]: .*older than CUDA 12\.4")
+            else:
+                self.assertEqual(self.emit("cubin", CUDA_HOME=str(self.folder)), b"fake")
+
     def test_a_library_too_old(self):
         lib = self.folder / "lib"
         lib.mkdir()

@@ -1,7 +1,8 @@
 // A libcublasLt.so.13 for machines without one: products computed one number after another from the
-// descriptors alone, on the fake driver's streams. An algorithm is a number from 0 on; all give the
-// same result. What the real library refuses is refused: overlapping columns, too little workspace,
-// an epilogue without its addresses. Epilogues work on sums that are not rounded.
+// descriptors alone, on the fake driver's streams. An algorithm is a number from 0 on, and how the
+// matrices were said to be aligned; all give the same result. What the real library refuses is
+// refused: overlapping columns, too little workspace, an epilogue without its addresses, matrices
+// that are aligned worse than was said. Epilogues work on sums that are not rounded.
 #include "fake_driver.h"
 
 #include <math.h>
@@ -111,11 +112,16 @@ API int cublasLtMatmulDescSetAttribute(Operation *o, int attribute, const void *
     return NOT_SUPPORTED;
 }
 
-// The real library asks addresses how they are aligned, and has rules for aux.
+// The real library asks addresses how they are aligned, and then may take 16 bytes at a time all
+// the same; it has rules for aux.
+static bool has_address(const void *at) {
+    return at && (uintptr_t)at % 16 == 0;
+}
+
 static bool has_addresses(const Operation *o, const Layout *d) {
-    return (!(o->epilogue & BIAS) || o->bias) &&
-           (!(o->epilogue & AUX) ||
-            (o->aux && o->aux_ld % 8 == 0 && o->aux_ld >= (int64_t)d->rows && d->batch == 1));
+    return (!(o->epilogue & BIAS) || has_address(o->bias)) &&
+           (!(o->epilogue & AUX) || (has_address(o->aux) && o->aux_ld % 8 == 0 &&
+                                     o->aux_ld >= (int64_t)d->rows && d->batch == 1));
 }
 
 API int cublasLtMatrixLayoutCreate(Layout **out, int type, uint64_t rows, uint64_t columns,
@@ -180,8 +186,21 @@ static bool fits(const Operation *o, const Layout *a, const Layout *b, const Lay
 }
 
 // Algorithm 0 needs no workspace, the others do.
-static Choice choice_of(uint64_t number) {
-    return (Choice){.algorithm = {{number, 42}}, .workspace = number > 0 ? WORKSPACE : 0};
+static size_t workspace_of(uint64_t number) {
+    return number > 0 ? WORKSPACE : 0;
+}
+
+static Choice choose(uint64_t number, const Preference *p) {
+    Choice c = {.algorithm = {{number, 42}}, .workspace = workspace_of(number)};
+    for (int i = 0; i < 4; i++)
+        c.algorithm.word[2 + i] = p->alignment[i] ? p->alignment[i] : 256;
+    return c;
+}
+
+// All matrices of the batch begin where the algorithm may take them.
+static bool is_aligned(const void *at, const Layout *l, uint64_t alignment) {
+    const uint64_t step = l->batch > 1 ? (uint64_t)l->stride * (l->type == BF16 ? 2 : 4) : 0;
+    return ((uintptr_t)at | step) % alignment == 0;
 }
 
 API int cublasLtMatmulAlgoGetHeuristic(void *handle, Operation *o, Layout *a, Layout *b, Layout *c,
@@ -193,8 +212,8 @@ API int cublasLtMatmulAlgoGetHeuristic(void *handle, Operation *o, Layout *a, La
     if (!fits(o, a, b, d) || c != d || !has_addresses(o, d))
         return INVALID;
     for (uint64_t i = 0; i < ALGORITHMS && *count < most; i++)
-        if (choice_of(i).workspace <= p->workspace)
-            out[(*count)++] = choice_of(i);
+        if (workspace_of(i) <= p->workspace)
+            out[(*count)++] = choose(i, p);
     return *count ? 0 : NOT_SUPPORTED;
 }
 
@@ -205,7 +224,7 @@ API int cublasLtMatmulAlgoCheck(void *handle, Operation *o, Layout *a, Layout *b
     (void)c;
     if (algorithm->word[0] >= ALGORITHMS || algorithm->word[1] != 42)
         return INVALID;
-    *out = choice_of(algorithm->word[0]);
+    *out = (Choice){.algorithm = *algorithm, .workspace = workspace_of(algorithm->word[0])};
     return fits(o, a, b, d) ? 0 : INVALID;
 }
 
@@ -295,8 +314,9 @@ API int cublasLtMatmul(void *handle, Operation *o, const void *alpha, const void
     memcpy(&j.alpha, alpha, sizeof j.alpha);
     memcpy(&j.beta, beta, sizeof j.beta);
     if (!algorithm || algorithm->word[1] != 42 || from_c != to || c != d || !fits(o, a, b, d) ||
-        !has_addresses(o, d) || bytes < choice_of(algorithm->word[0]).workspace ||
-        (bytes > 0 && !workspace))
+        !has_addresses(o, d) || bytes < workspace_of(algorithm->word[0]) ||
+        (bytes > 0 && !workspace) || !is_aligned(from_a, a, algorithm->word[2]) ||
+        !is_aligned(from_b, b, algorithm->word[3]) || !is_aligned(to, d, algorithm->word[5]))
         return INVALID;
     return fake_driver_enqueue(stream, multiply, &j, sizeof j);
 }

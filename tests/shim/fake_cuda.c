@@ -63,7 +63,8 @@ static struct {
     long count;
 } called[NAMES_MAX];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int broken; // the status that every call gives from now on
+static int broken;                      // the status that every call gives from now on
+static _Thread_local bool in_host_call; // of cuLaunchHostFunc
 static size_t taken;
 static int modules, contexts;
 // Of a thread; the last one is current. The primary one, which the driver gives out, is &contexts.
@@ -88,6 +89,10 @@ __attribute__((destructor)) static void tell_calls(void) {
 
 // Counts the call; what it must give, or 0.
 static int enter(const char *name) {
+    if (in_host_call) {
+        fprintf(stderr, "fake driver: %s is called on a stream's turn\n", name);
+        abort();
+    }
     pthread_mutex_lock(&lock);
     int i = 0, status = broken;
     while (called[i].name && strcmp(called[i].name, name) != 0)
@@ -301,8 +306,9 @@ API int cuMemFree_v2(unsigned long long address) {
 }
 
 API int cuMemHostAlloc(void **out, size_t bytes, unsigned flags) {
-    (void)flags;
     ENTER_CONTEXT("cuMemHostAlloc");
+    if (flags > 7)
+        return INVALID;
     if (bytes > strtoull(setting("PLIM_FAKE_PINNED", "18446744073709551615"), NULL, 10))
         return NO_MEMORY;
     return range_add(bytes, false, out);
@@ -370,10 +376,11 @@ API int cuStreamWaitEvent(FakeStream *stream, FakeEvent *event, unsigned flags) 
     return fake_wait(stream, event);
 }
 
+// Relaxed: in the other modes a kernel's first launch, and memory that other threads ask for, may
+// be mistakes.
 API int cuStreamBeginCapture_v2(FakeStream *stream, int mode) {
-    (void)mode;
     ENTER_CONTEXT("cuStreamBeginCapture_v2");
-    return fake_capture_begin(stream);
+    return mode == 2 ? fake_capture_begin(stream) : INVALID;
 }
 
 // Fails after it has ended the capture, as CUDA's does.
@@ -387,10 +394,12 @@ API int cuStreamEndCapture(FakeStream *stream, FakeGraph **out) {
     return failed ? failed : status;
 }
 
+// 0: with a time; 2: without.
 API int cuEventCreate(FakeEvent **out, unsigned flags) {
-    (void)flags;
     ENTER_CONTEXT("cuEventCreate");
-    *out = fake_event_new();
+    if (flags != 0 && flags != 2)
+        return INVALID;
+    *out = fake_event_new(flags == 0);
     return 0;
 }
 
@@ -561,8 +570,8 @@ API int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, uns
                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
                        FakeStream *stream, void **parameters, void **extra) {
     ENTER_CONTEXT("cuLaunchKernel");
-    if (grid_x == 0 || grid_y == 0 || grid_z == 0 || grid_y > 65535 || grid_z > 65535 ||
-        block_x == 0 || block_x > 1024 || block_y != 1 || block_z != 1 || extra ||
+    if (grid_x == 0 || grid_x > INT32_MAX || grid_y == 0 || grid_z == 0 || grid_y > 65535 ||
+        grid_z > 65535 || block_x == 0 || block_x > 1024 || block_y != 1 || block_z != 1 || extra ||
         (int)shared > function->shared)
         return INVALID;
     Launch l = {
@@ -586,7 +595,9 @@ typedef struct {
 
 static void do_call(const void *argument) {
     const HostCall *c = argument;
+    in_host_call = true;
     c->function(c->argument);
+    in_host_call = false;
 }
 
 API int cuLaunchHostFunc(FakeStream *stream, void (*function)(void *), void *argument) {

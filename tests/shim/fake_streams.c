@@ -15,7 +15,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { UNSUPPORTED = 900, UNJOINED = 904, ISOLATION = 905, INVALID = 1, STREAMS_MAX = 256 };
+enum { INVALID = 1, INVALID_HANDLE = 400, STREAMS_MAX = 256 };
+// Of captures: stream synchronized, not joined, joined from outside, an event's own.
+enum { UNSUPPORTED = 900, UNJOINED = 904, ISOLATION = 905, CAPTURED_EVENT = 907 };
 
 typedef enum { ITEM_WORK, ITEM_RECORD, ITEM_WAIT } ItemKind;
 
@@ -40,6 +42,7 @@ struct FakeStream {
 struct FakeEvent {
     uint64_t asked, done; // numbers of records
     double time;
+    bool timed;
     FakeGraph *capture; // the last record was captured
     FakeStream *by;
     uint64_t position; // in the capture
@@ -105,8 +108,10 @@ FakeStream *fake_stream_new(void) {
     return s;
 }
 
-FakeEvent *fake_event_new(void) {
-    return calloc(1, sizeof(FakeEvent));
+FakeEvent *fake_event_new(bool timed) {
+    FakeEvent *e = calloc(1, sizeof *e);
+    e->timed = timed;
+    return e;
 }
 
 void fake_event_free(FakeEvent *e) {
@@ -228,7 +233,10 @@ int fake_wait(FakeStream *s, FakeEvent *e) {
     // Waiting in a capture for what is outside of it is a mistake.
     if (s->capture && e->capture != s->capture && e->asked > 0)
         return give(ISOLATION);
-    if (e->capture && e->capture == capturing)
+    // So is waiting for one that was captured when that capture has ended.
+    if (e->capture && e->capture != capturing)
+        return give(CAPTURED_EVENT);
+    if (e->capture)
         join(e->capture, s);
     if (e->asked > 0) {
         Item *item = item_new(ITEM_WAIT, 0);
@@ -257,16 +265,21 @@ int fake_synchronize(FakeStream *s) {
     return give(0);
 }
 
+// Nobody can wait for, or ask for the time of, what was captured and not done.
 int fake_event_synchronize(FakeEvent *e) {
     take();
+    if (e->capture)
+        return give(CAPTURED_EVENT);
     while (e->done < e->asked)
         run_one(e->by, all, STREAMS_MAX);
     return give(0);
 }
 
 int fake_elapsed(const FakeEvent *from, const FakeEvent *to, float *milliseconds) {
-    if (from->done == 0 || to->done == 0)
-        return INVALID;
+    if (!from->timed || !to->timed || from->done == 0 || to->done == 0)
+        return INVALID_HANDLE;
+    if (from->capture || to->capture)
+        return CAPTURED_EVENT;
     *milliseconds = (float)(to->time - from->time);
     return 0;
 }

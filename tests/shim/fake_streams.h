@@ -17,7 +17,7 @@ typedef void FakeWork(const void *argument);
 
 FakeStream *fake_stream_new(void);
 void fake_stream_free(FakeStream *s); // does what is left first
-FakeEvent *fake_event_new(void);
+FakeEvent *fake_event_new(bool timed);
 void fake_event_free(FakeEvent *e);
 // All of them give a status of CUDA's, 0 for success.
 int fake_enqueue(FakeStream *s, FakeWork *work, const void *argument, size_t size);

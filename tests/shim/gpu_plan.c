@@ -347,6 +347,31 @@ static int check_times(const void *argument) {
     return 0;
 }
 
+// Products are measured with random numbers of [-1, 1), which the weights have afterwards.
+static int check_tuning(const void *argument) {
+    (void)argument;
+    PlanMemory *pm = plan_memory_new();
+    const Plan *p = make_plan(pm, ON_GPU);
+    PlimRun *run = NULL;
+    PlimError error;
+    FILE *out = fopen("/dev/null", "w");
+    must(out != NULL, "no /dev/null");
+    set_context();
+    if (start(p, &run, &error) != PLIM_OK || run_tune(run, out, &error) != PLIM_OK)
+        must(false, error.text);
+    check_context();
+    float w[LENGTH] = {0};
+    if (read_state(p, run, 0, w, &error) != PLIM_OK)
+        must(false, error.text);
+    for (int i = 0; i < LENGTH; i++)
+        must(w[i] >= -1 && w[i] < 1 && w[i] != 0 && (i == 0 || w[i] != w[i - 1]),
+             "products are measured with no random numbers");
+    fclose(out);
+    run_release(run);
+    plan_memory_release(pm);
+    return 0;
+}
+
 // The states, as a save must hold them.
 static void read_states(const Plan *p, PlimRun *run, float out[4][LENGTH]) {
     PlimError error;
@@ -558,6 +583,7 @@ int main(void) {
          "collectives of one rank compute something");
     check_orders(wanted);
     must(in_child(check_digest, NULL) == 0, "digests");
+    must(in_child(check_tuning, NULL) == 0, "tuning");
     check_machines();
     check_place(&wanted[ON_GPU], &(Saving){folder, ON_GPU});
     check_place(&wanted[ON_GPU_FAR], &(Saving){folder, ON_GPU_FAR});

@@ -425,6 +425,39 @@ static void check_refusals(void) {
     must(read_back(&c, "Fake GPU", NULL, &error) == PLIM_MACHINE, "two types are multiplied");
 }
 
+// Rows and what gelu leaves begin at multiples of 16 bytes, whatever the library says of others: a
+// product with one is refused, and a joint stays apart.
+static void check_alignment(void) {
+    Case c;
+    PlimError error;
+    PlanProduct p;
+    do
+        p = draw_product();
+    while (p.accumulate != 2);
+    make_case(&c, &p);
+    must(read_back(&c, "Fake GPU", NULL, &error) == PLIM_OK, error.text);
+    c.operand[3].offset = 8;
+    must(read_back(&c, "Fake GPU", NULL, &error) == PLIM_MACHINE &&
+             strstr(error.text, "16 bytes") != NULL,
+         "a row is added that stands at 8 bytes");
+    for (int part = 0; part < 2; part++) {
+        Pair t;
+        CublasTable *table;
+        LtAlgorithm candidate[CUBLAS_CANDIDATES_MAX];
+        uint32_t operand;
+        do {
+            make_pair(&t);
+            operand = part == 0 ? t.joint.bias : t.joint.aux;
+        } while (operand == UINT32_MAX);
+        t.operand[operand].offset = 8;
+        must(cublas_table_new(cublas_load(&t.c.plan), &t.c.plan, "Fake GPU", NULL, &table,
+                              &error) == PLIM_OK,
+             error.text);
+        must(cublas_candidates(table, 1, candidate) == 0, "a joint has operands at 8 bytes");
+        cublas_table_release(table);
+    }
+}
+
 int main(void) {
     Gpu g = {0};
     open_gpu(&g);
@@ -437,6 +470,7 @@ int main(void) {
     check_kept(&g);
     check_files();
     check_refusals();
+    check_alignment();
     close_gpu(&g);
     puts("gpu_products: all well");
     return 0;
