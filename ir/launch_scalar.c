@@ -6,10 +6,9 @@
 // rows, a block of 512 for long ones. That, and the width of vectors, is the shape of its sums, so
 // both are chosen by the row's length and by what its reductions read, not by what else the kernel
 // does nor by how many rows there are: a sum keeps its bits when it is fused with something, taken
-// apart, or made of some of the rows. Where registers have no room for all operands of a row it
-// is read once for each walk (the second time from the cache). Where there are few rows and long
-// ones (the norm of all gradients), a row is cut into parts, and their sums go through the
-// workspace.
+// apart, or made of some of the rows. Where registers have room for all operands of a row they hold
+// them, else shared memory does (ir/launch_hold.h). Where there are few rows and long ones (the
+// norm of all gradients), a row is cut into parts, and their sums go through the workspace.
 //
 // Sums down columns: threads side by side take neighbouring columns, those behind each other take
 // turns on the rows, and the rows are cut into parts until there are blocks enough. Additions by
@@ -18,6 +17,7 @@
 
 #include "ir/check.h"
 #include "ir/launch.h"
+#include "ir/launch_hold.h"
 
 enum {
     BLOCK = 256,
@@ -344,7 +344,7 @@ static size_t scatter_workspace(const Kernel *k, const ScalarLaunch *s) {
     return (size_t)(places_of(k) + 1 + 4 * s->rows + sums) * sizeof(float);
 }
 
-void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
+void kernel_launches_scalar(const Kernel *k, GpuArch arch, KernelLaunches *out) {
     Arena *a = arena_create();
     const KernelMembers members = scalar_members(a, k);
     const ScalarWalks w = scalar_walks(a, members.one);
@@ -367,6 +367,7 @@ void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
     }
     case SCALAR_TEAM:
         kernel_launch_add(out, ceil_divide(s.rows, s.block / s.team), s.block);
+        out->launch[0].shared = scalar_hold(a, &w, &s, arch).shared;
         break;
     case SCALAR_SPLIT:
         for (int stage = 0; stage < w.stages; stage++)
