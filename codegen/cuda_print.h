@@ -41,7 +41,8 @@ typedef struct {
     const char **lanes;      // by operation: an array with the current vector's lanes, or NULL
     bool *ready;             // by operation: its variable is in scope
     bool *tiled;             // by operation: a load that comes from tileI; NULL: none does
-    bool *dear; // by operation: kept by the first walk that computes it, in kI; NULL: nothing is
+    bool *dear;  // by operation: kept by the first walk that computes it, in kI; NULL: nothing is
+    bool *never; // by operation: a comparison that no lane being printed meets; NULL: none
     const ScalarHold *hold; // what loads find in shared memory; NULL: nothing
 } CudaScalar;
 

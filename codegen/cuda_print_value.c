@@ -169,7 +169,7 @@ static const char *expression(const CudaScalar *cs, KRef i) {
 
 void cuda_print_value(CudaScalar *cs, KRef i) {
     cuda_put(cs->t, "const %s v%d = %s;", cuda_value_type(cs->k->instr[i].dtype), i,
-             expression(cs, i));
+             cs->never && cs->never[i] ? "false" : expression(cs, i));
 }
 
 void cuda_print_lane(CudaScalar *cs, KRef i) {

@@ -5,11 +5,11 @@
 //
 // How much: a multiprocessor of an H100 draws its share of the bandwidth, 25 bytes a nanosecond,
 // with some 64 KiB of copies under way, and a row of 50257 bf16 costs it 4 us of copying and, with
-// an exponential a column (26 instructions), almost 6 us of computing. So a block that has all of
-// the shared memory would leave the memory idle while it computes, and the other way round; of two
-// blocks one computes while the other's copies come. Blocks of 512 threads, two of them: 112 KiB
-// each on sm_90a, where a row of 50257 bf16 takes 98, 80 on sm_80, 48 on sm_89. Shorter rows have
-// smaller blocks, and as many of them as make the same 1024 threads.
+// an exponential a column (23 instructions), more than 5 us of computing. So a block that has all
+// of the shared memory would leave the memory idle while it computes, and the other way round; of
+// two blocks one computes while the other's copies come. Blocks of 512 threads, two of them: 112
+// KiB each on sm_90a, where a row of 50257 bf16 takes 98, 80 on sm_80, 48 on sm_89. Shorter rows
+// have smaller blocks, and as many of them as make the same 1024 threads.
 //
 // What doesn't fit (128256 bf16 are 250 KiB) is loaded again in each walk, from the second-level
 // cache if it is still there: the row's end, since its first columns are held. Loads that most
