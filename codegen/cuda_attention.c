@@ -208,9 +208,8 @@ CudaParts cuda_attention_parts(const Kernel *k, GpuArch arch) {
 
 const char *cuda_attention_prelude(Arena *a, CudaParts parts) {
     const char *text = arena_format(
-        a, "%s%s%s%s%s", (const char *)cuda_tensor_text, (const char *)cuda_attention_text,
-        (const char *)cuda_attention_grad_text, (const char *)cuda_attention_plain_text,
-        (const char *)cuda_attention_single_text);
+        a, "%s%s%s%s", (const char *)cuda_attention_text, (const char *)cuda_attention_grad_text,
+        (const char *)cuda_attention_plain_text, (const char *)cuda_attention_single_text);
     if ((parts & CUDA_HOPPER) == 0)
         return text;
     return arena_format(a, "%s%s%s%s%s", text, (const char *)cuda_hopper_text,

@@ -8,8 +8,7 @@
 // The functions of a KERNEL_ATTENTION or KERNEL_ATTENTION_GRAD. NULL after a diagnostic.
 const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arch);
 CudaParts cuda_attention_parts(const Kernel *k, GpuArch arch);
-// The templates, and the instructions they are made of; they need the rest of the prelude. With
-// CUDA_HOPPER those of groups of warps too.
+// The templates; they need the rest of the prelude. With CUDA_HOPPER those of groups of warps too.
 const char *cuda_attention_prelude(Arena *a, CudaParts parts);
 // Products of a group of warps in all sizes that the templates use.
 const char *cuda_wgmma_prelude(Arena *a);

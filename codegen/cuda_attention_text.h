@@ -1,5 +1,5 @@
-// The templates of attention and the instructions they are made of, ended by a NUL: made from the
-// .cuh files of these names when the compiler is built.
+// The templates of attention and the instructions of sm_80 and sm_90a, ended by a NUL: made from
+// the .cuh files of these names when the compiler is built.
 #ifndef PLIM_CODEGEN_CUDA_ATTENTION_TEXT_H
 #define PLIM_CODEGEN_CUDA_ATTENTION_TEXT_H
 

@@ -8,6 +8,7 @@
 #include "codegen/cuda.h"
 
 #include "codegen/cuda_attention.h"
+#include "codegen/cuda_attention_text.h"
 #include "codegen/cuda_text.h"
 #include "codegen/math_coefficients.h"
 
@@ -70,13 +71,19 @@ static char *constants(Arena *a) {
 
 CudaParts cuda_parts(const Kernel *k, GpuArch arch) {
     const bool attention = k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD;
-    return attention ? cuda_attention_parts(k, arch) : 0;
+    if (attention)
+        return cuda_attention_parts(k, arch);
+    KernelLaunches launches;
+    kernel_launches(k, arch, &launches);
+    // Rows that shared memory holds come there by cp.async.
+    return launches.launch[0].shared > 0 ? CUDA_MMA : 0;
 }
 
 const char *cuda_prelude(Arena *a, CudaParts parts, GpuArch arch) {
     (void)arch; // what is said by parts
     return arena_format(
-        a, "%s%s%s%s%s%s%s%s", (const char *)cuda_device_text, (const char *)cuda_base_text,
+        a, "%s%s%s%s%s%s%s%s%s", (const char *)cuda_device_text, (const char *)cuda_base_text,
         constants(a), polynomials(a), (const char *)cuda_math_text, (const char *)cuda_product_text,
-        (const char *)cuda_scatter_text, parts ? cuda_attention_prelude(a, parts) : "");
+        (const char *)cuda_scatter_text, parts ? (const char *)cuda_tensor_text : "",
+        parts & CUDA_ATTENTION ? cuda_attention_prelude(a, parts) : "");
 }

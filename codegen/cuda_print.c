@@ -53,8 +53,11 @@ void cuda_close(CudaText *t) {
 
 void cuda_head(CudaText *t, const Kernel *k, const KernelLaunches *launches, int launch) {
     const KernelLaunch *l = &launches->launch[launch];
-    fprintf(t->out, "extern \"C\" __global__ void __launch_bounds__(%d) %s%s(", l->block, k->name,
-            l->suffix);
+    // Where shared memory is dealt out to blocks, registers have to last for as many.
+    fprintf(t->out, "extern \"C\" __global__ void __launch_bounds__(%d", l->block);
+    if (l->shared > 0)
+        fprintf(t->out, ", %d", HOLD_THREADS / l->block);
+    fprintf(t->out, ") %s%s(", k->name, l->suffix);
     for (int o = 0; o < kernel_operand_count(k); o++)
         fprintf(t->out, "%s%s%s *p%d", o ? ", " : "",
                 kernel_access(k, o) == ACCESS_READ ? "const " : "",
@@ -75,7 +78,7 @@ static bool is_small(const Kernel *k, const ScalarLaunch *s) {
     return small;
 }
 
-void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches) {
+void cuda_print_scalar(CudaScalar *cs, GpuArch arch, const KernelLaunches *launches) {
     cs->members = scalar_members(cs->a, cs->k);
     const Kernel *k = cs->k = cs->members.one;
     cs->w = scalar_walks(cs->a, k);
@@ -83,6 +86,8 @@ void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches) {
     cs->index = is_small(k, &cs->s) ? "int" : "long long";
     cs->count = is_small(k, &cs->s) ? "unsigned" : "unsigned long long";
     cs->tail = cs->s.columns % cs->s.lanes != 0;
+    const ScalarHold hold = scalar_hold(cs->a, &cs->w, &cs->s, arch);
+    cs->hold = hold.row > 0 ? &hold : NULL;
     cs->lanes = arena_array(cs->a, const char *, k->instr_count + 1);
     cs->ready = arena_array(cs->a, bool, k->instr_count + 1);
     if (k->axis == KERNEL_ROWS)
@@ -117,7 +122,7 @@ const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
     switch (k->kind) {
     case KERNEL_SCALAR: {
         CudaScalar cs = {.t = &t, .a = scratch, .k = k};
-        cuda_print_scalar(&cs, &launches);
+        cuda_print_scalar(&cs, arch, &launches);
         break;
     }
     case KERNEL_PRODUCT:

@@ -3,12 +3,12 @@
 // Names in printed text: pO operand O, immI an immediate, iD the row's position along dim D, atO
 // operand O's element at the row's first column, c a vector's first column, e a lane of it, vI the
 // value of operation I, lI and kI arrays of its lanes (loaded, kept), rI what a thread has joined
-// of reduction I.
+// of reduction I, held what shared memory has of the row.
 #ifndef PLIM_CODEGEN_CUDA_PRINT_H
 #define PLIM_CODEGEN_CUDA_PRINT_H
 
 #include "codegen/cuda.h"
-#include "ir/launch_scalar.h"
+#include "ir/launch_hold.h"
 
 #include <stdio.h>
 
@@ -41,10 +41,12 @@ typedef struct {
     const char **lanes;      // by operation: an array with the current vector's lanes, or NULL
     bool *ready;             // by operation: its variable is in scope
     bool *tiled;             // by operation: a load that comes from tileI; NULL: none does
-    bool *dear; // by operation: kept by the first walk that computes it, in kI; NULL: nothing is
+    bool *dear;  // by operation: kept by the first walk that computes it, in kI; NULL: nothing is
+    bool *never; // by operation: a comparison that no lane being printed meets; NULL: none
+    const ScalarHold *hold; // what loads find in shared memory; NULL: nothing
 } CudaScalar;
 
-void cuda_print_scalar(CudaScalar *cs, const KernelLaunches *launches);
+void cuda_print_scalar(CudaScalar *cs, GpuArch arch, const KernelLaunches *launches);
 void cuda_print_rows(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_tiles(CudaScalar *cs, const KernelLaunches *launches);
 void cuda_print_scatter(CudaScalar *cs, const KernelLaunches *launches);
@@ -64,6 +66,8 @@ void cuda_print_lane(CudaScalar *cs, KRef i);
 // over e where cuda_loads_by_lane says so, else outside of one.
 bool cuda_loads_by_lane(const CudaScalar *cs, KRef i);
 void cuda_print_load(CudaScalar *cs, KRef i, const char *array);
+// All lanes of a load that is held: the copies that bring them to shared memory.
+void cuda_print_copies(CudaScalar *cs, KRef i);
 // An effect along the column: its part in the loop over e, and what follows that loop.
 void cuda_print_effect_lane(CudaScalar *cs, KRef i);
 void cuda_print_effect_vector(CudaScalar *cs, KRef i);
@@ -94,6 +98,7 @@ typedef struct CudaWalk {
     WalkKind kind;
     int batch;
     int stage;                     // makes the reductions of depth stage + 1, or the effects
+    bool waits;                    // for the copies of what is held: of all walks the first
     void (*point)(CudaScalar *cs); // prints c (and the row) of vector n, and opens one block
     void (*lane)(CudaScalar *cs,
                  const void *user); // in the loop over e, in place of what the stage makes

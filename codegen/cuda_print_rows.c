@@ -4,6 +4,8 @@
 // TEAM: threads side by side share a row. Each joins what it meets in order; then lanes are joined
 // in halves (and warps, the same way): plim_team_sum, plim_block_sum. Rows past the last are
 // computed as copies of the last and not stored, since all lanes of a warp take part in a shuffle.
+// A thread's columns are in its registers, or it copies them to shared memory (ir/launch_hold.h):
+// the first walk waits for them as they come, and all find them there.
 // SPLIT: a launch a walk. Blocks leave their parts of the sums in the workspace; the next launch's
 // blocks all join them, in the same order.
 #include "codegen/cuda_print.h"
@@ -94,11 +96,14 @@ static void print_tail(CudaScalar *cs, CudaWalk w) {
     const int64_t whole = s.columns - s.columns % s.lanes;
     cuda_open(cs->t, "for (%s c = %lld; thread == %lld && c < %lld; c++) {", cs->index,
               (long long)whole, (long long)(whole / s.lanes % s.team), (long long)s.columns);
+    const ScalarHold *hold = cs->hold;
     cs->s.lanes = 1;
+    cs->hold = NULL;
     w.batch = 1;
     w.point = point_column;
     cuda_print_walk(cs, &w);
     cs->s = s;
+    cs->hold = hold;
     cuda_close(cs->t);
 }
 
@@ -121,6 +126,9 @@ void cuda_print_row_walk(CudaScalar *cs, CudaWalk w) {
     }
     cuda_open(cs->t, "for (%s first = %s + thread * %d; first < %s; first += %d) {", cs->index,
               cs->begin, s->lanes, cs->end, s->team * s->lanes * s->batch);
+    // Each time an empty group more, so that as many may be left as there were before the walk.
+    if (w.waits)
+        cuda_put(cs->t, "plim_copies_close();\nplim_copies_wait<%d>();", cs->hold->groups);
     cuda_print_walk(cs, &w);
     cuda_close(cs->t);
     if (tail)
@@ -155,7 +163,7 @@ static void print_stage(CudaScalar *cs, int stage) {
         if (is_of_stage(cs, i, stage) && cs->k->instr[i].op != KOP_PICK)
             cuda_put(cs->t, "float r%d = %s;", i, cuda_start(cs, i));
     if (walk_reduces(cs, stage))
-        cuda_print_row_walk(cs, (CudaWalk){.stage = stage});
+        cuda_print_row_walk(cs, (CudaWalk){.stage = stage, .waits = cs->hold && stage == 0});
     for (KRef i = 0; i < cs->k->instr_count; i++) {
         if (!is_of_stage(cs, i, stage))
             continue;
@@ -207,6 +215,36 @@ static void print_keep(CudaScalar *cs) {
     cuda_print_keep(cs, &walk, chosen);
 }
 
+// Asks for everything that shared memory is to hold, a group of copies a batch of vectors.
+static void print_hold(CudaScalar *cs) {
+    const ScalarLaunch *s = &cs->s;
+    const ScalarHold *hold = cs->hold;
+    if (!hold)
+        return;
+    const char *row = s->block == s->team ? ""
+                                          : arena_format(cs->a, " + threadIdx.x / %du * %lldu",
+                                                         s->team, (long long)hold->row);
+    cuda_put(cs->t, "const unsigned char *held = plim_shared()%s;", row);
+    cuda_put(cs->t, "const unsigned held_at = plim_shared_address()%s;", row);
+    cuda_open(cs->t, "for (int group = 0; group < %d; group++) {", hold->groups);
+    cuda_put(cs->t, "#pragma unroll");
+    cuda_open(cs->t, "for (int n = 0; n < %d; n++) {", s->batch);
+    cuda_put(cs->t, "const %s c = ((group * %d + n) * %d + thread) * %d;", cs->index, s->batch,
+             s->team, s->lanes);
+    for (KRef i = 0; i < cs->k->instr_count; i++) {
+        if (hold->load[i].columns == 0)
+            continue;
+        cuda_open(cs->t, "if (c < %lld) {", (long long)hold->load[i].columns);
+        cuda_print_copies(cs, i);
+        cuda_close(cs->t);
+    }
+    cuda_close(cs->t);
+    cuda_put(cs->t, "plim_copies_close();");
+    cuda_close(cs->t);
+    if (!walk_reduces(cs, 0)) // a pick's walks are several
+        cuda_put(cs->t, "plim_copies_wait<0>();");
+}
+
 static void print_team_rows(CudaScalar *cs, const KernelLaunches *launches) {
     const ScalarLaunch *s = &cs->s;
     const int rows = s->block / s->team;
@@ -224,6 +262,7 @@ static void print_team_rows(CudaScalar *cs, const KernelLaunches *launches) {
     print_slots(cs);
     cuda_print_scalars(cs, cs->w.column_bit, 0);
     print_keep(cs);
+    print_hold(cs);
     for (int stage = 0; stage < cs->w.stages; stage++) {
         print_stage(cs, stage);
         cuda_print_scalars(cs, cs->w.column_bit, stage + 1);

@@ -169,7 +169,7 @@ static const char *expression(const CudaScalar *cs, KRef i) {
 
 void cuda_print_value(CudaScalar *cs, KRef i) {
     cuda_put(cs->t, "const %s v%d = %s;", cuda_value_type(cs->k->instr[i].dtype), i,
-             expression(cs, i));
+             cs->never && cs->never[i] ? "false" : expression(cs, i));
 }
 
 void cuda_print_lane(CudaScalar *cs, KRef i) {
@@ -195,7 +195,7 @@ static int access_of(const CudaScalar *cs, KRef i) {
     return access < cs->s.lanes ? access : cs->s.lanes;
 }
 
-void cuda_print_load(CudaScalar *cs, KRef i, const char *array) {
+static void print_global_load(CudaScalar *cs, KRef i, const char *array) {
     CudaText *t = cs->t;
     const char *dtype = dtype_name(operand_dtype(cs, i));
     const int lanes = cs->s.lanes, access = access_of(cs, i);
@@ -226,6 +226,52 @@ void cuda_print_load(CudaScalar *cs, KRef i, const char *array) {
     cuda_close(t);
     if (access > 1)
         cuda_close(t);
+}
+
+// Where shared memory has the row's first elements of a load.
+static const char *held_address(const CudaScalar *cs, KRef i, const char *type) {
+    return arena_format(cs->a, "(%s)(held + %lld)", type, (long long)cs->hold->load[i].at);
+}
+
+void cuda_print_copies(CudaScalar *cs, KRef i) {
+    const int size = (int)dtype_bytes(operand_dtype(cs, i));
+    const int bytes = scalar_copy_bytes(&cs->w, &cs->s, i);
+    for (int e = 0; e < cs->s.lanes; e += bytes / size)
+        cuda_put(cs->t, "plim_copy_%d(held_at + %lldu + (unsigned)(c + %d) * %du, %s + %d, true);",
+                 bytes, (long long)cs->hold->load[i].at, e, size, address(cs, i, false), e);
+}
+
+// From shared memory, where a vector is aligned whatever the operand is.
+static void print_held_load(CudaScalar *cs, KRef i, const char *array) {
+    const DType dtype = operand_dtype(cs, i);
+    const char *name = dtype_name(dtype);
+    const char *type = arena_format(cs->a, "const %s *", cuda_memory_type(dtype));
+    const int most = dtype_bytes(dtype) == 4 ? 4 : 8;
+    const int lanes = cs->s.lanes, access = lanes < most ? lanes : most;
+    if (lanes == 1)
+        cuda_put(cs->t, "%s[0] = plim_get_%s(%s + c);", array, name, held_address(cs, i, type));
+    for (int e = 0; lanes > 1 && e < lanes; e += access)
+        cuda_put(cs->t, "plim_load_%s_%d(%s + c + %d, %s + %d);", name, access,
+                 held_address(cs, i, type), e, array, e);
+}
+
+void cuda_print_load(CudaScalar *cs, KRef i, const char *array) {
+    CudaText *t = cs->t;
+    const int64_t held = cs->hold ? cs->hold->load[i].columns : 0;
+    if (held == 0) {
+        print_global_load(cs, i, array);
+        return;
+    }
+    if (held == cs->s.columns - cs->s.columns % cs->s.lanes) {
+        print_held_load(cs, i, array);
+        return;
+    }
+    cuda_open(t, "if (c < %lld) {", (long long)held);
+    print_held_load(cs, i, array);
+    cuda_close(t);
+    cuda_open(t, "else {");
+    print_global_load(cs, i, array);
+    cuda_close(t);
 }
 
 bool cuda_stores_vector(const CudaScalar *cs, KRef i) {

@@ -8,6 +8,7 @@
 
 #include "ir/check.h"
 
+#include <math.h>
 #include <string.h>
 
 static uint32_t row_bits(const CudaScalar *cs) {
@@ -151,14 +152,34 @@ static void print_reduction_lane(CudaScalar *cs, KRef i) {
         cuda_close(cs->t);
 }
 
-// The loop over a vector's lanes, and the stores behind it.
-static void print_lanes(CudaScalar *cs, const CudaWalk *w, const bool *need) {
+static bool is_column_index(const CudaScalar *cs, KRef i) {
+    const KInstr *in = &cs->k->instr[i];
+    return in->op == KOP_INDEX && in->as.i == cs->k->rank - 1;
+}
+
+// Where operation i asks whether the column is L, one for the whole row, as a loss asks for its
+// target: L. Else -1.
+static KRef lone_column(const CudaScalar *cs, KRef i) {
+    const KInstr *in = &cs->k->instr[i];
+    if (in->op != KOP_EQ || !scalar_along(&cs->w, i))
+        return -1;
+    const int other = is_column_index(cs, in->arg[0]) ? 1 : 0;
+    const KRef lone = in->arg[other];
+    return is_column_index(cs, in->arg[1 - other]) && !scalar_along(&cs->w, lone) ? lone : -1;
+}
+
+// A sum of select(never, x, 0): zeros change no bit of a sum that begins with 0.
+static bool adds_nothing(const CudaScalar *cs, KRef i) {
+    const KInstr *sum = &cs->k->instr[i], *select = &cs->k->instr[sum->arg[0]];
+    if (!cs->never || sum->op != KOP_SUM || select->op != KOP_SELECT)
+        return false;
+    const KInstr *zero = &cs->k->instr[select->arg[2]];
+    return cs->never[select->arg[0]] && zero->op == KOP_CONST && zero->as.f == 0 &&
+           !signbit(zero->as.f);
+}
+
+static void print_lane_loop(CudaScalar *cs, const CudaWalk *w, const bool *need) {
     const Kernel *k = cs->k;
-    for (KRef i = 0; i < k->instr_count; i++)
-        if (makes(cs, w, i) && kop_is_effect(k->instr[i].op) && scalar_along(&cs->w, i) &&
-            cuda_stores_vector(cs, i))
-            cuda_put(cs->t, "%s s%d[%d];", cuda_value_type(k->instr[k->instr[i].arg[0]].dtype), i,
-                     cs->s.lanes);
     open_lanes(cs);
     for (KRef i = 0; i < k->instr_count; i++) {
         if (!need[i] || !scalar_along(&cs->w, i))
@@ -168,7 +189,7 @@ static void print_lanes(CudaScalar *cs, const CudaWalk *w, const bool *need) {
             cuda_put(cs->t, "k%d[n][e] = v%d;", i, i);
     }
     for (KRef i = 0; i < k->instr_count; i++)
-        if (makes(cs, w, i) && kop_is_reduction(k->instr[i].op))
+        if (makes(cs, w, i) && kop_is_reduction(k->instr[i].op) && !adds_nothing(cs, i))
             print_reduction_lane(cs, i);
     for (KRef i = 0; i < k->instr_count; i++)
         if (makes(cs, w, i) && kop_is_effect(k->instr[i].op) && scalar_along(&cs->w, i))
@@ -176,6 +197,41 @@ static void print_lanes(CudaScalar *cs, const CudaWalk *w, const bool *need) {
     if (w->lane)
         w->lane(cs, w->user);
     cuda_close(cs->t);
+}
+
+// The loop over a vector's lanes; twice where a comparison is for one column of the row: for the
+// vector that has it, and for all others, without what follows from it.
+static void print_lane_loops(CudaScalar *cs, const CudaWalk *w, const bool *need) {
+    bool *never = arena_array(cs->a, bool, cs->k->instr_count + 1);
+    KRef lone = -1;
+    for (KRef i = 0; i < cs->k->instr_count && cs->s.lanes > 1; i++) {
+        const KRef column = need[i] ? lone_column(cs, i) : -1;
+        lone = lone < 0 ? column : lone;
+        never[i] = column >= 0 && column == lone;
+    }
+    if (lone < 0 || cs->k->axis == KERNEL_COLUMNS || cs->s.shape == SCALAR_TILES) {
+        print_lane_loop(cs, w, need);
+        return;
+    }
+    cuda_open(cs->t, "if ((unsigned)v%d - (unsigned)c < %du) {", lone, cs->s.lanes);
+    print_lane_loop(cs, w, need);
+    cuda_close(cs->t);
+    cuda_open(cs->t, "else {");
+    cs->never = never;
+    print_lane_loop(cs, w, need);
+    cs->never = NULL;
+    cuda_close(cs->t);
+}
+
+// What a vector's lanes compute, and the stores behind it.
+static void print_lanes(CudaScalar *cs, const CudaWalk *w, const bool *need) {
+    const Kernel *k = cs->k;
+    for (KRef i = 0; i < k->instr_count; i++)
+        if (makes(cs, w, i) && kop_is_effect(k->instr[i].op) && scalar_along(&cs->w, i) &&
+            cuda_stores_vector(cs, i))
+            cuda_put(cs->t, "%s s%d[%d];", cuda_value_type(k->instr[k->instr[i].arg[0]].dtype), i,
+                     cs->s.lanes);
+    print_lane_loops(cs, w, need);
     for (KRef i = 0; i < k->instr_count; i++)
         if (makes(cs, w, i) && kop_is_effect(k->instr[i].op) && scalar_along(&cs->w, i))
             cuda_print_effect_vector(cs, i);

@@ -44,11 +44,17 @@ PLIM_DEVICE uint4 plim_shared_load_16(unsigned at) {
     return out;
 }
 
-// Copies 16 bytes, or 4, from global to shared memory; zeros where not `there` (from is not read
+// Copies 16 bytes, 8, or 4, from global to shared memory; zeros where not `there` (from is not read
 // then). Done when plim_copies_wait says so, for the thread that asked.
 PLIM_DEVICE void plim_copy_16(unsigned to, const void *from, bool there) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to),
                  "l"(__cvta_generic_to_global(from)), "r"(there ? 16 : 0)
+                 : "memory");
+}
+
+PLIM_DEVICE void plim_copy_8(unsigned to, const void *from, bool there) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to),
+                 "l"(__cvta_generic_to_global(from)), "r"(there ? 8 : 0)
                  : "memory");
 }
 

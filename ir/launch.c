@@ -25,6 +25,7 @@ int64_t gpu_shared_max(GpuArch arch) {
     case 87:
         return 163 * 1024;
     case 86:
+    case 88:
     case 89:
     case 120:
     case 121:
@@ -101,7 +102,7 @@ void kernel_launches(const Kernel *k, GpuArch arch, KernelLaunches *out) {
         return;
     switch (k->kind) {
     case KERNEL_SCALAR:
-        kernel_launches_scalar(k, out);
+        kernel_launches_scalar(k, arch, out);
         return;
     case KERNEL_PRODUCT:
         product_launches(&k->product, out);

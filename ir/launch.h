@@ -67,7 +67,7 @@ void kernel_launch_add(KernelLaunches *out, int64_t blocks, int block);
 // Its part for KERNEL_ATTENTION and KERNEL_ATTENTION_GRAD; kernel_launches calls it.
 void kernel_launches_attention(const Kernel *k, GpuArch arch, KernelLaunches *out);
 // Its part for KERNEL_SCALAR; ir/launch_scalar.h says more.
-void kernel_launches_scalar(const Kernel *k, KernelLaunches *out);
+void kernel_launches_scalar(const Kernel *k, GpuArch arch, KernelLaunches *out);
 
 // A product of our own: a block a tile of tile_m x tile_n, k in steps of tile_k.
 typedef struct {

@@ -1,10 +1,14 @@
 // Memory is what counts: a multiprocessor needs some 64 KiB of loads under way to draw its share of
 // an H200's bandwidth, so threads take 16 bytes an access and several accesses before they compute.
 //
-// A row that is reduced belongs to the fewest threads that hold its data in registers: parts of a
-// warp for short rows, a block for long ones; a row that no block can hold is read once for each
-// walk (the second time from the cache). Where there are few rows and long ones (the norm of all
-// gradients), a row is cut into parts, and their sums go through the workspace.
+// A row that is reduced belongs to as many threads as hold 16 of its columns each, and not more
+// than four vectors, so that neighbours read what lies side by side: parts of a warp for short
+// rows, a block of 512 for long ones. That, and the width of vectors, is the shape of its sums, so
+// both are chosen by the row's length and by what its reductions read, not by what else the kernel
+// does nor by how many rows there are: a sum keeps its bits when it is fused with something, taken
+// apart, or made of some of the rows. Where registers have room for all operands of a row they hold
+// them, else shared memory does (ir/launch_hold.h). Where there are few rows and long ones (the
+// norm of all gradients), a row is cut into parts, and their sums go through the workspace.
 //
 // Sums down columns: threads side by side take neighbouring columns, those behind each other take
 // turns on the rows, and the rows are cut into parts until there are blocks enough. Additions by
@@ -13,15 +17,17 @@
 
 #include "ir/check.h"
 #include "ir/launch.h"
+#include "ir/launch_hold.h"
 
 enum {
     BLOCK = 256,
     BYTES_UNDER_WAY = 64, // of a thread
     BATCH_MAX = 4,
     LANES_MAX = 8,
-    REGISTERS_KEPT = 48,       // values a thread keeps, in blocks of up to 256 threads
+    REGISTERS_KEPT = 64,       // values a thread keeps, in blocks of up to 256 threads
     REGISTERS_KEPT_LARGE = 32, // in larger ones
-    TEAM_STREAM = 512,         // threads of a row that is not kept
+    TEAM_MAX = 512,            // threads of a row: two such blocks take turns to load and compute
+    TEAM_COLUMNS = 16,         // of a thread, at most in shorter rows
     BLOCKS_WANTED = 512,
     SPLIT_ROWS = 64, // at most, for a row to be cut
     SPLIT_COLUMNS = 32768,
@@ -98,15 +104,34 @@ static bool draws(const ScalarWalks *w) {
     return !loads && has_op(w->k, KOP_RANDOM);
 }
 
-static int lanes_of(const ScalarWalks *w) {
+// counts[i]: operation i's access counts; all do where it is NULL.
+static int widest_of(const ScalarWalks *w, const bool *counts) {
     const int64_t columns = w->k->dim[w->k->rank - 1];
     int lanes = 1;
-    if (draws(w))
-        return 1;
     for (KRef i = 0; i < w->k->instr_count; i++)
-        lanes = scalar_access(w, i) > lanes ? scalar_access(w, i) : lanes;
+        if ((!counts || counts[i]) && scalar_access(w, i) > lanes)
+            lanes = scalar_access(w, i);
     while (lanes > 1 && lanes / 2 >= columns)
         lanes /= 2;
+    return lanes;
+}
+
+static int lanes_of(const ScalarWalks *w) {
+    return draws(w) ? 1 : widest_of(w, NULL);
+}
+
+// The widest access of what the row's reductions read.
+static int lanes_of_reductions(const ScalarWalks *w) {
+    Arena *a = arena_create();
+    bool *need = arena_array(a, bool, w->k->instr_count + 1);
+    bool *read = arena_array(a, bool, w->k->instr_count + 1);
+    for (int walk = 0; walk < w->stages; walk++) {
+        scalar_walk_needs(w, walk, w->column_bit, need);
+        for (KRef i = 0; i < w->k->instr_count; i++)
+            read[i] = read[i] || need[i];
+    }
+    const int lanes = widest_of(w, read);
+    arena_release(a);
     return lanes;
 }
 
@@ -141,35 +166,17 @@ static int64_t kept_values(const ScalarWalks *w) {
     return kept;
 }
 
-// Vectors of a thread where `team` of them take a row.
-static int64_t vectors_of(const ScalarLaunch *s, int team) {
-    return ceil_divide(s->columns, (int64_t)team * s->lanes);
-}
-
 static void choose_team(const ScalarWalks *w, ScalarLaunch *s) {
-    const int64_t kept = kept_values(w);
     const int64_t vectors = ceil_divide(s->columns, s->lanes);
-    s->kept = !has_op(w->k, KOP_PICK);
-    s->team = power_above(vectors, GPU_WARP);
-    // More threads while they hold too much, and where rows are too few to fill the machine.
-    for (; s->team < GPU_BLOCK_MAX; s->team *= 2) {
-        const int64_t held = kept * vectors_of(s, s->team) * s->lanes;
-        const bool fits = held <= (s->team <= BLOCK ? REGISTERS_KEPT : REGISTERS_KEPT_LARGE);
-        const bool few = s->rows * s->team < (int64_t)BLOCKS_WANTED * BLOCK && s->team < BLOCK &&
-                         vectors >= 2 * (int64_t)s->team;
-        if (fits && !few)
-            break;
-    }
-    const int64_t held = kept * vectors_of(s, s->team) * s->lanes;
-    if (s->kept && held <= REGISTERS_KEPT_LARGE + (s->team <= BLOCK ? 16 : 0)) {
-        s->batch = (int)vectors_of(s, s->team);
-    } else {
-        // A pick goes over the row many times, each a loop of its own that ptxas is long about.
-        s->batch = has_op(w->k, KOP_PICK) ? 1 : batch_of(w, s->lanes);
-        s->kept = false;
-        s->team = power_above(vectors, TEAM_STREAM);
-    }
+    const int most = TEAM_COLUMNS / s->lanes < BATCH_MAX ? TEAM_COLUMNS / s->lanes : BATCH_MAX;
+    s->team = power_above(ceil_divide(vectors, most), TEAM_MAX);
     s->block = s->team > GPU_WARP ? s->team : BLOCK;
+    const int64_t each = ceil_divide(vectors, s->team);
+    const int64_t room = s->team <= BLOCK ? REGISTERS_KEPT : REGISTERS_KEPT_LARGE;
+    s->kept = !has_op(w->k, KOP_PICK) && kept_values(w) * each * s->lanes <= room &&
+              each * s->lanes <= room;
+    // A pick goes over the row many times, each a loop of its own that ptxas is long about.
+    s->batch = s->kept ? (int)each : has_op(w->k, KOP_PICK) ? 1 : batch_of(w, s->lanes);
 }
 
 // Whether anything is stored along the columns.
@@ -218,7 +225,7 @@ static void choose_tiles(ScalarLaunch *s, int turned) {
 }
 
 static void choose_rows(const ScalarWalks *w, ScalarLaunch *s) {
-    s->lanes = lanes_of(w);
+    s->lanes = w->reductions > 0 ? lanes_of_reductions(w) : lanes_of(w);
     s->batch = batch_of(w, s->lanes);
     const int turned = w->reductions == 0 ? find_turned(w) : -1;
     if (turned >= 0) {
@@ -337,7 +344,7 @@ static size_t scatter_workspace(const Kernel *k, const ScalarLaunch *s) {
     return (size_t)(places_of(k) + 1 + 4 * s->rows + sums) * sizeof(float);
 }
 
-void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
+void kernel_launches_scalar(const Kernel *k, GpuArch arch, KernelLaunches *out) {
     Arena *a = arena_create();
     const KernelMembers members = scalar_members(a, k);
     const ScalarWalks w = scalar_walks(a, members.one);
@@ -360,6 +367,7 @@ void kernel_launches_scalar(const Kernel *k, KernelLaunches *out) {
     }
     case SCALAR_TEAM:
         kernel_launch_add(out, ceil_divide(s.rows, s.block / s.team), s.block);
+        out->launch[0].shared = scalar_hold(a, &w, &s, arch).shared;
         break;
     case SCALAR_SPLIT:
         for (int stage = 0; stage < w.stages; stage++)

@@ -11,6 +11,7 @@ import e2e  # noqa: E402
 
 TARGET = "cuda:sm_90a,sm_80,sm_100"
 PUBLISHED = [("gpt2", ("--config", "124m")), ("llama", ("--config", "1b"))]
+LONG_ROWS = [(50257, 50264, "bf16"), (50304, 50304, "bf16"), (128256, 128256, "bf16"), (50257, 50257, "f32")]
 HEAD_DIMS = (64, 96, 128, 192, 256)
 
 
@@ -30,6 +31,19 @@ def attention(grad, dim, heads, groups, causal, window, table="", score="", quer
     return "\n".join(lines + ["}"]) + "\n"
 
 
+def cross_entropy(columns, pitch, dtype, grad):
+    """The text of a loss over rows of logits, which lie `pitch` elements apart; with the gradient, in the logits' place."""
+    lines = [f"kernel r rows [4096, {columns}] {{", f"  operand 0: {dtype} read [{pitch}, 1]", "  operand 1: i32 read [1, 0]",
+             "  operand 2: f32 write [1, 0]"] + [f"  operand 3: {dtype} write [{pitch}, 1]"] * grad
+    lines += ["  %0 = load 0", "  %1 = load 1", "  %2 = maximum %0", "  %3 = sub %0 %2", "  %4 = exp %3", "  %5 = sum %4",
+              "  %6 = log %5", "  %7 = const 0", "  %8 = index 1", "  %9 = eq %8 %1", "  %10 = select %9 %3 %7",
+              "  %11 = sum %10", "  %12 = sub %6 %11"]
+    if grad:
+        lines += ["  %13 = add %2 %6", "  %14 = sub %0 %13", "  %15 = exp %14", "  %16 = const 1", "  %17 = select %9 %16 %7",
+                  "  %18 = sub %15 %17", "  store 3 %18"]
+    return "\n".join(lines + ["  store 2 %12", "}"]) + "\n"
+
+
 class Kernels(e2e.TestCase):
     def plan(self, model, *flags):
         out = self.folder / f"{model}-{len(list(self.folder.iterdir()))}.plan"
@@ -37,13 +51,14 @@ class Kernels(e2e.TestCase):
                   "--quiet", "-o", out)
         return out
 
-    def compile_all(self, files, *flags):
+    def compile_all(self, files, *flags, target=TARGET):
         # No cache: /dev/null holds no folder.
-        done = e2e.run(e2e.BUILD / "tests" / "cuda" / "compile_kernels", "--target", TARGET, "--threads",
+        done = e2e.run(e2e.BUILD / "tests" / "cuda" / "compile_kernels", "--target", target, "--threads",
                        os.cpu_count() or 1, *flags, *files, timeout=2400,
                        env={**os.environ, "XDG_CACHE_HOME": "/dev/null"})
         print(done.stdout)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
 
     def test_models(self):
         models = sorted(path.stem for path in (e2e.SOURCE / "models").glob("*.plim"))
@@ -67,6 +82,13 @@ class Kernels(e2e.TestCase):
         path = self.folder / "attention.kernel"
         path.write_text("".join(texts))
         self.compile_all([path])
+
+    def test_long_rows(self):
+        """Registers last for the blocks that share a multiprocessor's shared memory."""
+        path = self.folder / "rows.kernel"
+        path.write_text("".join(cross_entropy(columns, pitch, dtype, grad) for columns, pitch, dtype in LONG_ROWS for grad in (False, True)))
+        for target in ("cuda:sm_80", "cuda:sm_90a", "cuda:sm_100a"):
+            self.assertNotRegex(self.compile_all([path], target=target), "(?m)^spills")
 
     def test_same_bytes(self):
         self.compile_all([self.plan("mlp", "--config", "tiny")], "--again", 1)

@@ -108,6 +108,9 @@ static __attribute__((noinline)) void shim_copy(unsigned to, const void *from, b
 PLIM_DEVICE void plim_copy_16(unsigned to, const void *from, bool there) {
     shim_copy(to, from, there, 16);
 }
+PLIM_DEVICE void plim_copy_8(unsigned to, const void *from, bool there) {
+    shim_copy(to, from, there, 8);
+}
 PLIM_DEVICE void plim_copy_4(unsigned to, const void *from, bool there) {
     shim_copy(to, from, there, 4);
 }

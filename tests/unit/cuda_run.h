@@ -15,6 +15,7 @@ CudaHostFn cuda_text_function(void *library, const char *name);
 typedef struct {
     void *library; // of dlopen
     GpuArch arch;
+    int64_t blocks_max; // of a launch; the others of a larger grid are not run. 0: all are
 } CudaProgram;
 
 // Prints the kernels (with names of their own), compiles them with the shim and opens the result.

@@ -420,8 +420,8 @@ static void add_members(Samples *s) {
         // A block, or several, for each.
         const KernelMembers found = scalar_members(s->a, k);
         KernelLaunches all = {0}, one = {0};
-        kernel_launches_scalar(k, &all);
-        kernel_launches_scalar(found.one, &one);
+        kernel_launches_scalar(k, (GpuArch){80, false}, &all);
+        kernel_launches_scalar(found.one, (GpuArch){80, false}, &one);
         cr_assert_eq(found.count, c == 7 ? 1 : members);
         cr_assert_eq(all.launch[0].grid[0], found.count * one.launch[0].grid[0]);
     }
