@@ -26,6 +26,7 @@ typedef struct {
     StoragePlan *sp;
     const Value **root;  // by value id: what a view looks at; itself otherwise
     int32_t *last_use;   // by value id: time of the last task that reads the value or a view of it
+    const Node **only_user; // by value id: who alone reads it, once; NULL where there is no such
     Place *home;         // by value id: where it must be computed to, or storage STORAGE_NONE
     AxisOrder *axes;     // by value id
     bool *used, *stored; // by value id: read at all; read outside its task
