@@ -397,9 +397,8 @@ static Box attention_box(const Kernel *k, int operand) {
     const AttentionOperand o = kernel_attention_operand(t, operand);
     if (!o.stride)
         return (Box){1, {size_times(size_times(t->batch, o.heads), o.positions)}, {1}};
-    return (Box){4,
-                 {t->batch, o.heads, o.positions, o.width},
-                 {o.stride[0], o.stride[1], o.stride[2], 1}};
+    return (Box){
+        4, {t->batch, o.heads, o.positions, o.width}, {o.stride[0], o.stride[1], o.stride[2], 1}};
 }
 
 // Images are dense, weights altogether.

@@ -121,7 +121,8 @@ static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DT
 }
 
 // An operand of a call; of what is written the rows, where that is not all of the range.
-static PlanOperand call_operand(const Lower *lw, const Step *s, const KernelCall *call, int operand) {
+static PlanOperand call_operand(const Lower *lw, const Step *s, const KernelCall *call,
+                                int operand) {
     const Kernel *k = call->kernel;
     const DType dtype = kernel_dtype(k, operand);
     PlanOperand o = operand_at(lw, s, &call->operand[operand], dtype, kernel_span(k, operand),

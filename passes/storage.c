@@ -4,9 +4,9 @@
 // On entry: a graph whose node order is final and whose groups are contiguous. In six phases:
 //   1. values: which are stored at all, the root each view looks at, the last task that reads each
 //   value;
-//   2. homes: a concat's operands are computed straight into its parts, a committed value straight
-//   into its
-//      state where every reader of the old version comes first (passes/storage_home.c);
+//   2. homes: a concat lies as its only reader joins it, its operands are computed straight into its
+//      parts, a committed value straight into its state where every reader of the old version comes
+//      first (passes/storage_home.c);
 //   3. pitches: long rows of odd length begin at multiples of 16 bytes (passes/storage_pitch.c);
 //   4. tasks in order, body before update: a storage for every result, in place of a dying input
 //   where that

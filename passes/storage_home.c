@@ -5,7 +5,12 @@
 // micro-batch, doesn't read it again. Where it is a concat, that is asked of each of its parts. A
 // concat's operand may be computed into its part of the result: we walk up from the operand through
 // reshapes and transposes, undoing each on the place, until the operator that computes it. Concats
-// are visited last to first, so that a concat inside a concat already knows where it is.
+// are visited last to first, so that a concat inside a concat already knows where it is. One that
+// has no home itself lies as its only reader joins it:
+//
+//     s [3, b, h, n, e] = concat(q, k, v)    strides of [b, n, 3, h, e]
+//     t [b, n, 3, h, e] = transpose(s)       a view
+//     y [b, n, 3 h e]   = reshape(t)         a view, and q, k and v lie row between row
 #include "passes/storage_work.h"
 
 #include "ir/check.h"
@@ -291,7 +296,8 @@ static bool reads_between(const StorageWork *w, const Value *v) {
     for (int i = 0; i < t->count; i++)
         for (int k = 0; k < t->node[i]->input_count; k++) {
             const Value *x = w->root[t->node[i]->input[k]->id];
-            if (w->tasks->of[x->def->id] != task && ranges_meet(&w->home[x->id], &x->type, &w->home[v->id], &v->type))
+            if (w->tasks->of[x->def->id] != task &&
+                ranges_meet(&w->home[x->id], &x->type, &w->home[v->id], &v->type))
                 return true;
         }
     return false;

@@ -238,7 +238,8 @@ static bool write_operand(Signer *s, const PlanInstr *instr, uint32_t index, con
     return content_set(s, &s->content[o->buffer], r);
 }
 
-// The operand with rows that begins behind operand `last`, or UINT32_MAX; last UINT32_MAX: the first.
+// The operand with rows that begins behind operand `last`, or UINT32_MAX; last UINT32_MAX: the
+// first.
 static uint32_t next_in_rows(const PlanInstr *instr, uint32_t last) {
     const PlanOperand *o = instr->operand;
     uint32_t next = UINT32_MAX;

@@ -246,7 +246,7 @@ static void check_without_copies(const char *text, double tolerance) {
 // side by side where keys and values have fewer; and of kernels of their own.
 Test(lower, gradients_lie_as_their_reader_joins_them) {
 #define FUSED(DTYPE)                                                                               \
-    "graph @f(%x: " DTYPE "[2,6,48], %d: " DTYPE "[2,2,6,8]) -> (" DTYPE "[2,6,48]) {\n"            \
+    "graph @f(%x: " DTYPE "[2,6,48], %d: " DTYPE "[2,2,6,8]) -> (" DTYPE "[2,6,48]) {\n"           \
     "  %p: " DTYPE "[2,6,3,2,8] = reshape %x {shape = [2,6,3,2,8]}\n"                              \
     "  %a: " DTYPE "[3,2,2,6,8] = transpose %p {perm = [2,0,3,1,4]}\n"                             \
     "  %q1: " DTYPE "[1,2,2,6,8], %k1: " DTYPE "[1,2,2,6,8], %v1: " DTYPE                          \
