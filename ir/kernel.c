@@ -335,18 +335,24 @@ DType kernel_dtype(const Kernel *k, int operand) {
     UNREACHABLE();
 }
 
-// Elements [0, span) that hold all points of a strided box.
-static int64_t box_span(int rank, const int64_t *dim, const int64_t *stride) {
+// Points by strides: those of an operand, but for where an index moves them.
+typedef struct {
+    int rank;
+    int64_t dim[KERNEL_DIMS_MAX], stride[KERNEL_DIMS_MAX];
+} Box;
+
+// Elements [0, span) that hold all points.
+static int64_t box_span(const Box *b) {
     int64_t last = 0;
-    for (int d = 0; d < rank; d++)
-        last = size_plus(last, size_times(dim[d] - 1, stride[d]));
+    for (int d = 0; d < b->rank; d++)
+        last = size_plus(last, size_times(b->dim[d] - 1, b->stride[d]));
     return size_plus(last, 1);
 }
 
-// An operand that no operation names spans nothing: 0, not 1.
-static int64_t scalar_span(const Kernel *k, int operand) {
-    int64_t moved = 0; // How far an index may move from the point
+// How far an index may move the operand from the point. False for one that no operation names.
+static bool scalar_moves(const Kernel *k, int operand, int64_t *moved) {
     bool used = false;
+    *moved = 0;
     for (int i = 0; i < k->instr_count; i++) {
         const KInstr *in = &k->instr[i];
         if (in->operand != operand)
@@ -354,31 +360,54 @@ static int64_t scalar_span(const Kernel *k, int operand) {
         used = true;
         // Indices are clamped to 0 .. limit - 1, so this is the farthest whatever they hold.
         const int64_t far = in->limit > 0 ? size_times(in->limit - 1, in->step) : 0;
-        moved = far > moved ? far : moved;
+        *moved = far > *moved ? far : *moved;
     }
-    return used ? size_plus(box_span(k->rank, k->dim, k->operand[operand].stride), moved) : 0;
+    return used;
+}
+
+static Box scalar_box(const Kernel *k, int operand) {
+    Box out = {.rank = k->rank};
+    memcpy(out.dim, k->dim, sizeof out.dim);
+    memcpy(out.stride, k->operand[operand].stride, sizeof out.stride);
+    return out;
 }
 
 // a [b0, b1, m, k], b [b0, b1, k, n], c [b0, b1, m, n].
-static int64_t product_span(const ProductKernel *p, int operand) {
-    const int64_t a[4] = {p->batch[0], p->batch[1], p->m, p->k};
-    const int64_t b[4] = {p->batch[0], p->batch[1], p->k, p->n};
-    const int64_t c[4] = {p->batch[0], p->batch[1], p->m, p->n};
+static Box product_box(const ProductKernel *p, int operand) {
     if (operand == 3) // the bias
-        return p->n;
-    return operand == 0   ? box_span(4, a, p->a_stride)
-           : operand == 1 ? box_span(4, b, p->b_stride)
-                          : box_span(4, c, p->c_stride);
+        return (Box){1, {p->n}, {1}};
+    Box out = {4, {p->batch[0], p->batch[1], p->m, p->n}, {0}};
+    if (operand < 2)
+        out.dim[operand == 0 ? 3 : 2] = p->k;
+    memcpy(out.stride,
+           operand == 0   ? p->a_stride
+           : operand == 1 ? p->b_stride
+                          : p->c_stride,
+           sizeof p->c_stride);
+    return out;
 }
 
 // The head dim (width) is contiguous; the log-sum-exp has no strides and is dense.
-static int64_t attention_span(const AttentionKernel *t, int operand) {
+static Box attention_box(const Kernel *k, int operand) {
+    const AttentionKernel *t = &k->attention;
+    if (operand == kernel_attention_extra(k))
+        return (Box){1, {attention_extra_count(k)}, {1}};
+    if (operand == kernel_attention_slopes(k))
+        return (Box){1, {t->heads}, {1}};
     const AttentionOperand o = kernel_attention_operand(t, operand);
     if (!o.stride)
-        return size_times(size_times(t->batch, o.heads), o.positions);
-    const int64_t dim[4] = {t->batch, o.heads, o.positions, o.width};
-    const int64_t stride[4] = {o.stride[0], o.stride[1], o.stride[2], 1};
-    return box_span(4, dim, stride);
+        return (Box){1, {size_times(size_times(t->batch, o.heads), o.positions)}, {1}};
+    return (Box){
+        4, {t->batch, o.heads, o.positions, o.width}, {o.stride[0], o.stride[1], o.stride[2], 1}};
+}
+
+// Images are dense, weights altogether.
+static Box convolution_box(const ConvolutionKernel *k, int operand) {
+    const ConvolutionPart part = convolution_operand(k, operand);
+    const int64_t images = part == CONVOLVE_W ? 1 : k->shape.batch;
+    return (Box){2,
+                 {images, convolution_elements(k, operand) / images},
+                 {part == CONVOLVE_X ? k->x_stride : k->y_stride, 1}};
 }
 
 int64_t attention_extra_count(const Kernel *k) {
@@ -386,24 +415,63 @@ int64_t attention_extra_count(const Kernel *k) {
     return t->offset ? 1 : size_times(t->batch, attention_table_row(t));
 }
 
-int64_t kernel_span(const Kernel *k, int operand) {
+static Box operand_box(const Kernel *k, int operand) {
     CHECK(operand >= 0 && operand < kernel_operand_count(k));
     switch (k->kind) {
     case KERNEL_SCALAR:
-        return scalar_span(k, operand);
+        return scalar_box(k, operand);
     case KERNEL_PRODUCT:
-        return product_span(&k->product, operand);
+        return product_box(&k->product, operand);
     case KERNEL_CONVOLUTION:
-        return convolution_span(&k->convolution, operand);
+        return convolution_box(&k->convolution, operand);
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
-        if (operand == kernel_attention_extra(k))
-            return attention_extra_count(k);
-        if (operand == kernel_attention_slopes(k))
-            return k->attention.heads;
-        return attention_span(&k->attention, operand);
+        return attention_box(k, operand);
     }
     UNREACHABLE();
+}
+
+int64_t kernel_span(const Kernel *k, int operand) {
+    if (k->kind == KERNEL_CONVOLUTION)
+        return convolution_span(&k->convolution, operand);
+    int64_t moved = 0;
+    const Box box = operand_box(k, operand);
+    // An operand that no operation names spans nothing: 0, not 1.
+    if (k->kind == KERNEL_SCALAR && !scalar_moves(k, operand, &moved))
+        return 0;
+    return size_plus(box_span(&box), moved);
+}
+
+// From the fastest dim outward: what joins makes the row, the first step over a gap is the pitch.
+bool strides_rows(int rank, const int64_t *dim, const int64_t *stride, int64_t *row,
+                  int64_t *pitch) {
+    *row = 1;
+    *pitch = 0;
+    bool done[KERNEL_DIMS_MAX] = {false};
+    for (;;) {
+        // The fastest of those left that take a step.
+        int next = -1;
+        for (int d = 0; d < rank; d++)
+            if (!done[d] && dim[d] > 1 && stride[d] > 0 && (next < 0 || stride[d] < stride[next]))
+                next = d;
+        if (next < 0)
+            return *pitch > 0;
+        done[next] = true;
+        if (*pitch ? stride[next] % *pitch != 0 : stride[next] < *row)
+            return false;
+        if (!*pitch && stride[next] == *row)
+            *row = size_times(*row, dim[next]);
+        else if (!*pitch)
+            *pitch = stride[next];
+    }
+}
+
+bool kernel_rows(const Kernel *k, int operand, int64_t *row, int64_t *pitch) {
+    int64_t moved = 0;
+    const Box box = operand_box(k, operand);
+    if (k->kind == KERNEL_SCALAR && (!scalar_moves(k, operand, &moved) || moved > 0))
+        return false;
+    return strides_rows(box.rank, box.dim, box.stride, row, pitch);
 }
 
 // Whole lines are stored, so every row begins at one if the first does.

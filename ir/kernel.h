@@ -222,6 +222,9 @@ int kernel_attention_extra(const Kernel *k);
 int kernel_attention_slopes(const Kernel *k);
 int64_t attention_table_row(const AttentionKernel *t);
 int64_t kernel_span(const Kernel *k, int operand);
+// Where what the operand holds is rows of so many elements, pitch from one's beginning to the next
+// one's (strides_rows). False where it is no more than one row, or an index moves it.
+bool kernel_rows(const Kernel *k, int operand, int64_t *row, int64_t *pitch);
 // Pairs of a query and a key that see each other, of one head; query i stands beside key i + keys -
 // queries. window 0: all keys.
 int64_t attention_pairs(int64_t queries, int64_t keys, bool causal, int64_t window);

@@ -12,6 +12,12 @@
 int64_t size_times(int64_t a, int64_t b);
 int64_t size_plus(int64_t a, int64_t b);
 
+// The elements that strides reach, as rows: so many side by side, and each run of them at a
+// multiple of pitch from the first. Not every multiple need have one. False where all lie side by
+// side, or where runs begin at no such multiples.
+bool strides_rows(int rank, const int64_t *dim, const int64_t *stride, int64_t *row,
+                  int64_t *pitch);
+
 // Heads (or groups), positions and width of an operand of the attention templates.
 typedef struct {
     const int64_t *stride; // NULL for the dense log-sum-exp

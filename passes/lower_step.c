@@ -120,6 +120,21 @@ static PlanOperand operand_at(const Lower *lw, const Step *s, const Place *p, DT
     return o;
 }
 
+// An operand of a call; of what is written the rows, where that is not all of the range.
+static PlanOperand call_operand(const Lower *lw, const Step *s, const KernelCall *call,
+                                int operand) {
+    const Kernel *k = call->kernel;
+    const DType dtype = kernel_dtype(k, operand);
+    PlanOperand o = operand_at(lw, s, &call->operand[operand], dtype, kernel_span(k, operand),
+                               plan_access(kernel_access(k, operand)));
+    int64_t row, pitch;
+    if (o.access != PLAN_READ && kernel_rows(k, operand, &row, &pitch)) {
+        o.row = (uint64_t)row * dtype_bytes(dtype);
+        o.pitch = (uint64_t)pitch * dtype_bytes(dtype);
+    }
+    return o;
+}
+
 // A buffer for one instruction: layout puts others over it before and after.
 static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *k, PlanInstr *out) {
     const size_t bytes = lower_workspace(lw->cx->options, k);
@@ -146,8 +161,7 @@ static void add_workspace(Lower *lw, const Step *s, int position, const Kernel *
 static void tell_alignment(const Lower *lw, const Step *s, const KernelCall *call) {
     Kernel *k = call->kernel;
     for (int i = 0; k->kind == KERNEL_SCALAR && i < k->operand_count; i++) {
-        const PlanOperand o = operand_at(lw, s, &call->operand[i], k->operand[i].dtype,
-                                         kernel_span(k, i), plan_access(k->operand[i].access));
+        const PlanOperand o = call_operand(lw, s, call, i);
         const uint64_t bytes = o.offset | o.slot_bytes;
         k->operand[i].align = bytes % 16 != 0 ? (int)(bytes & (~bytes + 1) & 15) : 0;
     }
@@ -212,8 +226,7 @@ static void add_call(Lower *lw, const Step *s, int position, const KernelCall *c
     out->operand_count = (uint32_t)count;
     out->operand = arena_array(a, PlanOperand, count);
     for (int i = 0; i < count; i++)
-        out->operand[i] = operand_at(lw, s, &call->operand[i], kernel_dtype(k, i),
-                                     kernel_span(k, i), plan_access(kernel_access(k, i)));
+        out->operand[i] = call_operand(lw, s, call, i);
     out->imm_count = (uint32_t)call->imm_count;
     // One more than needed, so that no list is of length 0.
     out->imm = arena_array(a, int64_t, call->imm_count + 1);

@@ -6,6 +6,7 @@
 #include "passes/place.h"
 
 #include "ir/check.h"
+#include "ir/kernel_size.h"
 
 #include <string.h>
 
@@ -74,6 +75,20 @@ int64_t place_span(const Place *p, const Type *t) {
         last += (t->dim[i] - 1) * p->stride[i];
     }
     return last + 1;
+}
+
+bool place_apart(const Place *x, const Type *of_x, const Place *y, const Type *of_y) {
+    if (x->storage != y->storage || x->offset >= y->offset + place_span(y, of_y) ||
+        y->offset >= x->offset + place_span(x, of_x))
+        return true;
+    int64_t x_row, y_row, x_pitch, y_pitch;
+    if (!strides_rows(of_x->rank, of_x->dim, x->stride, &x_row, &x_pitch) ||
+        !strides_rows(of_y->rank, of_y->dim, y->stride, &y_row, &y_pitch) || x_pitch != y_pitch)
+        return false;
+    // From the beginning of a row of x to that of the next one of y.
+    const int64_t distance = (y->offset - x->offset) % x_pitch;
+    const int64_t between = distance < 0 ? distance + x_pitch : distance;
+    return x_row <= between && y_row <= x_pitch - between;
 }
 
 // From the fastest axis outward, each stride must be the one inside it times its extent.

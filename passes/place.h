@@ -27,6 +27,9 @@ bool place_is_range(const Place *p, const Type *t);
 bool place_equal(const Place *a, const Place *b, const Type *t);
 // Elements from the first touched to one past the last; 0 for empty shapes.
 int64_t place_span(const Place *p, const Type *t);
+// Whether the elements of the two have no byte in common, as far as their rows can tell
+// (ir/kernel_size.h): the verifier of plans knows no more of what one kernel writes.
+bool place_apart(const Place *x, const Type *of_x, const Place *y, const Type *of_y);
 // The same elements under another shape of equal count. False where strides can't say it.
 bool place_reshape(const Place *p, const Type *from, const Type *to, Place *out);
 // Axes that may be walked as one: their joined stride. False where strides can't say it. axis[]

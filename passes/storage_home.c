@@ -5,7 +5,12 @@
 // micro-batch, doesn't read it again. Where it is a concat, that is asked of each of its parts. A
 // concat's operand may be computed into its part of the result: we walk up from the operand through
 // reshapes and transposes, undoing each on the place, until the operator that computes it. Concats
-// are visited last to first, so that a concat inside a concat already knows where it is.
+// are visited last to first, so that a concat inside a concat already knows where it is. One that
+// has no home itself lies as its only reader joins it:
+//
+//     s [3, b, h, n, e] = concat(q, k, v)    strides of [b, n, 3, h, e]
+//     t [b, n, 3, h, e] = transpose(s)       a view
+//     y [b, n, 3 h e]   = reshape(t)         a view, and q, k and v lie row between row
 #include "passes/storage_work.h"
 
 #include "ir/check.h"
@@ -206,12 +211,12 @@ static bool ranges_meet(const Place *x, const Type *of_x, const Place *y, const 
            y->offset < x->offset + place_span(x, of_x);
 }
 
-// One kernel's results can't interleave: the plan's operands are byte ranges.
-static bool interleaves(const StorageWork *w, const Task *t, const Value *v, const Place *place) {
+// One kernel's results may lie between each other's rows, where a plan can show it.
+static bool meets_result(const StorageWork *w, const Task *t, const Value *v, const Place *place) {
     for (int i = 0; i < t->count; i++)
         for (int r = 0; r < t->node[i]->result_count; r++) {
             const Value *other = &t->node[i]->result[r];
-            if (other != v && ranges_meet(&w->home[other->id], &other->type, place, &v->type))
+            if (other != v && !place_apart(&w->home[other->id], &other->type, place, &v->type))
                 return true;
         }
     return false;
@@ -235,9 +240,36 @@ static void choose_part_home(StorageWork *w, const Node *concat, int part, const
         return;
     const uint32_t task = w->tasks->of[v->def->id], user = w->tasks->of[concat->id];
     if (task_segment(w, (int)task) != task_segment(w, (int)user) ||
-        interleaves(w, &w->tasks->task[task], v, &place))
+        meets_result(w, &w->tasks->task[task], v, &place))
         return;
     w->home[v->id] = place;
+}
+
+// Where the concat must lie for its only reader to find it row-major: a reshape, behind transposes
+// and others, that would have to copy it if it were row-major itself. False where there is none
+// such, or where the concat's rows would not stay in one piece: those who write them want that.
+static bool find_wanted(const StorageWork *w, const Value *v, Place *out) {
+    Place p = place_dense(STORAGE_NONE, &v->type), next;
+    const Value *x = v;
+    for (;; x = &w->only_user[x->id]->result[0], p = next) {
+        const Node *n = w->only_user[x->id];
+        if (!n || (n->op != OP_RESHAPE && n->op != OP_TRANSPOSE))
+            return false;
+        if (!place_view(n, 0, &p, &next))
+            break;
+    }
+    *out = place_dense(STORAGE_NONE, &x->type);
+    const int last = v->type.rank - 1;
+    return walk_up(x, out) == v && (v->type.dim[last] == 1 || out->stride[last] == 1);
+}
+
+// As its reader wants it, or row-major.
+static Place concat_place(StorageWork *w, const Value *v) {
+    Place p;
+    if (w->far[v->id] || !find_wanted(w, v, &p))
+        p = place_dense(STORAGE_NONE, &v->type);
+    p.storage = storage_add(w, &v->type, BUFFER_ACTIVATIONS, v);
+    return p;
 }
 
 static void choose_concat_homes(StorageWork *w) {
@@ -248,22 +280,24 @@ static void choose_concat_homes(StorageWork *w) {
             continue;
         const Value *v = &n->result[0];
         Place whole = w->home[v->id];
-        if (whole.storage == STORAGE_NONE) {
-            const uint32_t storage = storage_add(w, &v->type, BUFFER_ACTIVATIONS, v);
-            whole = w->home[v->id] = place_dense(storage, &v->type);
-        }
+        if (whole.storage == STORAGE_NONE)
+            whole = w->home[v->id] = concat_place(w, v);
         storage_read_until(w, whole.storage, w->last_use[v->id]);
         for (int k = 0; k < n->input_count; k++)
             choose_part_home(w, n, k, &whole);
     }
 }
 
-// Whether the task reads a part that the place, for a result of it, interleaves with.
-static bool reads_between(const StorageWork *w, const Task *t, const Value *v) {
+// Whether the task reads a part that the place, for a result of it, interleaves with. What it makes
+// itself it does not read.
+static bool reads_between(const StorageWork *w, const Value *v) {
+    const uint32_t task = w->tasks->of[v->def->id];
+    const Task *t = &w->tasks->task[task];
     for (int i = 0; i < t->count; i++)
         for (int k = 0; k < t->node[i]->input_count; k++) {
             const Value *x = w->root[t->node[i]->input[k]->id];
-            if (x != v && ranges_meet(&w->home[x->id], &x->type, &w->home[v->id], &v->type))
+            if (w->tasks->of[x->def->id] != task &&
+                ranges_meet(&w->home[x->id], &x->type, &w->home[v->id], &v->type))
                 return true;
         }
     return false;
@@ -276,7 +310,7 @@ static void drop_parts_among_operands(StorageWork *w) {
         for (int r = 0; r < n->result_count && n->op != OP_CONCAT; r++) {
             Place *home = &w->home[n->result[r].id];
             if (home->storage != STORAGE_NONE && !w->is_committed[n->result[r].id] &&
-                reads_between(w, &w->tasks->task[w->tasks->of[n->id]], &n->result[r]))
+                reads_between(w, &n->result[r]))
                 home->storage = STORAGE_NONE;
         }
     }

@@ -24,19 +24,20 @@ typedef struct {
     const Tasks *tasks;
     Arena *a;
     StoragePlan *sp;
-    const Value **root;  // by value id: what a view looks at; itself otherwise
-    int32_t *last_use;   // by value id: time of the last task that reads the value or a view of it
-    Place *home;         // by value id: where it must be computed to, or storage STORAGE_NONE
-    AxisOrder *axes;     // by value id
-    bool *used, *stored; // by value id: read at all; read outside its task
-    bool *viewed;        // by value id: read by a view or concat
-    bool *far;           // by value id: in far memory
-    bool *pitched;       // by value id: rows begin at multiples of 16 bytes
-    bool *leaving;       // by value id of a root: it is offloaded
-    bool *constant_needed;       // by value id of a constant: must be in memory
-    bool *committed;             // by commit: its value is computed straight into the state
-    const Value **old;           // by state id: a `state` node's result, linked by
-    const Value **next_old;      // by value id: the next one of the same state
+    const Value **root; // by value id: what a view looks at; itself otherwise
+    int32_t *last_use;  // by value id: time of the last task that reads the value or a view of it
+    const Node **only_user; // by value id: who alone reads it, once; NULL where there is no such
+    Place *home;            // by value id: where it must be computed to, or storage STORAGE_NONE
+    AxisOrder *axes;        // by value id
+    bool *used, *stored;    // by value id: read at all; read outside its task
+    bool *viewed;           // by value id: read by a view or concat
+    bool *far;              // by value id: in far memory
+    bool *pitched;          // by value id: rows begin at multiples of 16 bytes
+    bool *leaving;          // by value id of a root: it is offloaded
+    bool *constant_needed;  // by value id of a constant: must be in memory
+    bool *committed;        // by commit: its value is computed straight into the state
+    const Value **old;      // by state id: a `state` node's result, linked by
+    const Value **next_old; // by value id: the next one of the same state
     const StateReader **readers; // by state id
     bool *is_committed;          // by value id
     bool *state_committed;       // by state id

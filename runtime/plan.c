@@ -157,14 +157,16 @@ void plan_buffer_rows(const PlanBuffer *b, uint64_t *pitch, uint64_t *row) {
 }
 
 bool plan_operand_piece(const PlanBuffer *b, const PlanOperand *o, uint64_t *at, uint64_t *bytes) {
-    uint64_t pitch, row;
-    plan_buffer_rows(b, &pitch, &row);
+    uint64_t pitch = o->pitch, row = o->row;
+    if (!o->pitch)
+        plan_buffer_rows(b, &pitch, &row);
     if (*at >= o->bytes)
         return false;
     *bytes = o->bytes - *at;
     if (pitch == row)
         return true;
-    uint64_t within = (o->offset + *at) % pitch;
+    // The operand's own rows begin with it, the buffer's with the buffer.
+    uint64_t within = (o->pitch ? *at : o->offset + *at) % pitch;
     if (within >= row) {
         *at += pitch - within;
         within = 0;

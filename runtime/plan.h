@@ -97,6 +97,9 @@ typedef struct {
     uint64_t offset, bytes; // the bytes touched, inside the buffer
     PlanAccess access;
     uint64_t slot_bytes;    // added to offset once per slot of the call (micro-batch inputs); else 0
+    // Of what a kernel or product writes: rows of so many bytes, from one's beginning to the next one's pitch bytes, the last
+    // of which ends the range. Nothing else of the range is written. 0: all of it is.
+    uint64_t row, pitch;
 } PlanOperand;
 
 typedef struct {
@@ -277,7 +280,7 @@ PlimStatus plan_parse(const char *text, size_t size, PlanMemory *pm, Plan **out,
 // The verifier: see plan_verify.c for the rules. error names the first rule broken and the instruction.
 PlimStatus plan_verify(const Plan *p, PlimError *error);
 
-// The operand's bytes that hold numbers, piece after piece: what lies between rows holds none. *at, a byte of the operand,
+// The operand's bytes that hold numbers of its own, piece after piece: what lies between rows holds none. *at, a byte of the operand,
 // is 0 at first and then what was given, plus *bytes. False where no piece is left. b: the operand's buffer.
 bool plan_operand_piece(const PlanBuffer *b, const PlanOperand *o, uint64_t *at, uint64_t *bytes);
 // From the beginning of a row of the buffer to the next one's, and without what lies between them; bytes.

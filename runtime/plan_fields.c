@@ -108,6 +108,8 @@ static const Field operand_fields[] = {
     PLAIN(U64, PlanOperand, offset, "+", OMIT_NEVER),
     PLAIN(U64, PlanOperand, bytes, ":", OMIT_NEVER),
     PLAIN(U64, PlanOperand, slot_bytes, "slot", OMIT_ZERO),
+    PLAIN(U64, PlanOperand, row, "row", OMIT_ZERO),
+    PLAIN(U64, PlanOperand, pitch, "pitch", OMIT_ZERO),
 };
 STRUCT(operand, "", NULL, PlanOperand, false);
 

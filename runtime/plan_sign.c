@@ -238,6 +238,32 @@ static bool write_operand(Signer *s, const PlanInstr *instr, uint32_t index, con
     return content_set(s, &s->content[o->buffer], r);
 }
 
+// The operand with rows that begins behind operand `last`, or UINT32_MAX; last UINT32_MAX: the
+// first.
+static uint32_t next_in_rows(const PlanInstr *instr, uint32_t last) {
+    const PlanOperand *o = instr->operand;
+    uint32_t next = UINT32_MAX;
+    for (uint32_t i = 0; i < instr->operand_count; i++) {
+        const bool behind = last == UINT32_MAX || o[i].offset > o[last].offset ||
+                            (o[i].offset == o[last].offset && i > last);
+        if (o[i].pitch && behind && (next == UINT32_MAX || o[i].offset < o[next].offset))
+            next = i;
+    }
+    return next;
+}
+
+static bool write_operands(Signer *s, const PlanInstr *instr, const Found *copied) {
+    for (uint32_t i = 0; i < instr->operand_count; i++) {
+        const PlanOperand *o = &instr->operand[i];
+        if (o->access != PLAN_READ && !o->pitch && !write_operand(s, instr, i, copied))
+            return false;
+    }
+    for (uint32_t i = next_in_rows(instr, UINT32_MAX); i != UINT32_MAX; i = next_in_rows(instr, i))
+        if (!write_operand(s, instr, i, copied))
+            return false;
+    return true;
+}
+
 static bool has_kernel(const PlanInstr *instr) {
     return instr->kind == INSTR_KERNEL || instr->kind == INSTR_PRODUCT;
 }
@@ -262,6 +288,8 @@ static bool sign_instr(Signer *s, PlanInstr *instr) {
         h = plan_hash_u64(h, (uint64_t)o->access);
         h = plan_hash_u64(h, o->bytes);
         h = plan_hash_u64(h, o->slot_bytes);
+        if (o->pitch)
+            h = plan_hash_u64(plan_hash_u64(h, o->row), o->pitch);
         // What it held before does not matter.
         if (o->access == PLAN_WRITE)
             continue;
@@ -271,10 +299,7 @@ static bool sign_instr(Signer *s, PlanInstr *instr) {
     }
     // All is read before anything is written: operands may share bytes in place.
     instr->signature = h;
-    for (uint32_t i = 0; i < instr->operand_count; i++)
-        if (instr->operand[i].access != PLAN_READ && !write_operand(s, instr, i, &found))
-            return false;
-    return true;
+    return write_operands(s, instr, &found);
 }
 
 // The whole buffer holds one label, from distance 0 on.

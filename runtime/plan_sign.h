@@ -13,12 +13,16 @@
 //                  library, a, b, c, batch[0..1], m, n, k, a_stride[0..3], b_stride[0..3], c_stride[0..3],
 //                  accumulate, tile_m, tile_n
 //   signature(i):  h <- kind, kernel(k) (KERNEL and PRODUCT), imm_count, each imm, operand_count; then for each
-//                  operand h <- access, bytes, slot_bytes, and unless it is PLAN_WRITE the content of its bytes
+//                  operand h <- access, bytes, slot_bytes, where it has rows h <- row, pitch, and unless it is
+//                  PLAN_WRITE the content of its bytes
 //   content:       for each longest run of bytes with one label and consecutive distances:
 //                  h <- length, label, distance of the first byte, minus slot x slot_bytes of the operand
 //   label (i, j):  h <- signature(i), j; distance 0 at the operand's first byte. An operand that is updated or
-//                  written has it on all its bytes. The written operand of a copy takes label and distance of
-//                  the read one, where that is one run; else its content as label, and distance 0.
+//                  written has it on all its bytes; what lies between its rows counts too. Operands with rows
+//                  take theirs last, in the order of their offsets, so that of those that lie between each
+//                  other's rows each shows from its first byte to the next one's. The written operand of a copy
+//                  takes label and distance of the read one, where that is one run; else its content as label,
+//                  and distance 0.
 //   result:        content of its dims x dtype bytes; commit: of the state's, from the start of its buffer
 //
 // Before an entry the bytes of a state, and of each slot of an input, have its label and their distance from

@@ -15,13 +15,15 @@
 // Instructions
 //  6  Operands lie inside their buffer for every slot; the buffer is persistent or of the entry.
 //     Only what reads an input moves by slot: by one slot exactly, with as many calls as slots.
+//     Only what kernels and products write has rows: two or more, apart, which begin and end it.
 //  7  Instructions with one kernel agree in operands, access, sizes and number of immediates; fills
 //  and
 //     copies have their form; a product has one row, whose matrices fit its operands and whose
 //     tiles are its kernel's.
 //  8  A kernel that needs workspace has it for every worker.
 //  9  Operands of one instruction that share bytes, one of them written, are the same range of the
-//     same buffer, and the instruction is a KERNEL or an ALL_REDUCE.
+//     same buffer, and the instruction is a KERNEL or an ALL_REDUCE; or both are a KERNEL's and
+//     have rows of one pitch, and no row of the one meets one of the other.
 // 10  Live ranges cover every access; those of results reach the end of the entry; what a repeated
 //     segment uses and begins before it, or is an input, lives to its end, and carried buffers
 //     begin before it.
@@ -76,7 +78,12 @@
 // second call begins as every later one; where it reads by slot, the other slots' bytes are checked
 // to be untouched after the first call, and every call writes the same addresses (rule 6).
 //
-// That a kernel may work in place (rule 9), and does what its text says, is the compiler's promise.
+// What lies between the rows of an operand counts as written with it everywhere but in rule 9: so a
+// range that several fill row between row has to be filled in the order it was signed in, and each
+// shows in it by its first row.
+//
+// That a kernel may work in place (rule 9), writes its rows only, and does what its text says, is
+// the compiler's promise.
 // Cost: n log n in instructions and buffers.
 #include "runtime/plan_verify.h"
 

@@ -65,6 +65,17 @@ static bool check_slots(Verifier *v, const Site *s, uint32_t operand) {
            refuse(v, 6, s, "leaves its slot", operand);
 }
 
+// Rule 6 for rows: they fill the range from its first byte to its last, and lie apart.
+static bool check_rows_of(Verifier *v, const Site *s, uint32_t operand) {
+    const PlanOperand *o = &s->instr->operand[operand];
+    const bool called = s->instr->kind == INSTR_KERNEL || s->instr->kind == INSTR_PRODUCT;
+    if (o->row == 0 && o->pitch == 0)
+        return true;
+    return (called && o->access != PLAN_READ && o->row > 0 && o->row < o->pitch &&
+            o->bytes > o->pitch && o->bytes % o->pitch == o->row) ||
+           refuse(v, 6, s, "has rows that it can't have", operand);
+}
+
 static bool check_operand(Verifier *v, const Site *s, uint32_t operand) {
     const PlanOperand *o = &s->instr->operand[operand];
     if (o->buffer >= v->plan->buffer_count || (uint32_t)o->access > PLAN_UPDATE)
@@ -78,7 +89,8 @@ static bool check_operand(Verifier *v, const Site *s, uint32_t operand) {
     // What rule 16 will ask to be zero first and added to by every call.
     if (b->carried && s->calls > 1 && o->offset + o->bytes > v->carried_extent[o->buffer])
         v->carried_extent[o->buffer] = o->offset + o->bytes;
-    return check_slots(v, s, operand) && check_live(v, s, o->buffer);
+    return check_rows_of(v, s, operand) && check_slots(v, s, operand) &&
+           check_live(v, s, o->buffer);
 }
 
 // Whether a GPU's host has the first operand.
@@ -158,6 +170,17 @@ static bool share_bytes(const Verifier *v, const PlanOperand *a, const PlanOpera
     return a->bytes && b->bytes && x < y + b->bytes && y < x + a->bytes;
 }
 
+// Whether all rows of b lie in the room between two of a's: they are as far apart, so what holds of
+// one row holds of all.
+static bool rows_apart(const Verifier *v, const PlanOperand *a, const PlanOperand *b) {
+    if (a->pitch == 0 || a->pitch != b->pitch)
+        return false;
+    // From the beginning of a row of a to that of the next one of b.
+    const uint64_t x = address(v, a) % a->pitch, y = address(v, b) % a->pitch;
+    const uint64_t distance = y >= x ? y - x : y + (a->pitch - x);
+    return a->row <= distance && b->row <= a->pitch - distance;
+}
+
 // Rule 9. Inputs that move by slot are read in place of their first: they are only read, and
 // whatever is written lies in other buffers (rule 11).
 static bool check_in_place(Verifier *v, const Site *s) {
@@ -174,6 +197,9 @@ static bool check_in_place(Verifier *v, const Site *s) {
             const PlanOperand *b = &instr->operand[j];
             // Readers may share.
             if ((a->access == PLAN_READ && b->access == PLAN_READ) || !share_bytes(v, a, b))
+                continue;
+            // Our own code writes nothing but the rows.
+            if (instr->kind == INSTR_KERNEL && rows_apart(v, a, b))
                 continue;
             const bool same =
                 a->buffer == b->buffer && a->offset == b->offset && a->bytes == b->bytes;
@@ -195,7 +221,9 @@ static bool check_agreement(Verifier *v, const Site *s, const PlanInstr *first) 
                 first->imm_count == instr->imm_count;
     for (uint32_t i = 0; same && i < instr->operand_count; i++)
         same = first->operand[i].access == instr->operand[i].access &&
-               first->operand[i].bytes == instr->operand[i].bytes;
+               first->operand[i].bytes == instr->operand[i].bytes &&
+               first->operand[i].row == instr->operand[i].row &&
+               first->operand[i].pitch == instr->operand[i].pitch;
     return same ||
            verify_refuse_instr(v, 7, s->segment, s->index,
                                "calls kernel %u with other operands than others do", instr->kernel);

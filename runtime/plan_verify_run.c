@@ -60,7 +60,8 @@ static bool check_order(Run *r, uint32_t run, PlanAccess access) {
     // One stream is in order by itself, and the map keeps no readers then.
     if (r->map.streams == 1)
         return true;
-    if (!is_over(r, c->writer, c->stream))
+    // What the instruction wrote itself are other rows, between those of this operand (rule 9).
+    if (c->writer != r->step && !is_over(r, c->writer, c->stream))
         return refuse(r, 14, "does not wait for a write to its bytes");
     uint32_t *reader = map_readers(&r->map, run);
     if (access == PLAN_READ) {
@@ -193,6 +194,8 @@ static bool read_operands(Run *r, uint64_t *h, Found *found) {
         const PlanOperand *o = &instr->operand[i];
         *h = plan_hash_u64(plan_hash_u64(plan_hash_u64(*h, (uint64_t)o->access), o->bytes),
                            o->slot_bytes);
+        if (o->pitch)
+            *h = plan_hash_u64(plan_hash_u64(*h, o->row), o->pitch);
         if (o->access == PLAN_WRITE)
             continue;
         if (!read_operand(r, o, found))
@@ -256,6 +259,34 @@ static bool write_operand(Run *r, uint32_t index, uint64_t signature, const Foun
     return true;
 }
 
+// The written operand with rows that begins behind operand `last`, or UINT32_MAX; last UINT32_MAX:
+// the first.
+static uint32_t next_in_rows(const PlanInstr *instr, uint32_t last) {
+    const PlanOperand *o = instr->operand;
+    uint32_t next = UINT32_MAX;
+    for (uint32_t i = 0; i < instr->operand_count; i++) {
+        const bool behind = last == UINT32_MAX || o[i].offset > o[last].offset ||
+                            (o[i].offset == o[last].offset && i > last);
+        if (o[i].pitch && behind && (next == UINT32_MAX || o[i].offset < o[next].offset))
+            next = i;
+    }
+    return next;
+}
+
+// Those with rows last, from the first on: see plan_sign.h.
+static bool write_operands(Run *r, uint64_t signature, const Found *found) {
+    const PlanInstr *instr = r->instr;
+    for (uint32_t i = 0; i < instr->operand_count; i++) {
+        const PlanOperand *o = &instr->operand[i];
+        if (o->access != PLAN_READ && !o->pitch && !write_operand(r, i, signature, found))
+            return false;
+    }
+    for (uint32_t i = next_in_rows(instr, UINT32_MAX); i != UINT32_MAX; i = next_in_rows(instr, i))
+        if (!write_operand(r, i, signature, found))
+            return false;
+    return true;
+}
+
 // Workspace is written and means nothing afterwards.
 static bool write_workspace(Run *r) {
     const uint32_t buffer = r->instr->workspace;
@@ -313,10 +344,7 @@ static bool execute(Run *r) {
         return false;
     if (signature != r->instr->signature)
         return refuse(r, 15, "does not find the operands it was made for");
-    for (uint32_t i = 0; i < r->instr->operand_count; i++)
-        if (r->instr->operand[i].access != PLAN_READ && !write_operand(r, i, signature, &found))
-            return false;
-    return write_workspace(r) && signal_event(r);
+    return write_operands(r, signature, &found) && write_workspace(r) && signal_event(r);
 }
 
 // Known content from no writer, from distance 0 on; carried as in MapContent.

@@ -101,6 +101,10 @@ static void put_operands(JsonPut *j, const PlanInstr *instr) {
         json_put_count(j, "bytes", o->bytes);
         if (o->slot_bytes)
             json_put_count(j, "slot_bytes", o->slot_bytes);
+        if (o->pitch) {
+            json_put_count(j, "row_bytes", o->row);
+            json_put_count(j, "pitch_bytes", o->pitch);
+        }
         json_put_close(j, '}');
     }
     json_put_close(j, ']');

@@ -37,6 +37,12 @@ class BrokenPlans(e2e.TestCase):
     def test_attention(self):
         self.check("attention.graph")
 
+    def test_rows(self):
+        # Gradients of queries, keys and values, row between row.
+        self.check(e2e.SOURCE / "models/gpt2.plim", "--config", "tiny", "--entry", "train",
+                   *sizes(layers=1, heads=2, width=32, context=16, batch=2, accumulate=2))
+        self.assertRegex((self.folder / "m.plan").read_text(), r"row \d+ pitch \d+, write .* row .* name \"attention_grad")
+
     def test_maps_and_joints(self):
         self.check_named({"tensor map": 22, "joint": 23}, "--precision", "bf16",
                          *sizes(layers=1, heads=1, width=64, context=64, batch=4, vocab=64, accumulate=1))

@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum { OPERANDS_MAX = 11, CASES_MAX = 48, STEP = ONCE ? 1 : 4 };
-enum { Q, K, V, OUT, LSE, EXTRA, TABLE = 9 };
+enum { Q, K, V, OUT, LSE, EXTRA, DQ, DK, DV, TABLE };
 
 typedef struct {
     const char *what;
@@ -32,6 +32,7 @@ typedef struct {
     bool negative; // the scale
     double cap;    // 0: none
     bool slopes;
+    bool stacked;      // gradients of q, k and v lie in one buffer [b, s, heads of all three, e]
     bool forward_only; // the gradient is another case's too
 } Case;
 
@@ -71,6 +72,10 @@ static const Case warp_cases[] = {
     {"f32, any intervals of documents", DT_F32, 1, 1, 2, 50, 70, 16, 16, .documents = -4,
      .interval = -1},
     {"f32", DT_F32, 1, 1, 2, 70, 70, 64, 64, .causal = true, .window = 45},
+    {"stacked gradients", DT_BF16, 2, 2, 1, 75, 75, 64, 64, .causal = true, .stacked = true},
+    {"stacked gradients, grouped queries", DT_BF16, 2, 2, 3, 40, 40, 20, 20, .causal = true,
+     .stacked = true},
+    {"f32, stacked gradients", DT_F32, 2, 2, 2, 37, 37, 16, 16, .causal = true, .stacked = true},
     {"f32, all keys, odd dims", DT_F32, 2, 1, 1, 37, 70, 7, 5, .causal = false},
     {"a cap", DT_BF16, 1, 1, 2, 90, 90, 64, 64, .causal = true, .cap = 0.8},
     {"a high cap, documents", DT_BF16, 1, 1, 1, 60, 60, 128, 128, .causal = true, .cap = 50,
@@ -94,6 +99,7 @@ static const Case warp_cases[] = {
 static const Case group_cases[] = {
     {"whole tiles", DT_BF16, 1, 1, 1, 128, 384, 128, 128, .causal = false, .forward_only = true},
     {"head dim 64, grouped queries", DT_BF16, 1, 1, 2, 210, 140, 64, 64, .causal = true},
+    {"stacked gradients", DT_BF16, 2, 2, 2, 130, 130, 64, 64, .causal = true, .stacked = true},
     {"a window, head dim 96", DT_BF16, 1, 1, 1, 130, 300, 96, 96, .causal = true, .window = 150},
     {"no wide accesses", DT_BF16, 1, 1, 1, 70, 80, 40, 72, .causal = true, .gap = 1,
      .negative = true},
@@ -161,6 +167,13 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
         memcpy(t.dk, t.k, sizeof t.k);
         memcpy(t.dv, t.v, sizeof t.v);
         memcpy(t.dout, t.out, sizeof t.out);
+        const int64_t all = (t.heads + 2 * t.groups) * t.dim_qk;
+        for (int i = 0; i < 3 && c->stacked; i++) {
+            int64_t *const stride = i == 0 ? t.dq : i == 1 ? t.dk : t.dv;
+            stride[0] = t.queries * all;
+            stride[1] = t.dim_qk;
+            stride[2] = all;
+        }
     }
     Kernel *k = kernel_attention(a, kind, &t);
     k->name = name;
@@ -204,14 +217,28 @@ static double difference(DType dtype, const void *a, const void *b, int64_t coun
 
 typedef struct {
     void *at[OPERANDS_MAX];
+    void *memory[OPERANDS_MAX]; // NULL where the operand lies in another's
 } Operands;
 
-static Operands copy_operands(const Kernel *k, const Operands *from) {
-    Operands out = {{0}};
+// Whether the operand lies in the same rows as dq, behind the one before it.
+static bool is_in_stack(const Case *c, const Kernel *k, int operand) {
+    return c->stacked && k->kind == KERNEL_ATTENTION_GRAD && (operand == DK || operand == DV);
+}
+
+static Operands copy_operands(const Case *c, const Kernel *k, const Operands *from) {
+    Operands out = {{0}, {0}};
+    const AttentionKernel *t = &k->attention;
     for (int i = 0; i < kernel_operand_count(k); i++) {
         // Sixteen bytes apart from anything else, as in a plan.
-        const size_t bytes = (size_t)kernel_span(k, i) * dtype_bytes(kernel_dtype(k, i));
-        out.at[i] = aligned_alloc(16, (bytes + 15) / 16 * 16);
+        const size_t element = dtype_bytes(kernel_dtype(k, i));
+        const size_t bytes = (size_t)kernel_span(k, i) * element;
+        const size_t stack = (size_t)(t->batch * t->dq[0]) * element;
+        if (is_in_stack(c, k, i))
+            out.at[i] = (char *)out.at[DQ] +
+                        element * (size_t)(t->dim_qk * (t->heads + (i - DK) * t->groups));
+        else
+            out.at[i] = out.memory[i] =
+                aligned_alloc(16, ((c->stacked && stack > bytes ? stack : bytes) + 15) / 16 * 16);
         if (from)
             memcpy(out.at[i], from->at[i], bytes);
     }
@@ -220,14 +247,14 @@ static Operands copy_operands(const Kernel *k, const Operands *from) {
 
 static void free_operands(Operands *o) {
     for (int i = 0; i < OPERANDS_MAX; i++)
-        free(o->at[i]);
+        free(o->memory[i]);
 }
 
 // Results against the interpreter's within the bound, and the same bits with threads the other way
 // round. bf16: p and ds are rounded to 8 bits before they are multiplied, and results once more.
 static void check(const CudaProgram *p, const Kernel *k, const Case *c, const Operands *start) {
-    Operands oracle = copy_operands(k, start), got = copy_operands(k, start);
-    Operands again = copy_operands(k, start);
+    Operands oracle = copy_operands(c, k, start), got = copy_operands(c, k, start);
+    Operands again = copy_operands(c, k, start);
     kernel_interpret(k, oracle.at, NULL);
     cuda_program_run(p, k, got.at, NULL, SHIM_FORWARD);
     cuda_program_run(p, k, again.at, NULL, SHIM_BACKWARD);
@@ -267,7 +294,7 @@ static void fill_slopes(const Kernel *k, const Operands *o) {
 static void check_case(const CudaProgram *p, const Case *c, const Kernel *forward,
                        const Kernel *backward) {
     const AttentionTable table = {c->batch, c->queries, c->keys, c->documents, c->interval};
-    Operands operands = copy_operands(forward, NULL);
+    Operands operands = copy_operands(c, forward, NULL);
     for (int o = Q; o <= LSE; o++)
         fill(kernel_dtype(forward, o), operands.at[o], kernel_span(forward, o));
     if (c->offset > 0)
@@ -278,7 +305,7 @@ static void check_case(const CudaProgram *p, const Case *c, const Kernel *forwar
     fill_slopes(forward, &operands);
     check(p, forward, c, &operands);
     if (backward) {
-        Operands grad = copy_operands(backward, NULL);
+        Operands grad = copy_operands(c, backward, NULL);
         for (int o = 0; o < kernel_operand_count(backward); o++)
             if (o < TABLE)
                 fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));

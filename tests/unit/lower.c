@@ -234,6 +234,71 @@ Test(lower, attention_and_rotary) {
                 1e-4);
 }
 
+static void check_without_copies(const char *text, double tolerance) {
+    check_model(text, tolerance);
+    Machine t;
+    machine_open(&t, text, (PassOptions){0});
+    cr_assert_eq(count_instrs(&t, "copy"), 0);
+    machine_close(&t);
+}
+
+// Gradients of a fused projection: of one kernel into a stack of as many heads each, and into heads
+// side by side where keys and values have fewer; and of kernels of their own.
+Test(lower, gradients_lie_as_their_reader_joins_them) {
+#define FUSED(DTYPE)                                                                               \
+    "graph @f(%x: " DTYPE "[2,6,48], %d: " DTYPE "[2,2,6,8]) -> (" DTYPE "[2,6,48]) {\n"           \
+    "  %p: " DTYPE "[2,6,3,2,8] = reshape %x {shape = [2,6,3,2,8]}\n"                              \
+    "  %a: " DTYPE "[3,2,2,6,8] = transpose %p {perm = [2,0,3,1,4]}\n"                             \
+    "  %q1: " DTYPE "[1,2,2,6,8], %k1: " DTYPE "[1,2,2,6,8], %v1: " DTYPE                          \
+    "[1,2,2,6,8] = split %a {axis = 0, sizes = [1,1,1]}\n"                                         \
+    "  %q: " DTYPE "[2,2,6,8] = reshape %q1 {shape = [2,2,6,8]}\n"                                 \
+    "  %k: " DTYPE "[2,2,6,8] = reshape %k1 {shape = [2,2,6,8]}\n"                                 \
+    "  %v: " DTYPE "[2,2,6,8] = reshape %v1 {shape = [2,2,6,8]}\n"                                 \
+    "  %o: " DTYPE "[2,2,6,8], %l: f32[2,2,6] = attention %q, %k, %v {causal = 1, window = 0, "    \
+    "scale = 0.3}\n"                                                                               \
+    "  %gq: " DTYPE "[2,2,6,8], %gk: " DTYPE "[2,2,6,8], %gv: " DTYPE                              \
+    "[2,2,6,8] = attention_grad %q, %k, %v, %o, %l, %d {causal = 1, window = 0, scale = 0.3}\n"    \
+    "  %g1: " DTYPE "[1,2,2,6,8] = reshape %gq {shape = [1,2,2,6,8]}\n"                            \
+    "  %g2: " DTYPE "[1,2,2,6,8] = reshape %gk {shape = [1,2,2,6,8]}\n"                            \
+    "  %g3: " DTYPE "[1,2,2,6,8] = reshape %gv {shape = [1,2,2,6,8]}\n"                            \
+    "  %s: " DTYPE "[3,2,2,6,8] = concat %g2, %g1, %g3 {axis = 0}\n"                               \
+    "  %t: " DTYPE "[2,6,3,2,8] = transpose %s {perm = [1,3,0,2,4]}\n"                             \
+    "  %j: " DTYPE "[2,6,48] = reshape %t {shape = [2,6,48]}\n"                                    \
+    "  %y: " DTYPE "[2,6,48] = neg %j\n"                                                           \
+    "  return %y\n"                                                                                \
+    "}\n"
+    check_without_copies(FUSED("f32"), 1e-4);
+    check_without_copies(FUSED("bf16"), 2e-2);
+#undef FUSED
+    check_without_copies(
+        "graph @f(%q: f32[2,4,6,8], %k: f32[2,2,6,8], %v: f32[2,2,6,8], %d: f32[2,4,6,8]) -> "
+        "(f32[2,6,64]) {\n"
+        "  %o: f32[2,4,6,8], %l: f32[2,4,6] = attention %q, %k, %v {causal = 1, window = 0, scale "
+        "= 0.3}\n"
+        "  %gq: f32[2,4,6,8], %gk: f32[2,2,6,8], %gv: f32[2,2,6,8] = attention_grad %q, %k, %v, "
+        "%o, %l, %d {causal = 1, window = 0, scale = 0.3}\n"
+        "  %s: f32[2,8,6,8] = concat %gq, %gk, %gv {axis = 1}\n"
+        "  %t: f32[2,6,8,8] = transpose %s {perm = [0,2,1,3]}\n"
+        "  %j: f32[2,6,64] = reshape %t {shape = [2,6,64]}\n"
+        "  %y: f32[2,6,64] = neg %j\n"
+        "  return %y\n"
+        "}\n",
+        1e-4);
+    check_without_copies(
+        "graph @f(%q: f32[2,2,6,8], %k: f32[2,1,6,8], %c: f32[6,4], %s: f32[6,4]) -> (f32[2,6,32]) "
+        "{\n"
+        "  %a: f32[2,2,6,8] = rotary %q, %c, %s {inverse = 1}\n"
+        "  %b: f32[2,1,6,8] = rotary %k, %c, %s {inverse = 1}\n"
+        "  %e: f32[2,1,6,8] = exp %k\n"
+        "  %w: f32[2,4,6,8] = concat %a, %b, %e {axis = 1}\n"
+        "  %t: f32[2,6,4,8] = transpose %w {perm = [0,2,1,3]}\n"
+        "  %j: f32[2,6,32] = reshape %t {shape = [2,6,32]}\n"
+        "  %y: f32[2,6,32] = neg %j\n"
+        "  return %y\n"
+        "}\n",
+        1e-5);
+}
+
 // Commits: in place where nobody reads the old version later, copies otherwise; exchanged states; a
 // constant for several states; a state that is a result.
 Test(lower, commits) {

@@ -328,6 +328,60 @@ static bool wrong_slot_bytes(Corrupter *c) {
     return true;
 }
 
+static bool has_rows(const Plan *p, const PlanInstr *i) {
+    (void)p;
+    for (uint32_t k = 0; k < i->operand_count; k++)
+        if (i->operand[k].pitch)
+            return true;
+    return false;
+}
+
+// In the place of another result of the kernel, which takes theirs.
+static bool swap_rows(PlanInstr *i, PlanOperand *o) {
+    for (uint32_t k = 0; k < i->operand_count; k++) {
+        PlanOperand *other = &i->operand[k];
+        if (other->buffer != o->buffer || other->pitch != o->pitch || other->offset == o->offset)
+            continue;
+        const uint64_t keep = o->offset;
+        o->offset = other->offset;
+        other->offset = keep;
+        return true;
+    }
+    return false;
+}
+
+// Longer or shorter, wider or closer, elsewhere, or none.
+static bool wrong_rows(Corrupter *c) {
+    PlanSegment *s;
+    PlanInstr *i = corrupter_pick(c, has_rows, &s);
+    PlanOperand *o = i ? &i->operand[corrupter_below(c, i->operand_count)] : NULL;
+    if (!o || !o->pitch)
+        return false;
+    const uint64_t by = 4 + 4 * (uint64_t)corrupter_below(c, (uint32_t)(o->pitch / 4));
+    const uint64_t less = 4 + by % (o->row - 4);
+    switch (corrupter_below(c, 6)) {
+    case 0:
+        o->row += by;
+        o->bytes += by;
+        return true;
+    case 1:
+        o->row -= less;
+        o->bytes -= less;
+        return true;
+    case 2:
+        o->pitch += o->pitch > by && corrupter_below(c, 2) ? -by : by;
+        return true;
+    case 3:
+        o->offset += o->offset >= by && corrupter_below(c, 2) ? -by : by;
+        return true;
+    case 4:
+        return swap_rows(i, o);
+    default:
+        o->row = o->pitch = 0;
+        return true;
+    }
+}
+
 static bool wrong_carried(Corrupter *c) {
     PlanBuffer *b = &c->p->buffer[corrupter_below(c, c->p->buffer_count)];
     b->carried = !b->carried;
@@ -479,7 +533,7 @@ bool plan_corrupt(Plan *p, PlanCorruption kind, uint64_t seed) {
         share_workspace,       change_load,       drop_call,        wrong_slot,
         change_product,        change_text,       change_signature, wrong_input,
         more_workers,          misalign,          corrupt_launch,   corrupt_map,
-        corrupt_joint,         corrupt_sum};
+        corrupt_joint,         corrupt_sum,       wrong_rows};
     Corrupter c = {.p = p, .random = seed * 0x2545F4914F6CDD1Du + (uint64_t)kind};
     // A few tries, where the first place has nothing to change. A failed try changes nothing.
     if (p->buffer_count == 0 || p->space_count == 0)

@@ -45,7 +45,8 @@
     C(CHANGED_LAUNCH, "changed launch", true, 0) /* from here on: not of every plan */             \
     C(WRONG_MAP, "wrong tensor map", true, 22)                                                     \
     C(WRONG_JOINT, "wrong joint", true, 23)                                                        \
-    C(WRONG_SUM, "wrong far sum", true, 16) /* signed anew */
+    C(WRONG_SUM, "wrong far sum", true, 16) /* signed anew */                                      \
+    C(WRONG_ROWS, "wrong rows", true, 0)
 
 typedef enum {
 #define C(ID, NAME, STRICT, RULE) CORRUPT_##ID,

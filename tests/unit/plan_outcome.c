@@ -50,6 +50,13 @@ static uint64_t kernel_word(const Plan *p, uint32_t kernel) {
     return h;
 }
 
+// What lies between rows stays.
+static void write(const PlanOperand *o, uint64_t label, uint8_t *at) {
+    const uint64_t row = o->pitch ? o->row : o->bytes, pitch = o->pitch ? o->pitch : o->bytes;
+    for (uint64_t from = 0; from < o->bytes; from += pitch)
+        expand(plan_hash_u64(label, from), at + from, row);
+}
+
 static void execute(Machine *m, const PlanInstr *i, uint32_t slot) {
     uint8_t *at[64];
     for (uint32_t k = 0; k < i->operand_count; k++)
@@ -73,7 +80,7 @@ static void execute(Machine *m, const PlanInstr *i, uint32_t slot) {
         noise(m, address(m, i->workspace), m->p->kernel[i->kernel].workspace * m->p->workers);
     for (uint32_t k = 0; k < i->operand_count; k++)
         if (i->operand[k].access != PLAN_READ)
-            expand(plan_hash_u64(h, k), at[k], i->operand[k].bytes);
+            write(&i->operand[k], plan_hash_u64(h, k), at[k]);
 }
 
 // Both where the kernel stands. The product's result is nowhere then, unless the epilogue leaves

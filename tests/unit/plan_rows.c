@@ -26,6 +26,21 @@ Test(plan_rows, pieces) {
     check(&odd, 0, 0, "");
 }
 
+// Of an operand with rows those alone, from its beginning on.
+Test(plan_rows, of_the_operand) {
+    const PlanBuffer whole = {.bytes = 192, .dtype = PLAN_F32, .rank = 3, .dim = {4, 3, 4}};
+    PlanOperand o = {.offset = 16, .bytes = 112, .row = 16, .pitch = 48};
+    uint64_t at = 0, piece, rows = 0;
+    for (; plan_operand_piece(&whole, &o, &at, &piece); at += piece, rows++) {
+        cr_assert_eq(at, 48 * rows);
+        cr_assert_eq(piece, 16);
+    }
+    cr_assert_eq(rows, 3);
+    at = 20; // between two of them
+    cr_assert(plan_operand_piece(&whole, &o, &at, &piece));
+    cr_assert_eq(at, 48);
+}
+
 Test(plan_rows, side_by_side) {
     const PlanBuffer dense = {.bytes = 30, .dtype = PLAN_BF16, .rank = 2, .dim = {3, 5}};
     check(&dense, 0, 30, "0+30 ");

@@ -140,6 +140,10 @@ Plan *plan_sample_moves(PlanMemory *pm) {
     return plan_sample_file(pm, PLIM_SOURCE_DIR "/tests/unit/moves.plan");
 }
 
+Plan *plan_sample_rows(PlanMemory *pm) {
+    return plan_sample_file(pm, PLIM_SOURCE_DIR "/tests/unit/rows.plan");
+}
+
 // Buffer i + 1 is written by instruction i from the two before it, in a ring of four places.
 static bool chain_link(Plan *p, PlanMemory *pm, uint32_t i) {
     PlanBuffer *b = &p->buffer[i + 1];

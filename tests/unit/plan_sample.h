@@ -20,6 +20,8 @@ Plan *plan_sample_moves(PlanMemory *pm);
 Plan *plan_sample_file(PlanMemory *pm, const char *path);
 // The same with collectives of one rank (ranks.plan).
 Plan *plan_sample_ranks(PlanMemory *pm);
+// The same with results of one kernel, and of two, that lie row between row (rows.plan).
+Plan *plan_sample_rows(PlanMemory *pm);
 // The sample's binary form, for the caller to free. NULL where anything fails.
 uint8_t *plan_sample_bytes(size_t *size);
 // Makes the digest at the end right again after a change of the bytes.

@@ -64,6 +64,7 @@ Test(plan_verify, accepts_the_samples) {
     accept(plan_sample_ranks);
     accept(sample_far_cpu);
     accept(plan_sample_moves);
+    accept(plan_sample_rows);
 }
 
 // Whether the corrupted plan computes what the sample computes, whatever the interleaving.
@@ -126,6 +127,10 @@ Test(plan_verify, refuses_corrupted_plans) {
 
 Test(plan_verify, refuses_corrupted_collectives) {
     corrupt_sample(plan_sample_ranks, CORRUPT_COUNT);
+}
+
+Test(plan_verify, refuses_corrupted_rows) {
+    corrupt_sample(plan_sample_rows, CORRUPT_WRONG_ROWS);
 }
 
 Test(plan_verify, refuses_corrupted_moves) {
@@ -207,6 +212,81 @@ static PlanInstr *instr_of(Plan *p, PlanInstrKind kind) {
                 return &p->segment[i].instr[j];
     cr_assert_fail("the sample has no such instruction");
     return NULL;
+}
+
+// The kernel with three results row between row: the first of them in the middle.
+static PlanOperand *stacked(Plan *p) {
+    return &p->segment[1].instr[6].operand[1];
+}
+
+static void lengthen_rows(Plan *p) {
+    stacked(p)->row += 4;
+    stacked(p)->bytes += 4;
+}
+
+static void shift_rows(Plan *p) {
+    stacked(p)->offset -= 4;
+}
+
+// Over the other's, a row later.
+static void shift_by_two_rows(Plan *p) {
+    stacked(p)->offset += 32;
+    stacked(p)->bytes -= 48;
+}
+
+static void halve_pitch(Plan *p) {
+    stacked(p)->pitch /= 2;
+    stacked(p)->bytes -= 24;
+}
+
+static void fill_between_rows(Plan *p) {
+    stacked(p)->row = stacked(p)->pitch = 0;
+}
+
+static void join_rows(Plan *p) {
+    stacked(p)->row = stacked(p)->pitch;
+}
+
+static void leave_one_row(Plan *p) {
+    stacked(p)->bytes = stacked(p)->row;
+}
+
+static void end_between_rows(Plan *p) {
+    stacked(p)->bytes += 4;
+}
+
+static void forget_pitch(Plan *p) {
+    stacked(p)->pitch = 0;
+}
+
+static void read_rows(Plan *p) {
+    stacked(p)->access = PLAN_READ;
+}
+
+static void copy_rows(Plan *p) {
+    PlanOperand *o = instr_of(p, INSTR_COPY)->operand;
+    o->row = 16;
+    o->pitch = 48;
+}
+
+Test(plan_verify, refuses_wrong_rows) {
+#define AT "instruction 6 of train.body (): "
+    static const Mistake mistake[] = {
+        {lengthen_rows, "unsafe plan: rule 9: " AT "operands 1 and 3 share bytes"},
+        {shift_rows, "unsafe plan: rule 9: " AT "operands 1 and 2 share bytes"},
+        {shift_by_two_rows, "unsafe plan: rule 9: " AT "operands 1 and 2 share bytes"},
+        {halve_pitch, "unsafe plan: rule 9: " AT "operands 1 and 2 share bytes"},
+        {fill_between_rows, "unsafe plan: rule 9: " AT "operands 1 and 2 share bytes"},
+        {join_rows, "unsafe plan: rule 6: " AT "operand 1 has rows that it can't have"},
+        {leave_one_row, "unsafe plan: rule 6: " AT "operand 1 has rows that it can't have"},
+        {end_between_rows, "unsafe plan: rule 6: " AT "operand 1 has rows that it can't have"},
+        {forget_pitch, "unsafe plan: rule 6: " AT "operand 1 has rows that it can't have"},
+        {read_rows, "unsafe plan: rule 6: " AT "operand 1 has rows that it can't have"},
+        {copy_rows, "unsafe plan: rule 6: instruction 1 of train.update (): operand 0 has rows "
+                    "that it can't have"},
+    };
+#undef AT
+    refuse(plan_sample_rows, mistake, sizeof mistake / sizeof mistake[0]);
 }
 
 static void gather_of_two(Plan *p) {

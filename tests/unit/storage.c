@@ -2,6 +2,7 @@
 #include "passes/storage.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct {
@@ -77,6 +78,55 @@ Test(storage, attention_is_stored_by_position) {
     cr_assert_eq(place(&t, "r").storage, o.storage);
     cr_assert_eq(t.sp->step_count, 1);
     arena_release(t.arena);
+}
+
+// Strides of a stack of two that the reshape of %t reads behind `reader`, and what `second` adds to
+// the results.
+static void check_stack(const char *reader, const char *second, int64_t first, int64_t middle,
+                        int64_t last) {
+    Bench t;
+    char text[1024];
+    snprintf(text, sizeof text,
+             "graph @f(%%x: f32[1,4,6], %%y: f32[1,4,6]) -> (f32[48]%s) {\n"
+             "  %%a: f32[1,4,6] = exp %%x\n"
+             "  %%b: f32[1,4,6] = neg %%y\n"
+             "  %%s: f32[2,4,6] = concat %%a, %%b {axis = 0}\n"
+             "%s"
+             "  %%r: f32[48] = reshape %%t {shape = [48]}\n"
+             "  %%z: f32[48] = tanh %%r\n"
+             "  return %%z%s\n"
+             "}\n",
+             *second ? ", f32[2,4,6]" : "", reader, second);
+    bench_open(&t, text);
+    const Place s = place(&t, "s"), b = place(&t, "b");
+    cr_assert_eq(s.stride[0], first);
+    cr_assert_eq(s.stride[1], middle);
+    cr_assert_eq(s.stride[2], last);
+    // Computed there, whatever the order.
+    cr_assert_eq(b.storage, s.storage);
+    cr_assert_eq(b.offset, s.stride[0]);
+    // Three kernels, and a copy where the stack is row-major and the reshape wants it otherwise.
+    const bool moved = first != 24;
+    cr_assert_eq(t.sp->step_count, moved ? 3 : 4);
+    arena_release(t.arena);
+}
+
+Test(storage, stack_lies_as_its_only_reader_joins_it) {
+    check_stack("  %t: f32[4,2,6] = transpose %s {perm = [1,0,2]}\n", "", 6, 12, 1);
+    check_stack("  %u: f32[1,2,4,6] = reshape %s {shape = [1,2,4,6]}\n"
+                "  %t: f32[1,4,2,6] = transpose %u {perm = [0,2,1,3]}\n",
+                "", 6, 12, 1);
+}
+
+Test(storage, stack_is_row_major_for_other_readers) {
+    // Its rows would lie apart.
+    check_stack("  %t: f32[6,2,4] = transpose %s {perm = [2,0,1]}\n", "", 24, 6, 1);
+    // No strides of the stack cut an axis in two.
+    check_stack("  %u: f32[2,2,2,6] = reshape %s {shape = [2,2,2,6]}\n"
+                "  %t: f32[2,2,2,6] = transpose %u {perm = [1,0,2,3]}\n",
+                "", 24, 6, 1);
+    // A second reader.
+    check_stack("  %t: f32[4,2,6] = transpose %s {perm = [1,0,2]}\n", ", %s", 24, 6, 1);
 }
 
 Test(storage, dying_operands_are_overwritten) {
