@@ -33,6 +33,7 @@ typedef struct {
     double cap;    // 0: none
     bool slopes;
     bool forward_only; // the gradient is another case's too
+    bool uneven;       // dq forbids wide accesses, where q doesn't
 } Case;
 
 // By threads and by warps.
@@ -112,6 +113,17 @@ static const Case group_cases[] = {
      .negative = true},
     {"a high cap, an interval", DT_BF16, 1, 1, 1, 80, 120, 128, 128, .cap = 50, .interval = -1,
      .negative = true},
+    {"many tiles", DT_BF16, 1, 2, 1, 300, 300, 128, 128, .causal = true},
+    {"all keys", DT_BF16, 2, 1, 1, 130, 330, 128, 64, .by_head = true, .uneven = true},
+    {"keys that nobody sees", DT_BF16, 1, 1, 2, 140, 420, 64, 64, .causal = true, .window = 90},
+    {"queries that see nothing", DT_BF16, 1, 1, 2, 330, 150, 64, 128, .causal = true, .gap = 8},
+    {"a window, not causal", DT_BF16, 1, 1, 1, 200, 300, 64, 64, .window = 50},
+    {"head dims 40 and 72", DT_BF16, 2, 1, 1, 70, 80, 40, 72, .causal = true, .negative = true},
+    {"slopes, grouped queries", DT_BF16, 2, 1, 2, 70, 140, 128, 128, .causal = true,
+     .slopes = true},
+    {"a cap, head dim 96", DT_BF16, 1, 1, 1, 100, 100, 96, 96, .causal = true, .cap = 0.8},
+    {"slopes and a cap, head dim 64", DT_BF16, 1, 1, 2, 70, 100, 64, 64, .slopes = true, .cap = 2,
+     .negative = true},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
     {"head dim 256", DT_BF16, 1, 1, 1, 64, 150, 256, 256, .causal = true, .forward_only = true},
 };
@@ -158,6 +170,8 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
     set_strides(t.out, c, t.heads, t.queries, t.dim_v);
     if (kind == KERNEL_ATTENTION_GRAD) {
         memcpy(t.dq, t.q, sizeof t.q);
+        for (int i = 0; i < 3 && c->uneven; i++)
+            t.dq[i] += t.dq[i] / t.dq[2];
         memcpy(t.dk, t.k, sizeof t.k);
         memcpy(t.dv, t.v, sizeof t.v);
         memcpy(t.dout, t.out, sizeof t.out);
