@@ -151,11 +151,12 @@ static int count_misplaced(const CudaProgram *program, int *functions) {
         return 1;
     }
     if (code.bad)
-        printf("MISPLACED in %s: %d of %d functions have exponentials behind a wait for all "
-               "products, %d keep the registers they were given\n",
-               code.bad, code.exposed, code.functions, code.undealt);
+        printf(
+            "MISPLACED in %s: %d of %d functions have exponentials behind a wait for all "
+            "products, %d keep the registers they were given, %d make other products than five\n",
+            code.bad, code.exposed, code.functions, code.undealt, code.repeated);
     *functions += code.functions;
-    return code.exposed + code.undealt;
+    return code.exposed + code.undealt + code.repeated;
 }
 
 // Whether any kernel is one that groups of warps compute.

@@ -245,11 +245,18 @@ PLIM_DEVICE void plim_shared_store_floats(unsigned at, const float (&x)[4]) {
 enum { SHIM_SUMS_MAX = 64 * 1024 };
 struct ShimSumsMove {
     float *to; // NULL: none is under way
+    int block; // of the grid; another's is none
     unsigned from, bytes;
     bool add, read;
     unsigned char value[SHIM_SUMS_MAX];
 };
 static ShimSumsMove *shim_moves[SHIM_THREADS];
+
+// This thread's, or NULL.
+static ShimSumsMove *shim_sums_pending() {
+    ShimSumsMove *m = shim_moves[shim.current];
+    return m && m->to && m->block == shim.block ? m : NULL;
+}
 
 static void shim_sums_read(ShimSumsMove *m) {
     for (unsigned at = 0; at < m->bytes && !shim.failed; at += SHIM_CHUNK) {
@@ -276,13 +283,14 @@ static __attribute__((noinline)) void shim_sums_move(float *to, unsigned from, u
     ShimSumsMove *&m = shim_moves[shim.current];
     if (!m)
         m = (ShimSumsMove *)calloc(1, sizeof *m);
-    if (m->to)
+    if (shim_sums_pending())
         shim.failed = "a thread moves sums before those before are there";
     if (bytes % 16 != 0 || bytes > SHIM_SUMS_MAX || (uintptr_t)to % 16 != 0)
         shim.failed = "sums of a size or at an address that no copy takes";
     if (shim.failed)
         return;
     m->to = to;
+    m->block = shim.block;
     m->from = from;
     m->bytes = bytes;
     m->add = add;
@@ -300,14 +308,13 @@ PLIM_DEVICE void plim_sums_add(float *to, unsigned from, unsigned bytes) {
 // What may run meanwhile runs first.
 PLIM_DEVICE void plim_sums_wait_read() {
     shim_yield();
-    ShimSumsMove *m = shim_moves[shim.current];
-    if (m && m->to && !m->read)
+    ShimSumsMove *m = shim_sums_pending();
+    if (m && !m->read)
         shim_sums_read(m);
 }
 PLIM_DEVICE void plim_sums_wait() {
     plim_sums_wait_read();
-    ShimSumsMove *m = shim_moves[shim.current];
-    if (m && m->to)
+    if (ShimSumsMove *m = shim_sums_pending())
         shim_sums_arrive(m);
 }
 
@@ -319,7 +326,7 @@ PLIM_DEVICE void plim_turn_wait(const int *at, int turn) {
         shim_yield();
 }
 PLIM_DEVICE void plim_turn_pass(int *at, int next) {
-    if (shim_moves[shim.current] && shim_moves[shim.current]->to)
+    if (shim_sums_pending())
         shim.failed = "a turn is passed on before its sums are there";
     if (*at + 1 != next)
         shim.failed = "a turn is passed on that was another's";

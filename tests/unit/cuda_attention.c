@@ -6,6 +6,7 @@
 #include "codegen/cuda.h"
 #include "cuda_run.h"
 #include "ir/kernel.h"
+#include "ir/launch_attention.h"
 #include "random_draw.h"
 #include "tests/attention_table.h"
 
@@ -332,6 +333,17 @@ static void check_cases(const Case *cases, int count, GpuArch arch) {
     arena_release(a);
 }
 
+static bool in_one_pass(const Case *c, GpuArch arch) {
+    Arena *a = arena_create();
+    AttentionLaunches launches;
+    attention_launches(make_kernel(a, c, KERNEL_ATTENTION_GRAD, "g"), arch, &launches);
+    bool all = false;
+    for (int i = 0; i < launches.count; i++)
+        all = all || launches.launch[i].part == ATTENTION_ALL;
+    arena_release(a);
+    return all;
+}
+
 #define COUNT(cases) ((int)(sizeof(cases) / sizeof((cases)[0])))
 
 Test(cuda_attention, by_warps_agrees_with_the_interpreter) {
@@ -344,4 +356,26 @@ Test(cuda_attention, by_groups_agrees_with_the_interpreter) {
 
 Test(cuda_attention, in_less_shared_memory_agrees_with_the_interpreter) {
     check_cases(small_cases, COUNT(small_cases), (GpuArch){86, false});
+}
+
+Test(cuda_attention, gradients_are_made_in_one_pass_where_that_can_be) {
+    static const Case one[] = {
+        {"narrow heads", DT_BF16, 1, 1, 2, 64, 64, 40, 40, .causal = true, .window = 20},
+        {"wide heads", DT_BF16, 2, 2, 1, 100, 1000, 128, 128, .cap = 50},
+    };
+    static const Case several[] = {
+        {"few queries", DT_BF16, 1, 1, 1, 40, 400, 64, 64},
+        {"wider heads", DT_BF16, 1, 1, 1, 100, 100, 192, 64},
+        {"no maps", DT_BF16, 1, 1, 1, 100, 100, 64, 64, .gap = 1},
+        {"documents", DT_BF16, 1, 1, 1, 100, 100, 64, 64, .documents = 30},
+        {"intervals", DT_BF16, 1, 1, 1, 100, 100, 64, 64, .interval = 30},
+        {"too few registers", DT_BF16, 1, 1, 1, 100, 100, 128, 128, .cap = 50, .slopes = true},
+        {"f32", DT_F32, 1, 1, 1, 100, 100, 64, 64},
+    };
+    for (int i = 0; i < COUNT(one); i++) {
+        cr_assert(in_one_pass(&one[i], (GpuArch){90, true}), "%s", one[i].what);
+        cr_assert_not(in_one_pass(&one[i], (GpuArch){80, false}), "%s", one[i].what);
+    }
+    for (int i = 0; i < COUNT(several); i++)
+        cr_assert_not(in_one_pass(&several[i], (GpuArch){90, true}), "%s", several[i].what);
 }
