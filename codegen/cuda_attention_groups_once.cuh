@@ -56,8 +56,9 @@ struct OnePass : GroupGradient<S, PART_ALL, 2, TILE, STAGES, true> {
     static constexpr int QK = Walk::QK, V = Walk::V, GROUPS = 2, KEYS = GROUPS * 64;
     static constexpr unsigned OWN = Walk::OWN;
     static_assert(TILE == 64, "a group multiplies 64 queries");
-    // Whether registers hold the product for dq while dk is being made.
-    static constexpr bool BESIDE = QK + V <= 128;
+    // Narrow heads leave registers: for what a group owns, and for the product for dq while dk is
+    // being made.
+    static constexpr bool NARROW = QK + V <= 128;
 
     __device__ __forceinline__ OnePass(const GradOperands &operands) : Walk(operands) {
     }
@@ -97,6 +98,38 @@ struct OnePass : GroupGradient<S, PART_ALL, 2, TILE, STAGES, true> {
     static __device__ __forceinline__ int round(int step) {
         return step / GROUPS % 2;
     }
+
+    // A group's keys, or values, 64 rows at an address: in registers, as left operands, where those
+    // suffice, so that shared memory is read for the other operand alone.
+    template <int DIM> struct Own {
+        static constexpr int STEPS = (DIM + 15) / 16;
+        unsigned at, left[NARROW ? STEPS : 1][4];
+
+        __device__ __forceinline__ void load() {
+            if constexpr (NARROW) {
+                const int lane = (int)threadIdx.x % 32, row = (int)threadIdx.x / 32 % 4 * 16;
+                const unsigned first = at + (unsigned)(row + lane % 16) * 128;
+                const unsigned chunk = (unsigned)(lane / 16 ^ lane % 8) * 16;
+#pragma unroll
+                for (int step = 0; step < STEPS; step++)
+                    plim_load_matrices(left[step], first + (chunk ^ step * 32));
+            }
+        }
+
+        // Begins out = this tile^T.
+        __device__ __forceinline__ void begin(float (&out)[TILE / 8][4], unsigned tile) const {
+            if constexpr (NARROW) {
+                const unsigned right = plim_rows_of(tile, 16);
+                plim_products_open();
+#pragma unroll
+                for (int step = 0; step < STEPS; step++)
+                    plim_wgmma_kept(out, left[step], plim_rows_at(right, step * 32), step > 0);
+                plim_products_close();
+            } else {
+                Walk::template begin_rows<DIM>(out, at, tile);
+            }
+        }
+    };
 
     // A warp's 16 rows of ds, as left operands, to the place whose step it is.
     __device__ __forceinline__ void hand_over(int step, const unsigned (&ds)[TILE / 16][4]) const {
@@ -149,20 +182,23 @@ struct OnePass : GroupGradient<S, PART_ALL, 2, TILE, STAGES, true> {
     __device__ __forceinline__ void compute() const {
         const int group = plim_shfl_i32((int)threadIdx.x / 128, 0) - 1;
         const int row = first + group * 64 + (int)threadIdx.x / 32 % 4 * 16;
-        const unsigned own_qk = shared + group * OWN, own_v = own_qk + Walk::OwnQk::BYTES;
+        Own<S::dim_qk> keys = {shared + group * OWN, {}};
+        Own<S::dim_v> own_values = {keys.at + Walk::OwnQk::BYTES, {}};
         const Listed<S, 1, false> listed = {nullptr, row, shift};
         float sum_qk[1][QK / 8][4], sum_v[1][V / 8][4];
         clear(sum_qk);
         clear(sum_v);
         plim_barrier_wait(this->own_full(), 0);
+        keys.load();
+        own_values.load();
         int column = from;
         for (int i = 0; i < steps; i++) {
             float p[1][TILE / 8][4], dp[TILE / 8][4];
             unsigned left_p[TILE / 16][4], left_ds[TILE / 16][4];
             plim_barrier_wait(barrier(Walk::QK_FULL, i), turn(i));
-            Walk::template begin_rows<S::dim_qk>(p[0], own_qk, tile_qk(i));
+            keys.begin(p[0], tile_qk(i));
             plim_barrier_wait(barrier(Walk::V_FULL, i), turn(i));
-            Walk::template begin_rows<S::dim_v>(dp, own_v, tile_v(i));
+            own_values.begin(dp, tile_v(i));
             plim_products_wait<1>();
             plim_products_hold(p[0]);
             const auto tilt = this->tilt_of(i, row, column);
@@ -179,10 +215,10 @@ struct OnePass : GroupGradient<S, PART_ALL, 2, TILE, STAGES, true> {
             if (i % GROUPS == group) {
                 float product[QK / 8][4];
                 plim_barrier_wait(place(DS_FULL, group), round(i));
-                if constexpr (!BESIDE)
+                if constexpr (!NARROW)
                     finish_keys<0>(i, sum_qk[0], sum_v[0]);
                 begin_queries(product, group);
-                if constexpr (BESIDE)
+                if constexpr (NARROW)
                     finish_keys<1>(i, sum_qk[0], sum_v[0]);
                 plim_products_wait<0>();
                 plim_products_hold(product);

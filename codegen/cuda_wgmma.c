@@ -53,6 +53,24 @@ static const char *print_across(Arena *a, int n) {
         print_sums(a, sums));
 }
 
+// a in registers, b in shared memory, rows of depth; c is 0 before unless keep.
+static const char *print_kept(Arena *a, int n) {
+    const int sums = n / 2;
+    return arena_format(
+        a,
+        "PLIM_DEVICE void plim_wgmma_kept(float (&c)[%d][4], const unsigned (&a)[4], unsigned "
+        "long long b, int keep) {\n"
+        "    asm volatile(\"{\\n.reg .pred p;\\nsetp.ne.b32 p, %%%d, 0;\\n\"\n"
+        "                 \"wgmma.mma_async.sync.aligned.m64n%dk16.f32.bf16.bf16 {%s}, {%s}, %%%d, "
+        "p, 1, 1, 0;\\n}\"\n"
+        "                 : %s\n"
+        "                 : \"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3]), \"l\"(b), "
+        "\"r\"(keep));\n"
+        "}\n",
+        n / 8, sums + 5, n, print_operands(a, 0, sums), print_operands(a, sums, 4), sums + 4,
+        print_sums(a, sums));
+}
+
 const char *cuda_wgmma_prelude(Arena *a) {
     static const int rows[] = {48, 64, 96, 128}, across[] = {64, 128, 192, 256};
     static const int both[] = {64, 128};
@@ -63,5 +81,6 @@ const char *cuda_wgmma_prelude(Arena *a) {
         text = arena_format(a, "%s%s", text, print_across(a, across[i]));
     for (int i = 0; i < 2; i++)
         text = arena_format(a, "%s%s", text, print_rows(a, "plim_wgmma_both_across", both[i], 1));
+    text = arena_format(a, "%s%s", text, print_kept(a, 64));
     return arena_format(a, "%s#endif\n", text);
 }

@@ -453,18 +453,28 @@ static void plim_wgmma_both_across(float (&c)[J][4], unsigned long long a, unsig
     plim_syncwarp();
     shim_product(&p);
 }
-template <int J>
-static void plim_wgmma_across(float (&c)[J][4], const unsigned (&a)[4], unsigned long long b) {
-    ShimProduct p = {&c[0][0], J * 4, true, true, false, false};
-    p.b = b;
+static __attribute__((noinline)) void shim_product_of(ShimProduct *p, const unsigned (&a)[4]) {
     const unsigned char(*seen)[SHIM_VALUE] =
         shim_exchange(SHIM_WGMMA, (unsigned)SHIM_ALL, a, sizeof a);
     for (int i = 0; i < 32; i++) {
         const int half = i / 16, k = i % 16;
         const unsigned *from = (const unsigned *)seen[SHIM_LANE / 4 * 4 + k % 8 / 2];
-        p.left[half][k] = shim_bf16(from[half + k / 8 * 2], k % 2);
+        p->left[half][k] = shim_bf16(from[half + k / 8 * 2], k % 2);
     }
-    shim_product(&p);
+    shim_product(p);
+}
+template <int J>
+static void plim_wgmma_across(float (&c)[J][4], const unsigned (&a)[4], unsigned long long b) {
+    ShimProduct p = {&c[0][0], J * 4, true, true, false, false};
+    p.b = b;
+    shim_product_of(&p, a);
+}
+template <int J>
+static void plim_wgmma_kept(float (&c)[J][4], const unsigned (&a)[4], unsigned long long b,
+                            int keep) {
+    ShimProduct p = {&c[0][0], J * 4, keep != 0, false, false, false};
+    p.b = b;
+    shim_product_of(&p, a);
 }
 
 PLIM_DEVICE void plim_products_open() {
