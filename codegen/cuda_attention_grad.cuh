@@ -8,7 +8,7 @@
 // Where keys stay, all is computed transposed, so that p^T and ds^T are in registers as left
 // operands, as p is in the forward kernel; grouped queries are more tiles to walk over.
 // Products a pair of query and key, of 2 dim operations each: dq 3, dk and dv together 4; 7 where
-// sums shared between blocks would take 5.
+// sums shared between blocks take 5 (cuda_attention_groups_once.cuh).
 namespace attention {
 
 // Which gradients a launch makes: of queries, or of keys, of values, of both, of all three

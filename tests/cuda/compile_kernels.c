@@ -6,9 +6,10 @@
 // that spills registers, and counts. Exit status 1 where a kernel does not compile, where one
 // spills that must not (attention with head dims up to 128; others more than a few bytes), where
 // ptxas makes wgmma wait for each other (it then says so, and the kernel takes twice as long) or
-// softmax wait for products it could run beside, where it deals no registers anew, or where
-// compiling --again on so many threads gives other bytes. Needs a cache folder of its own: what is
-// found there has no log to look for spills in.
+// softmax wait for products it could run beside, where it deals no registers anew or makes other
+// products than a gradient in one pass has, or where compiling --again on so many threads gives
+// other bytes. Needs a cache folder of its own: what is found there has no log to look for spills
+// in.
 #include "codegen/cuda_programs.h"
 #include "codegen/plan_kernels.h"
 #include "machine_code.h"
