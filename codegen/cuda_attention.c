@@ -116,12 +116,37 @@ static const char *part_name(AttentionPart part) {
         return "DV";
     case ATTENTION_DKV:
         return "DKV";
+    case ATTENTION_VALUES:
+    case ATTENTION_ALL:
+    case ATTENTION_NARROW:
     case ATTENTION_FORWARD:
     case ATTENTION_DELTA:
     case ATTENTION_SPLIT:
     case ATTENTION_JOIN:
         break;
     }
+    return NULL;
+}
+
+// The calls of a launch that makes all gradients, and of those around it; NULL: it is another.
+static const char *print_all(Arena *a, const Kernel *k, const AttentionLaunches *launches,
+                             const AttentionLaunch *l) {
+    const char *sums = arena_format(a, "(float *)(workspace + %zu)", launches->sums);
+    const char *turns = arena_format(a, "(int *)(workspace + %zu)", launches->turns);
+    if (l->part == ATTENTION_VALUES)
+        return arena_format(a,
+                            "query_values<%s_shape, %d>(out, dout, lse, (float *)workspace, %s, "
+                            "%lld)",
+                            k->name, l->tile, turns, (long long)launches->tiles);
+    if (l->part == ATTENTION_ALL)
+        return arena_format(a,
+                            "groups_gradients<%s_shape, %d, %d>({map_q, map_k, map_v, map_dout}, "
+                            "{q, k, v, dout, lse, nullptr, dq, dk, dv, %s}, "
+                            "{(float *)workspace, %s, %s})",
+                            k->name, l->tile, l->stages, print_beside(a, k), sums, turns);
+    if (l->part == ATTENTION_NARROW)
+        return arena_format(a, "narrow_queries<%s_shape, %d, %d>(%s, dq)", k->name, l->warps * 16,
+                            l->tile, sums);
     return NULL;
 }
 
@@ -187,12 +212,13 @@ const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arc
         // Plain kernels: four blocks a multiprocessor, so that one's loads hide behind others'
         // work.
         const int resident = l->unit != ATTENTION_PLAIN ? l->resident : 4;
+        const char *call = print_all(a, k, &launches, l);
         text =
             arena_format(a,
                          "%sextern \"C\" __global__ void __launch_bounds__(%d, %d) %s%s(%s%s) {\n"
                          "    attention::%s;\n}\n",
                          text, l->threads, resident, k->name, names.launch[i].suffix,
-                         print_maps(a, l), parameters, print_call(a, k, l));
+                         print_maps(a, l), parameters, call ? call : print_call(a, k, l));
     }
     return text;
 }
@@ -212,7 +238,8 @@ const char *cuda_attention_prelude(Arena *a, CudaParts parts) {
         (const char *)cuda_attention_plain_text, (const char *)cuda_attention_single_text);
     if ((parts & CUDA_HOPPER) == 0)
         return text;
-    return arena_format(a, "%s%s%s%s%s", text, (const char *)cuda_hopper_text,
+    return arena_format(a, "%s%s%s%s%s%s", text, (const char *)cuda_hopper_text,
                         cuda_wgmma_prelude(a), (const char *)cuda_attention_groups_text,
-                        (const char *)cuda_attention_groups_grad_text);
+                        (const char *)cuda_attention_groups_grad_text,
+                        (const char *)cuda_attention_groups_once_text);
 }

@@ -8,11 +8,12 @@
 // Where keys stay, all is computed transposed, so that p^T and ds^T are in registers as left
 // operands, as p is in the forward kernel; grouped queries are more tiles to walk over.
 // Products a pair of query and key, of 2 dim operations each: dq 3, dk and dv together 4; 7 where
-// sums shared between blocks would take 5.
+// sums shared between blocks take 5 (cuda_attention_groups_once.cuh).
 namespace attention {
 
-// Which gradients a launch makes: of queries, or of keys, of values, of both.
-enum Part { PART_DQ, PART_DK, PART_DV, PART_DKV };
+// Which gradients a launch makes: of queries, or of keys, of values, of both, of all three
+// (cuda_attention_groups_once.cuh).
+enum Part { PART_DQ, PART_DK, PART_DV, PART_DKV, PART_ALL };
 
 struct GradOperands {
     const Bf16 *q, *k, *v, *dout;
@@ -26,11 +27,31 @@ struct QueryValues {
     float lse[2], delta[2];
 };
 
-// To base 2, of the query of a thread's element e of a tile's eight columns from 8 n on.
+// Of the queries of a thread's elements of a tile's eight columns from 8 n on: of two rows, where
+// queries stay, else of two columns, which stand at an address.
 template <bool QUERIES_STAY>
-PLIM_DEVICE float lse_of(const QueryValues &own, unsigned lse_at, int n, int e) {
-    const int at = n * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
-    return QUERIES_STAY ? own.lse[e / 2] : plim_shared_load(lse_at + at * 4) * LOG2_E;
+PLIM_DEVICE void values_of(float (&two)[2], const float (&own)[2], unsigned at, int n) {
+    if constexpr (QUERIES_STAY) {
+        two[0] = own[0];
+        two[1] = own[1];
+    } else {
+        plim_shared_load_pair(two, at + (n * 8 + (int)threadIdx.x % 4 * 2) * 4);
+    }
+}
+
+// To base 2; those at an address are natural logarithms.
+template <bool QUERIES_STAY>
+PLIM_DEVICE void lse_of(float (&two)[2], const QueryValues &own, unsigned at, int n) {
+    values_of<QUERIES_STAY>(two, own.lse, at, n);
+    if constexpr (!QUERIES_STAY) {
+        two[0] *= LOG2_E;
+        two[1] *= LOG2_E;
+    }
+}
+
+// Which of the two is of element e.
+template <bool QUERIES_STAY> static __device__ constexpr int query_of(int e) {
+    return QUERIES_STAY ? e / 2 : e % 2;
 }
 
 // p becomes ds but for the scale. values: log-sum-exps, then deltas, of the tile's queries
@@ -40,18 +61,20 @@ PLIM_DEVICE void differentiate_scores(float (&p)[N / 8][4], const float (&dp)[N 
                                       const QueryValues &own, unsigned values,
                                       const Tilt<S, QUERIES_STAY> &tilt) {
 #pragma unroll
-    for (int n = 0; n < N / 8; n++)
+    for (int n = 0; n < N / 8; n++) {
+        float delta[2], lse[2];
+        values_of<QUERIES_STAY>(delta, own.delta, values + N * 4, n);
+        if constexpr (S::cap > 0)
+            lse_of<QUERIES_STAY>(lse, own, values, n);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const int column = n * 8 + (int)threadIdx.x % 4 * 2 + e % 2;
-            const float delta =
-                QUERIES_STAY ? own.delta[e / 2] : plim_shared_load(values + (N + column) * 4);
-            float ds = p[n][e] * (dp[n][e] - delta);
+            const int query = query_of<QUERIES_STAY>(e);
+            float ds = p[n][e] * (dp[n][e] - delta[query]);
             if constexpr (S::cap > 0)
-                ds *= growth_of<S>(p[n][e], lse_of<QUERIES_STAY>(own, values, n, e), tilt.slope,
-                                   tilt.distance(0, n, e));
+                ds *= growth_of<S>(p[n][e], lse[query], tilt.slope, tilt.distance(0, n, e));
             p[n][e] = ds;
         }
+    }
 }
 
 // Probabilities of scores; 0 where a key is not seen. Rows are queries where they stay, else keys.
@@ -62,13 +85,15 @@ PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column,
     constexpr float c = factor_of<S>();
     const int lane = (int)threadIdx.x % 32;
 #pragma unroll
-    for (int n = 0; n < N / 8; n++)
+    for (int n = 0; n < N / 8; n++) {
+        float lse[2];
+        lse_of<QUERIES_STAY>(lse, own, lse_at, n);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const float lse = lse_of<QUERIES_STAY>(own, lse_at, n, e);
             const float one = score_of<S>(score[0][n][e], tilt.slope, tilt.distance(0, n, e));
-            score[0][n][e] = plim_exp2(plim_fma(one, c, -lse));
+            score[0][n][e] = plim_exp2(plim_fma(one, c, -lse[query_of<QUERIES_STAY>(e)]));
         }
+    }
     // Behind the exponentials, so that these come before whatever is waited for next: ptxas puts
     // waits for warpgroups' products as early as it can, but not across a branch.
     if ((QUERIES_STAY ? all_see<S>(row, 16, column, N, shift)
@@ -109,9 +134,10 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
 
     __device__ __forceinline__ Gradient(const GradOperands &operands) : o(operands) {
         constexpr int TILES = (OWNED + ROWS - 1) / ROWS;
-        // The first keys have most queries, the last queries most keys: those begin.
+        // The first keys have most queries, the last queries most keys: those begin. Where blocks
+        // take turns, the last keys do, and tiles of queries are the same for all blocks.
         const int tile = (int)blockIdx.x % TILES, owner = (int)blockIdx.x / TILES;
-        first = (QUERIES_STAY ? TILES - 1 - tile : tile) * ROWS;
+        first = (QUERIES_STAY || PART == PART_ALL ? TILES - 1 - tile : tile) * ROWS;
         b = owner / HEADS;
         head = owner % HEADS;
         g = QUERIES_STAY ? head / SHARING : head;
@@ -121,6 +147,8 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
         to = QUERIES_STAY ? keys_to<S>(last, shift) : queries_to<S>(last, shift);
         table = table_of<S>(o.beside.extra, b);
         narrow_walk<S, THREADS, QUERIES_STAY>(table, first, ROWS, shift, from, to);
+        if constexpr (PART == PART_ALL)
+            from -= from % TILE;
         steps = to > from ? (to - from + TILE - 1) / TILE * (QUERIES_STAY ? 1 : SHARING) : 0;
         loaded = 0;
         next = from;

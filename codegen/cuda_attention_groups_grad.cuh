@@ -42,8 +42,11 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
     using TileV = Blocks<TILE, V>;
     static constexpr unsigned OWN = OwnQk::BYTES + OwnV::BYTES;
     static constexpr unsigned STAGE = TileQk::BYTES + TileV::BYTES;
-    // Behind the stages: where keys stay, log-sum-exp and delta of a stage's queries; barriers.
-    static constexpr unsigned VALUES = CONSUMERS * OWN + STAGES * STAGE;
+    // Behind the stages: what groups hand to each other, where all gradients are made; where keys
+    // stay, log-sum-exp and delta of a stage's queries; barriers.
+    static constexpr unsigned PLACES = CONSUMERS * OWN + STAGES * STAGE;
+    static constexpr unsigned DS = CONSUMERS * 64 * TILE * 2, PLACE = DS + TILE * QK * 4;
+    static constexpr unsigned VALUES = PLACES + (PART == PART_ALL ? CONSUMERS * PLACE : 0);
     static constexpr unsigned BARRIERS = VALUES + (QUERIES_STAY ? 0 : STAGES * TILE * 8);
 
     unsigned shared;
@@ -79,7 +82,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
             for (int i = 0; i < STAGES; i++) {
                 // A warp's lanes tell that they have copied log-sum-exp and delta.
                 plim_barrier_begin(barrier(QK_FULL, i),
-                                   ARRIVALS + (MAPS && !QUERIES_STAY ? 32 : 0));
+                                   ARRIVALS + (MAPS && PART == PART_DKV ? 32 : 0));
                 plim_barrier_begin(barrier(V_FULL, i), ARRIVALS);
                 plim_barrier_begin(barrier(EMPTY, i), CONSUMERS * 4);
             }
@@ -182,18 +185,21 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
         fetch_blocks<N, V>(tile, QUERIES ? maps.dout : maps.v, at, QUERIES ? h : g, b, full);
     }
 
+    // By one thread.
+    __device__ __forceinline__ void fetch_own(const GradMaps &maps) const {
+        plim_barrier_expect(own_full(), CONSUMERS * OWN);
+        for (int i = 0; i < CONSUMERS; i++) {
+            const unsigned own = shared + i * OWN;
+            fetch_qk<64, QUERIES_STAY>(maps, own, head, first + i * 64, own_full());
+            fetch_v<64, QUERIES_STAY>(maps, own + OwnQk::BYTES, head, first + i * 64, own_full());
+        }
+    }
+
     // By one warp.
     __device__ __forceinline__ void fetch(const GradMaps &maps) {
         const bool chosen = plim_elect();
-        if (chosen) {
-            plim_barrier_expect(own_full(), CONSUMERS * OWN);
-            for (int i = 0; i < CONSUMERS; i++) {
-                const unsigned own = shared + i * OWN;
-                fetch_qk<64, QUERIES_STAY>(maps, own, head, first + i * 64, own_full());
-                fetch_v<64, QUERIES_STAY>(maps, own + OwnQk::BYTES, head, first + i * 64,
-                                          own_full());
-            }
-        }
+        if (chosen)
+            fetch_own(maps);
         for (int i = 0; i < steps; i++) {
             const unsigned qk_full = barrier(QK_FULL, i), v_full = barrier(V_FULL, i);
             plim_barrier_wait(barrier(EMPTY, i), turn(i) ^ 1);
@@ -249,6 +255,30 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
         }
     }
 
+    // A group's results, by way of the place of what it owns.
+    template <int N>
+    __device__ __forceinline__ void store(int group, int row, const float (&sum_qk)[1][QK / 8][4],
+                                          const float (&sum_v)[1][N][4]) const {
+        const int warp = (int)threadIdx.x / 32 % 4;
+        const unsigned own_qk = shared + group * OWN, own_v = own_qk + OwnQk::BYTES;
+        // All four warps have read what the group owns, whose place the results take.
+        plim_threads_meet(1 + group, 128);
+        constexpr float scale = S::sign == 0 ? 0 : S::sign * S::scale;
+        const float scales[1][2] = {{scale, scale}}, ones[1][2] = {{1, 1}};
+        if constexpr (QUERIES_STAY)
+            store_rows<1, QK, S::dim_qk, S::wide_dq>(own_qk + warp * 16 * QK * 2, sum_qk, scales,
+                                                     o.dq + b * S::dq_batch + head * S::dq_head,
+                                                     S::dq_position, row, OWNED);
+        else
+            store_rows<1, QK, S::dim_qk, S::wide_dk>(own_qk + warp * 16 * QK * 2, sum_qk, scales,
+                                                     o.dk + b * S::dk_batch + g * S::dk_head,
+                                                     S::dk_position, row, OWNED);
+        if constexpr (!QUERIES_STAY)
+            store_rows<1, V, S::dim_v, S::wide_dv>(own_v + warp * 16 * V * 2, sum_v, ones,
+                                                   o.dv + b * S::dv_batch + g * S::dv_head,
+                                                   S::dv_position, row, OWNED);
+    }
+
     __device__ __forceinline__ void compute() const {
         constexpr bool WITH_V = PART == PART_DKV;
         const int group = plim_shfl_i32((int)threadIdx.x / 128, 0) - 1;
@@ -294,22 +324,7 @@ struct GroupGradient : Gradient<S, PART, CONSUMERS * 4, TILE, STAGES> {
                 plim_barrier_arrive(barrier(EMPTY, i));
             column = column + TILE < to ? column + TILE : from;
         }
-        // All four warps have read what the group owns, whose place the results take.
-        plim_threads_meet(1 + group, 128);
-        constexpr float scale = S::sign == 0 ? 0 : S::sign * S::scale;
-        const float scales[1][2] = {{scale, scale}}, ones[1][2] = {{1, 1}};
-        if constexpr (QUERIES_STAY)
-            store_rows<1, QK, S::dim_qk, S::wide_dq>(own_qk + warp * 16 * QK * 2, sum_qk, scales,
-                                                     o.dq + b * S::dq_batch + head * S::dq_head,
-                                                     S::dq_position, row, OWNED);
-        else
-            store_rows<1, QK, S::dim_qk, S::wide_dk>(own_qk + warp * 16 * QK * 2, sum_qk, scales,
-                                                     o.dk + b * S::dk_batch + g * S::dk_head,
-                                                     S::dk_position, row, OWNED);
-        if constexpr (WITH_V)
-            store_rows<1, V, S::dim_v, S::wide_dv>(own_v + warp * 16 * V * 2, sum_v, ones,
-                                                   o.dv + b * S::dv_batch + g * S::dv_head,
-                                                   S::dv_position, row, OWNED);
+        store(group, row, sum_qk, sum_v);
     }
 };
 

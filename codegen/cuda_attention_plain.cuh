@@ -173,16 +173,16 @@ PLIM_DEVICE void plain_forward(const E *q, const E *k, const E *v, E *out, float
             total == 0 ? minus_infinity() : plim_fma(most, c, plim_log2(total)) * LN_2;
 }
 
-// delta [b, h, s]: the sum of dout * out over a query's dims; eight threads a query.
+// The sum of dout * out over a query's dims, by eight threads: query `row % positions` of head `row
+// / positions`. 0 where there is none.
 enum { DELTA_LANES = 8, DELTA_THREADS = 128 };
-template <class S, class E> PLIM_DEVICE void delta(const E *out, const E *dout, float *result) {
-    const long long row =
-        (long long)blockIdx.x * (DELTA_THREADS / DELTA_LANES) + threadIdx.x / DELTA_LANES;
-    const int lane = (int)threadIdx.x % DELTA_LANES, i = (int)(row % S::queries);
-    const int h = (int)(row / S::queries % S::heads);
-    const long long b = row / S::queries / S::heads;
+template <class S, class E>
+PLIM_DEVICE float delta_of(const E *out, const E *dout, long long row, int positions) {
+    const int lane = (int)threadIdx.x % DELTA_LANES, i = (int)(row % positions);
+    const int h = (int)(row / positions % S::heads);
+    const long long b = row / positions / S::heads;
     float sum = 0;
-    if (b < S::batch) {
+    if (b < S::batch && i < S::queries) {
         const E *x = out + b * S::out_batch + h * S::out_head + i * S::out_position;
         const E *y = dout + b * S::dout_batch + h * S::dout_head + i * S::dout_position;
         // Eight neighbouring elements a thread: 16 bytes of bf16.
@@ -194,7 +194,20 @@ template <class S, class E> PLIM_DEVICE void delta(const E *out, const E *dout, 
     }
     for (int apart = 1; apart < DELTA_LANES; apart *= 2)
         sum += plim_shfl_xor(sum, apart);
-    if (b < S::batch && lane == 0)
+    return sum;
+}
+
+// The row whose sum a thread has a part in.
+PLIM_DEVICE long long delta_row() {
+    constexpr int ROWS = DELTA_THREADS / DELTA_LANES;
+    return (long long)blockIdx.x * ROWS + threadIdx.x / DELTA_LANES;
+}
+
+// delta [b, h, s].
+template <class S, class E> PLIM_DEVICE void delta(const E *out, const E *dout, float *result) {
+    const long long row = delta_row();
+    const float sum = delta_of<S>(out, dout, row, S::queries);
+    if (row < (long long)S::batch * S::heads * S::queries && threadIdx.x % DELTA_LANES == 0)
         result[row] = sum;
 }
 

@@ -65,6 +65,14 @@ PLIM_DEVICE void plim_copy_box(unsigned to, const PlimTensorMap &map, int column
                  : "memory");
 }
 
+// Copies so many bytes, which count at the barrier; multiples of 16, as addresses are.
+PLIM_DEVICE void plim_copy_bytes(unsigned to, const void *from, unsigned bytes, unsigned barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                 "[%0], [%1], %2, [%3];" ::"r"(to),
+                 "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(barrier)
+                 : "memory");
+}
+
 PLIM_DEVICE void plim_map_prefetch(const PlimTensorMap &map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
@@ -97,6 +105,65 @@ PLIM_DEVICE void plim_threads_arrive(int number, int threads) {
 // read be overwritten by copies of boxes.
 PLIM_DEVICE void plim_show_products() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// Four 8x8 matrices of 16-bit numbers to shared memory: lane l gives the address of row l % 8 of
+// matrix l / 8, and has columns 2t, 2t + 1 of row g of matrix i in part[i].
+PLIM_DEVICE void plim_store_matrices(unsigned at, const unsigned (&part)[4]) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at),
+                 "r"(part[0]), "r"(part[1]), "r"(part[2]), "r"(part[3])
+                 : "memory");
+}
+
+PLIM_DEVICE void plim_shared_store_floats(unsigned at, const float (&x)[4]) {
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(at), "f"(x[0]), "f"(x[1]),
+                 "f"(x[2]), "f"(x[3])
+                 : "memory");
+}
+
+// Floats of shared memory, shown to products (plim_show_products), to global memory, or added to
+// what is there: so many bytes, a multiple of 16, as addresses are. Asked for by one thread, who
+// waits until they have been read, and until the sums are there.
+PLIM_DEVICE void plim_sums_store(float *to, unsigned from, unsigned bytes) {
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n"
+                 "cp.async.bulk.commit_group;" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(from), "r"(bytes)
+                 : "memory");
+}
+
+PLIM_DEVICE void plim_sums_add(float *to, unsigned from, unsigned bytes) {
+    asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;\n"
+                 "cp.async.bulk.commit_group;" ::"l"(__cvta_generic_to_global(to)),
+                 "r"(from), "r"(bytes)
+                 : "memory");
+}
+
+PLIM_DEVICE void plim_sums_wait_read() {
+    asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+}
+
+PLIM_DEVICE void plim_sums_wait() {
+    asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
+}
+
+// Until a number in global memory is `turn`. What whoever passed it had added by then is there for
+// additions of this thread: those are another proxy's than the number, hence fences on both sides.
+PLIM_DEVICE void plim_turn_wait(const int *at, int turn) {
+    int now;
+    do
+        asm volatile("ld.acquire.gpu.global.b32 %0, [%1];"
+                     : "=r"(now)
+                     : "l"(__cvta_generic_to_global(at))
+                     : "memory");
+    while (now != turn);
+    asm volatile("fence.proxy.async.global;" ::: "memory");
+}
+
+PLIM_DEVICE void plim_turn_pass(int *at, int next) {
+    asm volatile("fence.proxy.async.global;\n"
+                 "st.release.gpu.global.b32 [%0], %1;" ::"l"(__cvta_generic_to_global(at)),
+                 "r"(next)
+                 : "memory");
 }
 
 template <int REGISTERS> PLIM_DEVICE void plim_registers_give() {

@@ -23,10 +23,11 @@ PLIM_DEVICE void plim_shared_store_half(unsigned at, unsigned short value) {
     asm volatile("st.shared.u16 [%0], %1;" ::"r"(at), "h"(value) : "memory");
 }
 
-PLIM_DEVICE float plim_shared_load(unsigned at) {
-    float out;
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(out) : "r"(at) : "memory");
-    return out;
+PLIM_DEVICE void plim_shared_load_pair(float (&out)[2], unsigned at) {
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+                 : "=f"(out[0]), "=f"(out[1])
+                 : "r"(at)
+                 : "memory");
 }
 
 PLIM_DEVICE unsigned short plim_shared_load_half(unsigned at) {

@@ -6,6 +6,10 @@
 // fragments a warp halve what is read of shared memory for each multiplication, up to width 128.
 // Gradients of keys and values share a launch up to width 128. What does not fit a smaller GPU's
 // shared memory takes smaller tiles.
+//
+// By groups, and by tensor maps, one launch makes all three gradients; it adds dq up in the
+// workspace. But for tables: which blocks of keys come to a tile of queries, and in which order, is
+// known from positions alone.
 #include "ir/launch_attention.h"
 
 #include "ir/check.h"
@@ -42,8 +46,8 @@ static AttentionUnit unit_of(const AttentionKernel *t, AttentionPart part, GpuAr
     const bool groups = arch.sm == 90 && arch.specific && dim > 32;
     if (part == ATTENTION_FORWARD && groups && t->queries >= GROUP_ROWS)
         return ATTENTION_GROUPS;
-    if ((part == ATTENTION_DQ || part == ATTENTION_DKV) && groups && dim <= GROUP_GRADIENT_MAX &&
-        t->queries >= GROUP_ROWS && t->keys >= GROUP_ROWS)
+    if ((part == ATTENTION_DQ || part == ATTENTION_DKV || part == ATTENTION_ALL) && groups &&
+        dim <= GROUP_GRADIENT_MAX && t->queries >= GROUP_ROWS && t->keys >= GROUP_ROWS)
         return ATTENTION_GROUPS;
     return ATTENTION_WARPS;
 }
@@ -61,7 +65,11 @@ static int64_t tensor_shared(const AttentionKernel *t, const AttentionLaunch *l)
         return rows * 2 * larger(qk, v) + l->stages * l->tile * both + barriers;
     // Where keys stay, the log-sum-exp and delta of a tile of queries come with it.
     const int64_t values = l->part == ATTENTION_DQ ? 0 : 8;
-    return rows * both + l->stages * l->tile * (both + values) + barriers;
+    const int64_t all = rows * both + l->stages * l->tile * (both + values) + barriers;
+    if (l->part != ATTENTION_ALL)
+        return all;
+    // Each group's ds of all keys and product of these, and four barriers.
+    return all + l->warps / 4 * (l->tile * (2 * rows + 4 * qk) + 4 * 8);
 }
 
 // The tiles for an ample shared memory.
@@ -98,7 +106,7 @@ static AttentionLaunch group_tiles(const AttentionKernel *t, AttentionPart part)
     l.warps = part == ATTENTION_FORWARD && width <= 64 && plain ? 12 : 8;
     l.tile = width <= 128 ? 128 : width <= 192 ? 96 : 64;
     if (part != ATTENTION_FORWARD)
-        l.tile = width <= 64 || part == ATTENTION_DQ ? 64 : 48;
+        l.tile = width <= 64 || part != ATTENTION_DKV ? 64 : 48;
     l.stages = 2;
     l.resident = 1;
     return l;
@@ -149,7 +157,7 @@ static void add_maps(const AttentionKernel *t, AttentionLaunch *l) {
         return;
     for (int i = 0; i < count; i++) {
         const bool queries = operand[i] == Q || operand[i] == DOUT;
-        const bool own = queries == (l->part != ATTENTION_DKV);
+        const bool own = queries == (l->part != ATTENTION_DKV && l->part != ATTENTION_ALL);
         if (!map_operand(t, operand[i], own ? GROUP_ROWS : l->tile, &l->map[i]))
             return;
     }
@@ -158,7 +166,8 @@ static void add_maps(const AttentionKernel *t, AttentionLaunch *l) {
 
 // Heads, and rows of a head, whose results a launch makes.
 static void owned_by(const AttentionKernel *t, AttentionPart part, int64_t *heads, int64_t *rows) {
-    const bool keys = part == ATTENTION_DK || part == ATTENTION_DV || part == ATTENTION_DKV;
+    const bool keys = part == ATTENTION_DK || part == ATTENTION_DV || part == ATTENTION_DKV ||
+                      part == ATTENTION_ALL;
     *heads = t->batch * (keys ? t->groups : t->heads);
     *rows = keys ? t->keys : t->queries;
 }
@@ -205,6 +214,36 @@ static void add_single(const AttentionKernel *t, GpuArch arch, AttentionLaunches
     out->workspace = (size_t)(join.blocks * split.splits * (t->dim_v + 2)) * sizeof(float);
 }
 
+// All gradients in one launch, between one that makes its workspace ready and one that makes dq of
+// it. False where that can't be.
+static bool add_all(const AttentionKernel *t, GpuArch arch, AttentionLaunches *out) {
+    // With slopes and a cap wide heads would spill.
+    const bool wide = larger(t->dim_qk, t->dim_v) > 64;
+    if (attention_table_row(t) > 0 || (wide && t->slopes && t->cap > 0) ||
+        unit_of(t, ATTENTION_ALL, arch) != ATTENTION_GROUPS)
+        return false;
+    out->count = 1;
+    add_part(t, arch, ATTENTION_ALL, out);
+    const AttentionLaunch *all = &out->launch[1];
+    if (all->map_count == 0)
+        return false;
+    AttentionLaunch values = {
+        .part = ATTENTION_VALUES, .tile = all->tile, .warps = all->warps, .threads = PLAIN_THREADS};
+    AttentionLaunch narrow = values;
+    narrow.part = ATTENTION_NARROW;
+    out->tiles = t->batch * t->heads * ceil_divide(t->queries, all->tile);
+    const int64_t rows = out->tiles * all->tile;
+    values.blocks = ceil_divide(rows, ATTENTION_DELTA_ROWS);
+    // A thread takes eight columns of two queries.
+    narrow.blocks = ceil_divide(rows / 2 * ceil_divide(t->dim_qk, 8), PLAIN_THREADS);
+    out->launch[0] = values;
+    out->launch[out->count++] = narrow;
+    out->sums = (size_t)(rows * 2) * sizeof(float);
+    out->turns = out->sums + (size_t)(rows * round_up(t->dim_qk, 64)) * sizeof(float);
+    out->workspace = out->turns + (size_t)out->tiles * sizeof(int32_t);
+    return true;
+}
+
 void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out) {
     const AttentionKernel *t = &k->attention;
     *out = (AttentionLaunches){0};
@@ -217,6 +256,9 @@ void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out) {
         add_part(t, arch, ATTENTION_FORWARD, out);
         return;
     }
+    if (add_all(t, arch, out))
+        return;
+    *out = (AttentionLaunches){0};
     out->workspace = (size_t)(t->batch * t->heads * t->queries) * sizeof(float);
     add_part(t, arch, ATTENTION_DELTA, out);
     add_part(t, arch, ATTENTION_DQ, out);

@@ -11,9 +11,12 @@ typedef enum {
     ATTENTION_DQ,
     ATTENTION_DK,
     ATTENTION_DV,
-    ATTENTION_DKV,   // both
-    ATTENTION_SPLIT, // of one query: unfinished results of splits of the keys, to the workspace
-    ATTENTION_JOIN   // out and log-sum-exp of those
+    ATTENTION_DKV,    // both
+    ATTENTION_VALUES, // what the next needs of queries, to the workspace, which it makes ready
+    ATTENTION_ALL,    // dk, dv, and dq's f32 sums, to the workspace
+    ATTENTION_NARROW, // dq of its sums
+    ATTENTION_SPLIT,  // of one query: unfinished results of splits of the keys, to the workspace
+    ATTENTION_JOIN    // out and log-sum-exp of those
 } AttentionPart;
 
 enum {
@@ -50,6 +53,10 @@ typedef struct {
     int count;
     AttentionLaunch launch[KERNEL_LAUNCHES_MAX];
     size_t workspace; // bytes; delta [batch, heads, queries], or the splits' results
+    // Of the workspace with ATTENTION_ALL: log-sum-exp and delta of each tile of queries, then from
+    // where on dq's sums, and how many blocks have added to them.
+    size_t sums, turns;
+    int64_t tiles; // of queries, of all heads
 } AttentionLaunches;
 
 void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out);

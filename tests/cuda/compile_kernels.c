@@ -6,9 +6,10 @@
 // that spills registers, and counts. Exit status 1 where a kernel does not compile, where one
 // spills that must not (attention with head dims up to 128; others more than a few bytes), where
 // ptxas makes wgmma wait for each other (it then says so, and the kernel takes twice as long) or
-// softmax wait for products it could run beside, where it deals no registers anew, or where
-// compiling --again on so many threads gives other bytes. Needs a cache folder of its own: what is
-// found there has no log to look for spills in.
+// softmax wait for products it could run beside, where it deals no registers anew or makes other
+// products than a gradient in one pass has, or where compiling --again on so many threads gives
+// other bytes. Needs a cache folder of its own: what is found there has no log to look for spills
+// in.
 #include "codegen/cuda_programs.h"
 #include "codegen/plan_kernels.h"
 #include "machine_code.h"
@@ -151,11 +152,12 @@ static int count_misplaced(const CudaProgram *program, int *functions) {
         return 1;
     }
     if (code.bad)
-        printf("MISPLACED in %s: %d of %d functions have exponentials behind a wait for all "
-               "products, %d keep the registers they were given\n",
-               code.bad, code.exposed, code.functions, code.undealt);
+        printf(
+            "MISPLACED in %s: %d of %d functions have exponentials behind a wait for all "
+            "products, %d keep the registers they were given, %d make other products than five\n",
+            code.bad, code.exposed, code.functions, code.undealt, code.repeated);
     *functions += code.functions;
-    return code.exposed + code.undealt;
+    return code.exposed + code.undealt + code.repeated;
 }
 
 // Whether any kernel is one that groups of warps compute.

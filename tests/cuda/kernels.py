@@ -74,6 +74,8 @@ class Kernels(e2e.TestCase):
                 texts.append(attention(grad, dim, 8, 8, causal=True, window=0))
                 if dim in (64, 128):
                     texts.append(attention(grad, dim, 8, 8, causal=True, window=0, table=" slopes 1", score=" cap 50"))
+                    texts.append(attention(grad, dim, 8, 8, causal=True, window=0, score=" cap 50"))
+                    texts.append(attention(grad, dim, 8, 8, causal=True, window=0, table=" slopes 1"))
                 if dim == 128:
                     texts.append(attention(grad, dim, 8, 2, causal=True, window=100))
                     texts.append(attention(grad, dim, 8, 8, causal=False, window=0))

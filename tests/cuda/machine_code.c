@@ -19,11 +19,14 @@ enum {
     WARPGROUP = 0x9c5,   // ARRIVE, or, with bit 47, DEPBAR
     FUNCTION_OF = 0x308, // MUFU; 8 in bits 8 to 11 of the second word: EX2
     REGISTERS = 0x9c8,   // USETMAXREG
+    MATRICES = 0x844,    // STSM
+    TILE_PRODUCTS = 5,   // of a pass that makes all gradients, which alone stores matrices
     A_FEW = 8            // exponentials at a tile's end, of a row each
 };
 
 typedef struct {
-    int products, registers;
+    int products, registers, matrices;
+    int arrivals;     // before each product of a whole tile
     int exponentials; // since the last product or wait
     bool idle;        // the last of these was a wait for all
     bool exposed;
@@ -42,6 +45,8 @@ static void step(Walk *w, uint64_t low, uint64_t high) {
         if (low >> 47 & 1) {
             w->exponentials = 0;
             w->idle = (high >> 8 & 0xff) == 0;
+        } else {
+            w->arrivals++;
         }
         break;
     case FUNCTION_OF:
@@ -49,6 +54,9 @@ static void step(Walk *w, uint64_t low, uint64_t high) {
         break;
     case REGISTERS:
         w->registers++;
+        break;
+    case MATRICES:
+        w->matrices++;
         break;
     default:
         break;
@@ -67,7 +75,9 @@ static void add_function(const char *name, const char *code, size_t size, Machin
     out->functions++;
     out->exposed += w.exposed;
     out->undealt += w.registers < 2;
-    if ((w.exposed || w.registers < 2) && !out->bad)
+    const bool repeated = w.matrices > 0 && w.arrivals != TILE_PRODUCTS;
+    out->repeated += repeated;
+    if ((w.exposed || w.registers < 2 || repeated) && !out->bad)
         out->bad = name;
 }
 

@@ -9,7 +9,8 @@ typedef struct {
     int functions;   // with such products
     int exposed;     // of them: exponentials run while no product does
     int undealt;     // of them: registers are not dealt anew among warps
-    const char *bad; // the name of the first exposed or undealt one, in the cubin; or NULL
+    int repeated;    // of those that make all gradients: not five products a tile
+    const char *bad; // the name of the first that is any of these, in the cubin; or NULL
 } MachineCode;
 
 // Adds what a cubin of sm_90a has. False where it is none that can be read.

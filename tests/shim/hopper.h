@@ -13,7 +13,8 @@
 
 #include "tensor_map.h"
 
-enum { SHIM_WGMMA = SHIM_FIRST_TENSOR + 10, SHIM_ELECT, SHIM_PRODUCTS = 64, SHIM_SUMS = 128 };
+enum { SHIM_WGMMA = SHIM_FIRST_TENSOR + 10, SHIM_ELECT, SHIM_STORE };
+enum { SHIM_PRODUCTS = 64, SHIM_SUMS = 128, SHIM_SETS = 3 };
 enum { SHIM_BOXES = 256, SHIM_ROW = 128, SHIM_CHUNK = 16 };
 
 // A barrier's 8 bytes: arrivals of a phase, those still to come, phases that are over, bytes that
@@ -76,16 +77,24 @@ struct __align__(128) PlimTensorMap {
 PLIM_DEVICE void plim_map_prefetch(const PlimTensorMap &) {
 }
 
-// Boxes that were asked for and have not come, oldest first.
+// Boxes, or bytes in a row, that were asked for and have not come, oldest first.
 struct ShimBox {
     unsigned to, barrier;
     int at[4];
     ShimTensorMap map;
+    const unsigned char *from; // or NULL: a box
+    unsigned bytes;            // of what is no box
 };
 static ShimBox shim_boxes[SHIM_BOXES]; // [shim.under_way]
 
-static unsigned shim_box_bytes(const ShimTensorMap *m) {
-    return m->box[1] * m->box[2] * m->box[3] * SHIM_ROW;
+static unsigned shim_box_bytes(const ShimBox *b) {
+    const ShimTensorMap *m = &b->map;
+    return b->from ? b->bytes : m->box[1] * m->box[2] * m->box[3] * SHIM_ROW;
+}
+// What copies bring is there for products without having been shown.
+static void shim_copied(unsigned to, const void *value) {
+    memcpy(shim_at(to, SHIM_CHUNK), value, SHIM_CHUNK);
+    shim_writes.block[(to - SHIM_SHARED_FIRST) / SHIM_CHUNK % SHIM_CHUNKS] = 0;
 }
 
 // Chunk `chunk` of row `row` of the box: zeros outside of the operand.
@@ -106,18 +115,17 @@ static void shim_box_chunk(const ShimBox *b, unsigned row, unsigned chunk) {
     }
     unsigned to = b->to + row * SHIM_ROW + chunk * SHIM_CHUNK;
     to ^= (to >> 7 & 7) << 4;
-    memcpy(shim_at(to, SHIM_CHUNK), value, SHIM_CHUNK);
-    // What copies bring is there for products without having been shown.
-    const unsigned at = (to - SHIM_SHARED_FIRST) / SHIM_CHUNK % SHIM_CHUNKS;
-    shim_writes.block[at] = 0;
+    shim_copied(to, value);
 }
 
 static void shim_box_come(const ShimBox *b) {
-    for (unsigned row = 0; row < b->map.box[1]; row++)
+    for (unsigned i = 0; b->from && i < b->bytes; i += SHIM_CHUNK)
+        shim_copied(b->to + i, b->from + i);
+    for (unsigned row = 0; !b->from && row < b->map.box[1]; row++)
         for (unsigned chunk = 0; chunk < SHIM_ROW / SHIM_CHUNK; chunk++)
             shim_box_chunk(b, row, chunk);
     ShimBarrier *barrier = shim_barrier_at(b->barrier);
-    barrier->bytes -= shim_box_bytes(&b->map);
+    barrier->bytes -= shim_box_bytes(b);
     shim_barrier_step(barrier);
 }
 
@@ -147,6 +155,17 @@ static void shim_box_target(unsigned to, unsigned bytes) {
     }
 }
 
+static __attribute__((noinline)) void shim_box_begin(const ShimBox *b) {
+    if (shim.under_way == SHIM_BOXES)
+        shim.failed = "too many copies under way";
+    if (shim.failed)
+        return;
+    shim_box_target(b->to, shim_box_bytes(b));
+    if (shim_backward())
+        shim_box_come(b);
+    else
+        shim_boxes[shim.under_way++] = *b;
+}
 static __attribute__((noinline)) void shim_copy_box(ShimBox *b, const PlimTensorMap *map) {
     memcpy(&b->map, map, sizeof b->map);
     if (b->map.mark != SHIM_MAP_MARK)
@@ -155,20 +174,18 @@ static __attribute__((noinline)) void shim_copy_box(ShimBox *b, const PlimTensor
         shim.failed = "a copy to an address whose twist is not the products'";
     else if (b->map.box[0] * 2 != SHIM_ROW || b->map.box[2] != 1 || b->map.box[3] != 1)
         shim.failed = "a copy of a box that is not emulated";
-    else if (shim.under_way == SHIM_BOXES)
-        shim.failed = "too many copies under way";
-    if (shim.failed)
-        return;
-    shim_box_target(b->to, shim_box_bytes(&b->map));
-    if (shim_backward())
-        shim_box_come(b);
-    else
-        shim_boxes[shim.under_way++] = *b;
+    shim_box_begin(b);
 }
 PLIM_DEVICE void plim_copy_box(unsigned to, const PlimTensorMap &map, int column, int position,
                                int head, int batch, unsigned barrier) {
-    ShimBox b = {to, barrier, {column, position, head, batch}, {}};
+    ShimBox b = {to, barrier, {column, position, head, batch}, {}, NULL, 0};
     shim_copy_box(&b, &map);
+}
+PLIM_DEVICE void plim_copy_bytes(unsigned to, const void *from, unsigned bytes, unsigned barrier) {
+    const ShimBox b = {to, barrier, {}, {}, (const unsigned char *)from, bytes};
+    if (bytes % SHIM_CHUNK != 0 || to % SHIM_CHUNK != 0 || (uintptr_t)from % SHIM_CHUNK != 0)
+        shim.failed = "a copy of bytes that are no whole chunks";
+    shim_box_begin(&b);
 }
 
 static __attribute__((noinline)) bool shim_phase_lasts(unsigned at, int parity) {
@@ -198,6 +215,124 @@ PLIM_DEVICE void plim_threads_arrive(int number, int threads) {
 PLIM_DEVICE void plim_show_products() {
     shim_writes.shown[shim.current]++;
 }
+// stmatrix .x4: the eight rows of a matrix are written at once, so they have to lie in different
+// groups of four banks.
+static __attribute__((noinline)) void shim_store_matrices(unsigned at, const unsigned (&part)[4]) {
+    const unsigned mine[5] = {at, part[0], part[1], part[2], part[3]};
+    const unsigned char(*seen)[SHIM_VALUE] =
+        shim_exchange(SHIM_STORE, (unsigned)SHIM_ALL, mine, sizeof mine);
+    const int matrix = SHIM_LANE / 8, row = SHIM_LANE % 8;
+    unsigned value[4], banks = 0;
+    for (int t = 0; t < 4; t++)
+        value[t] = ((const unsigned *)seen[row * 4 + t])[1 + matrix];
+    for (int i = 0; i < 8; i++)
+        banks |= 1u << *(const unsigned *)seen[matrix * 8 + i] / 16 % 8;
+    if (banks != 0xff)
+        shim.failed = "a matrix store with bank conflicts";
+    shim_at(at, 16);
+    if (!shim.failed)
+        shim_write(at, value, sizeof value);
+}
+PLIM_DEVICE void plim_store_matrices(unsigned at, const unsigned (&part)[4]) {
+    shim_store_matrices(at, part);
+}
+PLIM_DEVICE void plim_shared_store_floats(unsigned at, const float (&x)[4]) {
+    shim_write(at, x, sizeof x);
+}
+
+// Sums on their way to global memory, one at a time for each thread. They read shared memory as
+// late as they may, and arrive as late as they may; backward, when they are asked for.
+enum { SHIM_SUMS_MAX = 64 * 1024 };
+struct ShimSumsMove {
+    float *to; // NULL: none is under way
+    int block; // of the grid; another's is none
+    unsigned from, bytes;
+    bool add, read;
+    unsigned char value[SHIM_SUMS_MAX];
+};
+static ShimSumsMove *shim_moves[SHIM_THREADS];
+
+// This thread's, or NULL.
+static ShimSumsMove *shim_sums_pending() {
+    ShimSumsMove *m = shim_moves[shim.current];
+    return m && m->to && m->block == shim.block ? m : NULL;
+}
+
+static void shim_sums_read(ShimSumsMove *m) {
+    for (unsigned at = 0; at < m->bytes && !shim.failed; at += SHIM_CHUNK) {
+        const unsigned chunk = (m->from + at - SHIM_SHARED_FIRST) / SHIM_CHUNK % SHIM_CHUNKS;
+        const int writer = shim_writes.writer[chunk];
+        memcpy(m->value + at, shim_at(m->from + at, SHIM_CHUNK), SHIM_CHUNK);
+        if (shim_writes.block[chunk] == shim.block &&
+            shim_writes.then[chunk] == shim_writes.shown[writer])
+            shim.failed = "a sum is read that was not shown to copies";
+    }
+    m->read = true;
+}
+static void shim_sums_arrive(ShimSumsMove *m) {
+    for (unsigned i = 0; i < m->bytes / sizeof(float); i++) {
+        float x;
+        memcpy(&x, m->value + i * sizeof x, sizeof x);
+        m->to[i] = m->add ? m->to[i] + x : x;
+    }
+    m->to = NULL;
+    shim.sums--;
+}
+static __attribute__((noinline)) void shim_sums_move(float *to, unsigned from, unsigned bytes,
+                                                     bool add) {
+    ShimSumsMove *&m = shim_moves[shim.current];
+    if (!m)
+        m = (ShimSumsMove *)calloc(1, sizeof *m);
+    if (shim_sums_pending())
+        shim.failed = "a thread moves sums before those before are there";
+    if (bytes % 16 != 0 || bytes > SHIM_SUMS_MAX || (uintptr_t)to % 16 != 0)
+        shim.failed = "sums of a size or at an address that no copy takes";
+    if (shim.failed)
+        return;
+    m->to = to;
+    m->block = shim.block;
+    m->from = from;
+    m->bytes = bytes;
+    m->add = add;
+    m->read = false;
+    shim.sums++;
+    if (shim_backward())
+        shim_sums_read(m);
+}
+PLIM_DEVICE void plim_sums_store(float *to, unsigned from, unsigned bytes) {
+    shim_sums_move(to, from, bytes, false);
+}
+PLIM_DEVICE void plim_sums_add(float *to, unsigned from, unsigned bytes) {
+    shim_sums_move(to, from, bytes, true);
+}
+// What may run meanwhile runs first.
+PLIM_DEVICE void plim_sums_wait_read() {
+    shim_yield();
+    ShimSumsMove *m = shim_sums_pending();
+    if (m && !m->read)
+        shim_sums_read(m);
+}
+PLIM_DEVICE void plim_sums_wait() {
+    plim_sums_wait_read();
+    if (ShimSumsMove *m = shim_sums_pending())
+        shim_sums_arrive(m);
+}
+
+// Blocks run one at a time, in their order: a turn that has not come would never.
+PLIM_DEVICE void plim_turn_wait(const int *at, int turn) {
+    if (*at != turn)
+        shim.failed = "a block waits for its turn behind one that begins later";
+    while (shim.failed)
+        shim_yield();
+}
+PLIM_DEVICE void plim_turn_pass(int *at, int next) {
+    if (shim_sums_pending())
+        shim.failed = "a turn is passed on before its sums are there";
+    if (*at + 1 != next)
+        shim.failed = "a turn is passed on that was another's";
+    *at = next;
+}
+
 template <int REGISTERS> PLIM_DEVICE void plim_registers_give() {
 }
 template <int REGISTERS> PLIM_DEVICE void plim_registers_take() {
@@ -207,7 +342,8 @@ template <int REGISTERS> PLIM_DEVICE void plim_registers_take() {
 struct ShimProduct {
     float *sum; // its place in registers
     int count;
-    bool keep, across;
+    bool keep, across; // across: b
+    bool left_shared, left_across;
     float left[2][16]; // of rows g and g + 8, where they come from registers
     unsigned long long a, b;
     int group;
@@ -220,7 +356,7 @@ struct ShimSums {
 };
 struct ShimProducts {
     ShimProduct product[SHIM_PRODUCTS];
-    ShimSums sums[2];
+    ShimSums sums[SHIM_SETS];
     int count, closed;
 };
 static ShimProducts *shim_products[SHIM_THREADS];
@@ -252,8 +388,9 @@ static void shim_product_run(const ShimProduct *p, float *value) {
     const int warp = shim.current / 32 % 4, g = SHIM_LANE / 4, t = SHIM_LANE % 4;
     float left[2][16];
     memcpy(left, p->left, sizeof left);
-    for (int i = 0; i < 32 && !p->across; i++)
-        left[i / 16][i % 16] = shim_operand(p->a, warp * 16 + i / 16 * 8 + g, i % 16, false);
+    for (int i = 0; i < 32 && p->left_shared; i++)
+        left[i / 16][i % 16] =
+            shim_operand(p->a, warp * 16 + i / 16 * 8 + g, i % 16, p->left_across);
     for (int i = 0; i < p->count; i += 2) {
         // i: eight columns to four sums; two neighbours of one row share nothing but it.
         for (int e = i; e < i + 2; e++) {
@@ -268,13 +405,13 @@ static void shim_product_run(const ShimProduct *p, float *value) {
 
 static ShimSums *shim_sums_of(ShimProducts *all, float *sum, int count) {
     ShimSums *unused = NULL;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SHIM_SETS; i++) {
         if (all->sums[i].sum == sum)
             return &all->sums[i];
         unused = all->sums[i].sum ? unused : &all->sums[i];
     }
     if (!unused) {
-        shim.failed = "products to more than two sets of sums are under way";
+        shim.failed = "products to more than three sets of sums are under way";
         return &all->sums[0];
     }
     unused->sum = sum;
@@ -301,24 +438,43 @@ static __attribute__((noinline)) void shim_product(const ShimProduct *p) {
 
 template <int J>
 static void plim_wgmma(float (&c)[J][4], unsigned long long a, unsigned long long b, int keep) {
-    ShimProduct p = {&c[0][0], J * 4, keep != 0, false};
+    ShimProduct p = {&c[0][0], J * 4, keep != 0, false, true, false};
     p.a = a;
     p.b = b;
     plim_syncwarp();
     shim_product(&p);
 }
 template <int J>
-static void plim_wgmma_across(float (&c)[J][4], const unsigned (&a)[4], unsigned long long b) {
-    ShimProduct p = {&c[0][0], J * 4, true, true};
+static void plim_wgmma_both_across(float (&c)[J][4], unsigned long long a, unsigned long long b,
+                                   int keep) {
+    ShimProduct p = {&c[0][0], J * 4, keep != 0, true, true, true};
+    p.a = a;
     p.b = b;
+    plim_syncwarp();
+    shim_product(&p);
+}
+static __attribute__((noinline)) void shim_product_of(ShimProduct *p, const unsigned (&a)[4]) {
     const unsigned char(*seen)[SHIM_VALUE] =
         shim_exchange(SHIM_WGMMA, (unsigned)SHIM_ALL, a, sizeof a);
     for (int i = 0; i < 32; i++) {
         const int half = i / 16, k = i % 16;
         const unsigned *from = (const unsigned *)seen[SHIM_LANE / 4 * 4 + k % 8 / 2];
-        p.left[half][k] = shim_bf16(from[half + k / 8 * 2], k % 2);
+        p->left[half][k] = shim_bf16(from[half + k / 8 * 2], k % 2);
     }
-    shim_product(&p);
+    shim_product(p);
+}
+template <int J>
+static void plim_wgmma_across(float (&c)[J][4], const unsigned (&a)[4], unsigned long long b) {
+    ShimProduct p = {&c[0][0], J * 4, true, true, false, false};
+    p.b = b;
+    shim_product_of(&p, a);
+}
+template <int J>
+static void plim_wgmma_kept(float (&c)[J][4], const unsigned (&a)[4], unsigned long long b,
+                            int keep) {
+    ShimProduct p = {&c[0][0], J * 4, keep != 0, false, false, false};
+    p.b = b;
+    shim_product_of(&p, a);
 }
 
 PLIM_DEVICE void plim_products_open() {
@@ -340,7 +496,7 @@ static __attribute__((noinline)) void shim_products_wait(int left) {
             shim_product_run(&p, shim_sums_of(all, p.sum, p.count)->value);
     }
     all->count = kept;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SHIM_SETS; i++) {
         ShimSums *s = &all->sums[i];
         bool pending = false;
         for (int j = 0; j < kept; j++)

@@ -337,8 +337,8 @@ class HopperTransformers(Devices):
         self.train(self.cpu, 2, "cpu.log")
         self.train(self.gpu, 2, "gpu.log", gpu=True, PLIM_FAKE_CALLS=str(calls))
         self.close(self.losses("cpu.log"), self.losses("gpu.log"), 1e-2)
-        # q, k, v; and with dout for each of two launches of gradients; twice a step, captured once.
-        self.assertIn(f"cuTensorMapEncodeTiled {2 * (3 + 4 + 4)}\n", calls.read_text())
+        # q, k, v; and with dout for the launch of gradients; twice a step, captured once.
+        self.assertIn(f"cuTensorMapEncodeTiled {2 * (3 + 4)}\n", calls.read_text())
         self.refused_in_one_sentence(self.gpu, "train", "--data", "data", "--steps", 1, says="the GPU failed at attention",
                                      env=self.environment(PLIM_FAKE_FAIL="cuTensorMapEncodeTiled:1:1"))
 

@@ -98,6 +98,7 @@ struct Shim {
     int block;                  // so many blocks of the grid have begun
     int arrived[SHIM_BARRIERS]; // threads that came to a barrier and went on
     int under_way;              // copies and arrivals that were asked for and haven't happened
+    int sums;                   // of those that threads move to global memory
     bool progress;              // since the scheduler last looked: memory that others wait for changed
     const char *failed;         // what went wrong, or NULL
 };
@@ -258,12 +259,12 @@ static void shim_prepare_shared() {
                (size_t)(__stop_plim_shim_shared - __start_plim_shim_shared));
     memset(shim.shared, 0xff, shim.shared_size + SHIM_GUARD);
     memset(shim.arrived, 0, sizeof shim.arrived);
-    shim.under_way = 0;
+    shim.under_way = shim.sums = 0;
     shim.block++;
 }
 
 static void shim_check_shared() {
-    if (!shim.failed && shim.under_way > 0)
+    if (!shim.failed && (shim.under_way > 0 || shim.sums > 0))
         shim.failed = "a block ends before its copies have come";
     for (int i = 0; i < SHIM_BARRIERS && !shim.failed; i++)
         if (shim.arrived[i] > 0)

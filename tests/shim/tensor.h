@@ -57,8 +57,8 @@ PLIM_DEVICE void plim_shared_store(unsigned at, unsigned value) {
 PLIM_DEVICE void plim_shared_store_half(unsigned at, unsigned short value) {
     shim_write(at, &value, sizeof value);
 }
-PLIM_DEVICE float plim_shared_load(unsigned at) {
-    return shim_load<float>(at);
+PLIM_DEVICE void plim_shared_load_pair(float (&out)[2], unsigned at) {
+    memcpy(out, shim_at(at, sizeof out), sizeof out);
 }
 PLIM_DEVICE unsigned short plim_shared_load_half(unsigned at) {
     return shim_load<unsigned short>(at);

@@ -6,6 +6,7 @@
 #include "codegen/cuda.h"
 #include "cuda_run.h"
 #include "ir/kernel.h"
+#include "ir/launch_attention.h"
 #include "random_draw.h"
 #include "tests/attention_table.h"
 
@@ -34,6 +35,7 @@ typedef struct {
     bool slopes;
     bool stacked;      // gradients of q, k and v lie in one buffer [b, s, heads of all three, e]
     bool forward_only; // the gradient is another case's too
+    bool uneven;       // dq forbids wide accesses, where q doesn't
 } Case;
 
 // By threads and by warps.
@@ -118,6 +120,17 @@ static const Case group_cases[] = {
      .negative = true},
     {"a high cap, an interval", DT_BF16, 1, 1, 1, 80, 120, 128, 128, .cap = 50, .interval = -1,
      .negative = true},
+    {"many tiles", DT_BF16, 1, 2, 1, 300, 300, 128, 128, .causal = true},
+    {"all keys", DT_BF16, 2, 1, 1, 130, 330, 128, 64, .by_head = true, .uneven = true},
+    {"keys that nobody sees", DT_BF16, 1, 1, 2, 140, 420, 64, 64, .causal = true, .window = 90},
+    {"queries that see nothing", DT_BF16, 1, 1, 2, 330, 150, 64, 128, .causal = true, .gap = 8},
+    {"a window, not causal", DT_BF16, 1, 1, 1, 200, 300, 64, 64, .window = 50},
+    {"head dims 40 and 72", DT_BF16, 2, 1, 1, 70, 80, 40, 72, .causal = true, .negative = true},
+    {"slopes, grouped queries", DT_BF16, 2, 1, 2, 70, 140, 128, 128, .causal = true,
+     .slopes = true},
+    {"a cap, head dim 96", DT_BF16, 1, 1, 1, 100, 100, 96, 96, .causal = true, .cap = 0.8},
+    {"slopes and a cap, head dim 64", DT_BF16, 1, 1, 2, 70, 100, 64, 64, .slopes = true, .cap = 2,
+     .negative = true},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
     {"head dim 256", DT_BF16, 1, 1, 1, 64, 150, 256, 256, .causal = true, .forward_only = true},
 };
@@ -164,6 +177,8 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
     set_strides(t.out, c, t.heads, t.queries, t.dim_v);
     if (kind == KERNEL_ATTENTION_GRAD) {
         memcpy(t.dq, t.q, sizeof t.q);
+        for (int i = 0; i < 3 && c->uneven; i++)
+            t.dq[i] += t.dq[i] / t.dq[2];
         memcpy(t.dk, t.k, sizeof t.k);
         memcpy(t.dv, t.v, sizeof t.v);
         memcpy(t.dout, t.out, sizeof t.out);
@@ -345,6 +360,17 @@ static void check_cases(const Case *cases, int count, GpuArch arch) {
     arena_release(a);
 }
 
+static bool in_one_pass(const Case *c, GpuArch arch) {
+    Arena *a = arena_create();
+    AttentionLaunches launches;
+    attention_launches(make_kernel(a, c, KERNEL_ATTENTION_GRAD, "g"), arch, &launches);
+    bool all = false;
+    for (int i = 0; i < launches.count; i++)
+        all = all || launches.launch[i].part == ATTENTION_ALL;
+    arena_release(a);
+    return all;
+}
+
 #define COUNT(cases) ((int)(sizeof(cases) / sizeof((cases)[0])))
 
 Test(cuda_attention, by_warps_agrees_with_the_interpreter) {
@@ -357,4 +383,26 @@ Test(cuda_attention, by_groups_agrees_with_the_interpreter) {
 
 Test(cuda_attention, in_less_shared_memory_agrees_with_the_interpreter) {
     check_cases(small_cases, COUNT(small_cases), (GpuArch){86, false});
+}
+
+Test(cuda_attention, gradients_are_made_in_one_pass_where_that_can_be) {
+    static const Case one[] = {
+        {"narrow heads", DT_BF16, 1, 1, 2, 64, 64, 40, 40, .causal = true, .window = 20},
+        {"wide heads", DT_BF16, 2, 2, 1, 100, 1000, 128, 128, .cap = 50},
+    };
+    static const Case several[] = {
+        {"few queries", DT_BF16, 1, 1, 1, 40, 400, 64, 64, .causal = true},
+        {"wider heads", DT_BF16, 1, 1, 1, 100, 100, 192, 64, .causal = true},
+        {"no maps", DT_BF16, 1, 1, 1, 100, 100, 64, 64, .gap = 1},
+        {"documents", DT_BF16, 1, 1, 1, 100, 100, 64, 64, .documents = 30},
+        {"intervals", DT_BF16, 1, 1, 1, 100, 100, 64, 64, .interval = 30},
+        {"too few registers", DT_BF16, 1, 1, 1, 100, 100, 128, 128, .cap = 50, .slopes = true},
+        {"f32", DT_F32, 1, 1, 1, 100, 100, 64, 64, .causal = true},
+    };
+    for (int i = 0; i < COUNT(one); i++) {
+        cr_assert(in_one_pass(&one[i], (GpuArch){90, true}), "%s", one[i].what);
+        cr_assert_not(in_one_pass(&one[i], (GpuArch){80, false}), "%s", one[i].what);
+    }
+    for (int i = 0; i < COUNT(several); i++)
+        cr_assert_not(in_one_pass(&several[i], (GpuArch){90, true}), "%s", several[i].what);
 }
