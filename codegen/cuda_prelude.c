@@ -69,8 +69,7 @@ static char *constants(Arena *a) {
 }
 
 CudaParts cuda_parts(const Kernel *k, GpuArch arch) {
-    const bool attention = k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD;
-    return attention ? cuda_attention_parts(k, arch) : 0;
+    return kernel_kind_is_attention(k->kind) ? cuda_attention_parts(k, arch) : 0;
 }
 
 const char *cuda_prelude(Arena *a, CudaParts parts, GpuArch arch) {

@@ -50,16 +50,22 @@ ConvolutionLayout convolution_layout(const ConvolutionKernel *k);
 // output tile, running maximum and sum of each query. Backward: the same packed q and k; packed v
 // and dout by head dim; q, dout and k packed by position; scores and their gradients, plain and
 // packed; the tile of dq; delta and log-sum-exp of each query; dk and dv of all keys.
+// Of a bias: the same packed q, k, v and dout by head dim, scores and their gradients, delta,
+// log-sum-exp, and a tile of sums.
 // single: a forward kernel of one query has q and the scores of all keys only.
 typedef struct {
     bool single;
     int64_t qk_cap, v_cap; // head dims rounded up to 16
     int64_t q, k, score, packed_score, v, out, maximum, sum;
     int64_t dout, v_by_dim, q_by_position, dout_by_position, k_by_position, dscore, packed_dscore,
-        dq, delta, dk, dv;
+        dq, delta, dk, dv, dbias;
     int64_t floats;
 } AttentionLayout;
 AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind);
+// Tasks of ATTENTION_GRAD_BIAS; blocks of queries, or keys, of an axis, or 1 where its scores share
+// the bias.
+int64_t attention_bias_tiles(const AttentionKernel *t);
+int64_t attention_bias_blocks(const AttentionKernel *t, int axis);
 
 // The workspace of one worker in bytes, whole pages.
 size_t layout_bytes(int64_t floats);
