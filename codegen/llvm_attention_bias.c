@@ -28,7 +28,7 @@ static Owned find_owned(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile)
                                (t->keys + BLOCK - 1) / BLOCK};
     Owned out;
     for (int axis = AXES - 1; axis >= 0; axis--) {
-        const int64_t blocks = attention_bias_blocks(t, axis);
+        const int64_t blocks = attention_bias_blocks(t, axis, axis < QUERY ? 1 : BLOCK);
         out.from[axis] = owns(c, axis) ? llvm_urem(b, tile, blocks) : llvm_i64(b, 0);
         out.to[axis] =
             owns(c, axis) ? llvm_add(b, out.from[axis], llvm_i64(b, 1)) : llvm_i64(b, all[axis]);

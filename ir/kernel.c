@@ -235,7 +235,7 @@ int64_t kernel_tiles(const Kernel *k) {
         // One task a key/value head: dk and dv sum over the query heads that share it.
         return size_times(t->batch, t->groups);
     case KERNEL_ATTENTION_GRAD_BIAS:
-        return attention_bias_tiles(t);
+        return attention_bias_tiles(t, KERNEL_QUERY_BLOCK, KERNEL_QUERY_BLOCK);
     }
     UNREACHABLE();
 }

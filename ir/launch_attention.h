@@ -12,6 +12,7 @@ typedef enum {
     ATTENTION_DK,
     ATTENTION_DV,
     ATTENTION_DKV,   // both
+    ATTENTION_DBIAS, // of what is added to scores
     ATTENTION_SPLIT, // of one query: unfinished results of splits of the keys, to the workspace
     ATTENTION_JOIN   // out and log-sum-exp of those
 } AttentionPart;

@@ -112,16 +112,16 @@ AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
     return out;
 }
 
-int64_t attention_bias_blocks(const AttentionKernel *t, int axis) {
+int64_t attention_bias_blocks(const AttentionKernel *t, int axis, int64_t block) {
     const int64_t extent[4] = {t->batch, t->heads, t->queries, t->keys};
-    const int64_t block = axis < 2 ? 1 : ATTENTION_BLOCK;
     return t->dbias_at[axis] > 0 ? (extent[axis] + block - 1) / block : 1;
 }
 
-int64_t attention_bias_tiles(const AttentionKernel *t) {
+int64_t attention_bias_tiles(const AttentionKernel *t, int64_t queries, int64_t keys) {
+    const int64_t block[4] = {1, 1, queries, keys};
     int64_t tiles = 1;
     for (int i = 0; i < 4; i++)
-        CHECK(count_mul(tiles, attention_bias_blocks(t, i), &tiles));
+        CHECK(count_mul(tiles, attention_bias_blocks(t, i, block[i]), &tiles));
     return tiles;
 }
 

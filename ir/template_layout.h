@@ -28,11 +28,11 @@ typedef struct {
 ProductLayout product_layout(const ProductKernel *p);
 
 // A tile is `rows` channels of the result's group by columns: pixels of one image, all pixels of
-// `images` images, or (channel, tap) pairs of w. Tiles are numbered by group, rows, images, columns,
-// the last fastest; those at the ends may be smaller. Depth is packed in blocks of `depth` steps:
-// `channels` whole channels, or pixels of one image where w is the result. Where a group has one
-// channel in and one out, `planes`, a tile is `rows` groups of one image (or of all, for w), images
-// slowest, and nothing is packed.
+// `images` images, or (channel, tap) pairs of w. Tiles are numbered by group, rows, images,
+// columns, the last fastest; those at the ends may be smaller. Depth is packed in blocks of `depth`
+// steps: `channels` whole channels, or pixels of one image where w is the result. Where a group has
+// one channel in and one out, `planes`, a tile is `rows` groups of one image (or of all, for w),
+// images slowest, and nothing is packed.
 typedef struct {
     bool planes, in_place; // in_place: summed straight into the result
     int64_t rows, row_tiles;
@@ -62,10 +62,10 @@ typedef struct {
     int64_t floats;
 } AttentionLayout;
 AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind);
-// Tasks of ATTENTION_GRAD_BIAS; blocks of queries, or keys, of an axis, or 1 where its scores share
-// the bias.
-int64_t attention_bias_tiles(const AttentionKernel *t);
-int64_t attention_bias_blocks(const AttentionKernel *t, int axis);
+// Owners of so many queries by keys of a bias's gradient; of them along one axis, 1 where its
+// scores share the bias.
+int64_t attention_bias_tiles(const AttentionKernel *t, int64_t queries, int64_t keys);
+int64_t attention_bias_blocks(const AttentionKernel *t, int axis, int64_t block);
 
 // The workspace of one worker in bytes, whole pages.
 size_t layout_bytes(int64_t floats);
