@@ -147,8 +147,9 @@ static void put_attention(Sink *s, const Kernel *k) {
     if (t->cap > 0)
         put(s, "  cap %.17g\n", t->cap);
     if (t->bias) {
-        put(s, "  bias %s", dtype_name(t->bias_dtype));
-        put_strides(s, "", 4, t->bias_at);
+        put(s, "  bias %s ", dtype_name(t->bias_dtype));
+        put_list(s, 4, t->bias_at);
+        put(s, "\n");
     }
     if (t->mask)
         put_strides(s, "mask", 4, t->mask_at);
