@@ -7,6 +7,7 @@
 #include "codegen/cuda_attention.h"
 
 #include "codegen/cuda_attention_text.h"
+#include "ir/check.h"
 #include "ir/kernel_size.h"
 #include "ir/launch_attention.h"
 
@@ -15,7 +16,23 @@
 enum { P_NOT_COMPILED = 855, POSITIONS_MAX = 1 << 30, VECTOR = 8 };
 // Operands, as in ir/kernel.h.
 static const char *const operand_name[] = {"q", "k", "v", "out", "lse", "dout", "dq", "dk", "dv"};
-enum { LSE = 4, OPERANDS = 9 };
+enum { LSE = 4, DBIAS = 6, OPERANDS = 9 };
+
+static const char *element_name(const Kernel *k, int operand) {
+    switch (kernel_dtype(k, operand)) {
+    case DT_F32:
+        return "float";
+    case DT_BF16:
+        return "unsigned short";
+    case DT_I32:
+        return "int";
+    case DT_BOOL:
+        return "unsigned char";
+    case DT_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
 
 static int64_t round_up(int64_t x, int64_t to) {
     return (x + to - 1) / to * to;
@@ -29,7 +46,9 @@ static bool is_wide(const AttentionOperand *o) {
 }
 
 static const char *print_strides(Arena *a, const char *text, const Kernel *k) {
-    const int count = k->kind == KERNEL_ATTENTION ? LSE : OPERANDS;
+    const int count = k->kind == KERNEL_ATTENTION        ? LSE
+                      : k->kind == KERNEL_ATTENTION_GRAD ? OPERANDS
+                                                         : DBIAS;
     for (int i = 0; i < count; i++) {
         const AttentionOperand o = kernel_attention_operand(&k->attention, i);
         if (!o.stride)
@@ -41,6 +60,27 @@ static const char *print_strides(Arena *a, const char *text, const Kernel *k) {
                             "    static constexpr bool wide_%s = %d;\n",
                             text, name, (long long)o.stride[0], name, (long long)o.stride[1], name,
                             (long long)o.stride[2], name, is_wide(&o));
+    }
+    return text;
+}
+
+// Strides of what is read and written of pairs, and the element type of a bias.
+static const char *print_pairs(Arena *a, const char *text, const Kernel *k) {
+    const int operand[3] = {kernel_attention_bias(k), kernel_attention_mask(k),
+                            k->kind == KERNEL_ATTENTION_GRAD_BIAS ? DBIAS : -1};
+    static const char *const name[3] = {"bias", "mask", "dbias"};
+    text = arena_format(a, "%s    static constexpr bool bias = %d, mask = %d;\n", text,
+                        k->attention.bias, k->attention.mask);
+    if (k->attention.bias)
+        text = arena_format(a, "%s    typedef %s Bias;\n", text, element_name(k, operand[0]));
+    for (int i = 0; i < 3; i++) {
+        const int64_t *stride = operand[i] < 0 ? NULL : attention_pair_strides(k, operand[i]);
+        if (stride)
+            text = arena_format(a,
+                                "%s    static constexpr long long %s_batch = %lld, %s_head = %lld, "
+                                "%s_query = %lld, %s_key = %lld;\n",
+                                text, name[i], (long long)stride[0], name[i], (long long)stride[1],
+                                name[i], (long long)stride[2], name[i], (long long)stride[3]);
     }
     return text;
 }
@@ -64,7 +104,7 @@ static const char *print_shape(Arena *a, const Kernel *k) {
         (long long)t->dim_v, (long long)round_up(t->dim_qk, 16), (long long)round_up(t->dim_v, 16),
         t->causal, t->offset, t->interval, t->documents, t->slopes, (t->scale > 0) - (t->scale < 0),
         (double)(float)fabs(t->scale), (double)(float)t->cap);
-    return arena_format(a, "%s};\n", print_strides(a, text, k));
+    return arena_format(a, "%s};\n", print_pairs(a, print_strides(a, text, k), k));
 }
 
 // What stands behind the other operands, or in its place.
@@ -76,7 +116,9 @@ static const char *extra_name(const Kernel *k) {
 
 // The argument of templates that holds all of that.
 static const char *print_beside(Arena *a, const Kernel *k) {
-    return arena_format(a, "{%s, %s}", extra_name(k), k->attention.slopes ? "slopes" : "nullptr");
+    const AttentionKernel *t = &k->attention;
+    return arena_format(a, "{%s, %s, %s, %s}", extra_name(k), t->slopes ? "slopes" : "nullptr",
+                        t->bias ? "bias" : "nullptr", t->mask ? "mask" : "nullptr");
 }
 
 // "const __grid_constant__ PlimTensorMap map_q, ...": the launch's own.
@@ -88,21 +130,22 @@ static const char *print_maps(Arena *a, const AttentionLaunch *l) {
     return text;
 }
 
+static const char *parameter_name(const Kernel *k, int operand) {
+    return operand == kernel_attention_extra(k)    ? extra_name(k)
+           : operand == kernel_attention_slopes(k) ? "slopes"
+           : operand == kernel_attention_bias(k)   ? "bias"
+           : operand == kernel_attention_mask(k)   ? "mask"
+           : attention_pair_strides(k, operand)    ? "dbias"
+                                                   : operand_name[operand];
+}
+
 // "const float *q, ..., unsigned char *workspace": the same for every launch.
 static const char *print_parameters(Arena *a, const Kernel *k, bool workspace) {
-    const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float", *text = "";
-    for (int i = 0; i < kernel_operand_count(k); i++) {
-        const bool extra = i == kernel_attention_extra(k);
-        const bool slopes = i == kernel_attention_slopes(k);
+    const char *text = "";
+    for (int i = 0; i < kernel_operand_count(k); i++)
         text = arena_format(a, "%s%s%s%s *%s", text, i > 0 ? ", " : "",
-                            kernel_access(k, i) == ACCESS_READ ? "const " : "",
-                            extra                ? "int"
-                            : i == LSE || slopes ? "float"
-                                                 : element,
-                            extra    ? extra_name(k)
-                            : slopes ? "slopes"
-                                     : operand_name[i]);
-    }
+                            kernel_access(k, i) == ACCESS_READ ? "const " : "", element_name(k, i),
+                            parameter_name(k, i));
     return workspace ? arena_format(a, "%s, unsigned char *workspace", text) : text;
 }
 
@@ -121,6 +164,7 @@ static const char *part_name(AttentionPart part) {
     case ATTENTION_NARROW:
     case ATTENTION_FORWARD:
     case ATTENTION_DELTA:
+    case ATTENTION_DBIAS:
     case ATTENTION_SPLIT:
     case ATTENTION_JOIN:
         break;
@@ -150,12 +194,23 @@ static const char *print_all(Arena *a, const Kernel *k, const AttentionLaunches 
     return NULL;
 }
 
+static const char *print_bias_call(Arena *a, const Kernel *k, const AttentionLaunch *l) {
+    const char *unit =
+        l->unit == ATTENTION_WARPS
+            ? arena_format(a, "bias_gradient<%s_shape, %d, %d>", k->name, l->warps, l->tile)
+            : arena_format(a, "plain_bias_gradient<%s_shape, %s>", k->name, element_name(k, 0));
+    return arena_format(a, "%s({q, k, v, dout, lse, (float *)workspace, %s}, dbias)", unit,
+                        print_beside(a, k));
+}
+
 // The call that is the function's body.
 static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *l) {
     const char *extra = print_beside(a, k);
     const char *delta = "(float *)workspace"; // or the splits' results
     if (l->part == ATTENTION_DELTA)
         return arena_format(a, "delta<%s_shape>(out, dout, %s)", k->name, delta);
+    if (l->part == ATTENTION_DBIAS)
+        return print_bias_call(a, k, l);
     if (l->part == ATTENTION_SPLIT)
         return arena_format(a, "single_split<%s_shape, %d, %d>(q, k, v, %s, %s)", k->name,
                             l->splits, l->tile, delta, extra);
@@ -234,8 +289,9 @@ CudaParts cuda_attention_parts(const Kernel *k, GpuArch arch) {
 
 const char *cuda_attention_prelude(Arena *a, CudaParts parts) {
     const char *text = arena_format(
-        a, "%s%s%s%s", (const char *)cuda_attention_text, (const char *)cuda_attention_grad_text,
-        (const char *)cuda_attention_plain_text, (const char *)cuda_attention_single_text);
+        a, "%s%s%s%s%s", (const char *)cuda_attention_text, (const char *)cuda_attention_grad_text,
+        (const char *)cuda_attention_plain_text, (const char *)cuda_attention_bias_text,
+        (const char *)cuda_attention_single_text);
     if ((parts & CUDA_HOPPER) == 0)
         return text;
     return arena_format(a, "%s%s%s%s%s%s", text, (const char *)cuda_hopper_text,

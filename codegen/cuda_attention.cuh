@@ -13,7 +13,8 @@
 // S, printed for each kernel, tells the shape: queries, keys, heads, groups, dim_qk, dim_v and
 // those rounded up to 16 (width_qk, width_v); window (0: none), causal, offset, interval,
 // documents, slopes; scale (its amount) and sign (-1, 0, 1); cap (0: none); wide_X: rows of X can
-// be read 16 bytes at a time; strides as X_batch, X_head, X_position.
+// be read 16 bytes at a time; strides as X_batch, X_head, X_position. bias, mask; with a bias Bias,
+// its element type; strides of both as X_batch, X_head, X_query, X_key.
 namespace attention {
 
 typedef unsigned short Bf16;
@@ -32,10 +33,60 @@ PLIM_DEVICE int larger(int a, int b) {
     return a > b ? a : b;
 }
 
-// The operands behind those that every kernel has.
+PLIM_DEVICE float widen(float x) {
+    return x;
+}
+
+PLIM_DEVICE float widen(Bf16 x) {
+    return plim_widen(x);
+}
+
+PLIM_DEVICE void narrow(float x, float *to) {
+    *to = x;
+}
+
+PLIM_DEVICE void narrow(float x, Bf16 *to) {
+    *to = plim_narrow(x);
+}
+
+// The operands behind those that every kernel has, or nothing.
 struct Beside {
-    const int *extra;    // the offset, or the table, or nothing
-    const float *slopes; // of each head, or nothing
+    const int *extra;    // the offset, or the table
+    const float *slopes; // of each head
+    const void *bias;
+    const unsigned char *mask;
+};
+
+// What a head has of pairs of queries and keys, from query 0 and key 0 on. Read where it is used,
+// an element at a time: neighbouring threads read neighbouring keys, and heads that share it find
+// it in a cache.
+template <class S> struct Pairs {
+    const void *bias;
+    const unsigned char *mask;
+
+    PLIM_METHOD void begin(const Beside &beside, int b, int h) {
+        if constexpr (S::bias)
+            bias = (const typename S::Bias *)beside.bias + b * S::bias_batch + h * S::bias_head;
+        if constexpr (S::mask)
+            mask = beside.mask + b * S::mask_batch + h * S::mask_head;
+    }
+
+    // Minus infinity past the last query or key.
+    PLIM_METHOD float added(int query, int key) const {
+        if constexpr (S::bias)
+            return query < S::queries && key < S::keys
+                       ? widen(((const typename S::Bias *)
+                                    bias)[query * S::bias_query + key * S::bias_key])
+                       : minus_infinity();
+        return 0;
+    }
+
+    PLIM_METHOD bool shows(int query, int key) const {
+        if constexpr (S::mask)
+            return query < S::queries && key < S::keys &&
+                   mask[query * S::mask_query + key * S::mask_key] != 0;
+        return true;
+    }
 };
 
 // Query i stands beside key i + shift.
@@ -228,7 +279,7 @@ template <class S> static __device__ constexpr float amount_of() {
 // What a score is multiplied by before its exponential to base 2: where no bias is added, scores
 // are left without their amount until then.
 template <class S> static __device__ constexpr float factor_of() {
-    return S::slopes ? LOG2_E : amount_of<S>() * LOG2_E;
+    return S::slopes || S::bias ? LOG2_E : amount_of<S>() * LOG2_E;
 }
 
 // tanh x = 1 - 2 / (1 + e^2x): two approximations of hardware, off by 2^-22 at most, as the score
@@ -245,40 +296,71 @@ template <class S> PLIM_DEVICE float bounded(float product) {
     }
 }
 
-// slope: the head's; distance: from the query's place to the key.
-template <class S> PLIM_DEVICE float score_of(float product, float slope, float distance) {
-    if constexpr (S::slopes)
+// slope: the head's; distance: from the query's place to the key; bias: the pair's.
+template <class S>
+PLIM_DEVICE float score_of(float product, float slope, float distance, float bias = 0) {
+    if constexpr (S::slopes && S::bias)
+        return plim_fma(slope, distance, bounded<S>(product) * amount_of<S>()) + bias;
+    else if constexpr (S::slopes)
         return plim_fma(slope, distance, bounded<S>(product) * amount_of<S>());
+    else if constexpr (S::bias)
+        return plim_fma(bounded<S>(product), amount_of<S>(), bias);
     else
         return bounded<S>(product);
+}
+
+// The log-sum-exp of a query whose biases are all minus infinity: 0 stands for minus infinity, of
+// which minus infinity can't be taken.
+template <class S> PLIM_DEVICE float finite(float lse) {
+    return S::bias && lse == minus_infinity() ? 0 : lse;
 }
 
 // How much a capped score grows with its product, over the scale: 1 - tanh^2. Taken back from its
 // probability, rather than kept in registers; lse to base 2.
 template <class S>
-PLIM_DEVICE float growth_of(float probability, float lse, float slope, float distance) {
+PLIM_DEVICE float growth_of(float probability, float lse, float slope, float distance,
+                            float bias = 0) {
     float score = (plim_log2(probability) + lse) * (1 / factor_of<S>());
+    if constexpr (S::bias)
+        score -= bias;
     if constexpr (S::slopes)
-        score = plim_fma(-slope, distance, score) * (1 / amount_of<S>());
+        score = plim_fma(-slope, distance, score);
+    if constexpr (S::slopes || S::bias)
+        score *= 1 / amount_of<S>();
     return probability == 0 ? 0 : plim_fma(-score, score, 1.0f);
 }
 
-// A head's bias by distance, for the parts of a tile's accumulators that a thread has.
+// What a head adds to scores and hides of them, for the parts of a tile's accumulators that a
+// thread has.
 template <class S, bool QUERIES_STAY = true> struct Tilt {
     float slope;
-    float first; // distance of the thread's first element
+    Pairs<S> pairs;
+    float first;     // distance of the thread's first element
+    int row, column; // of that element
 
     // Of a warp's rows from `row` on and a tile's columns from `column` on.
     PLIM_METHOD void begin(int row, int column, int shift) {
         const int lane = (int)threadIdx.x % 32;
         const int apart = column + lane % 4 * 2 - row - lane / 4;
         first = (float)(QUERIES_STAY ? apart - shift : -apart - shift);
+        this->row = row + lane / 4;
+        this->column = column + lane % 4 * 2;
     }
 
     // Element e of the eight columns from 8 n on, of the 16 rows from 16 f on.
     PLIM_METHOD float distance(int f, int n, int e) const {
         const int apart = n * 8 + e % 2 - f * 16 - e / 2 * 8;
         return first + (float)(QUERIES_STAY ? apart : -apart);
+    }
+
+    PLIM_METHOD float bias(int f, int n, int e) const {
+        const int i = row + f * 16 + e / 2 * 8, j = column + n * 8 + e % 2;
+        return QUERIES_STAY ? pairs.added(i, j) : pairs.added(j, i);
+    }
+
+    PLIM_METHOD bool shows(int f, int n, int e) const {
+        const int i = row + f * 16 + e / 2 * 8, j = column + n * 8 + e % 2;
+        return QUERIES_STAY ? pairs.shows(i, j) : pairs.shows(j, i);
     }
 };
 
@@ -446,10 +528,9 @@ PLIM_DEVICE void store_rows(unsigned tile, const float (&sum)[F][WIDTH / 8][4],
 
 // Makes scores of products of 16 F queries with N keys; minus infinity where a key is not seen.
 template <class S, int F, int N>
-PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Listed<S, F> &listed, float slope,
+PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Listed<S, F> &listed, Tilt<S> tilt,
                              int query, int key, int shift) {
     const int lane = (int)threadIdx.x % 32;
-    Tilt<S> tilt = {slope};
     tilt.begin(query, key, shift);
 #pragma unroll
     for (int f = 0; f < F; f++)
@@ -457,8 +538,9 @@ PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Listed<S, F> &li
         for (int n = 0; n < N / 8; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
-                score[f][n][e] = score_of<S>(score[f][n][e], slope, tilt.distance(f, n, e));
-    if (all_see<S>(query, 16 * F, key, N, shift) && listed.template all<N>(key))
+                score[f][n][e] = score_of<S>(score[f][n][e], tilt.slope, tilt.distance(f, n, e),
+                                             tilt.bias(f, n, e));
+    if (!S::mask && all_see<S>(query, 16 * F, key, N, shift) && listed.template all<N>(key))
         return;
 #pragma unroll
     for (int f = 0; f < F; f++)
@@ -468,7 +550,8 @@ PLIM_DEVICE void mask_scores(float (&score)[F][N / 8][4], const Listed<S, F> &li
             for (int e = 0; e < 4; e++)
                 if (!sees<S>(query + f * 16 + e / 2 * 8 + lane / 4,
                              key + n * 8 + lane % 4 * 2 + e % 2, shift) ||
-                    !listed.one(f, e / 2, key + n * 8 + lane % 4 * 2 + e % 2))
+                    !listed.one(f, e / 2, key + n * 8 + lane % 4 * 2 + e % 2) ||
+                    !tilt.shows(f, n, e))
                     score[f][n][e] = minus_infinity();
 }
 
@@ -571,7 +654,8 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
     const int row = (int)blockIdx.x / TILES, first = (TILES - 1 - (int)blockIdx.x % TILES) * ROWS;
     const int b = row / S::heads, h = row % S::heads, g = h / (S::heads / S::groups);
     const int shift = shift_of<S>(beside.extra);
-    const float slope = slope_of<S>(beside.slopes, h);
+    Tilt<S> tilt = {slope_of<S>(beside.slopes, h)};
+    tilt.pairs.begin(beside, b, h);
     int from = keys_from<S>(first, shift);
     int to = keys_to<S>(smaller(first + ROWS, S::queries) - 1, shift);
     const int *table = table_of<S>(beside.extra, b);
@@ -606,7 +690,7 @@ PLIM_DEVICE void forward(const Bf16 *q, const Bf16 *k, const Bf16 *v, Bf16 *out,
         float score[FRAGMENTS][TILE / 8][4];
         clear(score);
         multiply_rows<FRAGMENTS, TILE, QK>(score, q_tile + warp * WARP_ROWS * QK * 2, stage);
-        mask_scores<S, FRAGMENTS, TILE>(score, listed, slope, query, key, shift);
+        mask_scores<S, FRAGMENTS, TILE>(score, listed, tilt, query, key, shift);
         soften<S, FRAGMENTS, TILE>(score, rows, shrink);
         rescale(sum, shrink);
         multiply_across<FRAGMENTS, TILE, V>(sum, score, stage + K_BYTES);

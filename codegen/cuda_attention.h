@@ -5,7 +5,7 @@
 
 #include "codegen/cuda.h"
 
-// The functions of a KERNEL_ATTENTION or KERNEL_ATTENTION_GRAD. NULL after a diagnostic.
+// The functions of a kernel of attention. NULL after a diagnostic.
 const char *cuda_print_attention(Arena *a, Diag *d, const Kernel *k, GpuArch arch);
 CudaParts cuda_attention_parts(const Kernel *k, GpuArch arch);
 // The templates; they need the rest of the prelude. With CUDA_HOPPER those of groups of warps too.

@@ -27,6 +27,20 @@ struct QueryValues {
     float lse[2], delta[2];
 };
 
+// Of a head of all and of the 16 queries from `row` on.
+template <class S>
+PLIM_DEVICE QueryValues query_values(const float *lse, const float *delta, int head, int row) {
+    QueryValues own;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int i = row + half * 8 + (int)threadIdx.x % 32 / 4;
+        const long long at = (long long)head * S::queries + i;
+        own.lse[half] = i < S::queries ? lse[at] * LOG2_E : 0;
+        own.delta[half] = i < S::queries ? delta[at] : 0;
+    }
+    return own;
+}
+
 // Of the queries of a thread's elements of a tile's eight columns from 8 n on: of two rows, where
 // queries stay, else of two columns, which stand at an address.
 template <bool QUERIES_STAY>
@@ -71,7 +85,8 @@ PLIM_DEVICE void differentiate_scores(float (&p)[N / 8][4], const float (&dp)[N 
             const int query = query_of<QUERIES_STAY>(e);
             float ds = p[n][e] * (dp[n][e] - delta[query]);
             if constexpr (S::cap > 0)
-                ds *= growth_of<S>(p[n][e], lse[query], tilt.slope, tilt.distance(0, n, e));
+                ds *= growth_of<S>(p[n][e], lse[query], tilt.slope, tilt.distance(0, n, e),
+                                   tilt.bias(0, n, e));
             p[n][e] = ds;
         }
     }
@@ -90,13 +105,16 @@ PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column,
         lse_of<QUERIES_STAY>(lse, own, lse_at, n);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const float one = score_of<S>(score[0][n][e], tilt.slope, tilt.distance(0, n, e));
-            score[0][n][e] = plim_exp2(plim_fma(one, c, -lse[query_of<QUERIES_STAY>(e)]));
+            const float one =
+                score_of<S>(score[0][n][e], tilt.slope, tilt.distance(0, n, e), tilt.bias(0, n, e));
+            const float of_query = finite<S>(lse[query_of<QUERIES_STAY>(e)]);
+            score[0][n][e] = plim_exp2(plim_fma(one, c, -of_query));
         }
     }
     // Behind the exponentials, so that these come before whatever is waited for next: ptxas puts
     // waits for warpgroups' products as early as it can, but not across a branch.
-    if ((QUERIES_STAY ? all_see<S>(row, 16, column, N, shift)
+    if (!S::mask &&
+        (QUERIES_STAY ? all_see<S>(row, 16, column, N, shift)
                       : all_see<S>(column, N, row, 16, shift)) &&
         listed.template all<N>(column))
         return;
@@ -106,7 +124,7 @@ PLIM_DEVICE void probabilities(float (&score)[1][N / 8][4], int row, int column,
         for (int e = 0; e < 4; e++) {
             const int i = row + e / 2 * 8 + lane / 4, j = column + n * 8 + lane % 4 * 2 + e % 2;
             if (!(QUERIES_STAY ? sees<S>(i, j, shift) : sees<S>(j, i, shift)) ||
-                !listed.one(0, e / 2, j))
+                !listed.one(0, e / 2, j) || !tilt.shows(0, n, e))
                 score[0][n][e] = 0;
         }
 }
@@ -201,26 +219,20 @@ template <class S, int PART, int WARPS, int TILE, int STAGES> struct Gradient {
     // Of a warp's rows and a step's columns.
     __device__ __forceinline__ Tilt<S, QUERIES_STAY> tilt_of(int step, int row, int column) const {
         Tilt<S, QUERIES_STAY> tilt = {};
-        if constexpr (S::slopes) {
+        if constexpr (S::slopes || S::bias || S::mask) {
             const int each = QUERIES_STAY ? 1 : larger(steps / SHARING, 1); // of a head
-            tilt.slope = o.beside.slopes[QUERIES_STAY ? head : g * SHARING + step / each];
+            const int h = QUERIES_STAY ? head : g * SHARING + step / each;
+            tilt.slope = slope_of<S>(o.beside.slopes, h);
+            tilt.pairs.begin(o.beside, b, h);
             tilt.begin(row, column, shift);
         }
         return tilt;
     }
 
     __device__ __forceinline__ QueryValues load_values(int row) const {
-        QueryValues own = {};
-        if constexpr (QUERIES_STAY) {
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const int i = row + half * 8 + (int)threadIdx.x % 32 / 4;
-                const long long at = (long long)(b * S::heads + head) * S::queries + i;
-                own.lse[half] = i < S::queries ? o.lse[at] * LOG2_E : 0;
-                own.delta[half] = i < S::queries ? o.delta[at] : 0;
-            }
-        }
-        return own;
+        if constexpr (QUERIES_STAY)
+            return query_values<S>(o.lse, o.delta, b * S::heads + head, row);
+        return {};
     }
 
     __device__ __forceinline__ void load_next() {

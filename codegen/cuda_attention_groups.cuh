@@ -293,7 +293,7 @@ template <class S, int CONSUMERS, int TILE, int STAGES, bool MAPS> struct Groups
             }
             plim_products_hold(score[0]);
             release(barrier(KEYS_EMPTY, i));
-            mask_scores<S, 1, TILE>(score, listed, slope, query, from + i * TILE, shift);
+            mask_scores<S, 1, TILE>(score, listed, {slope}, query, from + i * TILE, shift);
             soften<S, 1, TILE>(score, rows, shrink);
             // Two waits, so that they stand behind a branch: along one stretch of code ptxas would
             // have the only one before the softmax.

@@ -20,22 +20,6 @@ enum {
     PLAIN_SUMS = PLAIN_COLUMNS / 4
 }; // scores, and results, of a thread
 
-PLIM_DEVICE float widen(float x) {
-    return x;
-}
-
-PLIM_DEVICE float widen(Bf16 x) {
-    return plim_widen(x);
-}
-
-PLIM_DEVICE void narrow(float x, float *to) {
-    *to = x;
-}
-
-PLIM_DEVICE void narrow(float x, Bf16 *to) {
-    *to = plim_narrow(x);
-}
-
 // Rows of a head as one operand of a product.
 template <class E> struct Rows {
     const E *head;
@@ -113,11 +97,32 @@ PLIM_DEVICE void plain_store(E *to, const float (&sum)[PLAIN_SUMS], float factor
 
 // The score, or minus infinity.
 template <class S>
-PLIM_DEVICE float plain_score(float product, const int *table, float slope, int query, int key,
-                              int shift) {
-    if (!sees<S>(query, key, shift) || !lists<S>(table, query, key, shift))
+PLIM_DEVICE float plain_score(float product, const int *table, float slope, const Pairs<S> &pairs,
+                              int query, int key, int shift) {
+    if (!sees<S>(query, key, shift) || !lists<S>(table, query, key, shift) ||
+        !pairs.shows(query, key))
         return minus_infinity();
-    return score_of<S>(product, slope, (float)(key - query - shift));
+    return score_of<S>(product, slope, (float)(key - query - shift), pairs.added(query, key));
+}
+
+// The probability of a score and, where a gradient is asked for, that of the score.
+struct PlainPair {
+    float p, dscore;
+};
+
+// Of a query's product with a key, and of its dout with the key's values; 0 where it does not see
+// it. lse, delta: of the head's queries.
+template <class S>
+PLIM_DEVICE PlainPair plain_pair(float product, float dp, const int *table, float slope,
+                                 const Pairs<S> &pairs, const float *lse, const float *delta,
+                                 int query, int key, int shift) {
+    if (query >= S::queries)
+        return {0, 0};
+    const float score = plain_score<S>(product, table, slope, pairs, query, key, shift);
+    if (score == minus_infinity())
+        return {0, 0};
+    const float p = plim_exp2(plim_fma(score, factor_of<S>(), -lse[query] * LOG2_E));
+    return {p, p * (dp - delta[query])};
 }
 
 template <class S, class E>
@@ -134,6 +139,8 @@ PLIM_DEVICE void plain_forward(const E *q, const E *k, const E *v, E *out, float
     int to = keys_to<S>(smaller(first + PLAIN_ROWS, S::queries) - 1, shift);
     const int *table = table_of<S>(beside.extra, b);
     const float slope = slope_of<S>(beside.slopes, h);
+    Pairs<S> pairs;
+    pairs.begin(beside, b, h);
     narrow_walk<S, PLAIN_THREADS, true>(table, first, PLAIN_ROWS, shift, from, to);
     const Rows<E> own = {q + b * S::q_batch + h * S::q_head, S::q_position, first, 0, S::queries};
     Rows<E> keys = {k + b * S::k_batch + g * S::k_head, S::k_position, 0, from, to};
@@ -145,7 +152,7 @@ PLIM_DEVICE void plain_forward(const E *q, const E *k, const E *v, E *out, float
         plain_products(score, own, keys, S::dim_qk);
         const float before = most;
         for (int i = 0; i < PLAIN_EACH; i++) {
-            score[i] = plain_score<S>(score[i], table, slope, query,
+            score[i] = plain_score<S>(score[i], table, slope, pairs, query,
                                       key + (int)threadIdx.x % 4 + 4 * i, shift);
             most = plim_fmax(most, score[i]);
         }
@@ -241,6 +248,8 @@ PLIM_DEVICE void plain_gradient(const PlainOperands<E> &o, E *to, long long to_b
         const int h = QUERIES_STAY ? owner % HEADS : g * SHARING + shared;
         const long long values = (long long)(b * S::heads + h) * S::queries;
         const float slope = slope_of<S>(o.beside.slopes, h);
+        Pairs<S> pairs;
+        pairs.begin(o.beside, b, h);
         Rows<E> q = {o.q + b * S::q_batch + h * S::q_head, S::q_position, 0, 0, S::queries};
         Rows<E> dout = {o.dout + b * S::dout_batch + h * S::dout_head, S::dout_position, 0, 0,
                         S::queries};
@@ -250,21 +259,17 @@ PLIM_DEVICE void plain_gradient(const PlainOperands<E> &o, E *to, long long to_b
             const int query = QUERIES_STAY ? first : at, key = QUERIES_STAY ? at : first;
             q.first = dout.first = query;
             k.first = v.first = key;
-            float p[PLAIN_EACH], dp[PLAIN_EACH];
+            float p[PLAIN_EACH], dp[PLAIN_EACH] = {0};
             plain_products(p, QUERIES_STAY ? q : k, QUERIES_STAY ? k : q, S::dim_qk);
             if constexpr (PART != PART_DV)
                 plain_products(dp, QUERIES_STAY ? dout : v, QUERIES_STAY ? v : dout, S::dim_v);
             for (int c = 0; c < PLAIN_EACH; c++) {
                 const int i = query + (QUERIES_STAY ? row : part + 4 * c);
                 const int j = key + (QUERIES_STAY ? part + 4 * c : row);
-                const bool seen =
-                    i < S::queries && sees<S>(i, j, shift) && lists<S>(table, i, j, shift);
-                const float lse = seen ? o.lse[values + i] : 0;
                 const float whole = bounded<S>(p[c]);
-                const float score = score_of<S>(p[c], slope, (float)(j - i - shift));
-                p[c] = seen ? plim_exp2(plim_fma(score, factor_of<S>(), -lse * LOG2_E)) : 0;
-                if constexpr (PART != PART_DV)
-                    p[c] *= seen ? dp[c] - o.delta[values + i] : 0;
+                const PlainPair pair = plain_pair<S>(p[c], dp[c], table, slope, pairs,
+                                                     o.lse + values, o.delta + values, i, j, shift);
+                p[c] = PART == PART_DV ? pair.p : pair.dscore;
                 if constexpr (PART != PART_DV && S::cap > 0)
                     p[c] *= plim_fma(-whole, whole, 1.0f);
             }

@@ -34,10 +34,12 @@ PLIM_DEVICE void single_split(const Bf16 *q, const Bf16 *k, const Bf16 *v, float
     load_tile<16, QK, S::dim_qk, S::wide_q, 32>(
         q_tile, q + b * S::q_batch + g * SHARING * S::q_head, S::q_head, part * 16, 0, SHARING);
     load(from, stages);
-    float sum[1][V / 8][4], shrink[1][2], slope[2] = {0, 0};
-    for (int half = 0; half < 2 && S::slopes; half++) {
-        const int row = smaller(part * 16 + half * 8 + lane / 4, SHARING - 1);
-        slope[half] = beside.slopes[g * SHARING + row];
+    float sum[1][V / 8][4], shrink[1][2], slope[2];
+    Pairs<S> pairs[2];
+    for (int half = 0; half < 2; half++) {
+        const int h = g * SHARING + smaller(part * 16 + half * 8 + lane / 4, SHARING - 1);
+        slope[half] = slope_of<S>(beside.slopes, h);
+        pairs[half].begin(beside, b, h);
     }
     clear(sum);
     Softmax<1> rows;
@@ -57,8 +59,10 @@ PLIM_DEVICE void single_split(const Bf16 *q, const Bf16 *k, const Bf16 *v, float
 #pragma unroll
             for (int e = 0; e < 4; e++) {
                 const int at = key + n * 8 + lane % 4 * 2 + e % 2;
-                const float one = score_of<S>(score[0][n][e], slope[e / 2], (float)(at - shift));
-                score[0][n][e] = at >= to ? minus_infinity() : one;
+                const Pairs<S> &of = pairs[e / 2];
+                const float one = score_of<S>(score[0][n][e], slope[e / 2], (float)(at - shift),
+                                              of.added(0, at));
+                score[0][n][e] = at >= to || !of.shows(0, at) ? minus_infinity() : one;
             }
         soften<S, 1, TILE>(score, rows, shrink);
         rescale(sum, shrink);

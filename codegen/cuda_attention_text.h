@@ -6,11 +6,12 @@
 #include <stddef.h>
 
 extern const size_t cuda_tensor_size, cuda_attention_size, cuda_attention_grad_size,
-    cuda_attention_plain_size, cuda_attention_single_size, cuda_hopper_size,
-    cuda_attention_groups_size, cuda_attention_groups_grad_size, cuda_attention_groups_once_size;
+    cuda_attention_plain_size, cuda_attention_bias_size, cuda_attention_single_size,
+    cuda_hopper_size, cuda_attention_groups_size, cuda_attention_groups_grad_size,
+    cuda_attention_groups_once_size;
 extern const unsigned char cuda_tensor_text[], cuda_attention_text[], cuda_attention_grad_text[],
-    cuda_attention_plain_text[], cuda_attention_single_text[], cuda_hopper_text[],
-    cuda_attention_groups_text[], cuda_attention_groups_grad_text[],
+    cuda_attention_plain_text[], cuda_attention_bias_text[], cuda_attention_single_text[],
+    cuda_hopper_text[], cuda_attention_groups_text[], cuda_attention_groups_grad_text[],
     cuda_attention_groups_once_text[];
 
 #endif

@@ -70,8 +70,7 @@ static char *constants(Arena *a) {
 }
 
 CudaParts cuda_parts(const Kernel *k, GpuArch arch) {
-    const bool attention = k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD;
-    if (attention)
+    if (kernel_kind_is_attention(k->kind))
         return cuda_attention_parts(k, arch);
     KernelLaunches launches;
     kernel_launches(k, arch, &launches);

@@ -107,7 +107,7 @@ bool cuda_has_code(const Kernel *k) {
 }
 
 const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
-    if (k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD)
+    if (kernel_kind_is_attention(k->kind))
         return cuda_print_attention(a, d, k, arch);
     char *text = NULL;
     size_t bytes = 0;
@@ -133,6 +133,7 @@ const char *cuda_print(Arena *a, Diag *d, const Kernel *k, GpuArch arch) {
         break;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+    case KERNEL_ATTENTION_GRAD_BIAS:
         UNREACHABLE();
     }
     arena_release(scratch);

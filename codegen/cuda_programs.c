@@ -20,7 +20,7 @@ enum { P_KERNEL = 855 };
 enum { KERNELS_A_PROGRAM = 12, TEMPLATES_A_PROGRAM = 2, THREADS_MAX = 64 };
 
 static bool is_template(const Kernel *k) {
-    return k->kind == KERNEL_ATTENTION || k->kind == KERNEL_ATTENTION_GRAD;
+    return kernel_kind_is_attention(k->kind);
 }
 
 static bool is_compiled(Kernel *const *kernel, const int *same, int i) {

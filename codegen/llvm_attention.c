@@ -63,13 +63,29 @@ AttentionCode attention_code(LlvmBuild *b, const Kernel *k) {
                                 llvm_i64(b, t->interval ? 2 * t->queries : 0));
     if (t->slopes)
         out.slopes = llvm_operand(b, kernel_attention_slopes(k));
+    if (t->bias)
+        out.bias = llvm_operand(b, kernel_attention_bias(k));
+    if (t->mask)
+        out.mask = llvm_operand(b, kernel_attention_mask(k));
     return out;
+}
+
+// Moves what is read of pairs along the axis `axis`.
+static void move_pairs(LlvmBuild *b, AttentionCode *c, int axis, LLVMValueRef by) {
+    const AttentionKernel *t = c->t;
+    if (c->bias)
+        c->bias = llvm_at(b, llvm_memory_type(b, t->bias_dtype), c->bias,
+                          llvm_mul(b, by, llvm_i64(b, t->bias_at[axis])));
+    if (c->mask)
+        c->mask = llvm_at(b, llvm_memory_type(b, DT_BOOL), c->mask,
+                          llvm_mul(b, by, llvm_i64(b, t->mask_at[axis])));
 }
 
 AttentionCode attention_for_head(LlvmBuild *b, const AttentionCode *c, LLVMValueRef head) {
     AttentionCode out = *c;
     if (c->slopes)
         out.slope = llvm_load(b, b->f32, llvm_at(b, b->f32, c->slopes, head), sizeof(float));
+    move_pairs(b, &out, 1, head);
     return out;
 }
 
@@ -80,6 +96,7 @@ AttentionCode attention_in_batch(LlvmBuild *b, const AttentionCode *c, LLVMValue
         if (*part[i])
             *part[i] = llvm_at(b, b->i32, *part[i],
                                llvm_mul(b, batch, llvm_i64(b, attention_table_row(c->t))));
+    move_pairs(b, &out, 0, batch);
     return out;
 }
 
@@ -155,8 +172,30 @@ static LLVMValueRef table_entry(LlvmBuild *b, LLVMValueRef part, LLVMValueRef at
     return llvm_load(b, b->i32, llvm_at(b, b->i32, part, at), sizeof(int32_t));
 }
 
+// What a query has of the 16 keys from key on, in a bias or a mask. Past the last key zeros are
+// read: that may be past the operand's end.
+static LLVMValueRef pair_lanes(LlvmBuild *b, const AttentionCode *c, DType dtype, LLVMValueRef base,
+                               const int64_t stride[4], LLVMValueRef query, LLVMValueRef key) {
+    LLVMTypeRef memory = llvm_memory_type(b, dtype);
+    LLVMValueRef at = llvm_at(b, memory, base, llvm_mul(b, query, llvm_i64(b, stride[2])));
+    if (stride[3] == 0)
+        return llvm_splat(b, llvm_load_typed(b, dtype, 1, at, NULL), TILE_LANES);
+    LLVMValueRef there = NULL; // all, where the last vector of keys is a whole one
+    if (c->t->keys % TILE_LANES != 0)
+        there = llvm_mask_below(b, TILE_LANES, llvm_sub(b, llvm_i64(b, c->t->keys), key));
+    return llvm_load_typed(b, dtype, TILE_LANES, llvm_at(b, memory, at, key), there);
+}
+
+LLVMValueRef attention_shown(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
+                             LLVMValueRef key, LLVMValueRef mask) {
+    if (!c->mask)
+        return mask;
+    LLVMValueRef shown = pair_lanes(b, c, DT_BOOL, c->mask, c->t->mask_at, query, key);
+    return LLVMBuildAnd(b->builder, mask, shown, "");
+}
+
 // Lanes past the last key are off as well: their scores hold anything.
-LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
+LLVMValueRef attention_sees(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
                             LLVMValueRef key) {
     const AttentionKernel *t = c->t;
     LLVMTypeRef wide = llvm_vector(b->i64, TILE_LANES);
@@ -185,7 +224,7 @@ LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef q
         own = llvm_splat(b, own, TILE_LANES);
         mask = LLVMBuildAnd(b->builder, mask, llvm_icmp(b, LLVMIntEQ, ids, own), "");
     }
-    return mask;
+    return attention_shown(b, c, query, key, mask);
 }
 
 static LLVMValueRef scaled(LlvmBuild *b, const AttentionKernel *k, LLVMValueRef product,
@@ -207,6 +246,9 @@ static LLVMValueRef scaled(LlvmBuild *b, const AttentionKernel *k, LLVMValueRef 
 LLVMValueRef attention_scores(LlvmBuild *b, const AttentionCode *c, LLVMValueRef product,
                               LLVMValueRef query, LLVMValueRef key, LLVMValueRef *growth) {
     LLVMValueRef score = scaled(b, c->t, product, growth);
+    if (c->bias)
+        score = llvm_fadd(b, score,
+                          pair_lanes(b, c, c->t->bias_dtype, c->bias, c->t->bias_at, query, key));
     if (!c->slope)
         return score;
     // How far each key is from the query's place: whole numbers, exact below 2^24.
@@ -293,7 +335,7 @@ static void soften_row(LlvmBuild *b, const AttentionCode *c, const ForwardTile *
         LLVMValueRef s = llvm_load(b, lanes, attention_row(b, f->score, row, BLOCK, j), 4);
         s = attention_scores(b, c, s, query, at, NULL);
         v[j] =
-            llvm_select(b, attention_mask(b, c, query, at), s, llvm_float_like(lanes, -HUGE_VAL));
+            llvm_select(b, attention_sees(b, c, query, at), s, llvm_float_like(lanes, -HUGE_VAL));
         most = most ? llvm_fmax(b, most, v[j]) : v[j];
     }
     LLVMValueRef m_old = llvm_load(b, b->f32, scalar_at(b, f->maximum, row), 4);
@@ -426,6 +468,10 @@ void llvm_emit_attention(LlvmBuild *b, const Kernel *k, LLVMValueRef fn) {
     (void)fn;
     if (k->kind == KERNEL_ATTENTION_GRAD) {
         llvm_emit_attention_grad(b, k);
+        return;
+    }
+    if (k->kind == KERNEL_ATTENTION_GRAD_BIAS) {
+        llvm_emit_attention_grad_bias(b, k);
         return;
     }
     const AttentionCode c = attention_code(b, k);

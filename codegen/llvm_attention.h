@@ -16,6 +16,8 @@ typedef struct {
     LLVMValueRef documents;  // of key 0
     LLVMValueRef slopes;     // of head 0
     LLVMValueRef slope;      // f32, of the head at hand
+    // Of query 0 and key 0 of the batch row and head at hand; NULL: there is none.
+    LLVMValueRef bias, mask;
 } AttentionCode;
 
 // What a kernel's code shares, at its beginning: the first batch row's table.
@@ -37,8 +39,11 @@ LLVMValueRef attention_at(LlvmBuild *b, const AttentionCode *c, int operand,
 void attention_visible(LlvmBuild *b, const AttentionCode *c, LLVMValueRef first, LLVMValueRef rows,
                        LLVMValueRef *from, LLVMValueRef *to);
 // Lanes of the 16 keys from key on that query sees.
-LLVMValueRef attention_mask(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
+LLVMValueRef attention_sees(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
                             LLVMValueRef key);
+// Of these lanes those that a mask's operand leaves.
+LLVMValueRef attention_shown(LlvmBuild *b, const AttentionCode *c, LLVMValueRef query,
+                             LLVMValueRef key, LLVMValueRef mask);
 // Scores of a query and the 16 keys from key on, of their products. *growth, where not NULL: how
 // much each grows with its product.
 LLVMValueRef attention_scores(LlvmBuild *b, const AttentionCode *c, LLVMValueRef product,
@@ -73,7 +78,29 @@ void attention_store(LlvmBuild *b, const AttentionCode *c, LLVMValueRef part, in
 // One tile of a forward kernel with one query (AttentionLayout.single).
 void attention_single_tile(LlvmBuild *b, const AttentionCode *c, LLVMValueRef tile);
 
-// The backward kernel; the forward one is llvm_emit_attention's own.
+// A block of queries on the way back.
+typedef struct {
+    LLVMValueRef batch, head, group;
+    LLVMValueRef first, rows; // queries
+    TableRange documents;     // of these
+    LLVMValueRef out, dout, lse;
+} GradTile;
+
+// What is asked of a tile's scores on the way back: the gradient of the products of queries and
+// keys, or of the scores, which a bias has too.
+typedef enum { GRADIENT_OF_PRODUCTS, GRADIENT_OF_SCORES } ScoreGradient;
+
+// Fills the parts with zeros; floats is a multiple of 16, as all parts are.
+void attention_clear(LlvmBuild *b, LLVMValueRef part, LLVMValueRef floats);
+// What all of g's keys need: q and dout packed by head dim, delta, log-sum-exps.
+void attention_grad_queries(LlvmBuild *b, const AttentionCode *c, GradTile *g);
+// The keys [key, key + keys): the part `score` gets probabilities, `dscore` gradients, zeros where
+// a key is not seen. Packs k and v by head dim.
+void attention_grad_scores(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
+                           ScoreGradient of, LLVMValueRef key, LLVMValueRef keys);
+
+// The backward kernels; the forward one is llvm_emit_attention's own.
 void llvm_emit_attention_grad(LlvmBuild *b, const Kernel *k);
+void llvm_emit_attention_grad_bias(LlvmBuild *b, const Kernel *k);
 
 #endif

@@ -28,16 +28,7 @@ enum {
     OPERAND_DV
 };
 
-// What a block of queries works with.
-typedef struct {
-    LLVMValueRef batch, head, group;
-    LLVMValueRef first, rows; // queries
-    TableRange documents;     // of these
-    LLVMValueRef out, dout, lse;
-} GradTile;
-
-// floats is a multiple of 16, as all parts are.
-static void clear(LlvmBuild *b, LLVMValueRef part, LLVMValueRef floats) {
+void attention_clear(LlvmBuild *b, LLVMValueRef part, LLVMValueRef floats) {
     LlvmLoop loop;
     llvm_loop_begin(b, &loop, llvm_i64(b, 0), floats, TILE_LANES);
     llvm_store(b, llvm_zero(llvm_vector(b->f32, TILE_LANES)), llvm_at(b, b->f32, part, loop.index),
@@ -74,9 +65,10 @@ static void emit_delta(LlvmBuild *b, const AttentionCode *c, const GradTile *g) 
 }
 
 // Scores become p and the gradient of p becomes ds, for one query and 64 keys.
-// p = exp(score - lse) and ds = p (dp - delta) growth, each where its operand was.
+// p = exp(score - lse) and ds = p (dp - delta), times the score's growth where it is the product's,
+// each where its operand was.
 static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
-                           LLVMValueRef row, LLVMValueRef key) {
+                           ScoreGradient of, LLVMValueRef row, LLVMValueRef key) {
     LLVMTypeRef lanes = llvm_vector(b->f32, TILE_LANES);
     LLVMValueRef score = attention_part(b, c, c->layout.score);
     LLVMValueRef dscore = attention_part(b, c, c->layout.dscore);
@@ -84,20 +76,25 @@ static void emit_score_row(LlvmBuild *b, const AttentionCode *c, const GradTile 
         llvm_load(b, b->f32, llvm_at(b, b->f32, attention_part(b, c, c->layout.maximum), row), 4);
     LLVMValueRef delta =
         llvm_load(b, b->f32, llvm_at(b, b->f32, attention_part(b, c, c->layout.delta), row), 4);
+    // A bias of -inf may leave a query nothing: -inf less -inf is no number.
+    if (c->bias)
+        lse = llvm_select(b, llvm_fcmp(b, LLVMRealOEQ, lse, llvm_f32(b, -HUGE_VAL)), llvm_f32(b, 0),
+                          lse);
     for (int j = 0; j < VECTORS; j++) {
         LLVMValueRef at = attention_row(b, score, row, BLOCK, j),
                      d_at = attention_row(b, dscore, row, BLOCK, j);
         LLVMValueRef query = llvm_add(b, g->first, row);
         LLVMValueRef first = llvm_add(b, key, llvm_i64(b, j * TILE_LANES));
-        LLVMValueRef mask = attention_mask(b, c, query, first);
+        LLVMValueRef mask = attention_sees(b, c, query, first);
         LLVMValueRef growth, product = llvm_load(b, lanes, at, 4);
         LLVMValueRef s = attention_scores(b, c, product, query, first, &growth);
         LLVMValueRef p = llvm_math_exp(b, llvm_fsub(b, s, llvm_splat(b, lse, TILE_LANES)));
         // Lanes that are not seen hold anything, infinities too: they are replaced, not multiplied.
         p = llvm_select(b, mask, p, llvm_zero(lanes));
         LLVMValueRef dp = llvm_load(b, lanes, d_at, 4);
-        LLVMValueRef ds = llvm_fmul(
-            b, llvm_fmul(b, p, llvm_fsub(b, dp, llvm_splat(b, delta, TILE_LANES))), growth);
+        LLVMValueRef ds = llvm_fmul(b, p, llvm_fsub(b, dp, llvm_splat(b, delta, TILE_LANES)));
+        if (of == GRADIENT_OF_PRODUCTS)
+            ds = llvm_fmul(b, ds, growth);
         llvm_store(b, p, at, 4);
         llvm_store(b, llvm_select(b, mask, ds, llvm_zero(lanes)), d_at, 4);
     }
@@ -135,7 +132,25 @@ static void emit_sum(LlvmBuild *b, const AttentionCode *c, LLVMValueRef packed, 
                                    .add = llvm_i1(b, true)});
 }
 
-// Phases: pack the keys' side; score and dp; p and ds in their place; the three sums.
+// Phases: pack the keys' side; score and dp; p and ds in their place.
+void attention_grad_scores(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
+                           ScoreGradient of, LLVMValueRef key, LLVMValueRef keys) {
+    const AttentionKernel *t = c->t;
+    const AttentionLayout *l = &c->layout;
+    LLVMValueRef k = attention_at(b, c, OPERAND_K, t->k, g->batch, g->group, key);
+    LLVMValueRef v = attention_at(b, c, OPERAND_V, t->v, g->batch, g->group, key);
+    attention_pack(b, c, PACK_RIGHT, k, t->k[2], t->dim_qk, l->k, keys);
+    attention_pack(b, c, PACK_RIGHT, v, t->v[2], t->dim_v, l->v_by_dim, keys);
+    // score [rows, keys] = q k^T and dscore [rows, keys] = dout v^T.
+    emit_scores(b, c, g, keys, l->q, l->k, t->dim_qk, l->score);
+    emit_scores(b, c, g, keys, l->dout, l->v_by_dim, t->dim_v, l->dscore);
+    LlvmLoop row;
+    llvm_loop_begin(b, &row, llvm_i64(b, 0), g->rows, 1);
+    emit_score_row(b, c, g, of, row.index, key);
+    llvm_loop_end(b, &row);
+}
+
+// Then the three sums.
 static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile *g,
                            LLVMValueRef key, LLVMValueRef key_end) {
     const AttentionKernel *t = c->t;
@@ -144,17 +159,8 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
     const TableRange documents = attention_range(b, c, key, keys);
     const LlvmIf seen = llvm_if_begin(b, attention_meets(b, c, g->documents, documents));
     LLVMValueRef k = attention_at(b, c, OPERAND_K, t->k, g->batch, g->group, key);
-    LLVMValueRef v = attention_at(b, c, OPERAND_V, t->v, g->batch, g->group, key);
-    attention_pack(b, c, PACK_RIGHT, k, t->k[2], t->dim_qk, l->k, keys);
-    attention_pack(b, c, PACK_RIGHT, v, t->v[2], t->dim_v, l->v_by_dim, keys);
     attention_pack(b, c, PACK_RIGHT_BY_POSITION, k, t->k[2], t->dim_qk, l->k_by_position, keys);
-    // score [rows, keys] = q k^T and dscore [rows, keys] = dout v^T.
-    emit_scores(b, c, g, keys, l->q, l->k, t->dim_qk, l->score);
-    emit_scores(b, c, g, keys, l->dout, l->v_by_dim, t->dim_v, l->dscore);
-    LlvmLoop row;
-    llvm_loop_begin(b, &row, llvm_i64(b, 0), g->rows, 1);
-    emit_score_row(b, c, g, row.index, key);
-    llvm_loop_end(b, &row);
+    attention_grad_scores(b, c, g, GRADIENT_OF_PRODUCTS, key, keys);
 
     // A transpose is a way of packing: by_key has keys as lanes and queries as depth.
     const TileSource by_key = {DT_F32, 1, BLOCK}, by_query = {DT_F32, BLOCK, 1};
@@ -179,9 +185,7 @@ static void emit_key_block(LlvmBuild *b, const AttentionCode *c, const GradTile 
     llvm_if_end(b, seen);
 }
 
-// One block of queries of one head.
-static void emit_query_block(LlvmBuild *b, const AttentionCode *row, GradTile *g) {
-    const AttentionCode own = attention_for_head(b, row, g->head), *c = &own;
+void attention_grad_queries(LlvmBuild *b, const AttentionCode *c, GradTile *g) {
     const AttentionKernel *t = c->t;
     const AttentionLayout *l = &c->layout;
     LLVMValueRef q = attention_at(b, c, OPERAND_Q, t->q, g->batch, g->head, g->first);
@@ -191,17 +195,26 @@ static void emit_query_block(LlvmBuild *b, const AttentionCode *row, GradTile *g
     LLVMValueRef place = llvm_add(b, llvm_mul(b, g->batch, llvm_i64(b, t->heads)), g->head);
     place = llvm_add(b, llvm_mul(b, place, llvm_i64(b, t->queries)), g->first);
     g->lse = llvm_at(b, b->f32, llvm_operand(b, OPERAND_LSE), place);
-    // q and dout in both ways: for the scores by the head dim, for the sums by position.
+    g->documents = attention_range(b, c, llvm_add(b, g->first, c->shift), g->rows);
     attention_pack(b, c, PACK_LEFT, q, t->q[2], t->dim_qk, l->q, g->rows);
     attention_pack(b, c, PACK_LEFT, g->dout, t->dout[2], t->dim_v, l->dout, g->rows);
+    emit_delta(b, c, g);
+}
+
+// One block of queries of one head.
+static void emit_query_block(LlvmBuild *b, const AttentionCode *row, GradTile *g) {
+    const AttentionCode own = attention_for_head(b, row, g->head), *c = &own;
+    const AttentionKernel *t = c->t;
+    const AttentionLayout *l = &c->layout;
+    // q and dout in both ways: for the scores by the head dim, for the sums by position.
+    attention_grad_queries(b, c, g);
+    LLVMValueRef q = attention_at(b, c, OPERAND_Q, t->q, g->batch, g->head, g->first);
     attention_pack(b, c, PACK_RIGHT_BY_POSITION, q, t->q[2], t->dim_qk, l->q_by_position, g->rows);
     attention_pack(b, c, PACK_RIGHT_BY_POSITION, g->dout, t->dout[2], t->dim_v, l->dout_by_position,
                    g->rows);
-    emit_delta(b, c, g);
     LLVMValueRef dq = attention_part(b, c, l->dq);
-    clear(b, dq, llvm_i64(b, BLOCK * l->qk_cap));
+    attention_clear(b, dq, llvm_i64(b, BLOCK * l->qk_cap));
 
-    g->documents = attention_range(b, c, llvm_add(b, g->first, c->shift), g->rows);
     LLVMValueRef from, to;
     attention_visible(b, c, g->first, g->rows, &from, &to);
     LlvmLoop key;
@@ -222,8 +235,8 @@ static void emit_group(LlvmBuild *b, const AttentionCode *all, LLVMValueRef tile
     GradTile g = {.batch = llvm_udiv(b, tile, t->groups), .group = llvm_urem(b, tile, t->groups)};
     const AttentionCode own = attention_in_batch(b, all, g.batch), *c = &own;
     LLVMValueRef dk = attention_part(b, c, l->dk), dv = attention_part(b, c, l->dv);
-    clear(b, dk, llvm_i64(b, t->keys * l->qk_cap));
-    clear(b, dv, llvm_i64(b, t->keys * l->v_cap));
+    attention_clear(b, dk, llvm_i64(b, t->keys * l->qk_cap));
+    attention_clear(b, dv, llvm_i64(b, t->keys * l->v_cap));
     LlvmLoop head, query;
     llvm_loop_begin(b, &head, llvm_i64(b, 0), llvm_i64(b, heads), 1);
     g.head = llvm_add(b, llvm_mul(b, g.group, llvm_i64(b, heads)), head.index);

@@ -114,7 +114,7 @@ static void find_maximum(LlvmBuild *b, const AttentionCode *c, Single *s) {
     LLVMValueRef seen = llvm_mask_below(b, TILE_LANES, llvm_sub(b, s->to, loop.index));
     LLVMValueRef product = llvm_load(b, lanes_type(b), at, 4);
     LLVMValueRef v = attention_scores(b, c, product, query, loop.index, NULL);
-    v = llvm_select(b, seen, v, least);
+    v = llvm_select(b, attention_shown(b, c, query, loop.index, seen), v, least);
     llvm_store(b, v, at, 4);
     llvm_loop_next(&loop, 0, llvm_fmax(b, most, v));
     llvm_loop_end(b, &loop);
@@ -174,7 +174,8 @@ static void sum_values(LlvmBuild *b, const AttentionCode *c, const Single *s, in
 void attention_single_tile(LlvmBuild *b, const AttentionCode *all, LLVMValueRef tile) {
     const AttentionKernel *t = all->t;
     LLVMValueRef batch = llvm_udiv(b, tile, t->heads), head = llvm_urem(b, tile, t->heads);
-    const AttentionCode own = attention_for_head(b, all, head), *c = &own;
+    const AttentionCode row = attention_in_batch(b, all, batch);
+    const AttentionCode own = attention_for_head(b, &row, head), *c = &own;
     LLVMValueRef group = llvm_udiv(b, head, t->heads / t->groups), zero = llvm_i64(b, 0);
     Single s = {.k = attention_at(b, c, OPERAND_K, t->k, batch, group, zero),
                 .v = attention_at(b, c, OPERAND_V, t->v, batch, group, zero),

@@ -33,6 +33,7 @@ bool llvm_module_add(LlvmBuild *b, const Kernel *k) {
         break;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+    case KERNEL_ATTENTION_GRAD_BIAS:
         llvm_emit_attention(b, k, fn);
         break;
     }

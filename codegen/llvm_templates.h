@@ -10,7 +10,7 @@
 // llvm_unsupported.
 void llvm_emit_product(LlvmBuild *b, const Kernel *k, LLVMValueRef fn);
 void llvm_emit_convolution(LlvmBuild *b, const Kernel *k);
-// KERNEL_ATTENTION and KERNEL_ATTENTION_GRAD.
+// The kinds of attention.
 void llvm_emit_attention(LlvmBuild *b, const Kernel *k, LLVMValueRef fn);
 
 #endif

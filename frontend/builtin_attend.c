@@ -1,20 +1,18 @@
 // attend: scaled dot-product attention over queries [..., h, s, e], keys [..., g, t, e] and values
 // [..., g, t, f], where g divides h. Axes in front of the heads are batch axes.
 //
-// Two ways. What the operator `attention` knows (causal, window, offset, a cap, a table of what
-// each query sees) is one node over folded batch axes, whose scores are never in memory:
+// It is one node of the operator `attention` over folded batch axes, whose scores are never in
+// memory:
 //
 //     [a, b, h, s, e]  =>  reshape to [a b, h, s, e]; attention; reshape back
 //
 // Masks that frontend/visibility.h can read become a table, biases that frontend/slopes.h can read
-// an operand of slopes. Another bias or mask is a composition, and a remark says what its scores
-// take:
+// an operand of slopes. Another bias or mask is an operand [b, h, s, t], 1 for each axis whose
+// scores share it. Of masks joined by `and` each part goes its own way:
 //
-//     scores = q k^T scale, or cap tanh(q k^T scale / cap); scores += bias; weights =
-//     softmax(scores where seen); out = weights v
+//     same_document(ids) and shown[b, 1, 1, t]  =>  a table of ids; an operand shown
 //
-// Gradients, that of the bias included, are those of the parts. A query that sees no key gives 0 in
-// both ways. `score` and `lse` with a bias or mask are refused.
+// A query that sees no key gives 0. `score` is refused.
 #include "frontend/builtins.h"
 
 #include "frontend/slopes.h"
@@ -34,9 +32,10 @@ typedef struct {
     double cap; // of the scores; 0: none
     Value
         *offset;  // position of the first query, i32[]; NULL: the last query is beside the last key
-    Value *table; // of the mask, i32[b, n]; NULL: there is none, or it is composed
-    bool interval; // the table has begins and ends
-    Value *slopes; // of the bias, f32[h]; NULL: there is none, or it is composed
+    Value *table; // of the mask, i32[b, n]; NULL: there is none
+    bool interval;      // the table has begins and ends
+    Value *slopes;      // of the bias, f32[h]; NULL: there is none
+    Value *bias, *mask; // what is neither slopes nor table: [b|1, h|1, s|1, t|1]; NULL: nothing
 } Attend;
 
 // The places of the parameters in the table's row.
@@ -123,15 +122,17 @@ static Value *with_lead(const Attend *w, Value *x, int lead, const Type *in_fron
 }
 
 // One operator, [out, log-sum-exp] in its results. NULL after a diagnostic.
-static Value *fused(const Attend *w, Value **lse) {
+static Value *make_attention(const Attend *w, Value **lse) {
     Type folded = type_scalar(DT_F32);
     folded.dim[folded.rank++] = 1;
     for (int i = 0; i < w->lead; i++)
         folded.dim[0] *= w->q->value->type.dim[i]; // of a type that has been checked
-    Value *in[5] = {w->q->value, w->k->value, w->v->value, w->table ? w->table : w->offset};
-    int inputs = in[3] ? 4 : 3;
-    if (w->slopes)
-        in[inputs++] = w->slopes;
+    Value *const behind[4] = {w->table ? w->table : w->offset, w->slopes, w->bias, w->mask};
+    Value *in[7] = {w->q->value, w->k->value, w->v->value};
+    int inputs = 3;
+    for (int i = 0; i < 4; i++)
+        if (behind[i])
+            in[inputs++] = behind[i];
     for (int i = 0; i < 3 && w->lead > 1; i++)
         if (!(in[i] = with_lead(w, in[i], w->lead, &folded, 1)))
             return NULL;
@@ -150,85 +151,6 @@ static Value *fused(const Attend *w, Value **lse) {
         return &n->result[0];
     *lse = with_lead(w, *lse, 1, &w->q->value->type, w->lead);
     return with_lead(w, &n->result[0], 1, &w->q->value->type, w->lead);
-}
-
-// The product of x [..., g, r, s, x] and y [..., g, t, e] as [..., g, r, s, t] (spec "s e, t e"),
-// or of weights and values. Heads become g groups of r on the way.
-static Value *grouped_product(const Attend *w, Value *x, Value *y, const char *x_axes,
-                              const char *y_axes, const char *out_axes) {
-    Arena *a = w->e->arena;
-    const int64_t groups = y->type.dim[w->lead], heads = x->type.dim[w->lead];
-    Type split = type_make(x->type.dtype, w->lead, x->type.dim);
-    split.dim[split.rank++] = groups;
-    const bool grouped = groups != heads;
-    if (grouped && x->type.rank == RANK_MAX) {
-        elab_fail(w->e, w->call->loc, CODE_RANK, "merge batch axes by arrange",
-                  "attend of grouped heads with a bias or mask takes at most %d axes",
-                  RANK_MAX - 1);
-        return NULL;
-    }
-    if (grouped) {
-        split.dim[split.rank++] = heads / groups;
-        x = with_lead(w, x, w->lead + 1, &split, split.rank);
-    }
-    char lead[RANK_MAX + 1] = "";
-    for (int i = 0; i < w->lead; i++)
-        lead[i] = (char)('h' + i); // none of the letters below
-    const char *spec = arena_format(a, "%sg%s%s,%sg%s->%sg%s%s", lead, grouped ? "r" : "", x_axes,
-                                    lead, y_axes, lead, grouped ? "r" : "", out_axes);
-    Value *out = x ? build_einsum(elab_at(w->e, w->call->loc), x, y, spec) : NULL;
-    split.dim[w->lead] = heads;
-    return out && grouped ? with_lead(w, out, w->lead + 2, &split, w->lead + 1) : out;
-}
-
-// Where query i, at position i + offset, sees key j: bool[s, t].
-static Value *causal_mask(const Attend *w) {
-    const int64_t dim[2] = {size_of(w, w->q, 1), size_of(w, w->k, 1)};
-    Builder *b = elab_at(w->e, w->call->loc);
-    const Type square = type_make(DT_I32, 2, dim);
-    const Attr rows[] = {attr_ints("shape", dim, 2), attr_int("axis", 0)};
-    const Attr columns[] = {attr_ints("shape", dim, 2), attr_int("axis", 1)};
-    Value *query = build_op(b, OP_IOTA, NULL, 0, rows, 2);
-    Value *key = build_op(b, OP_IOTA, NULL, 0, columns, 2);
-    const double most = (double)(dim[1] - dim[0]);
-    Value *shift = build_constant(b, type_scalar(DT_I32), most);
-    if (w->offset) {
-        // Clamped so that the last query has a key beside it, as the operator does.
-        shift = build_binary(b, OP_MIN, w->offset, shift);
-        shift = build_binary(b, OP_MAX, shift, build_constant(b, type_scalar(DT_I32), 0));
-    }
-    Value *at = build_binary(b, OP_ADD, query, build_broadcast(b, shift, &square, NULL));
-    Value *seen = build_binary(b, OP_LE, key, at);
-    if (w->window == 0)
-        return seen;
-    Value *end = build_binary(b, OP_ADD, key, build_constant(b, square, (double)w->window));
-    return build_binary(b, OP_AND, seen, build_binary(b, OP_LT, at, end));
-}
-
-// The elements of the scores that count, as a bool of their shape; *out NULL where all do. False
-// after a diagnostic.
-static bool find_seen(const Attend *w, const Type *scores, Value **out) {
-    Elab *e = w->e;
-    const Loc loc = w->call->arg_loc[MASK];
-    *out = NULL;
-    if (builtin_is_given(w->call, MASK)) {
-        const Array *mask = builtin_array(e, w->call, MASK);
-        if (!mask)
-            return false;
-        if (mask->value->type.dtype != DT_BOOL) {
-            builtin_wrong(e, w->call, MASK, "a bool tensor, true where a query sees a key");
-            return false;
-        }
-        if (!(*out = arith_shaped(e, loc, datum_array(mask), scores)))
-            return false;
-    }
-    if (!w->causal)
-        return true;
-    Value *causal = causal_mask(w);
-    causal = causal ? arith_shaped(e, loc, datum_tensor(e->arena, causal), scores) : NULL;
-    if (*out && causal)
-        causal = build_binary(elab_at(e, w->call->loc), OP_AND, *out, causal);
-    return (*out = causal) != NULL;
 }
 
 // What masks and biases are broadcast to, batch axes folded.
@@ -250,50 +172,112 @@ static Value *find_table(const Attend *w, Value *mask, bool *interval) {
     return visibility_table(b, &frame, &seen, interval);
 }
 
-// Scores of products of queries and keys.
-static Value *capped(const Attend *w, Value *product) {
-    Builder *b = elab_at(w->e, w->call->loc);
-    if (w->cap == 0)
-        return build_scale(b, product, w->scale);
-    Value *t = build_unary(b, OP_TANH, build_scale(b, product, w->scale / w->cap));
-    return build_scale(b, t, w->cap);
+// Whether the axes of more than one element stand as in the frame.
+static bool is_in_order(const Side *s) {
+    int last = -1;
+    for (int i = 0; i < s->value->type.rank; i++) {
+        if (s->value->type.dim[i] > 1 && s->axis[i] <= last)
+            return false;
+        last = s->value->type.dim[i] > 1 ? s->axis[i] : last;
+    }
+    return true;
 }
 
-// The composition, for what the operator does not know. NULL after a diagnostic.
-static Value *composed(const Attend *w) {
-    Elab *e = w->e;
-    Value *scores = grouped_product(w, w->q->value, w->k->value, "se", "te", "st");
-    if (!scores)
+// x [b|1, h|1, s|1, t|1], of a mask what it was before it was broadcast: a bias may be what
+// somebody asks a gradient by.
+static Value *as_pairs(Builder *b, Side x) {
+    int64_t dim[FRAME_RANK] = {1, 1, 1, 1};
+    const Side inner = side_look_through(x);
+    if (x.value->type.dtype == DT_BOOL && is_in_order(&inner))
+        x = inner;
+    for (int i = 0; i < x.value->type.rank; i++)
+        if (x.value->type.dim[i] > 1)
+            dim[x.axis[i]] = x.value->type.dim[i];
+    return build_reshape(b, x.value, FRAME_RANK, dim);
+}
+
+// Several batch axes of a bias or a mask, [..., h|1, s|1, t|1], as one: all of them, or 1.
+static Value *fold_batch(const Attend *w, Loc loc, Value *x) {
+    const int own = x->type.rank - 3; // batch axes of x
+    Type wide = type_make(x->type.dtype, w->lead, w->q->value->type.dim);
+    Type folded = type_make(x->type.dtype, 1, (int64_t[]){1});
+    bool shared = true;
+    for (int i = 0; i < own; i++)
+        shared = shared && x->type.dim[i] == 1;
+    for (int i = own; i < x->type.rank; i++)
+        wide.dim[wide.rank++] = x->type.dim[i];
+    if (shared)
+        return with_lead(w, x, own, &folded, 1);
+    folded.dim[0] = frame_of(w).batch;
+    x = arith_shaped(w->e, loc, datum_tensor(w->e->arena, x), &wide);
+    return x ? with_lead(w, x, w->lead, &folded, 1) : NULL;
+}
+
+// A bias or a mask as an operand of its own. NULL after a diagnostic.
+static Value *find_pairs(const Attend *w, int parameter, Value *x) {
+    const Loc loc = w->call->arg_loc[parameter];
+    const AttentionFrame frame = frame_of(w);
+    Type scores = w->q->value->type;
+    scores.dtype = x->type.dtype;
+    scores.dim[scores.rank - 1] = frame.keys;
+    if (!arith_shaped(w->e, loc, datum_tensor(w->e->arena, x), &scores)) // for its diagnostic
         return NULL;
-    const Type type = scores->type;
-    scores = capped(w, scores);
-    if (builtin_is_given(w->call, BIAS)) {
-        const Array *bias = builtin_float_array(e, w->call, BIAS);
-        Value *wide =
-            bias ? arith_shaped(e, w->call->arg_loc[BIAS], datum_array(bias), &type) : NULL;
-        if (!wide)
-            return NULL;
-        Builder *b = elab_at(e, w->call->loc);
-        scores = build_binary(b, OP_ADD, scores, build_cast(b, wide, type.dtype));
-    }
-    Value *seen;
-    if (!find_seen(w, &type, &seen))
+    if (w->lead > 1 && x->type.rank > 3 && !(x = fold_batch(w, loc, x)))
         return NULL;
-    Builder *b = elab_at(e, w->call->loc);
-    // Far below every score, but finite: a row without keys stays free of NaN until it is cleared.
-    if (seen) {
-        Value *hidden = build_constant(b, type, -1e30);
-        scores = build_op(b, OP_SELECT, (Value *[]){seen, scores, hidden}, 3, NULL, 0);
+    Side s;
+    return side_begin(&frame, x, &s) ? as_pairs(elab_at(w->e, loc), s) : NULL;
+}
+
+static Value *join(const Attend *w, Value *x, Value *y) {
+    return x ? build_binary(elab_at(w->e, w->call->loc), OP_AND, x, y) : y;
+}
+
+// Of what is joined by `and`, what a table can tell, and the rest.
+static void split_mask(const Attend *w, Value *mask, Value **listed, Value **rest) {
+    bool interval;
+    if (find_table(w, mask, &interval)) {
+        *listed = join(w, *listed, mask);
+    } else if (mask->def->op == OP_AND) {
+        split_mask(w, mask->def->input[0], listed, rest);
+        split_mask(w, mask->def->input[1], listed, rest);
+    } else {
+        *rest = join(w, *rest, mask);
     }
-    Value *weights = build_unary(b, OP_SOFTMAX, scores);
-    if (seen) {
-        Value *zero = build_constant(b, type, 0);
-        weights = build_op(b, OP_SELECT, (Value *[]){seen, weights, zero}, 3, NULL, 0);
+}
+
+// False after a diagnostic.
+static bool read_mask(Attend *w) {
+    if (!builtin_is_given(w->call, MASK))
+        return true;
+    const Array *mask = builtin_array(w->e, w->call, MASK);
+    if (!mask)
+        return false;
+    if (mask->value->type.dtype != DT_BOOL) {
+        builtin_wrong(w->e, w->call, MASK, "a bool tensor, true where a query sees a key");
+        return false;
     }
-    elab_remark(e, "attend with a %s keeps its scores %s in memory, %lld bytes",
-                builtin_is_given(w->call, BIAS) ? "bias" : "mask", type_text(e->arena, &type),
-                (long long)type_bytes(&type));
-    return grouped_product(w, weights, w->v->value, "st", "tf", "sf");
+    if ((w->table = find_table(w, mask->value, &w->interval)) != NULL)
+        return true;
+    Value *listed = NULL, *rest = NULL;
+    split_mask(w, mask->value, &listed, &rest);
+    w->table = listed ? find_table(w, listed, &w->interval) : NULL;
+    if (listed && !w->table) // each can be told, but not both
+        rest = mask->value;
+    return !rest || (w->mask = find_pairs(w, MASK, rest)) != NULL;
+}
+
+// False after a diagnostic. What slopes leave out of a bias shows in the log-sum-exp alone.
+static bool read_bias(Attend *w, bool lse) {
+    if (!builtin_is_given(w->call, BIAS))
+        return true;
+    const Array *bias = builtin_float_array(w->e, w->call, BIAS);
+    if (!bias)
+        return false;
+    if (!lse && bias->value->type.rank <= (w->lead == 1 ? 4 : 3)) {
+        const AttentionFrame frame = frame_of(w);
+        w->slopes = slopes_find(elab_at(w->e, w->call->loc), &frame, bias->value);
+    }
+    return w->slopes || (w->bias = find_pairs(w, BIAS, bias->value)) != NULL;
 }
 
 // attend(q, k, v, causal, window, scale, offset, bias, lse, mask, score, cap): the output, or
@@ -312,26 +296,11 @@ Datum run_attend(Elab *e, const BuiltinCall *call) {
                          "bias = adds to the scores, mask = hides some, each a tensor that "
                          "broadcasts to [b, h, s, t]; cap = x bounds them by x tanh(score / x)",
                          "attend takes no function of the scores yet");
-    const Array *mask = builtin_is_given(call, MASK) ? builtin_array(e, call, MASK) : NULL;
-    if (builtin_is_given(call, MASK) && !mask)
+    if (!read_bias(&w, lse) || !read_mask(&w))
         return datum_error();
-    const Array *bias = builtin_is_given(call, BIAS) ? builtin_float_array(e, call, BIAS) : NULL;
-    if (builtin_is_given(call, BIAS) && !bias)
-        return datum_error();
-    // What slopes leave out of a bias shows in the log-sum-exp alone.
-    if (bias && !lse && bias->value->type.rank <= (w.lead == 1 ? 4 : 3)) {
-        const AttentionFrame frame = frame_of(&w);
-        w.slopes = slopes_find(elab_at(e, call->loc), &frame, bias->value);
-    }
-    if (mask && (!bias || w.slopes))
-        w.table = find_table(&w, mask->value, &w.interval);
-    const bool parts = (bias && !w.slopes) || (mask && !w.table);
-    if (parts && lse)
-        return elab_fail(e, call->arg_loc[LSE], CODE_UNSUPPORTED, NULL,
-                         "attend with a bias or mask does not give its log-sum-exp yet");
     Value *sum = NULL;
     Array *out = arena_new(e->arena, Array);
-    out->value = parts ? composed(&w) : fused(&w, &sum);
+    out->value = make_attention(&w, &sum);
     if (!out->value)
         return elab_made(e, call->loc, NULL);
     // Out [..., h, s, f]: the axes of q, but the width of v.

@@ -234,6 +234,8 @@ int64_t kernel_tiles(const Kernel *k) {
     case KERNEL_ATTENTION_GRAD:
         // One task a key/value head: dk and dv sum over the query heads that share it.
         return size_times(t->batch, t->groups);
+    case KERNEL_ATTENTION_GRAD_BIAS:
+        return attention_bias_tiles(t, KERNEL_QUERY_BLOCK, KERNEL_QUERY_BLOCK);
     }
     UNREACHABLE();
 }
@@ -251,14 +253,22 @@ size_t kernel_workspace(const Kernel *k) {
         return layout_bytes(convolution_layout(&k->convolution).floats);
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+    case KERNEL_ATTENTION_GRAD_BIAS:
         return layout_bytes(attention_layout(&k->attention, k->kind).floats);
     }
     UNREACHABLE();
 }
 
+bool kernel_kind_is_attention(KernelKind kind) {
+    return kind == KERNEL_ATTENTION || kind == KERNEL_ATTENTION_GRAD ||
+           kind == KERNEL_ATTENTION_GRAD_BIAS;
+}
+
+enum { DBIAS = 6 }; // as ATTENTION_GRAD_BIAS lists its operands
+
 // Operands that every kernel of attention has.
 static int attention_own_operands(const Kernel *k) {
-    return k->kind == KERNEL_ATTENTION ? 5 : 9;
+    return k->kind == KERNEL_ATTENTION ? 5 : k->kind == KERNEL_ATTENTION_GRAD ? 9 : DBIAS + 1;
 }
 
 static bool has_extra(const AttentionKernel *t) {
@@ -275,7 +285,9 @@ int kernel_operand_count(const Kernel *k) {
         return 3;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
-        return attention_own_operands(k) + has_extra(&k->attention) + k->attention.slopes;
+    case KERNEL_ATTENTION_GRAD_BIAS:
+        return attention_own_operands(k) + has_extra(&k->attention) + k->attention.slopes +
+               k->attention.bias + k->attention.mask;
     }
     UNREACHABLE();
 }
@@ -286,6 +298,23 @@ int kernel_attention_extra(const Kernel *k) {
 
 int kernel_attention_slopes(const Kernel *k) {
     return k->attention.slopes ? attention_own_operands(k) + has_extra(&k->attention) : -1;
+}
+
+int kernel_attention_bias(const Kernel *k) {
+    const AttentionKernel *t = &k->attention;
+    return t->bias ? attention_own_operands(k) + has_extra(t) + t->slopes : -1;
+}
+
+int kernel_attention_mask(const Kernel *k) {
+    return k->attention.mask ? kernel_operand_count(k) - 1 : -1;
+}
+
+const int64_t *attention_pair_strides(const Kernel *k, int operand) {
+    const AttentionKernel *t = &k->attention;
+    return operand == kernel_attention_bias(k)                         ? t->bias_at
+           : operand == kernel_attention_mask(k)                       ? t->mask_at
+           : k->kind == KERNEL_ATTENTION_GRAD_BIAS && operand == DBIAS ? t->dbias_at
+                                                                       : NULL;
 }
 
 int64_t attention_table_row(const AttentionKernel *t) {
@@ -305,11 +334,13 @@ Access kernel_access(const Kernel *k, int operand) {
     case KERNEL_CONVOLUTION:
         return operand < 2 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION:
-        // q, k, v | out, lse | offset or table, slopes
+        // q, k, v | out, lse | offset or table, slopes, bias, mask
         return operand < 3 || operand >= 5 ? ACCESS_READ : ACCESS_WRITE;
     case KERNEL_ATTENTION_GRAD:
-        // q, k, v, out, lse, dout | dq, dk, dv | table, slopes
+        // q, k, v, out, lse, dout | dq, dk, dv | table, slopes, bias, mask
         return operand < 6 || operand >= 9 ? ACCESS_READ : ACCESS_WRITE;
+    case KERNEL_ATTENTION_GRAD_BIAS:
+        return operand == DBIAS ? ACCESS_WRITE : ACCESS_READ;
     }
     UNREACHABLE();
 }
@@ -325,8 +356,11 @@ DType kernel_dtype(const Kernel *k, int operand) {
         return k->convolution.dtype[operand];
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+    case KERNEL_ATTENTION_GRAD_BIAS:
         if (operand == kernel_attention_extra(k))
             return DT_I32;
+        if (attention_pair_strides(k, operand))
+            return operand == kernel_attention_mask(k) ? DT_BOOL : k->attention.bias_dtype;
         // All other operands of attention have one type.
         return operand == 4 || operand == kernel_attention_slopes(k)
                    ? DT_F32
@@ -394,6 +428,10 @@ static Box attention_box(const Kernel *k, int operand) {
         return (Box){1, {attention_extra_count(k)}, {1}};
     if (operand == kernel_attention_slopes(k))
         return (Box){1, {t->heads}, {1}};
+    const int64_t *pair = attention_pair_strides(k, operand);
+    if (pair)
+        return (Box){
+            4, {t->batch, t->heads, t->queries, t->keys}, {pair[0], pair[1], pair[2], pair[3]}};
     const AttentionOperand o = kernel_attention_operand(t, operand);
     if (!o.stride)
         return (Box){1, {size_times(size_times(t->batch, o.heads), o.positions)}, {1}};
@@ -426,6 +464,7 @@ static Box operand_box(const Kernel *k, int operand) {
         return convolution_box(&k->convolution, operand);
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+    case KERNEL_ATTENTION_GRAD_BIAS:
         return attention_box(k, operand);
     }
     UNREACHABLE();
@@ -523,9 +562,13 @@ static bool scalar_equal(const Kernel *a, const Kernel *b) {
     return true;
 }
 
+int attention_stride_lists(KernelKind kind) {
+    return kind == KERNEL_ATTENTION ? 4 : kind == KERNEL_ATTENTION_GRAD_BIAS ? 5 : 8;
+}
+
 // The numbers that make a template, in one array: easier to compare and hash than a struct with
 // padding.
-enum { TEMPLATE_NUMBERS = 40 };
+enum { TEMPLATE_NUMBERS = 55 };
 static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
     const ProductKernel *p = &k->product;
     const AttentionKernel *t = &k->attention;
@@ -553,17 +596,26 @@ static void template_numbers(const Kernel *k, int64_t out[TEMPLATE_NUMBERS]) {
         return;
     }
     // 0..9 the sizes, 10..33 three strides for each operand, 34 the scale's bits, 35 the offset,
-    // 36 the documents, 37 the interval, 38 the bits of the cap, 39 the slopes.
+    // 36 the documents, 37 the interval, 38 the bits of the cap, 39 the slopes, 40..42 the bias and
+    // the mask, 43..54 their strides.
     out[35] = t->offset;
     out[36] = t->documents;
     out[37] = t->interval;
     out[39] = t->slopes;
+    out[40] = t->bias;
+    out[41] = t->bias ? t->bias_dtype : 0;
+    out[42] = t->mask;
+    const int64_t *pair[3] = {t->bias_at, t->mask_at, t->dbias_at};
+    const bool has[3] = {t->bias, t->mask, k->kind == KERNEL_ATTENTION_GRAD_BIAS};
+    for (int i = 0; i < 3; i++)
+        if (has[i])
+            memcpy(out + 43 + 4 * i, pair[i], 4 * sizeof **pair);
     memcpy(&out[34], &t->scale, sizeof t->scale);
     memcpy(&out[38], &t->cap, sizeof t->cap);
     const int64_t n[10] = {t->dtype, t->batch,  t->heads, t->groups, t->queries,
                            t->keys,  t->dim_qk, t->dim_v, t->causal, t->window};
     const int64_t *stride[8] = {t->q, t->k, t->v, t->out, t->dout, t->dq, t->dk, t->dv};
-    const int used = k->kind == KERNEL_ATTENTION ? 4 : 8; // The others mean nothing here
+    const int used = attention_stride_lists(k->kind); // The others mean nothing here
     memcpy(out, n, sizeof n);
     for (int i = 0; i < used; i++)
         memcpy(out + 10 + 3 * i, stride[i], 3 * sizeof **stride);

@@ -8,7 +8,7 @@
 //    are all reductions, constants or loads with column stride 0 is computed once a row.
 //  - PRODUCT: c[b0,b1,m,n] (+)= sum_k a[b0,b1,m,k] b[b0,b1,k,n], any strides.
 //  - CONVOLUTION: y, dx or dw of a convolution of images.
-//  - ATTENTION, ATTENTION_GRAD: the flash templates; never hold s x s.
+//  - ATTENTION, ATTENTION_GRAD, ATTENTION_GRAD_BIAS: the flash templates; never hold s x s.
 // Everything about shapes, strides and types is a compile-time constant; base addresses and the 64-bit
 // immediates come with each call, so equal kernels are shared however many layers there are.
 //
@@ -30,7 +30,8 @@ typedef enum {
     KERNEL_PRODUCT,
     KERNEL_CONVOLUTION,
     KERNEL_ATTENTION,
-    KERNEL_ATTENTION_GRAD
+    KERNEL_ATTENTION_GRAD,
+    KERNEL_ATTENTION_GRAD_BIAS
 } KernelKind;
 typedef enum { KERNEL_ROWS, KERNEL_COLUMNS } KernelAxis;
 typedef enum { ACCESS_READ, ACCESS_WRITE, ACCESS_UPDATE } Access; // UPDATE reads, then writes the same element
@@ -135,9 +136,10 @@ typedef struct {
     int64_t x_stride, y_stride;    // elements from one image to the next
 } ConvolutionKernel;
 
-// ATTENTION operands: q, k, v, out, lse. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv. Behind these the offset, an i32,
+// ATTENTION operands: q, k, v, out, lse. ATTENTION_GRAD: q, k, v, out, lse, dout, dq, dk, dv. ATTENTION_GRAD_BIAS: q, k, v, out,
+// lse, dout, dbias. Behind these the offset, an i32,
 // or the table, dense i32 [batch, n]: with interval where each query's keys begin, then where they end; then with documents
-// the ids of all keys. Behind that, or in its place, the slopes.
+// the ids of all keys. Then the slopes, the bias, the mask.
 // Strides in elements for batch, head, position; the head dim is contiguous. lse is [b,h,s], dense f32.
 typedef struct {
     DType dtype;                   // of q, k, v, out and their gradients
@@ -156,6 +158,11 @@ typedef struct {
     double scale;
     double cap;                    // scores are cap tanh(scale q k / cap); 0: scale q k
     int64_t q[3], k[3], v[3], out[3], dout[3], dq[3], dk[3], dv[3];
+    // Of pairs of queries and keys: strides for batch, head, query and key, 0 where the same holds for all of an axis; along
+    // keys 1 or 0.
+    bool bias, mask;               // a bias is added to scores, behind the cap; a query sees only keys where a mask, bool, is true
+    DType bias_dtype;              // f32 or bf16, and of its gradient
+    int64_t bias_at[4], mask_at[4], dbias_at[4];
 } AttentionKernel;
 
 typedef struct {
@@ -207,7 +214,8 @@ bool kernel_reduces(const Kernel *k, bool *after);
 void kernel_tile_shape(const Kernel *k, int64_t *rows, int64_t *columns);
 // Independent tasks of a call, and bytes of workspace a worker needs. PRODUCT: (batch0, batch1, m block,
 // n block), row-major. CONVOLUTION: ir/template_layout.h. ATTENTION: (batch, head, block of KERNEL_QUERY_BLOCK queries), row-major.
-// ATTENTION_GRAD: (batch, group), row-major.
+// ATTENTION_GRAD: (batch, group), row-major. ATTENTION_GRAD_BIAS: (batch, head, block of queries, block of as many keys), row-major, but of
+// axes that dbias_at has a stride for.
 enum { KERNEL_QUERY_BLOCK = 64 };
 int64_t kernel_tiles(const Kernel *k);
 size_t kernel_workspace(const Kernel *k);
@@ -216,10 +224,13 @@ size_t kernel_workspace(const Kernel *k);
 int kernel_operand_count(const Kernel *k);
 Access kernel_access(const Kernel *k, int operand);
 DType kernel_dtype(const Kernel *k, int operand);
+bool kernel_kind_is_attention(KernelKind kind);
 // The operand of an attention kernel that has the table or the offset, where it has one; numbers of
-// a batch row of the table, 0 where there is none; the operand that has the slopes. -1: there is none.
+// a batch row of the table, 0 where there is none; the operands that have the slopes, the bias and the mask. -1: there is none.
 int kernel_attention_extra(const Kernel *k);
 int kernel_attention_slopes(const Kernel *k);
+int kernel_attention_bias(const Kernel *k);
+int kernel_attention_mask(const Kernel *k);
 int64_t attention_table_row(const AttentionKernel *t);
 int64_t kernel_span(const Kernel *k, int operand);
 // Where what the operand holds is rows of so many elements, pitch from one's beginning to the next
@@ -246,7 +257,7 @@ bool kernel_verify(const Kernel *k, Diag *d, Loc loc);
 bool kernel_equal(const Kernel *a, const Kernel *b);
 uint64_t kernel_hash(const Kernel *k);
 // A dull interpreter, the oracle for the printers. operand[i] points to the operand's base; SCALAR,
-// PRODUCT and both ATTENTION kinds. f64 inside.
+// PRODUCT and the ATTENTION kinds. f64 inside.
 void kernel_interpret(const Kernel *k, void *const *operand, const int64_t *imm);
 
 // Building scalar kernels. Equal operations are shared as they are added.

@@ -440,7 +440,7 @@ Kernel *kernel_convolution(Arena *a, const ConvolutionKernel *p) {
 }
 
 Kernel *kernel_attention(Arena *a, KernelKind kind, const AttentionKernel *p) {
-    CHECK(kind == KERNEL_ATTENTION || kind == KERNEL_ATTENTION_GRAD);
+    CHECK(kernel_kind_is_attention(kind));
     Kernel *k = arena_new(a, Kernel);
     k->name = "k";
     k->kind = kind;

@@ -122,6 +122,14 @@ bool attention_cap_good(double cap) {
     return cap == 0 || (cap >= 1e-3 && cap <= 1e6);
 }
 
+int64_t attention_pair_count(const AttentionKernel *t, const int64_t stride[4]) {
+    const int64_t dim[4] = {t->batch, t->heads, t->queries, t->keys};
+    int64_t count = 1;
+    for (int i = 0; i < 4; i++)
+        count = size_times(count, stride[i] > 0 ? dim[i] : 1);
+    return count;
+}
+
 // Of all heads of the batch together.
 static int64_t kernel_pairs(const AttentionKernel *t) {
     const int64_t heads = size_times(t->batch, t->heads);
@@ -146,6 +154,9 @@ int64_t kernel_flops(const Kernel *k) {
         return size_times(kernel_pairs(t), width);
     case KERNEL_ATTENTION_GRAD: // Scores again, dq, dk; dp, dv
         width = size_times(2, 3 * t->dim_qk + 2 * t->dim_v);
+        return size_times(kernel_pairs(t), width);
+    case KERNEL_ATTENTION_GRAD_BIAS: // Scores again, dp
+        width = size_times(2, t->dim_qk + t->dim_v);
         return size_times(kernel_pairs(t), width);
     }
     UNREACHABLE();
@@ -185,6 +196,8 @@ int64_t kernel_bytes(const Kernel *k) {
             n = attention_extra_count(k);
         } else if (o == kernel_attention_slopes(k)) {
             n = k->attention.heads;
+        } else if (attention_pair_strides(k, o)) {
+            n = attention_pair_count(&k->attention, attention_pair_strides(k, o));
         } else {
             const AttentionOperand t = kernel_attention_operand(&k->attention, o);
             n = size_times(size_times(k->attention.batch, t.heads),

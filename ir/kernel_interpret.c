@@ -421,11 +421,36 @@ static double product_of(const AttentionKernel *t, void *const *operand, int64_t
     return sum;
 }
 
-// distance: from the key that the query stands beside. slopes: the operand, where there is one.
-static double score_of(const AttentionKernel *t, const void *slopes, double product, int64_t head,
-                       int64_t distance) {
-    const double x = product * t->scale, capped = t->cap > 0 ? t->cap * tanh(x / t->cap) : x;
-    return t->slopes ? capped + element_load(DT_F32, slopes, head) * (double)distance : capped;
+// The operands behind those that every kernel has: the offset or the table, and what stands there
+// of scores.
+typedef struct {
+    const void *extra, *slopes, *bias, *mask;
+} Beside;
+
+static Beside beside_operands(const Kernel *k, void *const *operand) {
+    const int at[4] = {kernel_attention_extra(k), kernel_attention_slopes(k),
+                       kernel_attention_bias(k), kernel_attention_mask(k)};
+    const void *to[4];
+    for (int i = 0; i < 4; i++)
+        to[i] = at[i] < 0 ? NULL : operand[at[i]];
+    return (Beside){to[0], to[1], to[2], to[3]};
+}
+
+// Where a pair's number lies; at: batch, head, query.
+static int64_t pair_place(const int64_t stride[4], const int64_t at[3], int64_t key) {
+    return at[0] * stride[0] + at[1] * stride[1] + at[2] * stride[2] + key * stride[3];
+}
+
+// beside: the key that the query stands beside; at: batch, head, query.
+static double score_of(const AttentionKernel *t, const Beside *of, double product,
+                       const int64_t at[3], int64_t key, int64_t beside) {
+    const double x = product * t->scale;
+    double score = t->cap > 0 ? t->cap * tanh(x / t->cap) : x;
+    if (t->slopes)
+        score += element_load(DT_F32, of->slopes, at[1]) * (double)(key - beside);
+    if (t->bias)
+        score += element_load(t->bias_dtype, of->bias, pair_place(t->bias_at, at, key));
+    return score;
 }
 
 // How much a score grows with its product.
@@ -435,16 +460,6 @@ static double score_growth(const AttentionKernel *t, void *const *operand, int64
         return t->scale;
     const double tanh_of = tanh(product_of(t, operand, q_at, k_at) * t->scale / t->cap);
     return t->scale * (1 - tanh_of * tanh_of);
-}
-
-// The operands behind those that every kernel has: the offset or the table, and the slopes.
-typedef struct {
-    const void *extra, *slopes;
-} Beside;
-
-static Beside beside_operands(const AttentionKernel *t, void *const *behind) {
-    const bool extra = t->interval || t->documents || t->offset;
-    return (Beside){extra ? behind[0] : NULL, t->slopes ? behind[extra] : NULL};
 }
 
 // One query's view: its probabilities over the keys, 0 where it doesn't see one.
@@ -469,9 +484,10 @@ static void probabilities(const AttentionKernel *t, void *const *operand, const 
     for (int64_t j = begin; j < end; j++) {
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];
         score[j] = -(double)INFINITY;
-        if (!is_listed(t, of->extra, b, i, j))
+        if (!is_listed(t, of->extra, b, i, j) ||
+            (t->mask && element_load(DT_BOOL, of->mask, pair_place(t->mask_at, at, j)) == 0))
             continue;
-        score[j] = score_of(t, of->slopes, product_of(t, operand, q_at, k_at), h, j - beside);
+        score[j] = score_of(t, of, product_of(t, operand, q_at, k_at), at, j, beside);
         most = score[j] > most ? score[j] : most;
     }
     for (int64_t j = begin; j < end; j++)
@@ -484,9 +500,10 @@ static void probabilities(const AttentionKernel *t, void *const *operand, const 
 }
 
 // out[i] = sum over j of p[i, j] v[j], and lse, for every (batch, head, query).
-static void interpret_attention(const AttentionKernel *t, void *const *operand) {
+static void interpret_attention(const Kernel *k, void *const *operand) {
+    const AttentionKernel *t = &k->attention;
     Arena *a = arena_create();
-    const Beside of = beside_operands(t, operand + 5);
+    const Beside of = beside_operands(k, operand);
     // p [keys], of the query at hand.
     double *p = arena_array(a, double, t->keys);
     for (int64_t row = 0; row < t->batch * t->heads * t->queries; row++) {
@@ -515,31 +532,41 @@ typedef struct {
     double *dq, *dk, *dv; // [queries, e] of one head; [keys, e], [keys, f] of the group
 } GradSums;
 
-// Adds what query i of head h contributes: dv[j] += p[j] dout, dp[j] = dout . v[j], ds[j] = p[j]
-// (dp[j] - sum of p dp) times the growth of the score, dq += ds[j] k[j], dk[j] += ds[j] q. Computes
-// p anew: the operands out and lse, rounded as they are, go unread.
-static void grad_query(const AttentionKernel *t, void *const *operand, int64_t b, int64_t h,
-                       int64_t i, const GradSums *s) {
+// What query i of head h has of p and of dp[j] = dout . v[j]; returns delta, the sum of p dp.
+// Computes p anew: the operands out and lse, rounded as they are, go unread.
+static double query_gradient(const Kernel *k, void *const *operand, const int64_t at[3], double *p,
+                             double *dp) {
+    const AttentionKernel *t = &k->attention;
+    const int64_t g = at[1] / (t->heads / t->groups);
+    const int64_t do_at = at[0] * t->dout[0] + at[1] * t->dout[1] + at[2] * t->dout[2];
+    double lse, delta = 0;
+    const Beside of = beside_operands(k, operand);
+    probabilities(t, operand, &of, at, p, &lse);
+    for (int64_t j = 0; j < t->keys; j++) {
+        const int64_t v_at = at[0] * t->v[0] + g * t->v[1] + j * t->v[2];
+        dp[j] = 0;
+        for (int64_t f = 0; f < t->dim_v; f++)
+            dp[j] += element_load(t->dtype, operand[5], do_at + f) *
+                     element_load(t->dtype, operand[2], v_at + f);
+        delta += p[j] * dp[j];
+    }
+    return delta;
+}
+
+// Adds what query i of head h contributes: dv[j] += p[j] dout, ds[j] = p[j] (dp[j] - delta) times
+// the growth of the score, dq += ds[j] k[j], dk[j] += ds[j] q.
+static void grad_query(const Kernel *kernel, void *const *operand, int64_t b, int64_t h, int64_t i,
+                       const GradSums *s) {
+    const AttentionKernel *t = &kernel->attention;
     const int64_t g = h / (t->heads / t->groups);
     const int64_t do_at = b * t->dout[0] + h * t->dout[1] + i * t->dout[2];
     const int64_t q_at = b * t->q[0] + h * t->q[1] + i * t->q[2];
-    // delta: sum over j of p[j] dp[j].
-    double lse, delta = 0;
-    const Beside of = beside_operands(t, operand + 9);
-    probabilities(t, operand, &of, (int64_t[]){b, h, i}, s->p, &lse);
-    for (int64_t j = 0; j < t->keys; j++) {
-        const int64_t v_at = b * t->v[0] + g * t->v[1] + j * t->v[2];
-        s->dp[j] = 0;
-        for (int64_t f = 0; f < t->dim_v; f++) {
-            const double dout = element_load(t->dtype, operand[5], do_at + f);
-            s->dp[j] += dout * element_load(t->dtype, operand[2], v_at + f);
-            s->dv[j * t->dim_v + f] += s->p[j] * dout;
-        }
-        delta += s->p[j] * s->dp[j];
-    }
+    const double delta = query_gradient(kernel, operand, (int64_t[]){b, h, i}, s->p, s->dp);
     for (int64_t j = 0; j < t->keys; j++) {
         const int64_t k_at = b * t->k[0] + g * t->k[1] + j * t->k[2];
         const double ds = s->p[j] * (s->dp[j] - delta) * score_growth(t, operand, q_at, k_at);
+        for (int64_t f = 0; f < t->dim_v; f++)
+            s->dv[j * t->dim_v + f] += s->p[j] * element_load(t->dtype, operand[5], do_at + f);
         for (int64_t e = 0; e < t->dim_qk; e++) {
             s->dq[i * t->dim_qk + e] += ds * element_load(t->dtype, operand[1], k_at + e);
             s->dk[j * t->dim_qk + e] += ds * element_load(t->dtype, operand[0], q_at + e);
@@ -555,7 +582,8 @@ static void store_rows(DType dtype, void *to, int64_t at, int64_t stride, const 
             element_store(dtype, to, at + i * stride + e, from[i * width + e]);
 }
 
-static void interpret_attention_grad(const AttentionKernel *t, void *const *operand) {
+static void interpret_attention_grad(const Kernel *k, void *const *operand) {
+    const AttentionKernel *t = &k->attention;
     // Query heads per key/value head.
     const int64_t per_group = t->heads / t->groups;
     for (int64_t point = 0; point < t->batch * t->groups; point++) {
@@ -568,7 +596,7 @@ static void interpret_attention_grad(const AttentionKernel *t, void *const *oper
             // dq is one head's own and starts from 0; dk and dv run on over the heads of the group.
             s.dq = arena_array(a, double, t->queries * t->dim_qk);
             for (int64_t i = 0; i < t->queries; i++)
-                grad_query(t, operand, b, h, i, &s);
+                grad_query(k, operand, b, h, i, &s);
             store_rows(t->dtype, operand[6], b * t->dq[0] + h * t->dq[1], t->dq[2], s.dq,
                        t->queries, t->dim_qk);
         }
@@ -578,6 +606,30 @@ static void interpret_attention_grad(const AttentionKernel *t, void *const *oper
                    t->dim_v);
         arena_release(a);
     }
+}
+
+// The scores' gradients p (dp - delta), summed where they share a place, rounded once.
+static void interpret_attention_grad_bias(const Kernel *k, void *const *operand) {
+    const AttentionKernel *t = &k->attention;
+    Arena *a = arena_create();
+    const int64_t span = kernel_span(k, 6);
+    double *sum = arena_array(a, double, span), *p = arena_array(a, double, t->keys);
+    double *dp = arena_array(a, double, t->keys);
+    bool *written = arena_array(a, bool, span);
+    for (int64_t row = 0; row < t->batch * t->heads * t->queries; row++) {
+        const int64_t at[3] = {row / t->queries / t->heads, row / t->queries % t->heads,
+                               row % t->queries};
+        const double delta = query_gradient(k, operand, at, p, dp);
+        for (int64_t j = 0; j < t->keys; j++) {
+            const int64_t place = pair_place(t->dbias_at, at, j);
+            sum[place] += p[j] * (dp[j] - delta);
+            written[place] = true;
+        }
+    }
+    for (int64_t i = 0; i < span; i++)
+        if (written[i])
+            element_store(t->bias_dtype, operand[6], i, sum[i]);
+    arena_release(a);
 }
 
 // Summed in f64, rounded once.
@@ -616,10 +668,13 @@ void kernel_interpret(const Kernel *k, void *const *operand, const int64_t *imm)
         interpret_convolution(&k->convolution, operand);
         return;
     case KERNEL_ATTENTION:
-        interpret_attention(&k->attention, operand);
+        interpret_attention(k, operand);
         return;
     case KERNEL_ATTENTION_GRAD:
-        interpret_attention_grad(&k->attention, operand);
+        interpret_attention_grad(k, operand);
+        return;
+    case KERNEL_ATTENTION_GRAD_BIAS:
+        interpret_attention_grad_bias(k, operand);
         return;
     }
     UNREACHABLE();

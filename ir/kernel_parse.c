@@ -428,6 +428,22 @@ static bool read_product(Reader *r, ProductKernel *p) {
     return expect(r, "}");
 }
 
+static bool read_attention_strides(Reader *r, Kernel *k) {
+    AttentionKernel *t = &k->attention;
+#define S(field)                                                                                   \
+    if (!read_strides(r, #field, 3, t->field))                                                     \
+        return false;
+    ATTENTION_STRIDES(S)
+    if (k->kind != KERNEL_ATTENTION) {
+        S(dout)
+    }
+    if (k->kind == KERNEL_ATTENTION_GRAD) {
+        ATTENTION_GRAD_STRIDES(S)
+    }
+#undef S
+    return k->kind != KERNEL_ATTENTION_GRAD_BIAS || read_strides(r, "dbias", 4, t->dbias_at);
+}
+
 // Fields in the order of put_attention. Groups that don't divide the heads are for the verifier.
 static bool read_attention(Reader *r, Kernel *k) {
     AttentionKernel *t = &k->attention;
@@ -459,15 +475,14 @@ static bool read_attention(Reader *r, Kernel *k) {
     t->documents = documents == 1;
     t->offset = offset == 1;
     t->slopes = slopes == 1;
-#define S(field)                                                                                   \
-    if (!read_strides(r, #field, 3, t->field))                                                     \
+    t->bias = word_is(peek(r), "bias");
+    if (t->bias && (!expect(r, "bias") || !read_dtype(r, &t->bias_dtype) ||
+                    read_list(r, 4, 0, t->bias_at) != 4))
         return false;
-    ATTENTION_STRIDES(S)
-    if (k->kind == KERNEL_ATTENTION_GRAD) {
-        ATTENTION_GRAD_STRIDES(S)
-    }
-#undef S
-    return expect(r, "}");
+    t->mask = word_is(peek(r), "mask");
+    if (t->mask && !read_strides(r, "mask", 4, t->mask_at))
+        return false;
+    return read_attention_strides(r, k) && expect(r, "}");
 }
 
 // Fields in the order of put_convolution.
@@ -518,7 +533,8 @@ static bool read_kernel(Reader *r, Kernel *k) {
         return false;
     // rows and columns are the two axes of a scalar kernel.
     const int kind = read_word(r, kernel_kind_words, WORD_KINDS,
-                               "rows, columns, product, convolution, attention or attention_grad");
+                               "rows, columns, product, convolution, attention, "
+                               "attention_grad or attention_grad_bias");
     switch (kind) {
     case WORD_ROWS:
     case WORD_COLUMNS:
@@ -533,7 +549,10 @@ static bool read_kernel(Reader *r, Kernel *k) {
         return read_convolution(r, &k->convolution);
     case WORD_ATTENTION:
     case WORD_ATTENTION_GRAD:
-        k->kind = kind == WORD_ATTENTION ? KERNEL_ATTENTION : KERNEL_ATTENTION_GRAD;
+    case WORD_ATTENTION_GRAD_BIAS:
+        k->kind = kind == WORD_ATTENTION        ? KERNEL_ATTENTION
+                  : kind == WORD_ATTENTION_GRAD ? KERNEL_ATTENTION_GRAD
+                                                : KERNEL_ATTENTION_GRAD_BIAS;
         return read_attention(r, k);
     default:
         return false;

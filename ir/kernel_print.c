@@ -117,19 +117,19 @@ static void put_product(Sink *s, const ProductKernel *p) {
 }
 
 // Elements for batch, head, position.
-static void put_strides(Sink *s, const char *name, const int64_t stride[3]) {
+static void put_strides(Sink *s, const char *name, int count, const int64_t *stride) {
     put(s, "  %s ", name);
-    put_list(s, 3, stride);
+    put_list(s, count, stride);
     put(s, "\n");
 }
 
 // Which numbers and strides, and in what order, is told by the lists of kernel_text.h.
 static void put_attention(Sink *s, const Kernel *k) {
     const AttentionKernel *t = &k->attention;
-    // The gradient has four more lists of strides.
-    const bool grad = k->kind == KERNEL_ATTENTION_GRAD;
-    put(s, " %s {\n  dtype %s\n", kernel_kind_words[grad ? WORD_ATTENTION_GRAD : WORD_ATTENTION],
-        dtype_name(t->dtype));
+    const int word = k->kind == KERNEL_ATTENTION        ? WORD_ATTENTION
+                     : k->kind == KERNEL_ATTENTION_GRAD ? WORD_ATTENTION_GRAD
+                                                        : WORD_ATTENTION_GRAD_BIAS;
+    put(s, " %s {\n  dtype %s\n", kernel_kind_words[word], dtype_name(t->dtype));
 #define N(field) put(s, "  " #field " %lld\n", (long long)t->field);
     ATTENTION_NUMBERS(N)
 #undef N
@@ -146,13 +146,25 @@ static void put_attention(Sink *s, const Kernel *k) {
     put(s, "  scale %.17g\n", t->scale);
     if (t->cap > 0)
         put(s, "  cap %.17g\n", t->cap);
-#define S(field) put_strides(s, #field, t->field);
+    if (t->bias) {
+        put(s, "  bias %s ", dtype_name(t->bias_dtype));
+        put_list(s, 4, t->bias_at);
+        put(s, "\n");
+    }
+    if (t->mask)
+        put_strides(s, "mask", 4, t->mask_at);
+#define S(field) put_strides(s, #field, 3, t->field);
     ATTENTION_STRIDES(S)
-    // The gradients' strides mean nothing in the forward kernel and are not printed.
-    if (grad) {
+    // What another kind alone has means nothing in this one and is not printed.
+    if (k->kind != KERNEL_ATTENTION) {
+        S(dout)
+    }
+    if (k->kind == KERNEL_ATTENTION_GRAD) {
         ATTENTION_GRAD_STRIDES(S)
     }
 #undef S
+    if (k->kind == KERNEL_ATTENTION_GRAD_BIAS)
+        put_strides(s, "dbias", 4, t->dbias_at);
 }
 
 static void put_convolution(Sink *s, const ConvolutionKernel *k) {

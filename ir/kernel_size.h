@@ -23,8 +23,14 @@ typedef struct {
     const int64_t *stride; // NULL for the dense log-sum-exp
     int64_t heads, positions, width;
 } AttentionOperand;
+// How many of q, k, v, out, dout, dq, dk, dv, in this order, a kind has.
+int attention_stride_lists(KernelKind kind);
 // operand as in ir/kernel.h: q, k, v, out, lse, dout, dq, dk, dv.
 AttentionOperand kernel_attention_operand(const AttentionKernel *t, int operand);
+// Strides of the bias, the mask or the bias's gradient; NULL: another operand.
+const int64_t *attention_pair_strides(const Kernel *k, int operand);
+// Elements of what has these strides.
+int64_t attention_pair_count(const AttentionKernel *t, const int64_t stride[4]);
 // Elements of kernel_attention_extra's operand.
 int64_t attention_extra_count(const Kernel *k);
 

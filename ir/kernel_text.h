@@ -5,8 +5,8 @@
 
 #include "ir/kernel.h"
 
-static const char *const kernel_kind_words[] = {"rows", "columns", "product", "attention", "attention_grad", "convolution"};
-enum { WORD_ROWS, WORD_COLUMNS, WORD_PRODUCT, WORD_ATTENTION, WORD_ATTENTION_GRAD, WORD_CONVOLUTION, WORD_KINDS };
+static const char *const kernel_kind_words[] = {"rows", "columns", "product", "attention", "attention_grad", "attention_grad_bias", "convolution"};
+enum { WORD_ROWS, WORD_COLUMNS, WORD_PRODUCT, WORD_ATTENTION, WORD_ATTENTION_GRAD, WORD_ATTENTION_GRAD_BIAS, WORD_CONVOLUTION, WORD_KINDS };
 static const char *const kernel_access_words[] = {"read", "write", "update"};
 static const char *const kernel_part_words[] = {"x", "w", "y"}; // by ConvolutionPart
 static const char *const kernel_library_words[] = {"own", "onednn", "openblas", "cublaslt"};
@@ -19,6 +19,6 @@ static const char *const kernel_library_words[] = {"own", "onednn", "openblas", 
 #define CONVOLUTION_PAIRS(P)                                                                       \
     P(size) P(kernel) P(result) P(stride) P(dilation) P(before) P(after)
 #define ATTENTION_STRIDES(S) S(q) S(k) S(v) S(out)
-#define ATTENTION_GRAD_STRIDES(S) S(dout) S(dq) S(dk) S(dv)
+#define ATTENTION_GRAD_STRIDES(S) S(dq) S(dk) S(dv)
 
 #endif

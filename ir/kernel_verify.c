@@ -9,6 +9,7 @@
 
 #include "ir/convolution.h"
 #include "ir/kernel_members.h"
+#include "ir/kernel_size.h"
 
 #include <math.h>
 
@@ -372,6 +373,35 @@ static bool convolution_good(Verifier *v) {
     return spans_good(v);
 }
 
+// What attention reads and writes of pairs of queries and keys.
+static bool attention_pairs_good(Verifier *v) {
+    const AttentionKernel *t = &v->k->attention;
+    const bool gradient = v->k->kind == KERNEL_ATTENTION_GRAD_BIAS;
+    if (gradient && !t->bias)
+        return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: a gradient of no bias",
+                          v->k->name);
+    if (t->bias && !dtype_is_float(t->bias_dtype))
+        return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: a bias is f32 or bf16",
+                          v->k->name);
+    const int64_t *stride[3] = {t->bias_at, t->mask_at, t->dbias_at};
+    const bool used[3] = {t->bias, t->mask, gradient};
+    const int64_t dim[4] = {t->batch, t->heads, t->queries, t->keys};
+    for (int i = 0; i < 3; i++) {
+        if (!used[i])
+            continue;
+        if (!in_range(stride[i], 4, 0, DIM_MAX) || stride[i][3] > 1)
+            return diag_error(v->d, v->loc, P_TEMPLATE,
+                              "attention %s: strides are 0..2^40, along keys 0 or 1", v->k->name);
+        int64_t count = 1;
+        for (int d = 0; d < 4; d++)
+            if (stride[i][d] > 0 && (!count_mul(count, dim[d], &count) || count > DIM_MAX))
+                return diag_error(v->d, v->loc, P_TEMPLATE,
+                                  "attention %s: a bias or a mask has more than 2^40 numbers",
+                                  v->k->name);
+    }
+    return true;
+}
+
 // Sizes first, then what is computed from them: blocks in workspaces, strides, spans.
 static bool attention_good(Verifier *v) {
     const AttentionKernel *t = &v->k->attention;
@@ -409,14 +439,12 @@ static bool attention_good(Verifier *v) {
             t->documents ? "attention %s: documents need as many keys as queries, and no offset"
                          : "attention %s: an interval stands in the offset's place",
             v->k->name);
-    for (int i = 0; i < 8; i++) {
-        // The forward kernel's fields for gradients mean nothing.
-        const bool used = i < 4 || v->k->kind == KERNEL_ATTENTION_GRAD;
-        if (used && !in_range(stride[i], 3, 0, DIM_MAX))
+    // Fields for what another kind has mean nothing.
+    for (int i = 0; i < attention_stride_lists(v->k->kind); i++)
+        if (!in_range(stride[i], 3, 0, DIM_MAX))
             return diag_error(v->d, v->loc, P_TEMPLATE, "attention %s: strides are 0..2^40",
                               v->k->name);
-    }
-    return spans_good(v);
+    return attention_pairs_good(v) && spans_good(v);
 }
 
 // About 20 KiB of Verifier on the stack: it holds a flag and a mask for every possible operation.
@@ -431,6 +459,7 @@ bool kernel_verify(const Kernel *k, Diag *d, Loc loc) {
         return convolution_good(&v);
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+    case KERNEL_ATTENTION_GRAD_BIAS:
         return attention_good(&v);
     }
     return diag_error(d, loc, P_TEMPLATE, "no such kind of kernel");

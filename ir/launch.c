@@ -114,6 +114,7 @@ void kernel_launches(const Kernel *k, GpuArch arch, KernelLaunches *out) {
         return;
     case KERNEL_ATTENTION:
     case KERNEL_ATTENTION_GRAD:
+    case KERNEL_ATTENTION_GRAD_BIAS:
         kernel_launches_attention(k, arch, out);
         return;
     }

@@ -14,6 +14,7 @@
 
 #include "ir/check.h"
 #include "ir/kernel_size.h"
+#include "ir/template_layout.h"
 
 #include <string.h>
 
@@ -42,8 +43,9 @@ static AttentionUnit unit_of(const AttentionKernel *t, AttentionPart part, GpuAr
     const int64_t dim = larger(t->dim_qk, t->dim_v);
     if (part == ATTENTION_DELTA || arch.sm < 80 || t->dtype != DT_BF16 || dim > WIDTH_MAX)
         return ATTENTION_PLAIN;
-    // Few queries, or narrow heads, would fill a small part of what groups multiply.
-    const bool groups = arch.sm == 90 && arch.specific && dim > 32;
+    // Few queries, or narrow heads, would fill a small part of what groups multiply; they have no
+    // registers for addresses of biases and masks.
+    const bool groups = arch.sm == 90 && arch.specific && dim > 32 && !t->bias && !t->mask;
     if (part == ATTENTION_FORWARD && groups && t->queries >= GROUP_ROWS)
         return ATTENTION_GROUPS;
     if ((part == ATTENTION_DQ || part == ATTENTION_DKV || part == ATTENTION_ALL) && groups &&
@@ -63,6 +65,9 @@ static int64_t tensor_shared(const AttentionKernel *t, const AttentionLaunch *l)
     const int64_t barriers = groups ? 8 * (1 + 4 * l->stages) : 0;
     if (l->part == ATTENTION_FORWARD || l->part == ATTENTION_SPLIT)
         return rows * 2 * larger(qk, v) + l->stages * l->tile * both + barriers;
+    // Sums are exchanged where the tiles were.
+    if (l->part == ATTENTION_DBIAS)
+        return larger(rows * both + l->tile * both, rows * l->tile * (int64_t)sizeof(float));
     // Where keys stay, the log-sum-exp and delta of a tile of queries come with it.
     const int64_t values = l->part == ATTENTION_DQ ? 0 : 8;
     const int64_t all = rows * both + l->stages * l->tile * (both + values) + barriers;
@@ -76,22 +81,30 @@ static int64_t tensor_shared(const AttentionKernel *t, const AttentionLaunch *l)
 static AttentionLaunch warp_tiles(const AttentionKernel *t, AttentionPart part) {
     const int64_t width = round_up(larger(t->dim_qk, t->dim_v), 16);
     AttentionLaunch l = {.part = part, .unit = ATTENTION_WARPS, .warps = 8, .fragments = 1};
+    const bool pairs = t->bias || t->mask; // addresses of them are registers, too
     l.tile = 32;
     l.stages = 2;
     l.resident = 1;
-    if (part == ATTENTION_SPLIT) {
+    if (part == ATTENTION_DBIAS) {
+        l.warps = 4;
+        l.tile = 64;
+        l.stages = 1;
+        l.resident = 2;
+    } else if (part == ATTENTION_SPLIT) {
         l.warps = 1;
         l.tile = width <= 64 ? 32 : 16;
     } else if (part == ATTENTION_FORWARD && width <= 128) {
         l.warps = 4;
         l.fragments = 2;
         l.resident = 2;
-        l.tile = width <= 64 ? 64 : t->cap == 0 ? 32 : 16;
+        l.tile = width <= 64 && !pairs ? 64 : t->cap == 0 ? 32 : 16;
     } else if (part == ATTENTION_FORWARD) {
         l.tile = width <= 192 ? 64 : 32;
     } else {
         l.warps = width <= 192 ? 8 : 4;
-        l.tile = width <= 96 || (width <= 128 && part == ATTENTION_DQ) ? 64 : 32;
+        l.tile = width <= 96 || (width <= 128 && part == ATTENTION_DQ && !pairs) ? 64 : 32;
+        if (pairs && width > 96 && width <= 128 && part == ATTENTION_DKV)
+            l.tile = 16;
     }
     return l;
 }
@@ -197,6 +210,21 @@ static void add_part(const AttentionKernel *t, GpuArch arch, AttentionPart part,
     out->launch[out->count++] = l;
 }
 
+// The gradient of a bias: a block owns queries by keys of what the bias has of its own.
+static void add_bias(const AttentionKernel *t, GpuArch arch, AttentionLaunches *out) {
+    AttentionLaunch l = {.part = ATTENTION_DBIAS, .threads = PLAIN_THREADS};
+    int rows = ATTENTION_PLAIN_ROWS, columns = ATTENTION_PLAIN_ROWS;
+    if (unit_of(t, ATTENTION_DBIAS, arch) == ATTENTION_WARPS) {
+        l = tensor_launch(t, ATTENTION_DBIAS, arch, ATTENTION_WARPS);
+        rows = l.warps * 16;
+        columns = l.tile;
+    } else {
+        l.shared = 3 * ATTENTION_PLAIN_ROWS * (PLAIN_DEPTH + 1) * (int64_t)sizeof(float);
+    }
+    l.blocks = attention_bias_tiles(t, rows, columns);
+    out->launch[out->count++] = l;
+}
+
 // One query a head: a warp has up to 16 heads of a group and a split of its keys, so many splits
 // that each multiprocessor gets some warps, but none of fewer than 64 keys.
 static void add_single(const AttentionKernel *t, GpuArch arch, AttentionLaunches *out) {
@@ -261,6 +289,10 @@ void attention_launches(const Kernel *k, GpuArch arch, AttentionLaunches *out) {
     *out = (AttentionLaunches){0};
     out->workspace = (size_t)(t->batch * t->heads * t->queries) * sizeof(float);
     add_part(t, arch, ATTENTION_DELTA, out);
+    if (k->kind == KERNEL_ATTENTION_GRAD_BIAS) {
+        add_bias(t, arch, out);
+        return;
+    }
     add_part(t, arch, ATTENTION_DQ, out);
     const bool together =
         larger(t->dim_qk, t->dim_v) <= 128 && unit_of(t, ATTENTION_DKV, arch) != ATTENTION_PLAIN;

@@ -15,6 +15,7 @@ typedef enum {
     ATTENTION_VALUES, // what the next needs of queries, to the workspace, which it makes ready
     ATTENTION_ALL,    // dk, dv, and dq's f32 sums, to the workspace
     ATTENTION_NARROW, // dq of its sums
+    ATTENTION_DBIAS,  // of what is added to scores
     ATTENTION_SPLIT,  // of one query: unfinished results of splits of the keys, to the workspace
     ATTENTION_JOIN    // out and log-sum-exp of those
 } AttentionPart;

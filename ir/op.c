@@ -68,11 +68,13 @@ static int64_t visible_pairs(const Node *n) {
 }
 
 // Multiply-adds count two; forward is two products, backward five (the scores again, dv, dp, dq,
-// dk).
+// dk), and two for a bias (the scores again, dp).
 static int64_t attention_flops(const Node *n) {
     const int64_t pairs = visible_pairs(n);
     const int64_t e = n->input[0]->type.dim[3], f = n->input[2]->type.dim[3];
-    const int64_t per_pair = n->op == OP_ATTENTION ? 2 * (e + f) + 5 : 2 * (3 * e + 2 * f) + 8;
+    const int64_t per_pair = n->op == OP_ATTENTION        ? 2 * (e + f) + 5
+                             : n->op == OP_ATTENTION_GRAD ? 2 * (3 * e + 2 * f) + 8
+                                                          : 2 * (e + f) + 8;
     return saturating_mul(pairs, per_pair);
 }
 

@@ -111,11 +111,13 @@ bool op_find(const char *name, Op *out);
 // Whether gradients flow through the node: its operator has a rule, and the rule covers this form.
 bool node_has_gradient(const Node *n);
 // Which operand of attention or its gradient has the table that says what each query sees, and
-// which the first query's position, and the slopes of biases; -1: none, and of other operators. Whether the
+// which the first query's position, the slopes of biases, a bias, and a mask; -1: none, and of other operators. Whether the
 // table ends with documents.
 int attention_table(const Node *n);
 int attention_offset(const Node *n);
 int attention_slopes(const Node *n);
+int attention_bias(const Node *n);
+int attention_mask(const Node *n);
 bool attention_has_documents(const Node *n);
 // Floating point operations of the node (each counts one), and bytes it must at least move. At most
 // INT64_MAX.

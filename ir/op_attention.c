@@ -13,8 +13,13 @@
 // each query sees keys, of those above: keys from[i] <= j < to[i], any numbers. What is left are
 // the keys' documents (t of them, s <= t): a query sees only keys with the id of its own, that of
 // key i + t - s. Ids may be any numbers in any order. An operand of rank 0 is an offset.
-// Slopes (f32[h]), the very last operand, add slope (j - (i + t - s)) to scores, or slope (j -
-// (offset + i)): a bias by distance (ALiBi, Press et al. 2022). They have no gradient.
+// Slopes (f32[h]) add slope (j - (i + t - s)) to scores, or slope (j - (offset + i)): a bias by
+// distance (ALiBi, Press et al. 2022). They have no gradient.
+// A bias, f32 or bf16, is added to scores, and has a gradient, by an operator of its own:
+// attention_grad_bias. With a mask, bool, a query sees only keys where it is true. Both are [b, h,
+// s, t], or 1 in the place of any of these, which is then the same for all: of relative positions
+// [1, h, s, t]. A key whose bias is -inf is not seen either.
+// Operands behind the operator's own stand in this order: offset or table, slopes, bias, mask.
 #include "ir/op_rules.h"
 
 #include "ir/build.h"
@@ -84,14 +89,26 @@ static int operand_count(const Node *n) {
     return n->op == OP_ATTENTION ? 3 : 6;
 }
 
-// The operand behind those, if its rank tells that it is no slopes.
-static int extra_operand(const Node *n) {
-    const int next = operand_count(n);
-    return n->input_count > next && n->input[next]->type.rank != 1 ? next : -1;
+// What stands behind those, in this order; an operand's rank and type tell which it is.
+typedef enum { BEHIND_EXTRA, BEHIND_SLOPES, BEHIND_BIAS, BEHIND_MASK } Behind;
+
+static Behind behind_of(const Type *t) {
+    return t->rank == 1   ? BEHIND_SLOPES
+           : t->rank != 4 ? BEHIND_EXTRA // an offset or a table
+                          : (t->dtype == DT_BOOL ? BEHIND_MASK : BEHIND_BIAS);
+}
+
+static int operand_behind(const Node *n, Behind which) {
+    if (op_info(n->op)->family != FAMILY_ATTENTION)
+        return -1;
+    for (int i = operand_count(n); i < n->input_count; i++)
+        if (behind_of(&n->input[i]->type) == which)
+            return i;
+    return -1;
 }
 
 int attention_table(const Node *n) {
-    const int extra = extra_operand(n);
+    const int extra = operand_behind(n, BEHIND_EXTRA);
     return extra >= 0 && n->input[extra]->type.rank == 2 ? extra : -1;
 }
 
@@ -106,26 +123,55 @@ bool attention_has_documents(const Node *n) {
 }
 
 int attention_offset(const Node *n) {
-    const int extra = extra_operand(n);
+    const int extra = operand_behind(n, BEHIND_EXTRA);
     return extra >= 0 && n->input[extra]->type.rank != 2 ? extra : -1;
 }
 
 int attention_slopes(const Node *n) {
-    if (op_info(n->op)->family != FAMILY_ATTENTION)
-        return -1;
-    const int next = operand_count(n) + (extra_operand(n) >= 0);
-    return n->input_count > next ? next : -1;
+    return operand_behind(n, BEHIND_SLOPES);
 }
 
-// One number a head, behind all others.
+int attention_bias(const Node *n) {
+    return operand_behind(n, BEHIND_BIAS);
+}
+
+int attention_mask(const Node *n) {
+    return operand_behind(n, BEHIND_MASK);
+}
+
+// One of each at most, in their order.
+static bool want_order(const Node *n, Diag *d) {
+    for (int i = operand_count(n) + 1; i < n->input_count; i++)
+        if (behind_of(&n->input[i]->type) <= behind_of(&n->input[i - 1]->type))
+            return diag_error(d, n->loc, 303,
+                              "%s: operand %d is out of place: behind the others come an offset or "
+                              "a table, slopes, a bias, a mask",
+                              op_info(n->op)->name, i);
+    return true;
+}
+
+// One number a head.
 static bool want_slopes(const Node *n, Diag *d, Arena *scratch) {
     const int at = attention_slopes(n);
+    const Type heads = type_make(DT_F32, 1, &n->input[0]->type.dim[1]);
+    return at < 0 || infer_want(n, at, "slopes", heads, WANT_EXACT, d, scratch);
+}
+
+// A bias or a mask: of all pairs of queries and keys, or the same along some axes.
+static bool want_pairs(const Node *n, int at, Diag *d, Arena *scratch) {
     if (at < 0)
         return true;
-    if (at != n->input_count - 1)
-        return diag_error(d, n->loc, 303, "%s: an operand behind the slopes", op_info(n->op)->name);
-    const Type heads = type_make(DT_F32, 1, &n->input[0]->type.dim[1]);
-    return infer_want(n, at, "slopes", heads, WANT_EXACT, d, scratch);
+    const Type *q = &n->input[0]->type, *t = &n->input[at]->type;
+    const int64_t all[4] = {q->dim[0], q->dim[1], q->dim[2], n->input[1]->type.dim[2]};
+    const bool mask = t->dtype == DT_BOOL;
+    bool fits = mask || dtype_is_float(t->dtype);
+    for (int i = 0; i < 4; i++)
+        fits = fits && (t->dim[i] == all[i] || t->dim[i] == 1);
+    const Type whole = type_make(mask ? DT_BOOL : DT_F32, 4, all);
+    return fits ||
+           diag_error(d, n->loc, 303, "%s wants a %s like %s, 1 for axes that share it, got %s",
+                      op_info(n->op)->name, mask ? "mask" : "bias", type_text(scratch, &whole),
+                      type_text(scratch, t));
 }
 
 // Which keys each query sees, and which document each key is of.
@@ -151,6 +197,9 @@ static bool want_table(const Node *n, Diag *d, Arena *scratch) {
 static bool want_offset(const Node *n, Diag *d, Arena *scratch) {
     if (attention_offset(n) < 0)
         return true;
+    if (n->op != OP_ATTENTION)
+        return diag_error(d, n->loc, 303, "%s wants a table [b,n], got %s", op_info(n->op)->name,
+                          type_text(scratch, &n->input[attention_offset(n)]->type));
     if (!infer_want(n, 3, "an offset", type_scalar(DT_I32), WANT_EXACT, d, scratch))
         return false;
     const int64_t queries = n->input[0]->type.dim[2], keys = n->input[1]->type.dim[2];
@@ -163,6 +212,12 @@ static bool want_offset(const Node *n, Diag *d, Arena *scratch) {
     return true;
 }
 
+static bool want_behind(const Node *n, Diag *d, Arena *scratch) {
+    return want_order(n, d) && want_table(n, d, scratch) && want_offset(n, d, scratch) &&
+           want_slopes(n, d, scratch) && want_pairs(n, attention_bias(n), d, scratch) &&
+           want_pairs(n, attention_mask(n), d, scratch);
+}
+
 // [b, h, s, f]: queries' shape, values' width.
 static Type out_type(const Node *n) {
     Type out = n->input[0]->type;
@@ -171,8 +226,7 @@ static Type out_type(const Node *n) {
 }
 
 bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch) || !want_table(n, d, scratch) || !want_offset(n, d, scratch) ||
-        !want_slopes(n, d, scratch))
+    if (!want_qkv(n, d, scratch) || !want_behind(n, d, scratch))
         return false;
     result[0] = out_type(n);
     // The log-sum-exp [b, h, s] is f32 even for bf16 operands: the backward pass takes
@@ -181,21 +235,30 @@ bool infer_attention(const Node *n, Type *result, Diag *d, Arena *scratch) {
     return infer_want_size(n, &result[0], d, scratch);
 }
 
-bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
-    if (!want_qkv(n, d, scratch) || !want_table(n, d, scratch) || !want_slopes(n, d, scratch))
-        return false;
-    const int at = attention_offset(n);
-    if (at >= 0)
-        return diag_error(d, n->loc, 303, "attention_grad wants a table [b,n], got %s",
-                          type_text(scratch, &n->input[at]->type));
+// What both gradients read.
+static bool want_backward(const Node *n, Diag *d, Arena *scratch) {
     const Type out = out_type(n), lse = type_rows(&n->input[0]->type, DT_F32);
-    if (!infer_want(n, 3, "the output", out, WANT_EXACT, d, scratch) ||
-        !infer_want(n, 4, "the log-sum-exp", lse, WANT_EXACT, d, scratch) ||
-        !infer_want(n, 5, "the output's gradient", out, WANT_EXACT, d, scratch))
+    return infer_want(n, 3, "the output", out, WANT_EXACT, d, scratch) &&
+           infer_want(n, 4, "the log-sum-exp", lse, WANT_EXACT, d, scratch) &&
+           infer_want(n, 5, "the output's gradient", out, WANT_EXACT, d, scratch);
+}
+
+bool infer_attention_grad(const Node *n, Type *result, Diag *d, Arena *scratch) {
+    if (!want_qkv(n, d, scratch) || !want_behind(n, d, scratch) || !want_backward(n, d, scratch))
         return false;
     // dq, dk and dv look like q, k and v.
     for (int i = 0; i < 3; i++)
         result[i] = n->input[i]->type;
+    return true;
+}
+
+bool infer_attention_grad_bias(const Node *n, Type *result, Diag *d, Arena *scratch) {
+    if (!want_qkv(n, d, scratch) || !want_behind(n, d, scratch) || !want_backward(n, d, scratch))
+        return false;
+    const int bias = attention_bias(n);
+    if (bias < 0)
+        return diag_error(d, n->loc, 303, "attention_grad_bias wants a bias");
+    result[0] = n->input[bias]->type;
     return true;
 }
 
@@ -216,22 +279,35 @@ bool map_attention(const Node *n, IndexMap *out) {
             out->axis_dim[o][1] = -1;
         if (o == attention_slopes(n))
             out->axis_dim[o][0] = 1;
+        // What is the same for all of an axis is not indexed by it.
+        for (int i = 0; i < 3 && (o == attention_bias(n) || o == attention_mask(n)); i++)
+            if (map_operand(n, o)->dim[i] != rows.dim[i])
+                out->axis_dim[o][i] = -1;
     }
     return true;
-}
-
-// (q, k, v, out, lse, dout, ...) -> (dq, dk, dv). q, k, lse and the rest are those of n.
-static Node *attention_grad(Builder *b, const Node *n, Value *v, Value *out, Value *dout) {
-    Value *in[8] = {n->input[0], n->input[1], v, out, &n->result[1], dout};
-    int count = 6;
-    for (int i = 3; i < n->input_count; i++)
-        in[count++] = n->input[i];
-    return build_node(b, OP_ATTENTION_GRAD, in, count, n->attr, n->attr_count);
 }
 
 // A gradient added to another, or to none yet.
 static Value *add(Builder *b, Value *x, Value *y) {
     return x ? build_binary(b, OP_ADD, x, y) : y;
+}
+
+// Adds the gradients of n's first `count` operands and of its bias, if v, out and dout were its
+// values, output and the output's gradient.
+static void add_gradients(Builder *b, const Node *n, Value *const of[3], int count,
+                          Value **dinput) {
+    Value *in[10] = {n->input[0], n->input[1], of[0], of[1], &n->result[1], of[2]};
+    int inputs = 6;
+    for (int i = 3; i < n->input_count; i++)
+        in[inputs++] = n->input[i];
+    const Node *back = build_node(b, OP_ATTENTION_GRAD, in, inputs, n->attr, n->attr_count);
+    for (int i = 0; i < count; i++)
+        dinput[i] = add(b, dinput[i], &back->result[i]);
+    const int bias = attention_bias(n);
+    if (bias < 0)
+        return;
+    back = build_node(b, OP_ATTENTION_GRAD_BIAS, in, inputs, n->attr, n->attr_count);
+    dinput[bias] = add(b, dinput[bias], &back->result[0]);
 }
 
 // The gradient of the log-sum-exp l is ds_j = dl p_j, beside ds_j = p_j (dp_j - delta) of the
@@ -241,19 +317,15 @@ static void add_lse_gradient(Builder *b, const Node *n, Value *dlse, Value **din
     values.dim[3] = out.dim[3] = 1;
     Value *dout =
         build_reshape(b, build_cast(b, build_unary(b, OP_NEG, dlse), out.dtype), 4, out.dim);
-    const Node *back =
-        attention_grad(b, n, build_constant(b, values, 0), build_constant(b, out, 1), dout);
-    for (int i = 0; i < 2; i++)
-        dinput[i] = add(b, dinput[i], &back->result[i]);
+    Value *of[3] = {build_constant(b, values, 0), build_constant(b, out, 1), dout};
+    add_gradients(b, n, of, 2, dinput);
 }
 
-// Either result may be unread and then has no gradient; dinput adds up what both give.
+// Either result may be unread and then has no gradient; dinput adds up what both give. The bias's
+// is dropped where nobody asks for it.
 void grad_attention(Builder *b, const Node *n, Value *const *dresult, Value **dinput) {
-    if (dresult[0]) {
-        const Node *back = attention_grad(b, n, n->input[2], &n->result[0], dresult[0]);
-        for (int i = 0; i < 3; i++)
-            dinput[i] = &back->result[i];
-    }
+    if (dresult[0])
+        add_gradients(b, n, (Value *[]){n->input[2], &n->result[0], dresult[0]}, 3, dinput);
     if (dresult[1])
         add_lse_gradient(b, n, dresult[1], dinput);
 }
@@ -274,15 +346,39 @@ static QueryRow query_row(const AttentionShape *s, int64_t row) {
                       .head = head};
 }
 
-// Keys first <= j < last are seen, but for those of other documents.
+// What a bias or a mask has of one query's keys: key j's is at[j step].
+typedef struct {
+    const double *at; // NULL: there is none
+    int64_t step;
+} KeyRow;
+
+// The place of a query's first key in a tensor [b, h, s, t], where axes of 1 are the same for all.
+static int64_t pair_place(const Type *t, const QueryRow *at) {
+    const int64_t index[3] = {at->batch, at->head, at->query};
+    int64_t place = 0;
+    for (int i = 0; i < 3; i++)
+        place = place * t->dim[i] + (t->dim[i] > 1 ? index[i] : 0);
+    return place * t->dim[3];
+}
+
+static KeyRow key_row(const Tensor *in, int operand, const QueryRow *at) {
+    if (operand < 0)
+        return (KeyRow){NULL, 0};
+    const Type *t = &in[operand].type;
+    return (KeyRow){in[operand].at + pair_place(t, at), t->dim[3] > 1};
+}
+
+// Keys first <= j < last are seen, but for those of other documents and those that a mask hides.
 typedef struct {
     int64_t first, last;
     const double *document; // of key 0; NULL: all keys are of one
     double own;             // the query's
+    KeyRow mask;
 } Seen;
 
 static bool sees(const Seen *seen, int64_t key) {
-    return !seen->document || seen->document[key] == seen->own;
+    return (!seen->document || seen->document[key] == seen->own) &&
+           (!seen->mask.at || seen->mask.at[key * seen->mask.step] != 0);
 }
 
 // shift: the key that query 0 stands beside.
@@ -295,9 +391,10 @@ static Seen keys_seen(const Node *n, const AttentionShape *s, int64_t shift, int
     return (Seen){.first = first, .last = end < 0 ? 0 : end};
 }
 
-// Takes away what the table hides.
-static void see_table(const Node *n, const AttentionShape *s, const Tensor *in, const QueryRow *at,
-                      Seen *seen) {
+// Takes away what the table and the mask hide.
+static void see_operands(const Node *n, const AttentionShape *s, const Tensor *in,
+                         const QueryRow *at, Seen *seen) {
+    seen->mask = key_row(in, attention_mask(n), at);
     const int table = attention_table(n);
     if (table < 0)
         return;
@@ -314,22 +411,27 @@ static void see_table(const Node *n, const AttentionShape *s, const Tensor *in, 
     seen->own = seen->document[at->query + s->keys - s->queries];
 }
 
-// What products of queries and keys become.
+// What products of a query and keys become.
 typedef struct {
-    double scale, cap;   // cap 0: none
-    const double *slope; // of head 0; NULL: none
+    double scale, cap; // cap 0: none
+    double slope;      // of the head; 0: none
+    int64_t beside;    // the key at the query's place
+    KeyRow bias;
 } Score;
 
-static Score score_rule(const Node *n, const Tensor *in) {
+static Score score_rule(const Node *n, const Tensor *in, const QueryRow *at, int64_t shift) {
     const int slopes = attention_slopes(n);
-    return (Score){node_float(n, "scale", 1), node_float(n, "cap", 0),
-                   slopes < 0 ? NULL : in[slopes].at};
+    return (Score){.scale = node_float(n, "scale", 1),
+                   .cap = node_float(n, "cap", 0),
+                   .slope = slopes < 0 ? 0 : in[slopes].at[at->head],
+                   .beside = at->query + shift,
+                   .bias = key_row(in, attention_bias(n), at)};
 }
 
-// distance: from the query's place to the key.
-static double score_of(const Score *s, double product, int64_t head, int64_t distance) {
-    const double x = s->scale * product, bias = s->slope ? s->slope[head] * (double)distance : 0;
-    return (s->cap > 0 ? s->cap * tanh(x / s->cap) : x) + bias;
+static double score_of(const Score *s, double product, int64_t key) {
+    const double x = s->scale * product;
+    return (s->cap > 0 ? s->cap * tanh(x / s->cap) : x) + s->slope * (double)(key - s->beside) +
+           (s->bias.at ? s->bias.at[key * s->bias.step] : 0);
 }
 
 // How much a score grows with its product.
@@ -358,12 +460,12 @@ static int64_t query_shift(const Node *n, const AttentionShape *s, const Tensor 
 void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     const AttentionShape s = attention_shape(n);
     const int64_t shift = query_shift(n, &s, in);
-    const Score rule = score_rule(n, in);
     double *score = arena_array(cx->arena, double, s.keys);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
         const QueryRow at = query_row(&s, row);
+        const Score rule = score_rule(n, in, &at, shift);
         Seen seen = keys_seen(n, &s, shift, at.query);
-        see_table(n, &s, in, &at, &seen);
+        see_operands(n, &s, in, &at, &seen);
         double max = -HUGE_VAL, sum = 0;
         // Scores first; the largest is taken out of every exponent, so that none overflows.
         for (int64_t j = seen.first; j < seen.last; j++) {
@@ -371,13 +473,16 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
             if (!sees(&seen, j))
                 continue;
             const double *q = in[0].at + at.q * s.dim_qk, *k = in[1].at + (at.k + j) * s.dim_qk;
-            score[j] = score_of(&rule, dot(q, k, s.dim_qk), at.head, j - at.query - shift);
+            score[j] = score_of(&rule, dot(q, k, s.dim_qk), j);
             max = score[j] > max ? score[j] : max;
         }
-        for (int64_t j = seen.first; j < seen.last; j++)
-            sum += sees(&seen, j) ? exp(score[j] - max) : 0;
         // A row that sees no key keeps out = 0, as tensors begin.
-        out[1].at[row] = seen.first < seen.last ? max + log(sum) : -HUGE_VAL;
+        out[1].at[row] = -HUGE_VAL;
+        if (max == -HUGE_VAL)
+            continue;
+        for (int64_t j = seen.first; j < seen.last; j++)
+            sum += exp(score[j] - max);
+        out[1].at[row] = max + log(sum);
         for (int64_t j = seen.first; j < seen.last; j++)
             for (int64_t f = 0; f < s.dim_v && sees(&seen, j); f++)
                 out[0].at[at.q * s.dim_v + f] +=
@@ -385,35 +490,83 @@ void evaluate_attention(const Node *n, const Tensor *in, Tensor *out, const Eval
     }
 }
 
-// With p = e^(score - lse) and D = dout out: dv_j += p dout; ds = p (dout v_j - D) times the
-// score's growth; dq += ds k_j; dk_j += ds q.
+// A query that sees something, on the way back: its row of in[0], in[3] and in[5], and what the
+// softmax takes back from each score, D = dout . out.
+typedef struct {
+    QueryRow at;
+    Score rule;
+    Seen seen;
+    const double *q, *dout;
+    double whole, lse;
+} BackwardRow;
+
+// False where the row sees no key.
+static bool backward_row(const Node *n, const AttentionShape *s, const Tensor *in, int64_t row,
+                         BackwardRow *out) {
+    const int64_t shift = s->keys - s->queries;
+    out->at = query_row(s, row);
+    out->rule = score_rule(n, in, &out->at, shift);
+    out->seen = keys_seen(n, s, shift, out->at.query);
+    see_operands(n, s, in, &out->at, &out->seen);
+    out->q = in[0].at + out->at.q * s->dim_qk;
+    out->dout = in[5].at + out->at.q * s->dim_v;
+    out->whole = dot(out->dout, in[3].at + out->at.q * s->dim_v, s->dim_v);
+    out->lse = in[4].at[row];
+    return out->lse != -HUGE_VAL;
+}
+
+// p = e^(score - lse), and the gradient of the score, p (dout v_j - D). growth: of the score with
+// its product.
+typedef struct {
+    double p, dscore, growth;
+} BackwardKey;
+
+static BackwardKey backward_key(const AttentionShape *s, const Tensor *in, const BackwardRow *row,
+                                int64_t key) {
+    const double *k = in[1].at + (row->at.k + key) * s->dim_qk;
+    const double *v = in[2].at + (row->at.k + key) * s->dim_v;
+    const double product = dot(row->q, k, s->dim_qk);
+    const double p = exp(score_of(&row->rule, product, key) - row->lse);
+    return (BackwardKey){p, p * (dot(row->dout, v, s->dim_v) - row->whole),
+                         score_growth(&row->rule, product)};
+}
+
+// With ds the product's gradient: dv_j += p dout; dq += ds k_j; dk_j += ds q.
 void evaluate_attention_grad(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
     (void)cx;
     const AttentionShape s = attention_shape(n);
-    const Score rule = score_rule(n, in);
     for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
-        const QueryRow at = query_row(&s, row);
-        Seen seen = keys_seen(n, &s, s.keys - s.queries, at.query);
-        see_table(n, &s, in, &at, &seen);
-        const double *q = in[0].at + at.q * s.dim_qk, *dout = in[5].at + at.q * s.dim_v;
-        // D = dout . out, one number a query: what the softmax takes back from each score.
-        const double whole = dot(dout, in[3].at + at.q * s.dim_v, s.dim_v);
-        for (int64_t j = seen.first; j < seen.last; j++) {
-            if (!sees(&seen, j))
+        BackwardRow r;
+        if (!backward_row(n, &s, in, row, &r))
+            continue;
+        for (int64_t j = r.seen.first; j < r.seen.last; j++) {
+            if (!sees(&r.seen, j))
                 continue;
-            const int64_t k_at = (at.k + j) * s.dim_qk, v_at = (at.k + j) * s.dim_v;
-            const double *k = in[1].at + k_at, *v = in[2].at + v_at;
-            const double product = dot(q, k, s.dim_qk);
-            const double p =
-                exp(score_of(&rule, product, at.head, j - at.query - s.keys + s.queries) -
-                    in[4].at[row]);
-            const double ds = p * (dot(dout, v, s.dim_v) - whole) * score_growth(&rule, product);
+            const BackwardKey of = backward_key(&s, in, &r, j);
+            const double ds = of.dscore * of.growth;
+            const int64_t k_at = (r.at.k + j) * s.dim_qk, v_at = (r.at.k + j) * s.dim_v;
             for (int64_t f = 0; f < s.dim_v; f++)
-                out[2].at[v_at + f] += p * dout[f];
+                out[2].at[v_at + f] += of.p * r.dout[f];
             for (int64_t e = 0; e < s.dim_qk; e++) {
-                out[0].at[at.q * s.dim_qk + e] += ds * k[e];
-                out[1].at[k_at + e] += ds * q[e];
+                out[0].at[r.at.q * s.dim_qk + e] += ds * in[1].at[k_at + e];
+                out[1].at[k_at + e] += ds * r.q[e];
             }
         }
+    }
+}
+
+// The gradient of a bias is the score's, summed where scores share it.
+void evaluate_attention_grad_bias(const Node *n, const Tensor *in, Tensor *out, const EvalCtx *cx) {
+    (void)cx;
+    const AttentionShape s = attention_shape(n);
+    const Type *t = &out[0].type;
+    for (int64_t row = 0; row < s.batch * s.heads * s.queries; row++) {
+        BackwardRow r;
+        if (!backward_row(n, &s, in, row, &r))
+            continue;
+        double *to = out[0].at + pair_place(t, &r.at);
+        for (int64_t j = r.seen.first; j < r.seen.last; j++)
+            if (sees(&r.seen, j))
+                to[t->dim[3] > 1 ? j : 0] += backward_key(&s, in, &r, j).dscore;
     }
 }

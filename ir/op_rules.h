@@ -17,10 +17,10 @@ InferRule infer_constant, infer_iota, infer_random, infer_unary, infer_cast, inf
     infer_reduce, infer_softmax, infer_layernorm, infer_layernorm_grad, infer_layernorm_param_grad,
     infer_rmsnorm, infer_rmsnorm_grad, infer_rmsnorm_param_grad, infer_cross_entropy,
     infer_cross_entropy_grad, infer_sample, infer_rotary, infer_einsum, infer_einsum_add,
-    infer_convolution, infer_attention, infer_attention_grad, infer_pool, infer_max_pool_index,
-    infer_max_pool_grad, infer_avg_pool_grad, infer_upsample, infer_batchnorm, infer_batchnorm_grad,
-    infer_gather, infer_scatter_add, infer_take, infer_minimize, infer_accumulate, infer_sgd,
-    infer_momentum, infer_adamw, infer_move;
+    infer_convolution, infer_attention, infer_attention_grad, infer_attention_grad_bias, infer_pool,
+    infer_max_pool_index, infer_max_pool_grad, infer_avg_pool_grad, infer_upsample, infer_batchnorm,
+    infer_batchnorm_grad, infer_gather, infer_scatter_add, infer_take, infer_minimize,
+    infer_accumulate, infer_sgd, infer_momentum, infer_adamw, infer_move;
 
 MapRule map_leaf, map_pointwise, map_transpose, map_broadcast, map_reduce, map_rowwise, map_einsum,
     map_convolution, map_attention, map_pool, map_batchnorm;
@@ -50,11 +50,11 @@ EvaluateRule evaluate_constant, evaluate_iota, evaluate_random_uniform, evaluate
     evaluate_rmsnorm_grad, evaluate_rmsnorm_param_grad, evaluate_cross_entropy,
     evaluate_cross_entropy_grad, evaluate_sample, evaluate_rotary, evaluate_einsum,
     evaluate_einsum_add, evaluate_convolution, evaluate_attention, evaluate_attention_grad,
-    evaluate_relu6, evaluate_hard_sigmoid, evaluate_hard_swish, evaluate_max_pool,
-    evaluate_max_pool_index, evaluate_max_pool_grad, evaluate_avg_pool, evaluate_avg_pool_grad,
-    evaluate_upsample, evaluate_batchnorm, evaluate_batchnorm_grad, evaluate_gather,
-    evaluate_scatter_add, evaluate_take, evaluate_sgd, evaluate_momentum, evaluate_adamw,
-    evaluate_move;
+    evaluate_attention_grad_bias, evaluate_relu6, evaluate_hard_sigmoid, evaluate_hard_swish,
+    evaluate_max_pool, evaluate_max_pool_index, evaluate_max_pool_grad, evaluate_avg_pool,
+    evaluate_avg_pool_grad, evaluate_upsample, evaluate_batchnorm, evaluate_batchnorm_grad,
+    evaluate_gather, evaluate_scatter_add, evaluate_take, evaluate_sgd, evaluate_momentum,
+    evaluate_adamw, evaluate_move;
 
 // Shared by the families. A check returns false after a diagnostic at n->loc.
 //

@@ -3,6 +3,8 @@
 // for the last panel.
 #include "ir/template_layout.h"
 
+#include "ir/check.h"
+
 // Rows a left operand takes: whole panels of any target, and one more.
 static int64_t left_rows(int64_t rows) {
     return (rows + 15) / 16 * 16 + 5;
@@ -66,7 +68,7 @@ ProductLayout product_layout(const ProductKernel *p) {
     return out;
 }
 
-// Both kinds share the first parts. One block of queries meets one block of keys at a time, so no
+// All kinds share the first parts. One block of queries meets one block of keys at a time, so no
 // part has queries x keys elements; only dk and dv of the backward pass hold all keys.
 AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
     enum { BLOCK = ATTENTION_BLOCK };
@@ -94,16 +96,33 @@ AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind) {
     }
     out.dout = take(at, left, out.v_cap);
     out.v_by_dim = take(at, BLOCK, out.v_cap);
+    out.dscore = take(at, BLOCK, BLOCK);
+    out.delta = take(at, BLOCK, 1);
+    if (kind == KERNEL_ATTENTION_GRAD_BIAS) {
+        out.dbias = take(at, BLOCK, BLOCK);
+        return out;
+    }
     out.q_by_position = take(at, BLOCK, qk_wide);
     out.dout_by_position = take(at, BLOCK, v_wide);
     out.k_by_position = take(at, BLOCK, qk_wide);
-    out.dscore = take(at, BLOCK, BLOCK);
     out.packed_dscore = take(at, left, BLOCK);
     out.dq = take(at, BLOCK, out.qk_cap);
-    out.delta = take(at, BLOCK, 1);
     out.dk = take(at, t->keys, out.qk_cap);
     out.dv = take(at, t->keys, out.v_cap);
     return out;
+}
+
+int64_t attention_bias_blocks(const AttentionKernel *t, int axis, int64_t block) {
+    const int64_t extent[4] = {t->batch, t->heads, t->queries, t->keys};
+    return t->dbias_at[axis] > 0 ? (extent[axis] + block - 1) / block : 1;
+}
+
+int64_t attention_bias_tiles(const AttentionKernel *t, int64_t queries, int64_t keys) {
+    const int64_t block[4] = {1, 1, queries, keys};
+    int64_t tiles = 1;
+    for (int i = 0; i < 4; i++)
+        CHECK(count_mul(tiles, attention_bias_blocks(t, i, block[i]), &tiles));
+    return tiles;
 }
 
 // Four bytes a float.

@@ -28,11 +28,11 @@ typedef struct {
 ProductLayout product_layout(const ProductKernel *p);
 
 // A tile is `rows` channels of the result's group by columns: pixels of one image, all pixels of
-// `images` images, or (channel, tap) pairs of w. Tiles are numbered by group, rows, images, columns,
-// the last fastest; those at the ends may be smaller. Depth is packed in blocks of `depth` steps:
-// `channels` whole channels, or pixels of one image where w is the result. Where a group has one
-// channel in and one out, `planes`, a tile is `rows` groups of one image (or of all, for w), images
-// slowest, and nothing is packed.
+// `images` images, or (channel, tap) pairs of w. Tiles are numbered by group, rows, images,
+// columns, the last fastest; those at the ends may be smaller. Depth is packed in blocks of `depth`
+// steps: `channels` whole channels, or pixels of one image where w is the result. Where a group has
+// one channel in and one out, `planes`, a tile is `rows` groups of one image (or of all, for w),
+// images slowest, and nothing is packed.
 typedef struct {
     bool planes, in_place; // in_place: summed straight into the result
     int64_t rows, row_tiles;
@@ -50,16 +50,22 @@ ConvolutionLayout convolution_layout(const ConvolutionKernel *k);
 // output tile, running maximum and sum of each query. Backward: the same packed q and k; packed v
 // and dout by head dim; q, dout and k packed by position; scores and their gradients, plain and
 // packed; the tile of dq; delta and log-sum-exp of each query; dk and dv of all keys.
+// Of a bias: the same packed q, k, v and dout by head dim, scores and their gradients, delta,
+// log-sum-exp, and a tile of sums.
 // single: a forward kernel of one query has q and the scores of all keys only.
 typedef struct {
     bool single;
     int64_t qk_cap, v_cap; // head dims rounded up to 16
     int64_t q, k, score, packed_score, v, out, maximum, sum;
     int64_t dout, v_by_dim, q_by_position, dout_by_position, k_by_position, dscore, packed_dscore,
-        dq, delta, dk, dv;
+        dq, delta, dk, dv, dbias;
     int64_t floats;
 } AttentionLayout;
 AttentionLayout attention_layout(const AttentionKernel *t, KernelKind kind);
+// Owners of so many queries by keys of a bias's gradient; of them along one axis, 1 where its
+// scores share the bias.
+int64_t attention_bias_tiles(const AttentionKernel *t, int64_t queries, int64_t keys);
+int64_t attention_bias_blocks(const AttentionKernel *t, int axis, int64_t block);
 
 // The workspace of one worker in bytes, whole pages.
 size_t layout_bytes(int64_t floats);

@@ -61,10 +61,22 @@ static void take_strides(int64_t out[3], const Place *p, const Type *t) {
         out[i] = t->dim[i] > 1 ? p->stride[i] : 0;
 }
 
+// The same of batch, head, query and key.
+static void take_pair_strides(int64_t out[4], const Place *p, const Type *t) {
+    take_strides(out, p, t);
+    out[3] = t->dim[3] > 1;
+}
+
+static KernelKind attention_kind(const Node *n) {
+    return n->op == OP_ATTENTION        ? KERNEL_ATTENTION
+           : n->op == OP_ATTENTION_GRAD ? KERNEL_ATTENTION_GRAD
+                                        : KERNEL_ATTENTION_GRAD_BIAS;
+}
+
 // Operands are inputs, then results, as the kernel lists them; lse is dense and has no strides.
 void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall *out) {
     const Node *n = s->node[0];
-    const bool grad = n->op == OP_ATTENTION_GRAD;
+    const KernelKind kind = attention_kind(n);
     const Type *q = &n->input[0]->type, *k = &n->input[1]->type, *v = &n->input[2]->type;
     AttentionKernel t = {.dtype = q->dtype,
                          .batch = q->dim[0],
@@ -82,10 +94,14 @@ void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall 
     t.documents = attention_has_documents(n);
     t.offset = attention_offset(n) >= 0;
     t.slopes = attention_slopes(n) >= 0;
+    const int bias = attention_bias(n), mask = attention_mask(n);
+    t.bias = bias >= 0;
+    t.bias_dtype = t.bias ? n->input[bias]->type.dtype : DT_F32;
+    t.mask = mask >= 0;
     // By operand number; forward has the first five, out and lse being its results. What tells of
     // keys and biases, the last inputs, the kernel has behind its results.
     int64_t *const stride[9] = {t.q, t.k, t.v, t.out, NULL, t.dout, t.dq, t.dk, t.dv};
-    const int own = grad ? 6 : 3, count = n->input_count + n->result_count;
+    const int own = kind == KERNEL_ATTENTION ? 3 : 6, count = n->input_count + n->result_count;
     for (int o = 0; o < count; o++) {
         const bool input = o < n->input_count;
         const Place p = input ? step_input(sp, s, n, o) : step_result(sp, s, n, o - n->input_count);
@@ -93,8 +109,12 @@ void lower_attention(const StoragePlan *sp, const Step *s, Arena *a, KernelCall 
         CHECK(p.storage != STORAGE_NONE);
         const int operand = o < own ? o : input ? o + n->result_count : o - n->input_count + own;
         out->operand[operand] = p;
-        if (operand < own + n->result_count && stride[operand])
+        if (o == bias || o == mask)
+            take_pair_strides(o == bias ? t.bias_at : t.mask_at, &p, type);
+        else if (!input && kind == KERNEL_ATTENTION_GRAD_BIAS)
+            take_pair_strides(t.dbias_at, &p, type);
+        else if (operand < own + n->result_count && stride[operand])
             take_strides(stride[operand], &p, type);
     }
-    out->kernel = kernel_attention(a, grad ? KERNEL_ATTENTION_GRAD : KERNEL_ATTENTION, &t);
+    out->kernel = kernel_attention(a, kind, &t);
 }

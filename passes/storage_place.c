@@ -44,7 +44,7 @@ AxisOrder storage_axes(const StorageWork *w, const Node *n, int result) {
     const OpLowering lowering = op_info(n->op)->lowering;
     // [batch, heads, positions, dim] lies as [batch, positions, heads, dim]: what follows mostly
     // joins the heads of a position, and then needs no copy.
-    if (lowering == LOWER_ATTENTION && v->type.rank == 4)
+    if (lowering == LOWER_ATTENTION && v->type.rank == 4 && n->op != OP_ATTENTION_GRAD_BIAS)
         return (AxisOrder){.count = 4, .axis = {0, 2, 1, 3}};
     // States are dense, as are results of templates that choose nothing.
     if (w->is_committed[v->id] || (lowering != LOWER_SCALAR && lowering != LOWER_ROWS))

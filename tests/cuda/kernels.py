@@ -15,18 +15,24 @@ LONG_ROWS = [(50257, 50264, "bf16"), (50304, 50304, "bf16"), (128256, 128256, "b
 HEAD_DIMS = (64, 96, 128, 192, 256)
 
 
+BIAS = "[0, 65536, 256, 1]"  # of 256 queries and keys, the same in all rows of the batch
+
+
 def attention(grad, dim, heads, groups, causal, window, table="", score="", queries=256, keys=256, batch=2):
-    """The text of a kernel as the planner makes it: heads side by side in [batch, position, head, dim]."""
+    """The text of a kernel as the planner makes it: heads side by side in [batch, position, head, dim]. grad: of operands, or "bias"."""
 
     def strides(count, positions):
         return f"[{count * dim * positions}, {dim}, {count * dim}]"
 
     q, k = strides(heads, queries), strides(groups, keys)
     mask = f"  window {window} causal {int(causal)}" + table
-    lines = [f"kernel a {'attention_grad' if grad else 'attention'} {{", "  dtype bf16",
+    kind = "attention_grad_bias" if grad == "bias" else "attention_grad" if grad else "attention"
+    lines = [f"kernel a {kind} {{", "  dtype bf16",
              f"  batch {batch} heads {heads} groups {groups} queries {queries} keys {keys} dim_qk {dim} dim_v {dim}",
              f"{mask} scale 0.125{score}", f"  q {q} k {k} v {k} out {q}"]
-    if grad:
+    if grad == "bias":
+        lines.append(f"  dout {q} dbias {BIAS}")
+    elif grad:
         lines.append(f"  dout {q} dq {q} dk {k} dv {k}")
     return "\n".join(lines + ["}"]) + "\n"
 
@@ -76,11 +82,17 @@ class Kernels(e2e.TestCase):
                     texts.append(attention(grad, dim, 8, 8, causal=True, window=0, table=" slopes 1", score=" cap 50"))
                     texts.append(attention(grad, dim, 8, 8, causal=True, window=0, score=" cap 50"))
                     texts.append(attention(grad, dim, 8, 8, causal=True, window=0, table=" slopes 1"))
+                texts.append(attention(grad, dim, 8, 8, causal=False, window=0, score=f" bias f32 {BIAS}"))
                 if dim == 128:
+                    texts.append(attention(grad, dim, 8, 8, causal=True, window=0, table=" interval 1 slopes 1",
+                                           score=f" cap 50 bias bf16 {BIAS} mask [256, 0, 0, 1]"))
                     texts.append(attention(grad, dim, 8, 2, causal=True, window=100))
                     texts.append(attention(grad, dim, 8, 8, causal=False, window=0))
                     texts.append(attention(grad, dim, 8, 8, causal=True, window=0, table=" documents 1"))
                     texts.append(attention(grad, dim, 8, 8, causal=False, window=0, table=" interval 1 documents 1"))
+            texts.append(attention("bias", dim, 8, 8, causal=False, window=0, score=f" bias f32 {BIAS}"))
+            texts.append(attention("bias", dim, 8, 8, causal=True, window=100, table=" interval 1 documents 1 slopes 1",
+                                   score=f" cap 50 bias f32 {BIAS} mask [0, 0, 256, 1]"))
         path = self.folder / "attention.kernel"
         path.write_text("".join(texts))
         self.compile_all([path])

@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct {
     const char *what; // part of the entry's name
@@ -24,6 +25,7 @@ typedef struct {
     int documents; // keys of each, in order; less than 0: so many, in no order; 0: none
     int interval;  // a prefix of so many before what is causal; less than 0: any intervals; 0: none
     bool forward_only;
+    const char *bias, *mask; // axes that they have of their own, of "bhst"; NULL: there is none
 } Case;
 
 static const Case case_table[] = {
@@ -45,6 +47,11 @@ static const Case case_table[] = {
     {"mixed_documents", 1, 1, 1, 80, 200, 128, 128, .documents = -3},
     {"prefix", 1, 1, 2, 200, 200, 64, 64, .interval = 90},
     {"intervals", 2, 1, 1, 80, 200, 128, 128, .documents = 60, .interval = -1},
+    {"bias", 2, 1, 2, 270, 300, 64, 64, .causal = true, .bias = "hst"},
+    {"bias_of_all", 2, 1, 1, 130, 150, 128, 128, .bias = "bhst"},
+    {"bias_and_mask", 2, 2, 2, 100, 140, 96, 40, .bias = "bt", .mask = "st"},
+    {"tree", 1, 1, 2, 200, 200, 192, 192, .mask = "st", .causal = true},
+    {"one_query_bias", 2, 2, 3, 1, 300, 64, 64, .bias = "ht", .mask = "bt", .forward_only = true},
     {"dim_192", 1, 1, 1, 90, 200, 192, 192, .causal = true},
     {"dim_256", 1, 1, 1, 90, 150, 256, 256, .causal = true},
     {"one_query", 2, 2, 2, 1, 300, 64, 64, .causal = true, .offset = 222, .forward_only = true},
@@ -74,10 +81,17 @@ static Type heads_of(const Case *c, int operand) {
     return operand == LSE ? type_make(DT_F32, 3, dim) : type_make(DT_BF16, 4, dim);
 }
 
+static Type pairs_of(const Case *c, DType dtype, const char *axes) {
+    const int64_t dim[4] = {c->batch, c->groups * c->sharing, c->queries, c->keys};
+    Type t = type_make(dtype, 4, dim);
+    for (int i = 0; i < 4; i++)
+        t.dim[i] = strchr(axes, "bhst"[i]) ? dim[i] : 1;
+    return t;
+}
+
 // forward: results of the forward pass, or NULL where that is what is made.
-static Sample make_sample(Arena *a, const Case *c, uint64_t seed, const Tensor *forward) {
+static Sample make_sample(Arena *a, const Case *c, uint64_t seed, Op op, const Tensor *forward) {
     const NodeOrigin origin = {.scope = ""};
-    const Op op = forward ? OP_ATTENTION_GRAD : OP_ATTENTION;
     Sample s = {.a = a, .random = seed, .diag = diag_create(a), .m = module_create(a, "sample")};
     s.g = graph_create(a, "test");
     module_add_entry(s.m, s.g);
@@ -95,6 +109,10 @@ static Sample make_sample(Arena *a, const Case *c, uint64_t seed, const Tensor *
         in[count++] = sample_argument(&s, type_make(DT_I32, 2, dim), 0, 0);
         set_table(a, &table, s.argument[count - 1].at);
     }
+    if (c->bias)
+        in[count++] = sample_argument(&s, pairs_of(c, DT_F32, c->bias), -2, 2);
+    if (c->mask)
+        in[count++] = sample_argument(&s, pairs_of(c, DT_BOOL, c->mask), 0, 1);
     Attr attr[4] = {attr_int("causal", c->causal), attr_int("window", c->window),
                     attr_float("scale", 1 / sqrt((double)c->dim_qk)), attr_int("interval", 1)};
     s.n = graph_add(s.g, s.diag, op, in, count, attr, c->interval != 0 ? 4 : 3, origin);
@@ -113,13 +131,17 @@ static bool has_backward(const Case *c) {
 static void add_case(const Case *c, uint64_t seed, CaseFile *out) {
     Arena *a = arena_create();
     Tensor forward[SAMPLE_OPERANDS_MAX];
-    Sample s = make_sample(a, c, seed, NULL);
+    Sample s = make_sample(a, c, seed, OP_ATTENTION, NULL);
     case_file_add(out, &s, arena_format(a, "attention_%s_0", c->what));
     if (has_backward(c)) {
         sample_evaluate(&s, false, forward);
         // Of one seed, so of the same q, k and v.
-        s = make_sample(a, c, seed, forward);
+        s = make_sample(a, c, seed, OP_ATTENTION_GRAD, forward);
         case_file_add(out, &s, arena_format(a, "attention_grad_%s_0", c->what));
+    }
+    if (has_backward(c) && c->bias) {
+        s = make_sample(a, c, seed, OP_ATTENTION_GRAD_BIAS, forward);
+        case_file_add(out, &s, arena_format(a, "attention_grad_bias_%s_0", c->what));
     }
     arena_release(a);
 }
@@ -127,7 +149,7 @@ static void add_case(const Case *c, uint64_t seed, CaseFile *out) {
 int main(int argc, char **argv) {
     uint64_t count = 0;
     for (int i = 0; i < CASES; i++)
-        count += has_backward(&case_table[i]) ? 2 : 1;
+        count += !has_backward(&case_table[i]) ? 1 : case_table[i].bias ? 3 : 2;
     CaseFile out;
     if (argc != 3 || !case_file_open(argv[1], argv[2], count, &out)) {
         fprintf(stderr, "usage: attention_cases OUT.graph OUT.cases\n");

@@ -408,6 +408,15 @@ static void make_convolution(Sample *s, Op op, Parts *p) {
     add_attr(p, attr_int("groups", groups));
 }
 
+// A bias or a mask, the same along some axes.
+static Type pair_type(Sample *s, DType dtype, const int64_t dim[4]) {
+    Type t = type_make(dtype, 4, dim);
+    for (int i = 0; i < 4; i++)
+        if (sample_int(s, 3) == 0)
+            t.dim[i] = 1;
+    return t;
+}
+
 // More queries than keys happens too: then the first rows see nothing.
 static void make_attention(Sample *s, Op op, Parts *p) {
     const DType dtype = float_type(s);
@@ -419,7 +428,7 @@ static void make_attention(Sample *s, Op op, Parts *p) {
     add_in(p, argument(s, type_make(dtype, 4, (int64_t[]){batch, heads, queries, e})));
     add_in(p, argument(s, type_make(dtype, 4, (int64_t[]){batch, groups, keys, e})));
     add_in(p, argument(s, type_make(dtype, 4, (int64_t[]){batch, groups, keys, f})));
-    if (op == OP_ATTENTION_GRAD) {
+    if (op != OP_ATTENTION) {
         add_in(p, argument(s, out));
         add_in(p, argument(s, rows_of(out, DT_F32)));
         add_in(p, argument(s, out));
@@ -438,6 +447,11 @@ static void make_attention(Sample *s, Op op, Parts *p) {
         add_attr(p, attr_int("interval", 1));
     if (sample_int(s, 3) == 0)
         add_in(p, argument(s, type_make(DT_F32, 1, &heads)));
+    const int64_t pairs[4] = {batch, heads, queries, keys};
+    if (op == OP_ATTENTION_GRAD_BIAS || sample_int(s, 2) == 0)
+        add_in(p, argument(s, pair_type(s, float_type(s), pairs)));
+    if (sample_int(s, 3) == 0)
+        add_in(p, sample_argument(s, pair_type(s, DT_BOOL, pairs), 0, 1));
     const bool causal = offset || sample_int(s, 3) > 0;
     add_attr(p, attr_int("causal", causal));
     add_attr(p, attr_int("window", causal ? sample_int(s, 4) : 0));

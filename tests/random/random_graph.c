@@ -273,6 +273,28 @@ static void make_gram(Maker *k) {
         keep(k, build_scale(&k->b, build_einsum(&k->b, x, x, "abc,adc->abd"), 0.2));
 }
 
+// Of a third a bias that is learned, the same along some axes; of a third a mask with holes.
+static int add_pairs(Maker *k, int64_t heads, int64_t s, Value **in, int count) {
+    const int64_t pairs[4] = {1, 1, s, s};
+    if (pick(k, 0, 2) == 0) {
+        const int64_t dim[4] = {1, pick(k, 0, 1) ? heads : 1, pick(k, 0, 1) ? s : 1,
+                                pick(k, 0, 3) ? s : 1};
+        in[count++] = parameter(k, 4, dim);
+    }
+    if (pick(k, 0, 2) == 0) {
+        Value *place[2];
+        for (int i = 0; i < 2; i++) {
+            const Attr iota[] = {attr_ints("shape", pairs, 4), attr_int("axis", 2 + i)};
+            place[i] = build_op(&k->b, OP_IOTA, NULL, 0, iota, 2);
+        }
+        Value *sum = build_binary(&k->b, OP_MUL, place[0], place[1]);
+        Value *third = build_binary(&k->b, OP_DIV, sum, build_constant(&k->b, sum->type, 3));
+        third = build_binary(&k->b, OP_MUL, third, build_constant(&k->b, sum->type, 3));
+        in[count++] = build_binary(&k->b, OP_EQ, third, sum);
+    }
+    return count;
+}
+
 static void make_attention(Maker *k) {
     Value *x = tame(k, any(k));
     if (x->type.rank < 2)
@@ -282,7 +304,7 @@ static void make_attention(Maker *k) {
     const int64_t flat[2] = {s, width}, wq[2] = {width, heads * e}, wk[2] = {width, groups * e};
     const int64_t q_dim[4] = {1, s, heads, e}, k_dim[4] = {1, s, groups, e};
     const int perm[4] = {0, 2, 1, 3};
-    Value *rows = build_reshape(&k->b, x, 2, flat), *in[5];
+    Value *rows = build_reshape(&k->b, x, 2, flat), *in[7];
     for (int i = 0; i < 3; i++) {
         Value *y = build_einsum(&k->b, rows, parameter(k, 2, i ? wk : wq), "ab,bc->ac");
         y = build_reshape(&k->b, tame(k, y), 4, i ? k_dim : q_dim);
@@ -313,6 +335,7 @@ static void make_attention(Maker *k) {
         attr[attrs++] = attr_float("cap", 0.75);
     if (pick(k, 0, 3) == 0)
         in[count++] = build_constant(&k->b, type_make(DT_F32, 1, &heads), -0.25);
+    count = add_pairs(k, heads, s, in, count);
     Node *n = build_node(&k->b, OP_ATTENTION, in, count, attr, attrs);
     const int64_t out[2] = {s, heads * e};
     keep(k, build_reshape(&k->b, build_transpose(&k->b, &n->result[0], perm), 2, out));

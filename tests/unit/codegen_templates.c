@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPERANDS = 11, ROUNDS = ONCE ? 24 : 6 };
+enum { OPERANDS = 13, ROUNDS = ONCE ? 24 : 6 };
 
 static uint64_t random_state;
 
@@ -54,6 +54,8 @@ static Memory memory_new(const Kernel *k, int operand) {
         const float x = (float)random_between(-1000, 1000) / 1000.0F * most;
         if (m.dtype == DT_F32)
             ((float *)m.at)[i] = x;
+        else if (m.dtype == DT_BOOL)
+            ((uint8_t *)m.at)[i] = x > -0.3F;
         else
             ((uint16_t *)m.at)[i] = to_bf16(x);
     }
@@ -274,6 +276,40 @@ static AttentionKernel random_attention(int round) {
     return t;
 }
 
+// For batch, head, query and key, some of them broadcast; along the other axes rows lie apart.
+static void choose_pairs(const AttentionKernel *t, int64_t stride[4]) {
+    const int64_t dim[4] = {t->batch, t->heads, t->queries, t->keys};
+    int64_t step = 1;
+    for (int i = 3; i >= 0; i--) {
+        stride[i] = random_below(3) == 0 ? 0 : step;
+        step *= stride[i] > 0 ? dim[i] : 1;
+        step += i == 3 ? random_below(2) * 3 : 0;
+    }
+}
+
+// A bias, a mask or both.
+static void add_pairs(AttentionKernel *t, int round) {
+    t->bias = round % 3 != 1;
+    t->mask = round % 3 != 0;
+    t->bias_dtype = random_float();
+    choose_pairs(t, t->bias_at);
+    choose_pairs(t, t->mask_at);
+    choose_pairs(t, t->dbias_at);
+}
+
+// Some of a bias is -inf, and all of some query's or head's.
+static void hide_some(const Kernel *k, Memory *bias) {
+    const int64_t *stride = k->attention.bias_at;
+    const int64_t whole = stride[3] > 0 ? k->attention.keys : 1, count = bias->count;
+    for (int64_t i = 0; i < count; i++)
+        if (i / whole % 5 == 2 || i % 7 == 3) {
+            if (bias->dtype == DT_F32)
+                ((float *)bias->at)[i] = -INFINITY;
+            else
+                ((uint16_t *)bias->at)[i] = 0xff80;
+        }
+}
+
 // Several documents, one after another or in no order.
 static void number_documents(const AttentionKernel *t, int32_t *id) {
     const bool sorted = random_below(2);
@@ -320,6 +356,8 @@ static void check_attention(const AttentionKernel *t) {
         memory[i] = memory_new(k, i);
     if (attention_table_row(t) > 0)
         fill_table(t, &memory[5]);
+    if (t->bias)
+        hide_some(k, &memory[kernel_attention_bias(k)]);
     check_kernel(k, memory, t->dtype == DT_BF16 ? 8e-3 : 1e-5);
     for (int i = 0; i < operands; i++)
         free(memory[i].at);
@@ -350,6 +388,16 @@ Test(codegen_templates, attention_with_a_table_agrees_with_the_interpreter) {
         random_state = (uint64_t)round + 400;
         AttentionKernel t = random_table(round);
         t.queries = round % 8 == 0 ? 1 : t.queries;
+        check_attention(&t);
+    }
+}
+
+Test(codegen_templates, attention_with_a_bias_or_a_mask_agrees_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS; round++) {
+        random_state = (uint64_t)round + 500;
+        AttentionKernel t = round % 4 == 1 ? random_table(round) : random_attention(round);
+        t.queries = round % 4 == 0 ? 1 : t.queries;
+        add_pairs(&t, round);
         check_attention(&t);
     }
 }
@@ -453,23 +501,26 @@ Test(codegen_templates, attention_with_an_offset_agrees_with_the_interpreter) {
 }
 
 // Out and log-sum-exp belong to q, k and v.
-static void check_gradient(const AttentionKernel *t) {
+static void check_gradient(const AttentionKernel *t, KernelKind kind) {
     Arena *a = arena_create();
     const Kernel *forward = kernel_attention(a, KERNEL_ATTENTION, t);
-    const Kernel *backward = kernel_attention(a, KERNEL_ATTENTION_GRAD, t);
+    const Kernel *backward = kernel_attention(a, kind, t);
     Memory memory[OPERANDS];
-    const int count = kernel_operand_count(backward);
+    const int count = kernel_operand_count(backward), own = kind == KERNEL_ATTENTION_GRAD ? 9 : 7;
     for (int i = 0; i < count; i++)
         memory[i] = memory_new(backward, i);
-    void *operand[7] = {NULL};
+    void *operand[9] = {NULL};
     for (int i = 0; i < 5; i++)
         operand[i] = memory[i].at;
-    for (int i = 9; i < count; i++)
-        operand[i - 4] = memory[i].at;
+    for (int i = own; i < count; i++)
+        operand[i - own + 5] = memory[i].at;
     if (attention_table_row(t) > 0)
-        fill_table(t, &memory[9]);
+        fill_table(t, &memory[own]);
+    if (t->bias)
+        hide_some(backward, &memory[kernel_attention_bias(backward)]);
     kernel_interpret(forward, operand, NULL);
-    check_kernel(backward, memory, t->dtype == DT_BF16 ? 2e-2 : 3e-5);
+    const bool narrow = t->dtype == DT_BF16 || (t->bias && t->bias_dtype == DT_BF16);
+    check_kernel(backward, memory, narrow ? 2e-2 : 3e-5);
     for (int i = 0; i < count; i++)
         free(memory[i].at);
     arena_release(a);
@@ -479,11 +530,22 @@ Test(codegen_templates, attention_gradient_agrees_with_the_interpreter) {
     for (int round = 0; round < ROUNDS; round++) {
         random_state = (uint64_t)round + 200;
         AttentionKernel t = random_attention(round);
-        check_gradient(&t);
+        check_gradient(&t, KERNEL_ATTENTION_GRAD);
         if (round % 2 == 0)
             continue;
         t = random_table(round);
-        check_gradient(&t);
+        check_gradient(&t, KERNEL_ATTENTION_GRAD);
+    }
+}
+
+Test(codegen_templates, attention_gradient_with_a_bias_agrees_with_the_interpreter) {
+    for (int round = 0; round < ROUNDS; round++) {
+        random_state = (uint64_t)round + 600;
+        AttentionKernel t = round % 4 == 1 ? random_table(round) : random_attention(round);
+        add_pairs(&t, round);
+        check_gradient(&t, KERNEL_ATTENTION_GRAD);
+        t.bias = true;
+        check_gradient(&t, KERNEL_ATTENTION_GRAD_BIAS);
     }
 }
 

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPERANDS_MAX = 11, CASES_MAX = 48, STEP = ONCE ? 1 : 4 };
+enum { OPERANDS_MAX = 13, CASES_MAX = 64, STEP = ONCE ? 1 : 4 };
 enum { Q, K, V, OUT, LSE, EXTRA, DQ, DK, DV, TABLE };
 
 typedef struct {
@@ -36,6 +36,9 @@ typedef struct {
     bool stacked;      // gradients of q, k and v lie in one buffer [b, s, heads of all three, e]
     bool forward_only; // the gradient is another case's too
     bool uneven;       // dq forbids wide accesses, where q doesn't
+    // Axes that a bias or a mask has of its own, of "bhst"; NULL: there is none.
+    const char *bias, *mask;
+    DType bias_dtype;
 } Case;
 
 // By threads and by warps.
@@ -90,6 +93,24 @@ static const Case warp_cases[] = {
     {"f32, slopes", DT_F32, 1, 1, 2, 50, 60, 16, 20, .slopes = true, .interval = -1},
     {"f32, slopes and a cap", DT_F32, 1, 1, 2, 33, 40, 16, 20, .causal = true, .slopes = true,
      .cap = 0.7},
+    {"a bias", DT_BF16, 2, 1, 2, 90, 100, 64, 64, .causal = true, .bias = "hst"},
+    {"a bias of all, a cap", DT_BF16, 1, 1, 2, 70, 70, 128, 128, .bias = "bhst", .cap = 0.8,
+     .bias_dtype = DT_BF16},
+    {"a bias of keys, slopes", DT_BF16, 2, 2, 2, 70, 90, 32, 48, .bias = "bt", .slopes = true,
+     .window = 60, .causal = true, .gap = 1},
+    {"a bias and a mask of keys", DT_BF16, 2, 1, 1, 70, 90, 96, 96, .bias = "t", .mask = "bt",
+     .interval = -1},
+    {"a bias of heads and a tree", DT_BF16, 1, 1, 3, 70, 70, 192, 64, .bias = "ht", .mask = "st"},
+    {"a bias and a mask, documents, a cap", DT_BF16, 1, 1, 2, 80, 80, 256, 256, .bias = "hst",
+     .mask = "h", .documents = 25, .cap = 2},
+    {"a mask of all", DT_BF16, 2, 1, 1, 40, 150, 64, 64, .mask = "bhst", .causal = true},
+    {"a bias and a mask, an offset", DT_BF16, 1, 1, 2, 20, 150, 64, 64, .causal = true,
+     .offset = 71, .bias = "hst", .mask = "st"},
+    {"one query, a bias and a mask", DT_BF16, 2, 1, 3, 1, 300, 64, 64, .bias = "ht", .mask = "bt"},
+    {"f32, a bias", DT_F32, 2, 1, 2, 50, 60, 16, 20, .causal = true, .bias = "hst", .cap = 0.7},
+    {"f32, a bias of queries", DT_F32, 2, 1, 2, 50, 60, 16, 20, .bias = "s", .mask = "h"},
+    {"f32, a bias and a mask", DT_F32, 2, 2, 2, 37, 70, 16, 150, .bias = "bt", .mask = "hs",
+     .documents = -4, .bias_dtype = DT_BF16, .slopes = true},
     {"one query, a cap", DT_BF16, 1, 1, 4, 1, 300, 64, 64, .causal = true, .cap = 0.5,
      .offset = 250},
     {"f32, a cap", DT_F32, 1, 1, 2, 50, 60, 16, 20, .causal = true, .window = 30, .cap = 0.6,
@@ -131,6 +152,7 @@ static const Case group_cases[] = {
     {"a cap, head dim 96", DT_BF16, 1, 1, 1, 100, 100, 96, 96, .causal = true, .cap = 0.8},
     {"slopes and a cap, head dim 64", DT_BF16, 1, 1, 2, 70, 100, 64, 64, .slopes = true, .cap = 2,
      .negative = true},
+    {"a bias: by warps", DT_BF16, 1, 1, 1, 70, 130, 64, 64, .bias = "st", .mask = "t"},
     {"head dim 192", DT_BF16, 1, 1, 1, 64, 200, 192, 192, .causal = false, .forward_only = true},
     {"head dim 256", DT_BF16, 1, 1, 1, 64, 150, 256, 256, .causal = true, .forward_only = true},
 };
@@ -138,6 +160,7 @@ static const Case group_cases[] = {
 // Smaller tiles, for less shared memory.
 static const Case small_cases[] = {
     {"head dim 256", DT_BF16, 1, 1, 1, 50, 50, 256, 256, .causal = true},
+    {"head dim 256, a bias", DT_BF16, 1, 1, 1, 50, 50, 256, 256, .bias = "st"},
 };
 
 static uint64_t random_state;
@@ -156,6 +179,17 @@ static void set_strides(int64_t stride[3], const Case *c, int64_t heads, int64_t
     stride[0] = c->by_head ? heads * positions * step : positions * step;
 }
 
+// Strides of what has these axes, rows of keys a little apart.
+static void set_pairs(const AttentionKernel *t, const char *axes, int64_t stride[4]) {
+    const int64_t dim[4] = {t->batch, t->heads, t->queries, t->keys};
+    int64_t step = 1;
+    for (int i = 3; i >= 0; i--) {
+        const bool own = axes && strchr(axes, "bhst"[i]) && dim[i] > 1;
+        stride[i] = own ? step : 0;
+        step *= own ? dim[i] + (i == 3) : 1;
+    }
+}
+
 static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char *name) {
     AttentionKernel t = {.dtype = c->dtype, .batch = c->batch, .groups = c->groups};
     t.heads = c->groups * c->sharing;
@@ -171,11 +205,17 @@ static Kernel *make_kernel(Arena *a, const Case *c, KernelKind kind, const char 
     t.scale = (c->negative ? -1 : 1) / sqrt((double)c->dim_qk);
     t.cap = c->cap;
     t.slopes = c->slopes;
+    t.bias = c->bias != NULL;
+    t.bias_dtype = c->bias_dtype;
+    t.mask = c->mask != NULL;
+    set_pairs(&t, c->bias, t.bias_at);
+    set_pairs(&t, c->bias, t.dbias_at);
+    set_pairs(&t, c->mask, t.mask_at);
     set_strides(t.q, c, t.heads, t.queries, t.dim_qk);
     set_strides(t.k, c, t.groups, t.keys, t.dim_qk);
     set_strides(t.v, c, t.groups, t.keys, t.dim_v);
     set_strides(t.out, c, t.heads, t.queries, t.dim_v);
-    if (kind == KERNEL_ATTENTION_GRAD) {
+    if (kind != KERNEL_ATTENTION) {
         memcpy(t.dq, t.q, sizeof t.q);
         for (int i = 0; i < 3 && c->uneven; i++)
             t.dq[i] += t.dq[i] / t.dq[2];
@@ -211,6 +251,8 @@ static void fill(DType dtype, void *at, int64_t count) {
         memcpy(&bits, &x, sizeof bits);
         if (dtype == DT_F32)
             ((float *)at)[i] = x;
+        else if (dtype == DT_BOOL)
+            ((uint8_t *)at)[i] = x > -1;
         else
             ((uint16_t *)at)[i] = (uint16_t)(bits >> 16);
     }
@@ -276,8 +318,11 @@ static void check(const CudaProgram *p, const Kernel *k, const Case *c, const Op
     for (int i = 0; i < kernel_operand_count(k); i++) {
         const DType dtype = kernel_dtype(k, i);
         const int64_t count = kernel_span(k, i);
-        const double bound = dtype == DT_F32 ? 4e-6 : 8e-3;
-        const double d = dtype == DT_I32 ? 0 : difference(dtype, got.at[i], oracle.at[i], count);
+        // Of a bias's gradient the rounded result takes part in every number.
+        const bool of_rounded = k->kind == KERNEL_ATTENTION_GRAD_BIAS && c->dtype == DT_BF16;
+        const double bound = dtype == DT_F32 && !of_rounded ? 4e-6 : 8e-3;
+        const double d =
+            !dtype_is_float(dtype) ? 0 : difference(dtype, got.at[i], oracle.at[i], count);
         cr_assert(d <= bound, "%s: %s: operand %d differs by %g", c->what, k->name, i, d);
         cr_assert_eq(memcmp(got.at[i], again.at[i], (size_t)count * dtype_bytes(dtype)), 0,
                      "%s: %s: operand %d depends on the order of threads", c->what, k->name, i);
@@ -306,8 +351,46 @@ static void fill_slopes(const Kernel *k, const Operands *o) {
         ((float *)o->at[slopes])[h] = 0.02f * (float)(h + 1) * (h % 3 == 2 ? -1 : 1);
 }
 
+// Some biases are minus infinity, of some rows all.
+static void fill_pairs(const Kernel *k, const Operands *o) {
+    const int bias = kernel_attention_bias(k), mask = kernel_attention_mask(k);
+    if (mask >= 0)
+        fill(DT_BOOL, o->at[mask], kernel_span(k, mask));
+    if (bias < 0)
+        return;
+    const DType dtype = kernel_dtype(k, bias);
+    fill(dtype, o->at[bias], kernel_span(k, bias));
+    for (int64_t i = 0; i < kernel_span(k, bias); i++)
+        if (i % 13 == 5 || i / (k->attention.keys + 1) % 17 == 3) {
+            if (dtype == DT_F32)
+                ((float *)o->at[bias])[i] = -INFINITY;
+            else
+                ((uint16_t *)o->at[bias])[i] = 0xff80;
+        }
+}
+
+static void check_gradient(const CudaProgram *p, const Case *c, const Kernel *forward,
+                           const Kernel *backward) {
+    const AttentionTable table = {c->batch, c->queries, c->keys, c->documents, c->interval};
+    const int own = kernel_operand_count(backward) - kernel_operand_count(forward) + EXTRA;
+    Operands grad = copy_operands(c, backward, NULL);
+    for (int o = 0; o < own; o++)
+        fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));
+    if (kernel_attention_extra(backward) >= 0)
+        attention_table_fill(&table, grad.at[own]);
+    fill_slopes(backward, &grad);
+    fill_pairs(backward, &grad);
+    // Out and log-sum-exp that belong to q, k, v.
+    kernel_interpret(forward,
+                     (void *[]){grad.at[Q], grad.at[K], grad.at[V], grad.at[OUT], grad.at[LSE],
+                                grad.at[own], grad.at[own + 1], grad.at[own + 2], grad.at[own + 3]},
+                     NULL);
+    check(p, backward, c, &grad);
+    free_operands(&grad);
+}
+
 static void check_case(const CudaProgram *p, const Case *c, const Kernel *forward,
-                       const Kernel *backward) {
+                       const Kernel *backward, const Kernel *of_bias) {
     const AttentionTable table = {c->batch, c->queries, c->keys, c->documents, c->interval};
     Operands operands = copy_operands(c, forward, NULL);
     for (int o = Q; o <= LSE; o++)
@@ -316,46 +399,40 @@ static void check_case(const CudaProgram *p, const Case *c, const Kernel *forwar
         ((int32_t *)operands.at[EXTRA])[0] = c->offset - 1;
     for (int o = K; o <= V && c->offset > 0 && c->dtype == DT_BF16; o++)
         fill_unwritten(c, forward, o, operands.at[o]);
-    attention_table_fill(&table, operands.at[EXTRA]);
+    if (attention_table_columns(&table) > 0)
+        attention_table_fill(&table, operands.at[EXTRA]);
     fill_slopes(forward, &operands);
+    fill_pairs(forward, &operands);
     check(p, forward, c, &operands);
-    if (backward) {
-        Operands grad = copy_operands(c, backward, NULL);
-        for (int o = 0; o < kernel_operand_count(backward); o++)
-            if (o < TABLE)
-                fill(kernel_dtype(backward, o), grad.at[o], kernel_span(backward, o));
-        attention_table_fill(&table, grad.at[TABLE]);
-        fill_slopes(backward, &grad);
-        // Out and log-sum-exp that belong to q, k, v.
-        kernel_interpret(forward,
-                         (void *[]){grad.at[Q], grad.at[K], grad.at[V], grad.at[OUT], grad.at[LSE],
-                                    grad.at[TABLE], grad.at[TABLE + 1]},
-                         NULL);
-        check(p, backward, c, &grad);
-        free_operands(&grad);
-    }
     free_operands(&operands);
+    if (backward)
+        check_gradient(p, c, forward, backward);
+    if (of_bias)
+        check_gradient(p, c, forward, of_bias);
 }
 
 // All cases, or every fourth, in one program.
 static void check_cases(const Case *cases, int count, GpuArch arch) {
+    enum { KINDS = 3 };
+    static const KernelKind kind[KINDS] = {KERNEL_ATTENTION, KERNEL_ATTENTION_GRAD,
+                                           KERNEL_ATTENTION_GRAD_BIAS};
     Arena *a = arena_create();
-    Kernel *forward[CASES_MAX], *backward[CASES_MAX], *all[2 * CASES_MAX];
+    Kernel *kernel[CASES_MAX][KINDS] = {{NULL}}, *all[KINDS * CASES_MAX];
     int kernels = 0;
     for (int i = 0; i < count; i += STEP) {
         const bool both = !cases[i].forward_only && cases[i].offset == 0;
-        forward[i] = make_kernel(a, &cases[i], KERNEL_ATTENTION, arena_format(a, "f%d", i));
-        backward[i] =
-            both ? make_kernel(a, &cases[i], KERNEL_ATTENTION_GRAD, arena_format(a, "g%d", i))
-                 : NULL;
-        all[kernels++] = forward[i];
-        if (both)
-            all[kernels++] = backward[i];
+        const bool has[KINDS] = {true, both, both && cases[i].bias};
+        for (int j = 0; j < KINDS; j++)
+            if (has[j]) {
+                kernel[i][j] =
+                    make_kernel(a, &cases[i], kind[j], arena_format(a, "%c%d", "fgb"[j], i));
+                all[kernels++] = kernel[i][j];
+            }
     }
     const CudaProgram p = cuda_program(a, all, kernels, arch);
     for (int i = 0; i < count; i += STEP) {
         random_state = (uint64_t)i + 1;
-        check_case(&p, &cases[i], forward[i], backward[i]);
+        check_case(&p, &cases[i], kernel[i][0], kernel[i][1], kernel[i][2]);
     }
     arena_release(a);
 }

@@ -440,7 +440,8 @@ Test(kernel, stores_round_to_bf16) {
 enum { NUMBERS = 512 };
 typedef struct {
     float at[9][NUMBERS]; // by operand of ATTENTION_GRAD
-    float slopes[4];
+    float slopes[4], bias[NUMBERS], dbias[NUMBERS];
+    uint8_t mask[NUMBERS];
 } AttentionData;
 
 static void fill(AttentionData *data) {
@@ -452,14 +453,24 @@ static void fill(AttentionData *data) {
         }
     for (int h = 0; h < 4; h++)
         data->slopes[h] = data->at[0][h];
+    for (int i = 0; i < NUMBERS; i++) {
+        data->bias[i] = data->at[1][NUMBERS - 1 - i];
+        data->mask[i] = i % 3 != 1;
+    }
 }
 
 static void run(const AttentionKernel *t, KernelKind kind, AttentionData *data) {
     Arena *a = arena_create();
-    void *operand[10];
+    void *operand[13];
     for (int o = 0; o < 9; o++)
         operand[o] = data->at[o];
     const Kernel *k = kernel_attention(a, kind, t);
+    if (kind == KERNEL_ATTENTION_GRAD_BIAS)
+        operand[6] = data->dbias;
+    if (t->bias)
+        operand[kernel_attention_bias(k)] = data->bias;
+    if (t->mask)
+        operand[kernel_attention_mask(k)] = data->mask;
     if (t->slopes)
         operand[kernel_attention_slopes(k)] = data->slopes;
     Diag *d = diag_create(a);
@@ -532,4 +543,38 @@ Test(kernel, attention_gradients_are_slopes) {
     t.slopes = true;
     check_slopes(t, 0);
     check_slopes(t, 0.7);
+    t.bias = t.mask = true;
+    memcpy(t.bias_at, (int64_t[4]){0, 24, 6, 1}, sizeof t.bias_at);
+    memcpy(t.mask_at, (int64_t[4]){24, 0, 6, 1}, sizeof t.mask_at);
+    check_slopes(t, 0.7);
+}
+
+// The same of a bias, along different axes of its own.
+Test(kernel, attention_bias_gradients_are_slopes) {
+    static const int64_t own[][4] = {{96, 24, 6, 1}, {0, 24, 6, 1}, {6, 0, 0, 1}, {0, 4, 1, 0}};
+    for (size_t round = 0; round < sizeof own / sizeof *own; round++) {
+        AttentionKernel t = attention(4, 6, round % 2, round % 2 ? 3 : 0);
+        t.bias = t.mask = true;
+        t.cap = round > 0 ? 0.3 : 0;
+        memcpy(t.bias_at, own[round], sizeof t.bias_at);
+        memcpy(t.dbias_at, own[round], sizeof t.dbias_at);
+        memcpy(t.mask_at, (int64_t[4]){24, 0, 6, 1}, sizeof t.mask_at);
+        AttentionData data, grad;
+        fill(&data);
+        run(&t, KERNEL_ATTENTION, &data);
+        grad = data;
+        run(&t, KERNEL_ATTENTION_GRAD_BIAS, &grad);
+        for (int64_t i = 0;
+             i <= own[round][0] + 3 * own[round][1] + 3 * own[round][2] + 5 * own[round][3];
+             i += 3) {
+            const float keep = data.bias[i];
+            data.bias[i] = keep + 1.0f / 64;
+            const double up = loss(&t, &data);
+            data.bias[i] = keep - 1.0f / 64;
+            const double down = loss(&t, &data);
+            data.bias[i] = keep;
+            cr_assert_float_eq((double)grad.dbias[i], (up - down) * 32, 1e-3,
+                               "round %zu, element %ld", round, (long)i);
+        }
+    }
 }

@@ -123,8 +123,19 @@ static const char attention_text[] = "kernel k6 attention {\n" ATTENTION_FIELDS 
 static const char grad_text[] =
     "kernel k7 attention_grad {\n" ATTENTION_FIELDS "  dout [1, 2, 3]\n  dq [4, 5, 6]\n"
     "  dk [7, 8, 9]\n  dv [10, 11, 12]\n}\n";
-static const char *const good_text[] = {rows_text, columns_text,   members_text, product_text,
-                                        bias_text, attention_text, grad_text,    table_text};
+static const char pairs_text[] =
+    "kernel k9 attention {\n  dtype bf16\n  batch 2\n  heads 12\n  groups 4\n  queries 64\n"
+    "  keys 65\n  dim_qk 64\n  dim_v 32\n  window 0\n  causal 0\n  scale 0.5\n"
+    "  bias f32 [0, 4160, 65, 1]\n  mask [65, 0, 0, 1]\n  q [1, 2, 3]\n  k [4, 5, 6]\n"
+    "  v [7, 8, 9]\n  out [10, 11, 12]\n}\n";
+static const char grad_bias_text[] =
+    "kernel k9 attention_grad_bias {\n  dtype bf16\n  batch 2\n  heads 12\n  groups 4\n"
+    "  queries 64\n  keys 65\n  dim_qk 64\n  dim_v 32\n  window 0\n  causal 1\n  slopes 1\n"
+    "  scale 0.5\n  cap 2\n  bias bf16 [0, 1, 12, 0]\n  q [1, 2, 3]\n  k [4, 5, 6]\n"
+    "  v [7, 8, 9]\n  out [10, 11, 12]\n  dout [1, 2, 3]\n  dbias [0, 64, 1, 0]\n}\n";
+static const char *const good_text[] = {rows_text,  columns_text,   members_text, product_text,
+                                        bias_text,  attention_text, grad_text,    table_text,
+                                        pairs_text, grad_bias_text};
 enum { GOOD = sizeof good_text / sizeof *good_text };
 
 Test(kernel_text, prints_what_it_read) {
@@ -285,6 +296,18 @@ static const BadText bad_text[] = {
      716, 1},
     {"kernel k attention {\n dtype f32 batch 1 heads 1 groups 1 queries 1 keys 1 dim_qk 1 dim_v 1\n"
      "window 0 causal 1 scale 1 cap -2 q [1,1,1] k [1,1,1] v [1,1,1] out [1,1,1] }",
+     716, 1},
+    {"kernel k attention {\n dtype f32 batch 1 heads 1 groups 1 queries 9 keys 9 dim_qk 1 dim_v 1\n"
+     "window 0 causal 1 scale 1 bias f32 [0,0,1,9] q [1,1,1] k [1,1,1] v [1,1,1] out [1,1,1] }",
+     716, 1},
+    {"kernel k attention {\n dtype f32 batch 1 heads 1 groups 1 queries 9 keys 9 dim_qk 1 dim_v 1\n"
+     "window 0 causal 1 scale 1 bias i32 [0,0,9,1] q [1,1,1] k [1,1,1] v [1,1,1] out [1,1,1] }",
+     716, 1},
+    {"kernel k attention_grad_bias {\n dtype f32 batch 1 heads 1 groups 1 queries 9 keys 9 dim_qk "
+     "1 "
+     "dim_v 1\nwindow 0 causal 1 scale 1 q [1,1,1] k [1,1,1] v [1,1,1] out [1,1,1] dout [1,1,1] "
+     "dbias "
+     "[0,0,9,1] }",
      716, 1},
     {"kernel k attention {\n dtype f32 heads 1\n", 701, 2},
 };
