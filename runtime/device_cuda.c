@@ -27,7 +27,6 @@
 
 // Bytes of pinned memory.
 enum { INBOX_BYTES = 1 << 20, CHANNEL_BYTES = 4 << 20, INBOX_STEP = 64 };
-// What cuMemAlloc gives, and the plan's buffers count on.
 
 PlimStatus cuda_failed(const CudaDevice *d, CuResult result, const char *what, PlimError *error) {
     char text[256];

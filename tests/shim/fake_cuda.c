@@ -526,7 +526,8 @@ API int cuFuncSetAttribute(Function *function, int attribute, int value) {
     ENTER_CONTEXT("cuFuncSetAttribute");
     if (attribute != 8 || value > 227 << 10)
         return INVALID;
-    function->shared = value > function->shared ? value : function->shared;
+    // The last word counts, also where it is less than an earlier one.
+    function->shared = value > 48 << 10 ? value : 48 << 10;
     return 0;
 }
 
