@@ -77,6 +77,15 @@ static bool check_gpu_kernel(Diag *d, const PlanKernel *stated, const Kernel *k,
            unfit(d, stated, "it needs more workspace");
 }
 
+// What the verifier takes the rows for: all that the kernel writes.
+static bool writes_rows(const PlanOperand *operand, const Kernel *k, int o) {
+    const uint64_t element = dtype_bytes(kernel_dtype(k, o));
+    int64_t row, pitch;
+    return operand->pitch == 0 ||
+           (kernel_rows(k, o, &row, &pitch) && operand->row == (uint64_t)row * element &&
+            operand->pitch == (uint64_t)pitch * element);
+}
+
 // One call. Products of libraries are computed from the plan's row, not from the text.
 static bool check_call(Diag *d, const PlanInstr *instr, const PlanKernel *stated, const Kernel *k) {
     const bool library = k->kind == KERNEL_PRODUCT && k->product.library != PRODUCT_OWN;
@@ -91,6 +100,8 @@ static bool check_call(Diag *d, const PlanInstr *instr, const PlanKernel *stated
             return unfit(d, stated, "it reads what its calls write, or writes what they read");
         if (operand->bytes < bytes)
             return unfit(d, stated, "it touches more bytes of an operand than its calls state");
+        if (!writes_rows(operand, k, o))
+            return unfit(d, stated, "it writes other rows of an operand than its calls state");
     }
     return k->kind != KERNEL_SCALAR || (int)instr->imm_count >= k->imm_count ||
            unfit(d, stated, "its calls have too few immediates");

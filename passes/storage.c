@@ -4,9 +4,9 @@
 // On entry: a graph whose node order is final and whose groups are contiguous. In six phases:
 //   1. values: which are stored at all, the root each view looks at, the last task that reads each
 //   value;
-//   2. homes: a concat lies as its only reader joins it, its operands are computed straight into its
-//      parts, a committed value straight into its state where every reader of the old version comes
-//      first (passes/storage_home.c);
+//   2. homes: a concat lies as its only reader joins it, its operands are computed straight into
+//      its parts, a committed value straight into its state where every reader of the old version
+//      comes first (passes/storage_home.c);
 //   3. pitches: long rows of odd length begin at multiples of 16 bytes (passes/storage_pitch.c);
 //   4. tasks in order, body before update: a storage for every result, in place of a dying input
 //   where that
@@ -92,15 +92,6 @@ static void find_stored(StorageWork *w) {
         w->stored[g->result[i].value->id] = w->used[g->result[i].value->id] = true;
     for (int i = 0; i < g->commit_count; i++)
         w->stored[g->commit[i].value->id] = w->used[g->commit[i].value->id] = true;
-}
-
-static void find_only_users(StorageWork *w) {
-    const Graph *g = w->g;
-    const int *uses = graph_use_counts(g, w->a);
-    for (int i = 0; i < g->node_count; i++)
-        for (int k = 0; k < g->node[i]->input_count; k++)
-            if (uses[g->node[i]->input[k]->id] == 1)
-                w->only_user[g->node[i]->input[k]->id] = g->node[i];
 }
 
 // Templates and by-source inputs need their operand in memory; everything else takes a constant as
@@ -195,7 +186,6 @@ static StorageWork *work_create(const Module *m, const Graph *g, const Tasks *ta
     *w = (StorageWork){.m = m, .g = g, .tasks = tasks, .a = a, .sp = arena_new(a, StoragePlan)};
     w->root = arena_array(a, const Value *, values);
     w->last_use = arena_array(a, int32_t, values);
-    w->only_user = arena_array(a, const Node *, values);
     w->home = arena_array(a, Place, values);
     w->axes = arena_array(a, AxisOrder, values);
     w->used = arena_array(a, bool, values);
@@ -274,7 +264,6 @@ static void find_ranges(StorageWork *w) {
 // The phases of the file's head, in order.
 static StoragePlan *run_phases(StorageWork *w) {
     find_stored(w);
-    find_only_users(w);
     find_roots(w);
     find_times(w);
     find_last_uses(w);

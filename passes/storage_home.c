@@ -245,35 +245,76 @@ static void choose_part_home(StorageWork *w, const Node *concat, int part, const
     w->home[v->id] = place;
 }
 
-// Where the concat must lie for its only reader to find it row-major: a reshape, behind transposes
-// and others, that would have to copy it if it were row-major itself. False where there is none
-// such, or where the concat's rows would not stay in one piece: those who write them want that.
-static bool find_wanted(const StorageWork *w, const Value *v, Place *out) {
-    Place p = place_dense(STORAGE_NONE, &v->type), next;
-    const Value *x = v;
-    for (;; x = &w->only_user[x->id]->result[0], p = next) {
-        const Node *n = w->only_user[x->id];
-        if (!n || (n->op != OP_RESHAPE && n->op != OP_TRANSPOSE))
-            return false;
-        if (!place_view(n, 0, &p, &next))
-            break;
+// Who reads a value, but for moves; of values alike by the first.
+typedef struct {
+    const uint32_t *first; // storage_first_alike
+    const Node **reader;   // one of them, or NULL
+    bool *others;          // one is no reshape or transpose, or does something else than another
+} Readers;
+
+// Copies count together, as if one had all their readers: then a value lies the same way, and what
+// computes it has the same strides and gives the same bits, whatever a budget does.
+static Readers find_readers(StorageWork *w) {
+    const Graph *g = w->g;
+    Readers r = {.first = storage_first_alike(w),
+                 .reader = arena_array(w->a, const Node *, g->value_limit + 1),
+                 .others = arena_array(w->a, bool, g->value_limit + 1)};
+    for (int i = 0; i < g->node_count; i++) {
+        const Node *n = g->node[i];
+        for (int k = 0; op_info(n->op)->family != FAMILY_MOVE && k < n->input_count; k++) {
+            const uint32_t x = r.first[n->input[k]->id];
+            const bool shapes = n->op == OP_RESHAPE || n->op == OP_TRANSPOSE;
+            const Node *known = r.reader[x];
+            r.others[x] = r.others[x] || !shapes ||
+                          (known && r.first[known->result[0].id] != r.first[n->result[0].id]);
+            r.reader[x] = n;
+        }
     }
-    *out = place_dense(STORAGE_NONE, &x->type);
-    const int last = v->type.rank - 1;
-    return walk_up(x, out) == v && (v->type.dim[last] == 1 || out->stride[last] == 1);
+    for (int i = 0; i < g->result_count; i++)
+        r.others[r.first[g->result[i].value->id]] = true;
+    for (int i = 0; i < g->commit_count; i++)
+        r.others[r.first[g->commit[i].value->id]] = true;
+    return r;
 }
 
-// As its reader wants it, or row-major.
-static Place concat_place(StorageWork *w, const Value *v) {
-    Place p;
-    if (w->far[v->id] || !find_wanted(w, v, &p))
-        p = place_dense(STORAGE_NONE, &v->type);
+// Where x must lie for its reader to find it row-major: a reshape, behind transposes and others,
+// that would have to copy it where x lies at *now. False where there is none such.
+static bool find_wanted(const Readers *r, const Value *x, const Place *now, Place *out) {
+    const Node *n = r->reader[r->first[x->id]];
+    Place next, wanted;
+    if (!n || r->others[r->first[x->id]] || !type_equal(&n->input[0]->type, &x->type))
+        return false;
+    if (!place_view(n, 0, now, &next)) {
+        *out = place_dense(STORAGE_NONE, &x->type);
+        return true;
+    }
+    return find_wanted(r, &n->result[0], &next, &wanted) && place_unview(n, &wanted, out);
+}
+
+// As its reader wants it, or row-major: also where its rows would not stay in one piece, for those
+// who write them want that.
+static Place concat_place(StorageWork *w, const Readers *r, const Value *v) {
+    const int last = v->type.rank - 1;
+    Place dense = place_dense(STORAGE_NONE, &v->type), p;
+    if (w->far[v->id] || !find_wanted(r, v, &dense, &p) ||
+        (v->type.dim[last] > 1 && p.stride[last] != 1))
+        p = dense;
     p.storage = storage_add(w, &v->type, BUFFER_ACTIVATIONS, v);
     return p;
 }
 
+static bool any_concat(const Graph *g) {
+    for (int i = 0; i < g->node_count; i++)
+        if (g->node[i]->op == OP_CONCAT)
+            return true;
+    return false;
+}
+
 static void choose_concat_homes(StorageWork *w) {
     const Graph *g = w->g;
+    if (!any_concat(g))
+        return;
+    const Readers readers = find_readers(w);
     for (int i = g->node_count - 1; i >= 0; i--) {
         const Node *n = g->node[i];
         if (n->op != OP_CONCAT)
@@ -281,7 +322,7 @@ static void choose_concat_homes(StorageWork *w) {
         const Value *v = &n->result[0];
         Place whole = w->home[v->id];
         if (whole.storage == STORAGE_NONE)
-            whole = w->home[v->id] = concat_place(w, v);
+            whole = w->home[v->id] = concat_place(w, &readers, v);
         storage_read_until(w, whole.storage, w->last_use[v->id]);
         for (int k = 0; k < n->input_count; k++)
             choose_part_home(w, n, k, &whole);

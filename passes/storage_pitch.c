@@ -61,8 +61,9 @@ static bool may_be_pitched(const StorageWork *w, const Value *v) {
            (moves || (!w->far[v->id] && walks_strides(v->def)));
 }
 
-// By value id: the first value of the same number (ir/value_number.h).
-static const uint32_t *find_first_alike(const StorageWork *w) {
+const uint32_t *storage_first_alike(StorageWork *w) {
+    if (w->first_alike)
+        return w->first_alike;
     const Graph *g = w->g;
     const uint64_t *number = value_numbers(g, w->a);
     uint64_t slots = 64;
@@ -81,6 +82,7 @@ static const uint32_t *find_first_alike(const StorageWork *w) {
                 slot[at] = id + 1;
             first[id] = slot[at] - 1;
         }
+    w->first_alike = first;
     return first;
 }
 
@@ -98,7 +100,7 @@ void storage_choose_pitches(StorageWork *w) {
     const Graph *g = w->g;
     if (!any_row_is_odd(g))
         return;
-    const uint32_t *first = find_first_alike(w);
+    const uint32_t *first = storage_first_alike(w);
     bool *refused = arena_array(w->a, bool, g->value_limit + 1); // by the first of its number
     for (int i = 0; i < g->node_count; i++) {
         const Node *n = g->node[i];

@@ -24,20 +24,20 @@ typedef struct {
     const Tasks *tasks;
     Arena *a;
     StoragePlan *sp;
-    const Value **root; // by value id: what a view looks at; itself otherwise
-    int32_t *last_use;  // by value id: time of the last task that reads the value or a view of it
-    const Node **only_user; // by value id: who alone reads it, once; NULL where there is no such
-    Place *home;            // by value id: where it must be computed to, or storage STORAGE_NONE
-    AxisOrder *axes;        // by value id
-    bool *used, *stored;    // by value id: read at all; read outside its task
-    bool *viewed;           // by value id: read by a view or concat
-    bool *far;              // by value id: in far memory
-    bool *pitched;          // by value id: rows begin at multiples of 16 bytes
-    bool *leaving;          // by value id of a root: it is offloaded
-    bool *constant_needed;  // by value id of a constant: must be in memory
-    bool *committed;        // by commit: its value is computed straight into the state
-    const Value **old;      // by state id: a `state` node's result, linked by
-    const Value **next_old; // by value id: the next one of the same state
+    const uint32_t *first_alike; // storage_first_alike's answer, once it was asked
+    const Value **root;          // by value id: what a view looks at; itself otherwise
+    int32_t *last_use;   // by value id: time of the last task that reads the value or a view of it
+    Place *home;         // by value id: where it must be computed to, or storage STORAGE_NONE
+    AxisOrder *axes;     // by value id
+    bool *used, *stored; // by value id: read at all; read outside its task
+    bool *viewed;        // by value id: read by a view or concat
+    bool *far;           // by value id: in far memory
+    bool *pitched;       // by value id: rows begin at multiples of 16 bytes
+    bool *leaving;       // by value id of a root: it is offloaded
+    bool *constant_needed;       // by value id of a constant: must be in memory
+    bool *committed;             // by commit: its value is computed straight into the state
+    const Value **old;           // by state id: a `state` node's result, linked by
+    const Value **next_old;      // by value id: the next one of the same state
     const StateReader **readers; // by state id
     bool *is_committed;          // by value id
     bool *state_committed;       // by state id
@@ -52,6 +52,9 @@ typedef struct {
     StepList list[STEP_SEGMENT_COUNT];
 } StorageWork;
 
+// By value id: the first value of the same number (ir/value_number.h): itself, or what it is a copy
+// of, by running again or by coming back from far memory.
+const uint32_t *storage_first_alike(StorageWork *w);
 uint32_t storage_add(StorageWork *w, const Type *t, PlanBufferKind kind, const Value *owner);
 uint32_t storage_of_state(StorageWork *w, const State *s);
 void storage_read_until(StorageWork *w, uint32_t storage, int32_t time);

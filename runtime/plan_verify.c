@@ -83,7 +83,7 @@
 // shows in it by its first row.
 //
 // That a kernel may work in place (rule 9), writes its rows only, and does what its text says, is
-// the compiler's promise.
+// the compiler's promise; codegen/plan_kernels.c holds rows of plans that anybody wrote against it.
 // Cost: n log n in instructions and buffers.
 #include "runtime/plan_verify.h"
 

@@ -149,6 +149,29 @@ Test(codegen_emit, kernels_fit_their_calls) {
     arena_release(a);
 }
 
+// Others may have what lies between the rows that a call states.
+Test(codegen_emit, kernels_write_the_rows_of_their_calls) {
+    Arena *a = arena_create();
+    Plan p = plan_with_call(a);
+    p.kernel[0].text = "kernel k0 rows [8, 10] {\n"
+                       "  operand 0: f32 read [10, 1]\n"
+                       "  operand 1: f32 write [20, 1]\n"
+                       "  %0 = load 0\n"
+                       "  store 1 %0\n"
+                       "}\n";
+    PlanOperand *o = &p.segment[0].instr[0].operand[1];
+    *o = (PlanOperand){.bytes = 7 * 80 + 40, .access = PLAN_WRITE, .row = 40, .pitch = 80};
+    cr_assert_eq(first_code(a, &p), 0);
+    o->row = 36;
+    cr_assert_eq(first_code(a, &p), 857);
+    o->row = 40;
+    o->pitch = 40;
+    cr_assert_eq(first_code(a, &p), 857);
+    o->row = o->pitch = 0;
+    cr_assert_eq(first_code(a, &p), 0); // all of the range
+    arena_release(a);
+}
+
 // A plan's code uses what its program checks for at start, whatever the target's name promises.
 Test(codegen_emit, target_of_a_plan) {
     Arena *a = arena_create();

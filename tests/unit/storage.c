@@ -129,6 +129,41 @@ Test(storage, stack_is_row_major_for_other_readers) {
     check_stack("  %t: f32[4,2,6] = transpose %s {perm = [1,0,2]}\n", ", %s", 24, 6, 1);
 }
 
+// Copies of a stack, by running again and by moving: all lie alike, whoever reads which.
+static void check_copies(const char *of_second, int64_t first) {
+    Bench t;
+    char text[1536];
+    snprintf(text, sizeof text,
+             "graph @f(%%x: f32[1,4,6], %%y: f32[1,4,6]) -> (f32[48], f32[48]%s) {\n"
+             "  %%a: f32[1,4,6] = exp %%x\n"
+             "  %%b: f32[1,4,6] = neg %%y\n"
+             "  %%s: f32[2,4,6] = concat %%a, %%b {axis = 0}\n"
+             "  %%m: f32[2,4,6] = offload %%s\n"
+             "  %%n: f32[2,4,6] = fetch %%m\n"
+             "  %%t: f32[4,2,6] = transpose %%n {perm = [1,0,2]}\n"
+             "  %%r: f32[48] = reshape %%t {shape = [48]}\n"
+             "  %%z: f32[48] = tanh %%r\n"
+             "  %%c: f32[1,4,6] = exp %%x\n"
+             "  %%d: f32[1,4,6] = neg %%y\n"
+             "  %%s2: f32[2,4,6] = concat %%c, %%d {axis = 0}\n"
+             "  %%t2: f32[4,2,6] = transpose %%s2 {perm = [1,0,2]}\n"
+             "  %%r2: f32[48] = reshape %%t2 {shape = [48]}\n"
+             "  %%z2: f32[48] = exp %%r2\n"
+             "  return %%z, %%z2%s\n"
+             "}\n",
+             *of_second ? ", f32[2,4,6]" : "", of_second);
+    bench_open(&t, text);
+    static const char *const copy[] = {"s", "m", "n", "s2"};
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(place(&t, copy[i]).stride[0], first);
+    arena_release(t.arena);
+}
+
+Test(storage, copies_of_a_stack_lie_alike) {
+    check_copies("", 6);
+    check_copies(", %s2", 24);
+}
+
 Test(storage, dying_operands_are_overwritten) {
     Bench t;
     bench_open(&t, "graph @f(%x: f32[8]) -> (f32[8], f32[8]) {\n"
