@@ -72,7 +72,7 @@ struct OnePass : GroupGradient<S, PART_ALL, 2, TILE, STAGES, true> {
     }
 
     // Barriers behind the stages': of each group's place, both parts are there, and were read.
-    enum { DS_FULL, DS_EMPTY, PRODUCT_FULL, PRODUCT_EMPTY, PLACE_BARRIERS };
+    enum { DS_FULL, DS_EMPTY, PRODUCT_FULL, PRODUCT_EMPTY };
     __device__ __forceinline__ unsigned place(int kind, int group) const {
         return barrier(3, 0) + (unsigned)(kind * GROUPS + group) * 8;
     }

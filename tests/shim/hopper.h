@@ -242,7 +242,7 @@ PLIM_DEVICE void plim_shared_store_floats(unsigned at, const float (&x)[4]) {
 
 // Sums on their way to global memory, one at a time for each thread. They read shared memory as
 // late as they may, and arrive as late as they may; backward, when they are asked for.
-enum { SHIM_SUMS_MAX = 64 * 1024 };
+enum { SHIM_SUMS_MAX = 64 * 1024, SHIM_LATE = 64 };
 struct ShimSumsMove {
     float *to; // NULL: none is under way
     int block; // of the grid; another's is none
@@ -307,7 +307,8 @@ PLIM_DEVICE void plim_sums_add(float *to, unsigned from, unsigned bytes) {
 }
 // What may run meanwhile runs first.
 PLIM_DEVICE void plim_sums_wait_read() {
-    shim_yield();
+    for (int i = 0; i < SHIM_LATE && !shim_backward(); i++)
+        shim_yield();
     ShimSumsMove *m = shim_sums_pending();
     if (m && !m->read)
         shim_sums_read(m);

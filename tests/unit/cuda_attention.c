@@ -145,6 +145,7 @@ static const Case group_cases[] = {
     {"all keys", DT_BF16, 2, 1, 1, 130, 330, 128, 64, .by_head = true, .uneven = true},
     {"keys that nobody sees", DT_BF16, 1, 1, 2, 140, 420, 64, 64, .causal = true, .window = 90},
     {"queries that see nothing", DT_BF16, 1, 1, 2, 330, 150, 64, 128, .causal = true, .gap = 8},
+    {"a diagonal that ends tiles", DT_BF16, 1, 1, 1, 100, 165, 64, 64, .causal = true},
     {"a window, not causal", DT_BF16, 1, 1, 1, 200, 300, 64, 64, .window = 50},
     {"head dims 40 and 72", DT_BF16, 2, 1, 1, 70, 80, 40, 72, .causal = true, .negative = true},
     {"slopes, grouped queries", DT_BF16, 2, 1, 2, 70, 140, 128, 128, .causal = true,
