@@ -19,12 +19,13 @@
 // Not fused: an expensive producer before a rowwise operator of several stages, which would compute
 // it again in each; anything past the operands a kernel can have; lookups in two tables that were
 // fetched from far memory, which would both have to be there at once.
-#include "passes/pass.h"
+#include "passes/fuse.h"
 
 #include "ir/check.h"
 #include "ir/op_lower.h"
 #include "passes/fuse_updates.h"
 #include "passes/lower_space.h"
+#include "passes/pass.h"
 
 #include <string.h>
 
@@ -81,7 +82,7 @@ static bool reduce_is_simple(const Node *n) {
     return rank > 0 && form.inner_count == 1 && form.inner[0] == rank - 1;
 }
 
-static bool can_fuse(const Node *n) {
+bool fuse_may_group(const Node *n) {
     const OpInfo *info = op_info(n->op);
     if (n->op == OP_CONSTANT || n->op == OP_ACCUMULATE)
         return false;
@@ -91,14 +92,14 @@ static bool can_fuse(const Node *n) {
            info->lowering == LOWER_COLUMNS;
 }
 
-static bool is_columns(const Node *n) {
+bool fuse_is_columns(const Node *n) {
     if (op_info(n->op)->family == FAMILY_REDUCE)
         return reduce_form(n).axis == KERNEL_COLUMNS;
     return op_info(n->op)->lowering == LOWER_COLUMNS;
 }
 
 static bool is_rows(const Node *n) {
-    return op_info(n->op)->lowering == LOWER_ROWS && !is_columns(n);
+    return op_info(n->op)->lowering == LOWER_ROWS && !fuse_is_columns(n);
 }
 
 static void add_input(FuseGroup *group, const Value *v) {
@@ -137,7 +138,7 @@ static int group_start(Fuse *f, const Node *n) {
                          .last = f->ordinal,
                          .expensive = info->flags & (OPF_EXPENSIVE | OPF_RANDOM),
                          .rows = is_rows(n),
-                         .columns = is_columns(n),
+                         .columns = fuse_is_columns(n),
                          .update = is_update(f, n),
                          .fetched = looks_up_fetched(f, n)};
     for (int i = 0; i < n->input_count; i++)
@@ -288,11 +289,11 @@ static void visit(Fuse *f, const Node *n) {
     if (leaf || is_view(n))
         return;
     f->ordinal++;
-    if (can_fuse(n)) {
+    if (fuse_may_group(n)) {
         const int own = group_start(f, n);
         if (waits_for(f, n))
             return;
-        if (is_columns(n)) {
+        if (fuse_is_columns(n)) {
             take_cast(f, n, own);
             join_columns(f, n, own);
         } else {
@@ -358,7 +359,7 @@ static const Node **find_sums(const Graph *g, Arena *a) {
     const Node **sum = arena_array(a, const Node *, g->value_limit + 1);
     for (int i = 0; i < g->node_count; i++) {
         const Node *n = g->node[i];
-        if (op_info(n->op)->family == FAMILY_REDUCE && can_fuse(n) && is_columns(n))
+        if (op_info(n->op)->family == FAMILY_REDUCE && fuse_may_group(n) && fuse_is_columns(n))
             sum[n->input[0]->id] = n;
     }
     return sum;

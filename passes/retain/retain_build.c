@@ -17,8 +17,9 @@
 // A large value that lies row by row may be cut into parts; in a copy that is joined of them it
 // lies as it did, so whoever reads it computes the same bits.
 //
-// Not seen: what `order` makes of the freedom the schedule leaves, and that fusing may change with
-// the schedule. The final arena judges. Cost: linear, and what fuse and order_problem take.
+// Not seen: what `order` makes of the freedom the schedule leaves, that fusing may change with the
+// schedule, and what `siblings` joins: results over forward values, which would count twice here.
+// The final arena judges. Cost: linear, and what fuse and order_problem take.
 #include "passes/retain/retain_build.h"
 
 #include "ir/check.h"

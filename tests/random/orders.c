@@ -348,8 +348,9 @@ static bool check_order(uint64_t seed, const Module *m, Graph *g, const OrderPro
 }
 
 static bool check_module(uint64_t seed, Arena *a) {
-    static const char *const passes[] = {"simplify", "precision", "autodiff", "optimize",  "tidy",
-                                         "chunk",    "bound",     "legalize", "recompute", "fuse"};
+    static const char *const passes[] = {"simplify",  "precision", "autodiff", "optimize",
+                                         "tidy",      "chunk",     "bound",    "legalize",
+                                         "recompute", "fuse",      "siblings"};
     const PassOptions options = {.target = "cpu:x86-64-v3", .chunk_bytes = 64, .workers = 2};
     PassCtx cx = {
         .arena = a, .scratch = arena_create(), .diag = diag_create(a), .options = &options};

@@ -356,12 +356,13 @@ class Joints(Devices):
     def test_either_way(self):
         (self.folder / "data").write_text(e2e.grammar_text(400))
         plan = self.good(e2e.PLIMC, *self.words, "--target", "cuda:sm_80", "--emit", "plan", "-o", "-", "--quiet").stdout
+        # gelu's gradient shares a kernel with gelu computed again, which is no epilogue.
         self.assertEqual(re.findall(r"^joint .* apply (\w+) from \d to \d( bias \d)?( aux \d)?$", plan, re.M),
-                         [("gelu", " bias 1", " aux 2"), ("gelu_grad", "", " aux 0")])
+                         [("gelu", " bias 1", " aux 2")])
         self.train(self.cpu, 1, "cpu.log")
         self.on_gpu(self.gpu, "tune", "--steps", 1, "-o", "gpu.measured")
         measured = (self.folder / "gpu.measured").read_text()
-        self.assertEqual(len(re.findall(r" (?:gelu|gelu_grad) ", measured)), 2, measured)
+        self.assertEqual(len(re.findall(r" (?:gelu|gelu_grad) ", measured)), 1, measured)
         losses, weights = {}, {}
         for out, words in {"unmeasured": (), "apart": ("--tune", self.written("apart")), "one": ("--tune", self.written("")),
                            "again": ("--tune", ".tune"), "watched": ("--tune", ".tune", "--check-finite")}.items():
