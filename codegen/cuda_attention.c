@@ -7,7 +7,7 @@
 #include "codegen/cuda_attention.h"
 
 #include "codegen/cuda_attention_text.h"
-#include "ir/check.h"
+#include "codegen/cuda_print.h"
 #include "ir/kernel_size.h"
 #include "ir/launch_attention.h"
 
@@ -19,19 +19,7 @@ static const char *const operand_name[] = {"q", "k", "v", "out", "lse", "dout", 
 enum { LSE = 4, DBIAS = 6, OPERANDS = 9 };
 
 static const char *element_name(const Kernel *k, int operand) {
-    switch (kernel_dtype(k, operand)) {
-    case DT_F32:
-        return "float";
-    case DT_BF16:
-        return "unsigned short";
-    case DT_I32:
-        return "int";
-    case DT_BOOL:
-        return "unsigned char";
-    case DT_COUNT:
-        break;
-    }
-    UNREACHABLE();
+    return cuda_memory_type(kernel_dtype(k, operand));
 }
 
 static int64_t round_up(int64_t x, int64_t to) {
@@ -239,7 +227,7 @@ static const char *print_call(Arena *a, const Kernel *k, const AttentionLaunch *
                             "({q, k, v, dout, lse, %s, dq, dk, dv, %s})",
                             k->name, part, l->warps, l->tile, l->stages, delta, extra);
     const char *to = l->part == ATTENTION_DQ ? "dq" : l->part == ATTENTION_DK ? "dk" : "dv";
-    const char *element = k->attention.dtype == DT_BF16 ? "unsigned short" : "float";
+    const char *element = cuda_memory_type(k->attention.dtype);
     return arena_format(
         a,
         "plain_gradient<%s_shape, attention::PART_%s, %s>({q, k, v, dout, lse, %s, %s}, "

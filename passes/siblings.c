@@ -319,7 +319,7 @@ static bool is_read_behind(const Siblings *s, const Window *w, const Value *v, i
     if (s->kept[v->id])
         return true;
     const Users *users = &s->users[v->id];
-    for (int u = 0; u < users->count; u++) {
+    for (int u = users->count - 1; u >= 0; u--) { // the last ones first: most likely behind
         const Node *n = users->node[u];
         const int task = task_find(s, s->of[n->id]);
         for (int r = 0; !task && r < n->result_count; r++)

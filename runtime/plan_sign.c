@@ -238,9 +238,7 @@ static bool write_operand(Signer *s, const PlanInstr *instr, uint32_t index, con
     return content_set(s, &s->content[o->buffer], r);
 }
 
-// The operand with rows that begins behind operand `last`, or UINT32_MAX; last UINT32_MAX: the
-// first.
-static uint32_t next_in_rows(const PlanInstr *instr, uint32_t last) {
+uint32_t plan_next_in_rows(const PlanInstr *instr, uint32_t last) {
     const PlanOperand *o = instr->operand;
     uint32_t next = UINT32_MAX;
     for (uint32_t i = 0; i < instr->operand_count; i++) {
@@ -258,7 +256,8 @@ static bool write_operands(Signer *s, const PlanInstr *instr, const Found *copie
         if (o->access != PLAN_READ && !o->pitch && !write_operand(s, instr, i, copied))
             return false;
     }
-    for (uint32_t i = next_in_rows(instr, UINT32_MAX); i != UINT32_MAX; i = next_in_rows(instr, i))
+    for (uint32_t i = plan_next_in_rows(instr, UINT32_MAX); i != UINT32_MAX;
+         i = plan_next_in_rows(instr, i))
         if (!write_operand(s, instr, i, copied))
             return false;
     return true;

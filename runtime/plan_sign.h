@@ -38,6 +38,10 @@
 // complete. PLIM_BAD_PLAN where an operand does not fit its buffer or reads a byte that nothing wrote.
 PlimStatus plan_sign(Plan *p);
 
+// The operand with rows that begins behind operand `last` (UINT32_MAX: the first of all), or UINT32_MAX: the
+// order in which both sides label them.
+uint32_t plan_next_in_rows(const PlanInstr *instr, uint32_t last);
+
 // The hash both sides use: FNV-1a's offset to start with, then mixed 64 bits at a time.
 uint64_t plan_hash_start(void);
 uint64_t plan_hash_u64(uint64_t h, uint64_t word);

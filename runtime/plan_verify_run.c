@@ -259,20 +259,6 @@ static bool write_operand(Run *r, uint32_t index, uint64_t signature, const Foun
     return true;
 }
 
-// The written operand with rows that begins behind operand `last`, or UINT32_MAX; last UINT32_MAX:
-// the first.
-static uint32_t next_in_rows(const PlanInstr *instr, uint32_t last) {
-    const PlanOperand *o = instr->operand;
-    uint32_t next = UINT32_MAX;
-    for (uint32_t i = 0; i < instr->operand_count; i++) {
-        const bool behind = last == UINT32_MAX || o[i].offset > o[last].offset ||
-                            (o[i].offset == o[last].offset && i > last);
-        if (o[i].pitch && behind && (next == UINT32_MAX || o[i].offset < o[next].offset))
-            next = i;
-    }
-    return next;
-}
-
 // Those with rows last, from the first on: see plan_sign.h.
 static bool write_operands(Run *r, uint64_t signature, const Found *found) {
     const PlanInstr *instr = r->instr;
@@ -281,7 +267,8 @@ static bool write_operands(Run *r, uint64_t signature, const Found *found) {
         if (o->access != PLAN_READ && !o->pitch && !write_operand(r, i, signature, found))
             return false;
     }
-    for (uint32_t i = next_in_rows(instr, UINT32_MAX); i != UINT32_MAX; i = next_in_rows(instr, i))
+    for (uint32_t i = plan_next_in_rows(instr, UINT32_MAX); i != UINT32_MAX;
+         i = plan_next_in_rows(instr, i))
         if (!write_operand(r, i, signature, found))
             return false;
     return true;
