@@ -48,7 +48,7 @@ typedef struct {
 } FuseGroup;
 
 typedef struct {
-    const Graph *g;
+    Graph *g;
     FuseGroup *group; // 1..group_count
     int group_count;
     int *of;            // by node id: group, 0 none
@@ -311,21 +311,26 @@ static void visit(Fuse *f, const Node *n) {
     close_others(f, n);
 }
 
-// Numbers groups of two and more from 1, in the order of their first members.
-static int set_groups(Fuse *f) {
-    uint32_t *number = arena_array(f->g->arena, uint32_t, f->group_count + 1);
+int fuse_set_groups(Graph *g, const int *group, Arena *scratch) {
+    int *members = arena_array(scratch, int, g->node_count + 1);
+    uint32_t *number = arena_array(scratch, uint32_t, g->node_count + 1);
     uint32_t count = 0;
-    for (int i = 0; i < f->g->node_count; i++) {
-        Node *n = f->g->node[i];
-        const int id = group_find(f, f->of[n->id]);
-        n->group = 0;
-        if (!id || f->group[id].members < 2)
-            continue;
-        if (!number[id])
-            number[id] = ++count;
-        n->group = number[id];
+    for (int i = 0; i < g->node_count; i++)
+        members[group[i]]++;
+    for (int i = 0; i < g->node_count; i++) {
+        const bool shared = group[i] && members[group[i]] > 1;
+        if (shared && !number[group[i]])
+            number[group[i]] = ++count;
+        g->node[i]->group = shared ? number[group[i]] : 0;
     }
     return (int)count;
+}
+
+static int set_groups(const Fuse *f, Arena *a) {
+    int *group = arena_array(a, int, f->g->node_count);
+    for (int i = 0; i < f->g->node_count; i++)
+        group[i] = group_find(f, f->of[f->g->node[i]->id]);
+    return fuse_set_groups(f->g, group, a);
 }
 
 // One remark a group: its operators, equal ones in a row once.
@@ -376,7 +381,7 @@ static void fuse_graph(const Module *m, Graph *g, PassCtx *cx) {
               .column_group = arena_array(a, int, g->value_limit + 1)};
     for (int i = 0; i < g->node_count; i++)
         visit(&f, g->node[i]);
-    const int groups = fuse_updates(m, g, set_groups(&f), cx);
+    const int groups = fuse_updates(m, g, set_groups(&f, a), cx);
     int fused = 0;
     for (int i = 0; i < g->node_count; i++)
         fused += g->node[i]->group != 0;

@@ -462,20 +462,11 @@ static int find_sibling(Siblings *s, int b) {
     return 0;
 }
 
-// Numbers tasks of two nodes and more from 1, in the order of their first nodes.
-static void set_groups(Siblings *s, Arena *a) {
-    uint32_t *number = arena_array(a, uint32_t, s->task_count + 1);
-    uint32_t count = 0;
-    for (int i = 0; i < s->g->node_count; i++) {
-        Node *n = s->g->node[i];
-        const int id = task_find(s, s->of[n->id]);
-        n->group = 0;
-        if (!id || s->task[id].members < 2)
-            continue;
-        if (!number[id])
-            number[id] = ++count;
-        n->group = number[id];
-    }
+static void set_groups(const Siblings *s, Arena *a) {
+    int *group = arena_array(a, int, s->g->node_count);
+    for (int i = 0; i < s->g->node_count; i++)
+        group[i] = task_find(s, s->of[s->g->node[i]->id]);
+    fuse_set_groups(s->g, group, a);
 }
 
 static const bool *find_kept(const Graph *g, Arena *a) {
