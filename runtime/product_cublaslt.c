@@ -342,7 +342,7 @@ static PlimStatus prepare(CublasTable *t, uint32_t row, PlimError *error) {
         return cannot(p, "it adds no row to such a result", error);
     find_alignment(t->plan, x);
     if (!is_epilogue_aligned(x))
-        return cannot(p, "it adds no row that begins at no multiple of 16 bytes", error);
+        return cannot(p, "the row that it adds must begin at a multiple of 16 bytes", error);
     const int status = describe(t, s, stride, x);
     LtChoice choice;
     char why[64];
